@@ -1,0 +1,30 @@
+# Two threads on two shared cores are far slower than one for models this small.
+export OMP_NUM_THREADS = 1
+export TOKENIZERS_PARALLELISM = false
+
+PYTHON ?= python3
+BIN = .venv/bin
+
+.PHONY: install demo test quality clean
+
+install: .venv/installed
+
+# torch first, by its pin: pulled in by another package it would be the newest CUDA build.
+.venv/installed: setup.cfg constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt torch
+	DS_BUILD_OPS=0 $(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e ".[deepspeed,peft,test,quality]"
+	touch $@
+
+demo: install
+	$(BIN)/accelerate launch --config_file accelerate_configs/cpu.yaml recipes/countdown_es.py
+
+test: install
+	$(BIN)/python -m pytest
+
+quality: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+clean:
+	rm -rf .venv runs

@@ -1,0 +1,187 @@
+"""`ESGRPOConfig`: TRL's configuration and three blocks that name schedule, controller and actuator."""
+
+import dataclasses
+import difflib
+import typing
+from dataclasses import dataclass, field
+from typing import Any
+
+from trl import GRPOConfig
+
+from .actuators import Actuator, ClipActuator, ClipHighActuator, EntropyBonusActuator
+from .controllers import Controller, PIDController, SignStepController
+from .schedules import (
+    ConstantSchedule,
+    CosineSchedule,
+    LinearSchedule,
+    PiecewiseSchedule,
+    Schedule,
+    StableAnnealSchedule,
+)
+
+
+# What the `kind` of each block may name. A new part is one file, one test and one row here.
+PARTS: dict[str, dict[str, type]] = {
+    "entropy_schedule": {
+        "constant": ConstantSchedule,
+        "linear": LinearSchedule,
+        "cosine": CosineSchedule,
+        "stable_anneal": StableAnnealSchedule,
+        "piecewise": PiecewiseSchedule,
+    },
+    "entropy_controller": {
+        "sign_step": SignStepController,
+        "pid": PIDController,
+    },
+    "entropy_actuator": {
+        "clip_high": ClipHighActuator,
+        "clip": ClipActuator,
+        "entropy_bonus": EntropyBonusActuator,
+    },
+}
+# A schedule alone is the paper's method: Algorithm 1 on the upper clip.
+DEFAULT_KINDS = {"entropy_controller": "sign_step", "entropy_actuator": "clip_high"}
+
+
+@dataclass
+class ESGRPOConfig(GRPOConfig):
+    """
+    Configuration of [`ESGRPOTrainer`]: [`~trl.GRPOConfig`] and three blocks.
+
+    A block is a mapping with a `kind` and the arguments of the class that the kind names, as documented there. With
+    only `entropy_schedule` the method is the paper's: `sign_step` on `clip_high`. With no block the trainer is
+    `GRPOTrainer`.
+
+    Parameters:
+        entropy_schedule (`dict` or `str`, *optional*):
+            Target entropy over the run: kind `constant`, `linear`, `cosine`, `stable_anneal` or `piecewise`
+            (`schedules.py`). For example `{kind: stable_anneal, target: 0.4, end: 0.05, ratio: 0.1}`.
+        entropy_controller (`dict` or `str`, *optional*):
+            What turns the error into a control: kind `sign_step` (Algorithm 1) or `pid` (`controllers.py`).
+        entropy_actuator (`dict` or `str`, *optional*):
+            What the control moves: kind `clip_high`, `clip` or `entropy_bonus` (`actuators.py`).
+
+    Raises:
+        ValueError: for a block that names an unknown kind or argument, or a value out of its range.
+    """
+
+    _VALID_DICT_FIELDS = GRPOConfig._VALID_DICT_FIELDS + list(PARTS)
+
+    entropy_schedule: dict[str, Any] | str | None = field(
+        default=None,
+        metadata={"help": "Target entropy over the run: a mapping with `kind` and the arguments of that schedule."},
+    )
+    entropy_controller: dict[str, Any] | str | None = field(
+        default=None,
+        metadata={"help": "Controller: a mapping with `kind` (`sign_step` or `pid`) and its arguments."},
+    )
+    entropy_actuator: dict[str, Any] | str | None = field(
+        default=None,
+        metadata={"help": "Actuator: a mapping with `kind` (`clip_high`, `clip`, `entropy_bonus`) and its bounds."},
+    )
+
+    def __post_init__(self):
+        try:
+            super().__post_init__()
+        except ValueError:
+            _check_groups(self)  # says what to set, where TRL says what is wrong
+            raise
+        self.build_parts()  # refuses a bad block here, long before a model loads
+
+    def build_parts(self) -> tuple[Schedule, Controller, Actuator] | None:
+        """Schedule, controller and actuator that the blocks name, or `None` where there is no block."""
+        if self.entropy_schedule is None:
+            for name in DEFAULT_KINDS:
+                if getattr(self, name) is not None:
+                    raise ValueError(
+                        f"`{name}` is set and `entropy_schedule` is not, so there is no target to hold: set "
+                        "`entropy_schedule`, for example {kind: constant, target: 0.4}"
+                    )
+            return None
+        return tuple(
+            build_part(name, getattr(self, name) or {"kind": DEFAULT_KINDS[name]}) for name in PARTS
+        )
+
+
+def build_part(block: str, values: dict[str, Any]) -> Any:
+    """
+    The object that a block describes.
+
+    Args:
+        block (`str`):
+            `"entropy_schedule"`, `"entropy_controller"` or `"entropy_actuator"`.
+        values (`dict[str, Any]`):
+            `kind`, and arguments of the class that it names.
+
+    Raises:
+        ValueError: for an unknown kind or argument (naming the nearest known one) and for a value that does not fit.
+    """
+    kinds = PARTS[block]
+    if not isinstance(values, dict) or "kind" not in values:
+        raise ValueError(f"`{block}` is {values!r}, and a block is a mapping with a `kind`: set it to {_either(kinds)}")
+    arguments = dict(values)
+    kind = arguments.pop("kind")
+    if kind not in kinds:
+        raise ValueError(f"`{block}` has no kind {kind!r}{nearest(str(kind), kinds)}: set it to {_either(kinds)}")
+    known = {f.name: f for f in dataclasses.fields(kinds[kind])}
+    for name in arguments:
+        if name not in known:
+            raise ValueError(
+                f"`{block}` of kind {kind} has no argument {name!r}{nearest(name, known)}: it takes {', '.join(known)}"
+            )
+    missing = [
+        name
+        for name, f in known.items()
+        if name not in arguments and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+    ]
+    if missing:
+        raise ValueError(f"`{block}` of kind {kind} needs {' and '.join(f'`{name}`' for name in missing)}: set it")
+    try:
+        types = typing.get_type_hints(kinds[kind])
+        return kinds[kind](**{name: _convert(name, value, types[name]) for name, value in arguments.items()})
+    except ValueError as error:
+        raise ValueError(f"`{block}` of kind {kind}: {error}") from None
+
+
+def nearest(name: str, known: typing.Iterable[str]) -> str:
+    """`", did you mean 'x'?"` for the known name nearest to `name`, or nothing where none is near."""
+    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f", did you mean {matches[0]!r}?" if matches else ""
+
+
+def _either(kinds: typing.Iterable[str]) -> str:
+    return ", ".join(kinds)
+
+
+def _convert(name: str, value: Any, expected: Any) -> Any:
+    """`value` as the field's type; YAML 1.1 reads 1e-3 as text, so numbers may come as strings."""
+    if expected is bool:
+        if not isinstance(value, bool):
+            raise ValueError(f"`{name}` is {value!r}: set true or false")
+        return value
+    numbers = {float: float, int: int, int | None: int}
+    if expected not in numbers or value is None:
+        return value
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"`{name}` is {value!r}: set a number") from None
+    if isinstance(value, bool) or (numbers[expected] is int and number != int(number)):
+        raise ValueError(f"`{name}` is {value!r}: set {'a whole number' if numbers[expected] is int else 'a number'}")
+    return numbers[expected](number)
+
+
+def _check_groups(args: ESGRPOConfig) -> None:
+    """Refuse a rollout that would split the completions of one prompt, or has none to compare."""
+    if args.num_generations < 2:
+        raise ValueError(
+            f"num_generations is {args.num_generations}, and an advantage compares completions of one prompt: set it "
+            "to 2 or more, for example 8"
+        )
+    completions = args.generation_batch_size
+    if completions is not None and completions % args.num_generations != 0:
+        raise ValueError(
+            f"num_generations is {args.num_generations} and a rollout has {completions} completions "
+            "(per_device_train_batch_size x processes x steps_per_generation), so those of one prompt would be split: "
+            f"set one of the three so that {args.num_generations} divides their product"
+        ) from None

@@ -1,0 +1,148 @@
+"""The control loop: schedule, controller and actuator make one tick a rollout. Knows neither torch nor TRL."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from .actuators import Actuator, ActuatorArgs
+from .controllers import Controller
+from .geometry import updates_per_rollout
+from .schedules import Schedule, as_schedule, stage_at
+
+
+@dataclass(frozen=True)
+class Tick:
+    """
+    What the loop decided at one rollout.
+
+    Args:
+        stage (`str`):
+            `"stable"` or `"anneal"`.
+        target (`float`), entropy (`float`), error (`float`):
+            Scheduled and measured entropy and their difference, target minus entropy, nats.
+        control (`float`):
+            The controller's output, in the unit of the actuator.
+        settings (`dict[str, float]`):
+            Trainer attribute to value.
+        saturated (`bool`):
+            Whether the control is at one of its bounds.
+    """
+
+    stage: str
+    target: float
+    entropy: float
+    error: float
+    control: float
+    settings: dict[str, float]
+    saturated: bool
+
+
+class EntropyLoop:
+    """
+    Any schedule with any controller and any actuator.
+
+    Args:
+        schedule (`Schedule` or `Callable[[float], float]`):
+            Target entropy over progress.
+        controller (`Controller`):
+            Turns target and entropy into a control.
+        actuator (`Actuator`):
+            Turns the control into settings of the trainer.
+    """
+
+    def __init__(self, schedule: Schedule | Callable[[float], float], controller: Controller, actuator: Actuator):
+        self.schedule = as_schedule(schedule)
+        self.controller = controller
+        self.actuator = actuator
+
+    def begin(self, args: ActuatorArgs) -> None:
+        """
+        Start afresh under the configuration `args`.
+
+        Raises:
+            ValueError: where the actuator has no authority in it, or the control period is not the rollout.
+        """
+        updates = updates_per_rollout(args)
+        if updates.denominator != 1:
+            raise ValueError(
+                f"there are {updates} updates in a rollout, and the control period is one rollout: set "
+                "steps_per_generation to a multiple of gradient_accumulation_steps "
+                f"({args.gradient_accumulation_steps})"
+            )
+        self.actuator.check(args)
+        self._args = args
+        self.anchor: float | None = None
+        self.controller.begin(self.actuator.initial(args), self.actuator.low, self.actuator.high)
+
+    def initial_settings(self) -> dict[str, float]:
+        """The settings that the trainer has before the first tick."""
+        return self.actuator.settings(self.actuator.initial(self._args), self._args)
+
+    def tick(self, rollout: int, num_rollouts: int, entropy: float) -> Tick:
+        """
+        One rollout: compare its entropy with the target, move the control.
+
+        Args:
+            rollout (`int`), num_rollouts (`int`):
+                Index of the rollout, from 0, and rollouts in the run.
+            entropy (`float`):
+                Entropy of this rollout under the policy that sampled it, nats.
+
+        Raises:
+            ValueError: where the entropy is not a number.
+        """
+        if not math.isfinite(entropy):
+            raise ValueError(
+                f"the entropy of rollout {rollout} is {entropy}: the policy's logits are no longer finite, and no "
+                "setting can bring it back. Resume from the last checkpoint, which is intact, with a lower "
+                "learning_rate or max_grad_norm"
+            )
+        if self.anchor is None:
+            self.anchor = entropy
+        progress = rollout / max(num_rollouts - 1, 1)
+        target = self._target(progress)
+        slope = self._target((rollout + 1) / max(num_rollouts - 1, 1)) - target
+        control = self.controller.update(target, entropy, slope)
+        return Tick(
+            stage=stage_at(self.schedule, progress),
+            target=target,
+            entropy=entropy,
+            error=target - entropy,
+            control=control,
+            settings=self.actuator.settings(control, self._args),
+            saturated=control in (self.actuator.low, self.actuator.high),
+        )
+
+    def _target(self, progress: float) -> float:
+        target = self.schedule(min(progress, 1.0))
+        return target * self.anchor if self.schedule.relative else target
+
+    def describe(self) -> dict[str, Any]:
+        """The loop for people and figures, as JSON values."""
+        return {
+            "schedule": repr(self.schedule),
+            "controller": repr(self.controller),
+            "actuator": repr(self.actuator),
+            "low": self.actuator.low,
+            "high": self.actuator.high,
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state as JSON values; schedules and actuators have none."""
+        return {
+            "anchor": self.anchor,
+            "controller": type(self.controller).__name__,
+            "state": self.controller.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up a saved state; called after [`begin`]."""
+        name = type(self.controller).__name__
+        if state["controller"] != name:
+            raise ValueError(
+                f"the checkpoint was written by {state['controller']} and this run controls with {name}: resume with "
+                "the controller that wrote it, or start a new run from the checkpoint's weights"
+            )
+        self.anchor = state["anchor"]
+        self.controller.load_state_dict(state["state"])

@@ -1,0 +1,114 @@
+"""Batch geometry: how prompts become completions, micro-batches and updates.
+
+TRL counts batches in completions and `steps_per_generation` in micro-batches; this file does the arithmetic once, for
+the table that trainers print, for the checks and for the schedule's length.
+"""
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Protocol
+
+
+class GeometryArgs(Protocol):
+    """The fields of `GRPOConfig` that decide the geometry."""
+
+    per_device_train_batch_size: int
+    gradient_accumulation_steps: int
+    steps_per_generation: int
+    num_iterations: int
+    num_generations: int
+    max_completion_length: int
+    max_steps: int
+    world_size: int
+
+
+def updates_per_rollout(args: GeometryArgs) -> Fraction:
+    """Optimizer steps that one rollout feeds; below 1 where one update spans several rollouts."""
+    return Fraction(args.steps_per_generation * args.num_iterations, args.gradient_accumulation_steps)
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """
+    One rollout of a run, over all processes.
+
+    Args:
+        num_processes (`int`):
+            Processes that train.
+        prompts (`int`), num_generations (`int`), completions (`int`):
+            Prompts a rollout, rollouts of each, and their product.
+        micro_batch (`int`), micro_batches (`int`):
+            Completions in one forward and backward pass of one process, and passes a rollout.
+        updates (`Fraction`):
+            Optimizer steps a rollout.
+        max_completion_length (`int`):
+            Tokens a completion may have.
+        max_steps (`int`):
+            Optimizer steps in the run; 0 or less where it is not known yet.
+    """
+
+    num_processes: int
+    prompts: int
+    num_generations: int
+    completions: int
+    micro_batch: int
+    micro_batches: int
+    updates: Fraction
+    max_completion_length: int
+    max_steps: int
+
+    @classmethod
+    def of(cls, args: GeometryArgs, max_steps: int | None = None) -> "Geometry":
+        """
+        The geometry of a configuration.
+
+        Args:
+            args (`GRPOConfig`):
+                The configuration, after its `__post_init__`.
+            max_steps (`int`, *optional*):
+                Updates in the run, where the configuration gives epochs instead.
+        """
+        completions = args.per_device_train_batch_size * args.world_size * args.steps_per_generation
+        return cls(
+            num_processes=args.world_size,
+            prompts=completions // args.num_generations,
+            num_generations=args.num_generations,
+            completions=completions,
+            micro_batch=args.per_device_train_batch_size,
+            micro_batches=args.steps_per_generation * args.num_iterations,
+            updates=updates_per_rollout(args),
+            max_completion_length=args.max_completion_length,
+            max_steps=args.max_steps if max_steps is None else max_steps,
+        )
+
+    def with_prompts(self, num_prompts: int, num_train_epochs: float) -> "Geometry":
+        """The geometry of a run over `num_train_epochs` passes of `num_prompts` prompts, where `max_steps` is unset."""
+        if self.max_steps > 0:
+            return self
+        updates_per_epoch = math.ceil(num_prompts // self.prompts * self.updates)
+        return dataclasses.replace(self, max_steps=math.ceil(num_train_epochs * updates_per_epoch))
+
+    @property
+    def rollouts(self) -> int | None:
+        """Rollouts in the run, or `None` where its length is not known yet."""
+        return math.ceil(self.max_steps / self.updates) if self.max_steps > 0 else None
+
+    def table(self) -> str:
+        """The geometry for people, a line a fact."""
+        per_update = Fraction(self.micro_batches, 1) / self.updates
+        rows = [
+            ("processes", self.num_processes),
+            ("prompts per rollout", self.prompts),
+            ("completions per prompt (num_generations)", self.num_generations),
+            ("completions per rollout", self.completions),
+            ("longest completion, tokens", self.max_completion_length),
+            ("micro-batch, completions per process", self.micro_batch),
+            ("micro-batches per update", per_update),
+            ("updates per rollout", self.updates),
+            ("updates in the run", self.max_steps if self.max_steps > 0 else "set by the data set"),
+            ("rollouts in the run", self.rollouts or "set by the data set"),
+        ]
+        width = max(len(name) for name, _ in rows)
+        return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)

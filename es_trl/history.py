@@ -1,0 +1,149 @@
+"""The history: one record a rollout, as a JSON line in `es_history.jsonl`, flushed as it happens."""
+
+import json
+import math
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+
+HISTORY_FILE = "es_history.jsonl"
+LOOP_FILE = "es_loop.json"
+
+
+@dataclass
+class RolloutRecord:
+    """
+    One rollout. A field is `None` where it does not apply or is not known yet.
+
+    Args:
+        rollout (`int`):
+            Index of the rollout in the run, from 0.
+        global_step (`int`):
+            Updates made before this rollout.
+        stage (`str`, *optional*):
+            `"stable"` or `"anneal"`; `None` without a schedule.
+        target (`float`, *optional*), entropy (`float`, *optional*), error (`float`, *optional*):
+            Scheduled entropy, measured entropy, and target minus entropy, nats.
+        control (`float`, *optional*), settings (`dict[str, float]`, *optional*), saturated (`bool`, *optional*):
+            What the controller decided, which trainer attributes it set, and whether the control is at a bound.
+        reward (`float`, *optional*):
+            Mean reward over all completions of the rollout.
+        clip_high_fraction (`float`, *optional*):
+            Share of tokens whose ratio was cut at the upper clip bound, over the rollout's updates.
+        num_generations (`int`), max_completion_length (`int`):
+            Completions per prompt, and tokens that one may have.
+        completion_tokens (`float`, *optional*):
+            Mean length of a completion, tokens.
+        seconds (`float`, *optional*):
+            Wall-clock time from the first generation to the last backward pass.
+    """
+
+    rollout: int
+    global_step: int
+    stage: str | None = None
+    target: float | None = None
+    entropy: float | None = None
+    error: float | None = None
+    control: float | None = None
+    settings: dict[str, float] | None = None
+    saturated: bool | None = None
+    reward: float | None = None
+    clip_high_fraction: float | None = None
+    num_generations: int | None = None
+    max_completion_length: int | None = None
+    completion_tokens: float | None = None
+    seconds: float | None = None
+
+
+class History:
+    """
+    The records of a run, in memory on every process and in a file on the one that writes.
+
+    Args:
+        run_dir (`str` or `Path`):
+            The run's `output_dir`.
+        writes (`bool`):
+            Whether this process writes the file.
+    """
+
+    def __init__(self, run_dir: str | Path, writes: bool):
+        self.path = Path(run_dir) / HISTORY_FILE
+        self.records: list[dict[str, Any]] = []
+        self._writes = writes
+
+    def begin(self, source: Path | None = None, keep: int = 0) -> None:
+        """
+        Start the history, where a run resumes with the first `keep` records of the file `source`.
+
+        Only the process that writes takes the old records up: others need not see its disk.
+
+        Raises:
+            ValueError: where `source` has fewer records.
+        """
+        self.records = []
+        if keep > 0 and self._writes:
+            records = read_history(source) if source.exists() else []
+            if len(records) < keep:
+                raise ValueError(
+                    f"the checkpoint is {keep} rollouts into its run and {source} holds {len(records)} of them: put "
+                    f"the run's {HISTORY_FILE} back beside the checkpoint"
+                )
+            self.records = records[:keep]
+        if self._writes:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(self.path, "".join(_line(record) for record in self.records))
+
+    def append(self, record: RolloutRecord) -> None:
+        """Add a finished record, and write it through to the disk."""
+        self.records.append({name: _finite_or_none(value) for name, value in asdict(record).items()})
+        if self._writes:
+            with open(self.path, "a") as file:
+                file.write(_line(self.records[-1]))
+                file.flush()
+                os.fsync(file.fileno())
+
+
+def read_history(path: Path) -> list[dict[str, Any]]:
+    """
+    The records of a history file.
+
+    Raises:
+        ValueError: where a line is not a JSON object, unless it is a last line that was cut short.
+    """
+    lines = path.read_text().splitlines(keepends=True)
+    if lines and not lines[-1].endswith("\n"):
+        lines.pop()  # a process died while it wrote
+    records = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            raise ValueError(f"line {number} of {path} is not a JSON object ({error}): restore the file") from error
+    return records
+
+
+def read_loop(run_dir: str | Path) -> dict[str, Any] | None:
+    """What [`EntropyLoop.describe`] said of the run's loop; `None` where the run had none."""
+    path = Path(run_dir) / LOOP_FILE
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file so that a reader, or a run killed in the middle, sees the old content or the new one."""
+    temporary = path.with_name(path.name + ".tmp")
+    with open(temporary, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def _finite_or_none(value: Any) -> Any:
+    """JSON has no NaN: a reward that no function gave, or the entropy of a broken policy nobody controls, is null."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _line(record: dict[str, Any]) -> str:
+    return json.dumps(record) + "\n"

@@ -1,0 +1,123 @@
+"""Make the base model of the Countdown lab: `python -m es_trl.lab.make_base OUT_DIR` (seeded, some minutes on a CPU).
+
+The base has the skill latent: it is pre-trained on Countdown lines of which a part carries a wrong target, so it writes
+well-formed expressions and is right about as often as the data was. Reinforcement learning then has something to
+bring out.
+"""
+
+import argparse
+import math
+import random
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer, decoders, models
+from tokenizers.pre_tokenizers import ByteLevel
+from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+
+from .countdown import _draw_task, format_prompt
+
+
+CHARACTERS = "0123456789 +-*/()=:"
+LINE_TOKENS = 20  # the longest line, "1 2 3 4=56:1+2+3*4" and its end token, has 19
+WRONG_SHARE = 0.5  # lines whose target belongs to another expression over the same numbers
+
+
+def build_tokenizer() -> PreTrainedTokenizerFast:
+    """
+    A character tokenizer: one token a character, `<pad>`, `<eos>` and `<unk>` beside them.
+
+    It is byte-level without merges, the form in which transformers loads the tokenizer of any Qwen2.
+    """
+    characters = [character for character, _ in ByteLevel(add_prefix_space=False).pre_tokenize_str(CHARACTERS)]
+    vocabulary = {token: index for index, token in enumerate(["<pad>", "<eos>", "<unk>", *"".join(characters)])}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[], unk_token="<unk>"))
+    tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<eos>", unk_token="<unk>", padding_side="left"
+    )
+
+
+def build_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> Qwen2ForCausalLM:
+    """A Qwen2 of about half a million parameters; heads of 32, the smallest that vLLM's CPU attention takes."""
+    torch.manual_seed(seed)
+    config = Qwen2Config(
+        vocab_size=len(tokenizer),
+        hidden_size=128,
+        intermediate_size=384,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        max_position_embeddings=256,
+        tie_word_embeddings=False,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        bos_token_id=None,
+    )
+    return Qwen2ForCausalLM(config)
+
+
+def draw_line(rng: random.Random) -> tuple[str, str]:
+    """Prompt and answer of one pre-training line."""
+    count = rng.choice((3, 4))
+    numbers, target, expression = _draw_task(rng, count)
+    if rng.random() < WRONG_SHARE:
+        target = rng.randint(1, 99)
+    return format_prompt(numbers, target), expression
+
+
+def draw_batch(
+    rng: random.Random, tokenizer: PreTrainedTokenizerFast, batch_size: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token ids and labels, both `(batch_size, LINE_TOKENS)`; only the answer and its end are learned."""
+    ids = torch.full((batch_size, LINE_TOKENS), tokenizer.pad_token_id)
+    labels = torch.full((batch_size, LINE_TOKENS), -100)
+    lines = [draw_line(rng) for _ in range(batch_size)]
+    encoded = tokenizer([prompt + answer for prompt, answer in lines])["input_ids"]
+    for row, ((prompt, _), line) in enumerate(zip(lines, encoded, strict=True)):
+        line = torch.tensor(line + [tokenizer.eos_token_id])
+        ids[row, : len(line)] = line
+        labels[row, len(prompt) : len(line)] = line[len(prompt) :]  # one token a character
+    return ids, labels
+
+
+def pretrain(
+    model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, steps: int, batch_size: int, seed: int
+) -> None:
+    """Train on lines drawn afresh for every step: AdamW, cosine learning rate."""
+    rng = random.Random(seed)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.01)
+    warmup = min(100, steps)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: min(1.0, (step + 1) / warmup) * 0.5 * (1 + math.cos(math.pi * step / steps))
+    )
+    for step in range(steps):
+        ids, labels = draw_batch(rng, tokenizer, batch_size)
+        loss = model(input_ids=ids, labels=labels).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        schedule.step()
+        if (step + 1) % 500 == 0 or step + 1 == steps:
+            print(f"step {step + 1}/{steps}  loss {loss.item():.4f} nats", flush=True)
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("out_dir", type=Path)
+    parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--batch_size", type=int, default=128)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args(argv)
+    torch.set_num_threads(1)  # a second thread makes this small model slower
+    tokenizer = build_tokenizer()
+    model = build_model(tokenizer, args.seed)
+    pretrain(model, tokenizer, args.steps, args.batch_size, args.seed)
+    model.half().save_pretrained(args.out_dir)
+    tokenizer.save_pretrained(args.out_dir)
+
+
+if __name__ == "__main__":
+    main()

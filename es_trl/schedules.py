@@ -1,0 +1,251 @@
+"""Target entropy as a pure function of progress.
+
+Progress runs from 0 at the first rollout to 1 at the last one. A schedule has no state, so a resumed run needs nothing
+but its rollout index. Targets are in nats, or, where `relative` is true, multiples of the entropy of the first rollout.
+
+Source: "Entropy Scheduling in Reinforcement Learning for Large Language Models", section 4.2.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+
+class Schedule(Protocol):
+    """What the control loop asks of a schedule."""
+
+    relative: bool
+    """Whether targets are multiples of the entropy of the first rollout instead of nats."""
+
+    @property
+    def onset(self) -> float | None:
+        """Progress at which annealing begins; `None` where the target never anneals."""
+
+    def __call__(self, progress: float) -> float:
+        """Target at `progress` in [0, 1]."""
+
+
+@dataclass(frozen=True)
+class ConstantSchedule:
+    """
+    The same target for the whole run ("constant ES").
+
+    Args:
+        target (`float`):
+            Target entropy, at least 0 nats (or a multiple of the first rollout's entropy).
+        relative (`bool`):
+            Whether targets are multiples of the entropy of the first rollout.
+    """
+
+    target: float
+    relative: bool = False
+
+    def __post_init__(self):
+        _check_target("target", self.target)
+
+    @property
+    def onset(self) -> None:
+        return None
+
+    def __call__(self, progress: float) -> float:
+        return self.target
+
+
+@dataclass(frozen=True)
+class LinearSchedule:
+    """
+    A straight line from `start` at the first rollout to `end` at the last one.
+
+    Args:
+        start (`float`), end (`float`):
+            Targets, at least 0 nats (or multiples).
+        relative (`bool`):
+            Whether targets are multiples of the entropy of the first rollout.
+    """
+
+    start: float
+    end: float
+    relative: bool = False
+
+    def __post_init__(self):
+        _check_target("start", self.start)
+        _check_target("end", self.end)
+
+    @property
+    def onset(self) -> float | None:
+        return 0.0 if self.end < self.start else None
+
+    def __call__(self, progress: float) -> float:
+        return self.start + (self.end - self.start) * _clamp(progress)
+
+
+@dataclass(frozen=True)
+class CosineSchedule:
+    """
+    Half a cosine from `start` at the first rollout to `end` at the last one ("cosine ES").
+
+    Args:
+        start (`float`), end (`float`):
+            Targets, at least 0 nats (or multiples).
+        relative (`bool`):
+            Whether targets are multiples of the entropy of the first rollout.
+    """
+
+    start: float
+    end: float
+    relative: bool = False
+
+    def __post_init__(self):
+        _check_target("start", self.start)
+        _check_target("end", self.end)
+
+    @property
+    def onset(self) -> float | None:
+        return 0.0 if self.end < self.start else None
+
+    def __call__(self, progress: float) -> float:
+        return self.end + (self.start - self.end) * _half_cosine(_clamp(progress))
+
+
+@dataclass(frozen=True)
+class StableAnnealSchedule:
+    """
+    Constant at `target`, then annealed to `end` over the last `ratio` of the run ("stable with annealing ES").
+
+    Args:
+        target (`float`):
+            Target of the stable stage, at least 0 nats (or a multiple). The paper advises 0.3 to 0.5 nats.
+        end (`float`):
+            Target at the last rollout, from 0 to `target`.
+        ratio (`float`):
+            Share of the run that anneals, from 0 (never) to 1 (all of it). The paper advises 0.1.
+        shape (`"linear"` or `"cosine"`):
+            How the target goes down.
+        relative (`bool`):
+            Whether targets are multiples of the entropy of the first rollout.
+    """
+
+    target: float
+    end: float
+    ratio: float = 0.1
+    shape: Literal["linear", "cosine"] = "linear"
+    relative: bool = False
+
+    def __post_init__(self):
+        _check_target("target", self.target)
+        _check_target("end", self.end)
+        if self.end > self.target:
+            raise ValueError(
+                f"the anneal would rise from {self.target} to {self.end}, and annealing lowers entropy: set `end` to "
+                "at most `target`, or use kind `linear` or `piecewise` for a target that rises"
+            )
+        if not 0.0 <= self.ratio <= 1.0:
+            reason = "the anneal would be longer than the run" if self.ratio > 1.0 else "it is a share of the run"
+            raise ValueError(f"`ratio` is {self.ratio}, and {reason}: set it from 0 to 1, for example 0.1")
+        if self.shape not in ("linear", "cosine"):
+            raise ValueError(f"`shape` is {self.shape!r}, which is no known anneal: set `linear` or `cosine`")
+
+    @property
+    def onset(self) -> float | None:
+        return 1.0 - self.ratio if self.ratio > 0.0 and self.end < self.target else None
+
+    def __call__(self, progress: float) -> float:
+        into_anneal = _clamp(progress) - (1.0 - self.ratio)
+        if self.ratio == 0.0 or into_anneal <= 0.0:
+            return self.target
+        position = _clamp(into_anneal / self.ratio)
+        remaining = _half_cosine(position) if self.shape == "cosine" else 1.0 - position
+        return self.end + (self.target - self.end) * remaining
+
+
+@dataclass(frozen=True)
+class PiecewiseSchedule:
+    """
+    Straight lines between points.
+
+    Args:
+        points (sequence of `(progress, target)`):
+            At least two; progress starts at 0, ends at 1 and rises strictly; targets are at least 0 nats (or multiples).
+        relative (`bool`):
+            Whether targets are multiples of the entropy of the first rollout.
+    """
+
+    points: Sequence[tuple[float, float]]
+    relative: bool = False
+
+    def __post_init__(self):
+        example = "for example [[0, 0.4], [0.9, 0.4], [1, 0.05]]"
+        if len(self.points) < 2 or any(len(point) != 2 for point in self.points):
+            raise ValueError(f"`points` must be at least two pairs of progress and target, {example}")
+        for _, target in self.points:
+            _check_target("points", target)
+        progress = [point[0] for point in self.points]
+        rises = all(a < b for a, b in zip(progress, progress[1:], strict=False))
+        if progress[0] != 0 or progress[-1] != 1 or not rises:
+            raise ValueError(f"the progress of `points` must rise from 0 to 1, and is {progress}: {example}")
+
+    @property
+    def onset(self) -> float | None:
+        """The point where the final descent leaves its plateau."""
+        first = len(self.points) - 1
+        while first > 0 and self.points[first - 1][1] >= self.points[first][1]:
+            first -= 1
+        top, last = self.points[first][1], self.points[-1][1]
+        return max(p for p, target in self.points[first:] if target == top) if last < top else None
+
+    def __call__(self, progress: float) -> float:
+        progress = _clamp(progress)
+        for (left, start), (right, end) in zip(self.points, self.points[1:], strict=False):
+            if progress <= right:
+                return start + (end - start) * (progress - left) / (right - left)
+        raise AssertionError("the last point is at progress 1")
+
+
+@dataclass(frozen=True)
+class CallableSchedule:
+    """
+    Any function of progress.
+
+    Args:
+        function (`Callable[[float], float]`):
+            Progress in [0, 1] to target, at least 0 nats (or a multiple). It must be pure: a resumed run calls it
+            afresh.
+        onset (`float`, *optional*):
+            Progress at which annealing begins, where the function anneals; for stages and figures.
+        relative (`bool`):
+            Whether targets are multiples of the entropy of the first rollout.
+    """
+
+    function: Callable[[float], float]
+    onset: float | None = None
+    relative: bool = False
+
+    def __call__(self, progress: float) -> float:
+        target = self.function(progress)
+        _check_target(f"the schedule's value at progress {progress:.3f}", target)
+        return target
+
+
+def as_schedule(schedule: Schedule | Callable[[float], float]) -> Schedule:
+    """`schedule` itself, or a plain function of progress made one."""
+    return schedule if hasattr(schedule, "onset") else CallableSchedule(schedule)
+
+
+def stage_at(schedule: Schedule, progress: float) -> Literal["stable", "anneal"]:
+    """The stage of the run: `"anneal"` from the onset on, `"stable"` before it and where nothing anneals."""
+    return "anneal" if schedule.onset is not None and progress >= schedule.onset else "stable"
+
+
+def _check_target(name: str, value: float) -> None:
+    if not math.isfinite(value) or value < 0.0:
+        raise ValueError(f"{name} is {value}, and entropy is a finite number of at least 0 nats: set 0 or more")
+
+
+def _clamp(progress: float) -> float:
+    return min(max(progress, 0.0), 1.0)
+
+
+def _half_cosine(position: float) -> float:
+    """1 at position 0, 0 at position 1."""
+    return 0.5 * (1.0 + math.cos(math.pi * position))
