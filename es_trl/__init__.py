@@ -1,3 +1,40 @@
-"""es_trl: entropy control in reinforcement learning of language models, on TRL's `GRPOTrainer`."""
+"""es_trl: entropy control in reinforcement learning of language models, on TRL's `GRPOTrainer`.
+
+Names load on first use, so that schedules and controllers can be used without importing torch.
+"""
+
+import importlib
+from typing import Any
+
 
 __version__ = "0.1.0"
+
+_MODULES = {
+    "ESGRPOConfig": "config",
+    "ESGRPOTrainer": "trainer",
+    "EntropyScheduler": "callbacks",
+    "RolloutCallback": "callbacks",
+    "EntropyLoop": "control",
+    "ConstantSchedule": "schedules",
+    "LinearSchedule": "schedules",
+    "CosineSchedule": "schedules",
+    "StableAnnealSchedule": "schedules",
+    "PiecewiseSchedule": "schedules",
+    "CallableSchedule": "schedules",
+    "SignStepController": "controllers",
+    "PIDController": "controllers",
+    "ClipHighActuator": "actuators",
+    "ClipActuator": "actuators",
+    "EntropyBonusActuator": "actuators",
+}
+__all__ = list(_MODULES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f".{_MODULES[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_MODULES])

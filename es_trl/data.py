@@ -39,15 +39,15 @@ class DataArguments:
     prompt_suffix: str = field(default="", metadata={"help": "Instruction put after the text of a problem."})
 
 
-def load_rows(args: DataArguments, columns: tuple[str, ...]) -> Dataset:
+def load_rows(args: DataArguments, columns: tuple[str, ...] = ()) -> Dataset:
     """
-    The rows of a data set, with at least the given columns.
+    The rows of a data set, with a column `prompt` and the given ones.
 
     Args:
         args (`DataArguments`):
             Which data set.
         columns (`tuple[str, ...]`):
-            Columns that the recipe reads.
+            Columns that the recipe reads beside `prompt_column`, which is renamed to `prompt`.
 
     Raises:
         ValueError: for a file that is missing or of another format, an empty data set, or a missing column.
@@ -68,6 +68,7 @@ def load_rows(args: DataArguments, columns: tuple[str, ...]) -> Dataset:
         )
     else:
         dataset = load_dataset(args.dataset_name, args.dataset_config, split=args.dataset_split)
+    columns = (args.prompt_column, *columns)
     if any("." in column and column not in dataset.column_names for column in columns):
         dataset = dataset.flatten()
     for column in columns:
@@ -78,7 +79,11 @@ def load_rows(args: DataArguments, columns: tuple[str, ...]) -> Dataset:
             )
     if len(dataset) == 0:
         raise ValueError(f"the data set {args.dataset_name} is empty: set dataset_name to one with prompts")
-    return dataset
+    if args.prompt_column == "prompt":
+        return dataset
+    if "prompt" in dataset.column_names:
+        dataset = dataset.remove_columns("prompt")
+    return dataset.rename_column(args.prompt_column, "prompt")
 
 
 def load_problems(args: DataArguments) -> Dataset:
@@ -88,10 +93,10 @@ def load_problems(args: DataArguments) -> Dataset:
     Returns:
         `Dataset`: columns `prompt` (list of messages) and `solution` (str).
     """
-    dataset = load_rows(args, (args.prompt_column, args.answer_column))
+    dataset = load_rows(args, (args.answer_column,))
 
     def as_chat(row: dict) -> dict:
-        problem = row[args.prompt_column]
+        problem = row["prompt"]
         if isinstance(problem, str):
             problem = [{"role": "user", "content": problem + args.prompt_suffix}]
         return {"prompt": problem, "solution": str(row[args.answer_column])}

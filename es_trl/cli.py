@@ -1,0 +1,36 @@
+"""`python -m es_trl plan RECIPE.yaml` and `python -m es_trl plot RUN_DIR`."""
+
+import argparse
+import sys
+
+
+def main(argv: list[str] | None = None) -> int:
+    """
+    The command line.
+
+    Returns:
+        `int`: 0, or 1 after one line on standard error where a recipe or a run is refused.
+    """
+    parser = argparse.ArgumentParser(prog="python -m es_trl", description="Look at recipes and runs.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    plan = commands.add_parser("plan", help="geometry, schedule and warnings of a recipe, without loading a model")
+    plan.add_argument("recipe", help="the recipe's YAML; options of the recipe may follow")
+    plan.add_argument("--num_processes", type=int, help="processes that will train")
+    plot = commands.add_parser("plot", help="draw es_curves.png of a run again")
+    plot.add_argument("run_dir", help="the run's output_dir")
+    args, rest = parser.parse_known_args(argv)
+    if rest and args.command != "plan":
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    try:
+        if args.command == "plan":
+            from .plan import plan as make_plan
+
+            print(make_plan(args.recipe, args.num_processes, rest))
+        else:
+            from .plots import plot_run
+
+            print(plot_run(args.run_dir))
+    except (ValueError, ImportError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    return 0

@@ -1,0 +1,162 @@
+"""What the recipe scripts share: strict parsing of YAML and command line, and the run itself."""
+
+import atexit
+import json
+import sys
+import time
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from datasets import Dataset
+from trl import ModelConfig, TrlParser, get_peft_config, get_quantization_config
+
+from .config import PARTS, ESGRPOConfig, nearest
+from .data import DataArguments
+from .trainer import ESGRPOTrainer
+
+
+@dataclass
+class Recipe:
+    """
+    A parsed recipe.
+
+    Args:
+        data (`DataArguments`):
+            Where the prompts come from.
+        training (`ESGRPOConfig`):
+            How to train.
+        model (`ModelConfig`):
+            Which model, and its adapter.
+    """
+
+    data: DataArguments
+    training: ESGRPOConfig
+    model: ModelConfig
+
+
+class RecipeParser(TrlParser):
+    """
+    [`~trl.TrlParser`] that refuses an unknown key with the nearest known one, and takes `--block.key value`.
+
+    Args:
+        training_class (`type`):
+            The configuration class of the trainer.
+    """
+
+    def __init__(self, training_class: type[ESGRPOConfig] = ESGRPOConfig):
+        super().__init__((DataArguments, training_class, ModelConfig))
+        self._known = {f.name for c in (DataArguments, training_class, ModelConfig) for f in fields(c)}
+
+    def parse(self, argv: list[str]) -> Recipe:
+        """
+        A recipe from the command line, with the YAML that its `--config` names.
+
+        Raises:
+            ValueError: for a file that is missing or no mapping, an unknown key, or a value out of its range.
+        """
+        argv = [part for word in argv for part in (word.split("=", 1) if word.startswith("--config=") else [word])]
+        config: dict[str, Any] = {}
+        if "--config" in argv:
+            config = read_yaml(Path(argv[argv.index("--config") + 1]))
+        for key in config:
+            if key not in self._known and key != "env":
+                raise ValueError(f"the recipe has an unknown key {key!r}{nearest(key, self._known)}")
+        return Recipe(*self.parse_args_and_config(self._join_blocks(argv, config)))
+
+    def _join_blocks(self, argv: list[str], config: dict[str, Any]) -> list[str]:
+        """Turn `--entropy_schedule.end 0.1` into the whole block as one argument; refuse unknown options."""
+        joined: list[str] = []
+        blocks: dict[str, dict[str, Any]] = {}
+        words = iter(argv)
+        for word in words:
+            option, _, inline = word.partition("=")
+            block, _, key = option.removeprefix("--").replace("-", "_").partition(".")
+            if not word.startswith("--") or word == "--config":
+                joined.append(word)
+            elif block in PARTS and key:
+                value = inline or next(words, None)
+                if value is None:
+                    raise ValueError(f"the option {option} has no value: put one behind it")
+                blocks.setdefault(block, dict(config.get(block) or {}))[key] = yaml.safe_load(value)
+            elif option not in self._option_string_actions:
+                raise ValueError(f"unknown option {option}{nearest(option[2:], self._known)}")
+            else:
+                joined.append(word)
+        for block, values in blocks.items():
+            joined += [f"--{block}", json.dumps(values)]
+        return joined
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file."""
+    if not path.is_file():
+        raise ValueError(f"the recipe {path} does not exist: give --config a YAML file")
+    try:
+        config = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise ValueError(f"the recipe {path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(config, dict):
+        raise ValueError(f"the recipe {path} is no mapping of keys to values: write one `key: value` a line")
+    return config
+
+
+def parse_recipe(script: str, argv: list[str] | None = None) -> Recipe:
+    """
+    The recipe of a script: the YAML beside it unless `--config` names another, and overrides of any field.
+
+    Args:
+        script (`str`):
+            `__file__` of the script.
+        argv (`list[str]`, *optional*):
+            The command line behind the script's name.
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if not any(word == "--config" or word.startswith("--config=") for word in argv):
+        argv = ["--config", str(Path(script).with_suffix(".yaml")), *argv]
+    return RecipeParser().parse(argv)
+
+
+def train(recipe: Recipe, dataset: Dataset, reward_funcs: Any) -> ESGRPOTrainer:
+    """
+    Run a recipe: train, save the model, and push it where the recipe says so.
+
+    Args:
+        recipe (`Recipe`):
+            What to run.
+        dataset (`Dataset`):
+            Rows with `prompt` and the columns that the reward reads.
+        reward_funcs (reward function or list of them):
+            As in `GRPOTrainer`.
+
+    Returns:
+        `ESGRPOTrainer`: the trainer, after training.
+    """
+    training, model = recipe.training, recipe.model
+    from_model_args = {
+        "revision": model.model_revision,
+        "attn_implementation": model.attn_implementation,
+        "dtype": model.dtype,
+    }
+    training.model_init_kwargs = {**from_model_args, **(training.model_init_kwargs or {})}
+    trainer = ESGRPOTrainer(
+        model=model.model_name_or_path,
+        reward_funcs=reward_funcs,
+        args=training,
+        train_dataset=dataset,
+        quantization_config=get_quantization_config(model),
+        peft_config=get_peft_config(model),
+    )
+    resume = training.resume_from_checkpoint
+    trainer.train(resume_from_checkpoint=True if str(resume).lower() == "true" else resume)
+    trainer.save_model(training.output_dir)
+    trainer.accelerator.print(f"model, history and figure are in {training.output_dir}")
+    if training.push_to_hub:
+        trainer.push_to_hub(dataset_name=recipe.data.dataset_name)
+    if torch.distributed.is_initialized() and torch.distributed.get_backend() == "gloo":
+        # gloo's worker thread may drop its last tensor while Python finalises, which aborts the process (seen in
+        # torch 2.13 on Python 3.11); give it the time to finish.
+        atexit.register(time.sleep, 0.3)
+    return trainer

@@ -1,0 +1,87 @@
+import pytest
+from test_control import Args
+
+from es_trl.actuators import ClipActuator, ClipHighActuator, EntropyBonusActuator
+
+
+def args(**changes):
+    made = Args()
+    for name, value in changes.items():
+        setattr(made, name, value)
+    return made
+
+
+def test_clip_high_moves_the_upper_bound():
+    assert ClipHighActuator().initial(args()) == 0.28
+    assert ClipHighActuator().initial(args(epsilon_high=None)) == 0.2
+    assert ClipHighActuator().settings(0.35, args()) == {"epsilon_high": 0.35}
+
+
+def test_clip_moves_both_bounds_against_each_other():
+    clip = ClipActuator()
+    assert clip.initial(args()) == 0.0
+    assert clip.settings(0.0, args()) == {"epsilon_low": 0.2, "epsilon_high": 0.28}
+    assert clip.settings(1.0, args()) == pytest.approx({"epsilon_low": 0.02, "epsilon_high": 2.8})
+    assert clip.settings(-0.5, args(epsilon_high=None)) == pytest.approx(
+        {"epsilon_low": 0.2 * 10**0.5, "epsilon_high": 0.2 / 10**0.5}
+    )
+
+
+def test_entropy_bonus_is_its_coefficient():
+    assert EntropyBonusActuator().initial(args()) == 0.0
+    assert EntropyBonusActuator().settings(-0.01, args()) == {"entropy_bonus": -0.01}
+
+
+@pytest.mark.parametrize(
+    ("actuator", "changes"),
+    [
+        (ClipHighActuator(), {}),
+        (ClipHighActuator(), {"num_iterations": 2, "steps_per_generation": 1}),
+        (ClipHighActuator(2.0, 8.0), {"loss_type": "cispo", "epsilon_high": 5.0}),
+        (
+            ClipHighActuator(1e-4, 1e-3),
+            {"importance_sampling_level": "sequence", "epsilon": 3e-4, "epsilon_high": 4e-4, "loss_type": "grpo"},
+        ),
+        (ClipHighActuator(), {"delta": 1.5}),
+        (ClipActuator(), {"loss_type": "dr_grpo"}),
+        (EntropyBonusActuator(), {"loss_type": "sapo", "steps_per_generation": 1}),
+    ],
+)
+def test_authority(actuator, changes):
+    actuator.check(args(**changes))
+
+
+@pytest.mark.parametrize(
+    ("actuator", "changes", "message"),
+    [
+        (ClipHighActuator(), {"steps_per_generation": 1}, "with 1 update a rollout.*multiple of gradient_acc.*: 16"),
+        (ClipActuator(), {"steps_per_generation": 1}, "clip has no authority with 1 update a rollout"),
+        (ClipHighActuator(), {"loss_type": "sapo"}, "no authority with loss_type='sapo'.*or the actuator to entropy_b"),
+        (ClipHighActuator(), {"loss_type": "vespo"}, "no authority with loss_type='vespo'"),
+        (ClipActuator(), {"loss_type": "cispo"}, "clip has no authority with loss_type='cispo'"),
+        (ClipHighActuator(), {"loss_type": "cispo"}, "cap on the ratio.*above 1.*or loss_type: dapo"),
+        (ClipHighActuator(), {"importance_sampling_level": "sequence"}, "would never bind. Set `low`, `high`"),
+        (ClipActuator(), {"importance_sampling_level": "sequence"}, "neither bound would bind"),
+        (ClipHighActuator(), {"delta": 1.3}, "Set `high` to at most 0.3, or raise delta"),
+        (ClipHighActuator(), {"epsilon_high": 0.5}, r"begin at epsilon_high = 0.5, outside its bounds \[0.1, 0.4\]"),
+        (ClipActuator(low=-0.8), {}, "makes epsilon_low 1.26.*`low` to at least -0.69"),
+        (ClipActuator(low=0.1), {}, "begin at the control 0 = 0, outside its bounds"),
+        (EntropyBonusActuator(), {"entropy_coef": 0.01}, "two bonuses would act at once.*Set entropy_coef: 0"),
+        (EntropyBonusActuator(low=0.01, high=0.1), {}, "begin at the coefficient 0"),
+    ],
+)
+def test_no_authority_is_refused(actuator, changes, message):
+    with pytest.raises(ValueError, match=message):
+        actuator.check(args(**changes))
+
+
+@pytest.mark.parametrize("kind", [ClipHighActuator, ClipActuator, EntropyBonusActuator])
+@pytest.mark.parametrize("bounds", [(0.4, 0.1), (0.2, 0.2), (0.1, float("inf"))])
+def test_inverted_bounds_are_refused(kind, bounds):
+    with pytest.raises(ValueError, match="set `low` below `high`"):
+        kind(*bounds)
+
+
+def test_clip_bound_below_zero_is_refused():
+    with pytest.raises(ValueError, match="`low` is -0.1, and a clip bound is above 0"):
+        ClipHighActuator(low=-0.1)

@@ -1,0 +1,106 @@
+import random
+
+import pytest
+from reference import algorithm_1
+
+from es_trl.actuators import ClipHighActuator, EntropyBonusActuator
+from es_trl.control import EntropyLoop
+from es_trl.controllers import PIDController, SignStepController
+from es_trl.schedules import ConstantSchedule, LinearSchedule, StableAnnealSchedule
+
+
+class Args:
+    """The fields of a configuration that actuators read, in a geometry where the clip acts."""
+
+    epsilon = 0.2
+    epsilon_high = 0.28
+    delta = None
+    entropy_coef = 0.0
+    loss_type = "dapo"
+    importance_sampling_level = "token"
+    steps_per_generation = 8
+    num_iterations = 1
+    gradient_accumulation_steps = 1
+
+
+def begun(schedule, controller, actuator):
+    loop = EntropyLoop(schedule, controller, actuator)
+    loop.begin(Args())
+    return loop
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_algorithm_1_equals_the_paper(seed):
+    rng = random.Random(seed)
+    rollouts = rng.randint(1, 80)
+    # steps of 1/64 make the means of equal windows equal to the last bit, so that the zero of line 10 is met too
+    entropies = [rng.randint(0, 64) / 64 for _ in range(rollouts)]
+    window, warmup = rng.randint(1, 8), rng.randint(0, 12)
+    delta = rng.choice([0.005, 0.02, 0.1])
+    schedule = rng.choice([ConstantSchedule(0.5), StableAnnealSchedule(0.5, 0.0, ratio=0.3)])
+    loop = begun(schedule, SignStepController(delta, window, warmup), ClipHighActuator(0.1, 0.4))
+    expected = algorithm_1(
+        entropies,
+        scheduler=lambda t: schedule((t - 1) / max(rollouts - 1, 1)),
+        c0=0.28,
+        delta=delta,
+        w=window,
+        T=warmup,
+        c_min=0.1,
+        c_max=0.4,
+    )
+    clips = [loop.tick(t, rollouts, h).settings["epsilon_high"] for t, h in enumerate(entropies)]
+    assert clips == pytest.approx(expected, abs=1e-12)
+
+
+def test_tick_by_hand():
+    loop = begun(LinearSchedule(0.5, 0.1), PIDController(kp=1.0, ki=0.0, kff=2.0), EntropyBonusActuator(-0.3, 0.3))
+    # rollout 1 of 5: target 0.4, error 0.1, and the target falls by 0.1 until the next rollout
+    tick = loop.tick(1, 5, 0.3)
+    assert (tick.stage, tick.settings, tick.saturated) == ("anneal", {"entropy_bonus": tick.control}, False)
+    assert [tick.target, tick.entropy, tick.error, tick.control] == pytest.approx([0.4, 0.3, 0.1, -0.1])
+    assert loop.tick(2, 5, 2.0).saturated
+    # behind the last rollout the target rests
+    assert loop.tick(4, 5, 0.1).control == pytest.approx(0.0)
+
+
+def test_target_reaches_its_end_at_the_last_rollout():
+    loop = begun(StableAnnealSchedule(0.4, 0.05, ratio=0.5), PIDController(), EntropyBonusActuator())
+    ticks = [loop.tick(rollout, 5, 0.4) for rollout in range(5)]
+    assert [tick.target for tick in ticks] == pytest.approx([0.4, 0.4, 0.4, 0.225, 0.05])
+    assert [tick.stage for tick in ticks] == ["stable", "stable", "anneal", "anneal", "anneal"]
+
+
+def test_relative_targets_are_anchored_at_the_first_rollout():
+    loop = begun(ConstantSchedule(0.5, relative=True), PIDController(), EntropyBonusActuator())
+    assert [loop.tick(rollout, 3, h).target for rollout, h in enumerate((0.8, 0.6, 0.2))] == [0.4, 0.4, 0.4]
+    restored = begun(ConstantSchedule(0.5, relative=True), PIDController(), EntropyBonusActuator())
+    restored.load_state_dict(loop.state_dict())
+    assert restored.tick(3, 4, 0.1).target == 0.4
+
+
+def test_plain_function_as_schedule():
+    loop = begun(lambda progress: 0.4 - 0.2 * progress, PIDController(), EntropyBonusActuator())
+    assert loop.tick(1, 3, 0.3).target == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize("entropy", [float("nan"), float("inf")])
+def test_an_entropy_that_is_no_number_is_refused(entropy):
+    loop = begun(ConstantSchedule(0.4), PIDController(), EntropyBonusActuator())
+    with pytest.raises(ValueError, match="entropy of rollout 7 is (nan|inf).*Resume from the last checkpoint"):
+        loop.tick(7, 10, entropy)
+
+
+def test_state_of_another_controller_is_refused():
+    state = begun(ConstantSchedule(0.4), SignStepController(), ClipHighActuator()).state_dict()
+    with pytest.raises(ValueError, match="written by SignStepController and this run controls with PIDController"):
+        begun(ConstantSchedule(0.4), PIDController(), EntropyBonusActuator()).load_state_dict(state)
+
+
+@pytest.mark.parametrize(("accumulation", "updates"), [(16, "1/2"), (3, "8/3")])
+def test_control_period_is_the_rollout(accumulation, updates):
+    args = Args()
+    args.gradient_accumulation_steps = accumulation
+    loop = EntropyLoop(ConstantSchedule(0.4), PIDController(), EntropyBonusActuator())
+    with pytest.raises(ValueError, match=f"there are {updates} updates in a rollout"):
+        loop.begin(args)

@@ -1,0 +1,111 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from es_trl.controllers import PIDController, SignStepController
+
+
+def begun(controller, initial=0.0, low=-1.0, high=1.0):
+    controller.begin(initial, low, high)
+    return controller
+
+
+def test_proportional_by_hand():
+    pid = begun(PIDController(kp=2.0, ki=0.0), initial=0.1)
+    # 0.1 + 2 * (0.4 - entropy)
+    assert [pid.update(0.4, h, 0.0) for h in (0.4, 0.3, 0.5, 0.2)] == pytest.approx([0.1, 0.3, -0.1, 0.5])
+
+
+def test_integral_by_hand():
+    pid = begun(PIDController(kp=0.0, ki=0.5), initial=0.1)
+    # errors 0.1, 0.1, -0.2, 0: the integral keeps the sum
+    assert [pid.update(0.4, h, 0.0) for h in (0.3, 0.3, 0.6, 0.4)] == pytest.approx([0.15, 0.2, 0.1, 0.1])
+
+
+def test_derivative_by_hand():
+    pid = begun(PIDController(kp=0.0, ki=0.0, kd=2.0))
+    # on the measurement: nothing at first, then twice the drop; a step of the target does not kick
+    outputs = [pid.update(target, h, 0.0) for target, h in ((0.4, 0.5), (0.4, 0.4), (0.9, 0.4), (0.9, 0.45))]
+    assert outputs == pytest.approx([0.0, 0.2, 0.0, -0.1])
+
+
+def test_feed_forward_by_hand():
+    pid = begun(PIDController(kp=0.0, ki=0.0, kff=3.0))
+    assert [pid.update(0.4, 0.4, slope) for slope in (0.0, -0.1, 0.0)] == pytest.approx([0.0, -0.3, 0.0])
+
+
+def test_start_is_bumpless():
+    pid = begun(PIDController(kp=5.0, ki=1.0, kd=3.0), initial=0.28)
+    assert pid.update(0.4, 0.4, 0.0) == 0.28
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_no_windup_after_a_thousand_saturated_rollouts(sign):
+    pid = begun(PIDController(kp=0.5, ki=0.1))
+    target, far = (0.9, 0.0) if sign > 0 else (0.0, 0.9)
+    for _ in range(1000):
+        control = pid.update(target, far, 0.0)
+    assert control == sign * 1.0
+    # one error of the other sign takes the control off its bound at once
+    assert sign * pid.update(target, target + sign * 0.1, 0.0) < 1.0 - 0.04
+
+
+gains = st.floats(0.0, 10.0)
+entropies = st.lists(st.floats(0.0, 5.0), min_size=1, max_size=40)
+
+
+@given(gains, gains, gains, gains, entropies, st.floats(0.0, 3.0))
+def test_pid_stays_in_its_bounds(kp, ki, kd, kff, measured, target):
+    pid = begun(PIDController(kp, ki, kd, kff), initial=0.2, low=0.1, high=0.4)
+    slopes = [0.1, -0.1] * len(measured)
+    assert all(0.1 <= pid.update(target, h, slope) <= 0.4 for h, slope in zip(measured, slopes, strict=False))
+
+
+@given(entropies, entropies, st.booleans())
+def test_state_round_trip_in_mid_run(before, after, is_pid):
+    def make():
+        controller = PIDController(1.0, 0.05, 0.3, 0.2) if is_pid else SignStepController(0.01, window=3, warmup=2)
+        return begun(controller, initial=0.28, low=0.1, high=0.4)
+
+    whole, restored = make(), make()
+    for h in before:
+        whole.update(0.5, h, 0.0)
+    restored.load_state_dict(json.loads(json.dumps(whole.state_dict())))
+    assert [whole.update(0.5, h, 0.1) for h in after] == [restored.update(0.5, h, 0.1) for h in after]
+
+
+def test_sign_step_by_hand():
+    step = begun(SignStepController(delta=0.01, window=2, warmup=1), initial=0.28, low=0.25, high=0.30)
+    # target 0.4; windows after the warm-up: (.3 .3) up, (.3 .5) equal, (.5 .5) down, ...
+    measured = [0.3, 0.3, 0.5, 0.5, 0.5, 0.5, 0.5, 0.2, 0.2, 0.2]
+    expected = [0.28, 0.29, 0.29, 0.28, 0.27, 0.26, 0.25, 0.26, 0.27, 0.28]
+    assert [step.update(0.4, h) for h in measured] == pytest.approx(expected)
+
+
+def test_sign_step_stops_at_its_bounds():
+    step = begun(SignStepController(delta=0.05, window=1, warmup=0), initial=0.28, low=0.1, high=0.4)
+    assert [step.update(1.0, 0.0) for _ in range(4)] == pytest.approx([0.33, 0.38, 0.4, 0.4])
+    assert [step.update(0.0, 1.0) for _ in range(8)][-3:] == pytest.approx([0.1, 0.1, 0.1])
+
+
+def test_sign_step_defaults():
+    step = begun(SignStepController(), initial=0.28, low=0.1, high=0.4)
+    # the warm-up is as long as the window
+    assert [step.update(0.5, 0.1) for _ in range(7)] == pytest.approx([0.28] * 5 + [0.285, 0.29])
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: PIDController(kp=-1.0), "`kp` is -1.0, and a negative or infinite gain"),
+        (lambda: PIDController(ki=float("nan")), "`ki` is nan"),
+        (lambda: SignStepController(delta=0.0), "`delta` is 0.0"),
+        (lambda: SignStepController(window=0), "`window` is 0"),
+        (lambda: SignStepController(warmup=-1), "`warmup` is -1"),
+    ],
+)
+def test_refusals(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()

@@ -1,0 +1,102 @@
+import math
+import subprocess
+import sys
+
+import pytest
+
+from es_trl.schedules import (
+    CallableSchedule,
+    ConstantSchedule,
+    CosineSchedule,
+    LinearSchedule,
+    PiecewiseSchedule,
+    StableAnnealSchedule,
+    as_schedule,
+    stage_at,
+)
+
+
+PLATEAU = PiecewiseSchedule([(0.0, 0.2), (0.5, 0.4), (0.9, 0.4), (1.0, 0.1)])
+
+
+@pytest.mark.parametrize(
+    ("schedule", "table"),
+    [
+        (ConstantSchedule(0.4), {0.0: 0.4, 0.3: 0.4, 1.0: 0.4}),
+        (LinearSchedule(0.5, 0.1), {0.0: 0.5, 0.25: 0.4, 0.5: 0.3, 1.0: 0.1}),
+        (LinearSchedule(0.1, 0.5), {0.0: 0.1, 0.5: 0.3, 1.0: 0.5}),
+        # 0.1 + 0.4 * (1 + cos(pi x)) / 2
+        (CosineSchedule(0.5, 0.1), {0.0: 0.5, 1 / 3: 0.4, 0.5: 0.3, 2 / 3: 0.2, 1.0: 0.1}),
+        # flat until 0.8, then a line over the last fifth
+        (StableAnnealSchedule(0.4, 0.0, ratio=0.2), {0.0: 0.4, 0.8: 0.4, 0.85: 0.3, 0.9: 0.2, 0.95: 0.1, 1.0: 0.0}),
+        (StableAnnealSchedule(0.4, 0.0, ratio=0.2, shape="cosine"), {0.8: 0.4, 0.9: 0.2, 1.0: 0.0}),
+        # a third of the way down a half cosine: 0.4 * (1 + cos(pi / 3)) / 2 = 0.3
+        (StableAnnealSchedule(0.4, 0.0, ratio=0.3, shape="cosine"), {0.8: 0.3}),
+        (StableAnnealSchedule(0.4, 0.1, ratio=1.0), {0.0: 0.4, 0.5: 0.25, 1.0: 0.1}),
+        (StableAnnealSchedule(0.4, 0.1, ratio=0.0), {0.0: 0.4, 1.0: 0.4}),
+        (PLATEAU, {0.0: 0.2, 0.25: 0.3, 0.5: 0.4, 0.7: 0.4, 0.95: 0.25, 1.0: 0.1}),
+        (CallableSchedule(lambda p: 0.5 - 0.4 * p), {0.0: 0.5, 0.5: 0.3, 1.0: 0.1}),
+    ],
+)
+def test_targets(schedule, table):
+    assert {progress: schedule(progress) for progress in table} == pytest.approx(table, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "onset"),
+    [
+        (ConstantSchedule(0.4), None),
+        (LinearSchedule(0.5, 0.1), 0.0),
+        (LinearSchedule(0.1, 0.5), None),
+        (CosineSchedule(0.5, 0.1), 0.0),
+        (StableAnnealSchedule(0.4, 0.05, ratio=0.25), 0.75),
+        (StableAnnealSchedule(0.4, 0.05, ratio=0.0), None),
+        (StableAnnealSchedule(0.4, 0.4, ratio=0.2), None),
+        (PLATEAU, 0.9),
+        (PiecewiseSchedule([(0, 0.5), (0.4, 0.5), (0.5, 0.3), (0.9, 0.3), (1, 0.1)]), 0.4),
+        (PiecewiseSchedule([(0, 0.1), (1, 0.5)]), None),
+        (CallableSchedule(lambda p: 0.4, onset=0.6), 0.6),
+    ],
+)
+def test_onset(schedule, onset):
+    assert schedule.onset == onset
+
+
+def test_stage_begins_at_the_onset():
+    schedule = StableAnnealSchedule(0.4, 0.05, ratio=0.25)
+    assert [stage_at(schedule, p) for p in (0.0, 0.7499, 0.75, 1.0)] == ["stable", "stable", "anneal", "anneal"]
+    assert stage_at(ConstantSchedule(0.4), 1.0) == "stable"
+
+
+def test_plain_function_becomes_a_schedule():
+    schedule = as_schedule(lambda p: 0.3)
+    assert (schedule(0.5), schedule.onset, schedule.relative) == (0.3, None, False)
+    constant = ConstantSchedule(0.4)
+    assert as_schedule(constant) is constant
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: ConstantSchedule(-0.1), "target is -0.1, and entropy is a finite number of at least 0 nats"),
+        (lambda: LinearSchedule(0.4, math.nan), "end is nan"),
+        (lambda: CosineSchedule(math.inf, 0.1), "start is inf"),
+        (lambda: StableAnnealSchedule(0.4, 0.05, ratio=1.2), "the anneal would be longer than the run: set it from 0"),
+        (lambda: StableAnnealSchedule(0.4, 0.05, ratio=-0.1), "`ratio` is -0.1, and it is a share of the run"),
+        (lambda: StableAnnealSchedule(0.1, 0.4), "annealing lowers entropy: set `end` to at most `target`"),
+        (lambda: StableAnnealSchedule(0.4, 0.1, shape="cubic"), "set `linear` or `cosine`"),
+        (lambda: PiecewiseSchedule([(0, 0.4)]), "at least two pairs"),
+        (lambda: PiecewiseSchedule([(0, 0.4), (0.5, 0.1)]), "must rise from 0 to 1"),
+        (lambda: PiecewiseSchedule([(0, 0.4), (0.6, 0.3), (0.6, 0.2), (1, 0.1)]), "must rise from 0 to 1"),
+        (lambda: PiecewiseSchedule([(0, 0.4), (1, -0.1)]), "points is -0.1"),
+        (lambda: CallableSchedule(lambda p: -p)(0.5), "value at progress 0.500 is -0.5"),
+    ],
+)
+def test_refusals(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_loop_needs_neither_torch_nor_trl():
+    code = "import sys, es_trl.control; assert not {'torch', 'trl', 'transformers'} & set(sys.modules), sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
