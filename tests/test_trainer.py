@@ -1,0 +1,287 @@
+import copy
+import json
+
+import pytest
+import torch
+from conftest import BONUS, without_seconds
+from datasets import Dataset
+from trl import GRPOConfig, GRPOTrainer
+
+from es_trl import (
+    ClipHighActuator,
+    ConstantSchedule,
+    EntropyBonusActuator,
+    EntropyScheduler,
+    ESGRPOTrainer,
+    PIDController,
+    RolloutCallback,
+)
+from es_trl.lab import BASE_MODEL, countdown_dataset, countdown_reward
+from es_trl.sensor import completion_mask
+
+
+STILL = [  # blocks that never move anything
+    {},
+    {"entropy_schedule": {"kind": "constant", "target": 0.4}, "entropy_controller": {"kind": "sign_step", "warmup": 9}},
+    {
+        "entropy_schedule": {"kind": "stable_anneal", "target": 0.4, "end": 0.1, "ratio": 0.5},
+        "entropy_controller": {"kind": "pid", "kp": 0.0, "ki": 0.0},
+        "entropy_actuator": {"kind": "clip"},
+    },
+    {
+        "entropy_schedule": {"kind": "cosine", "start": 1.0, "end": 0.1, "relative": True},
+        "entropy_controller": {"kind": "pid", "kp": 0.0, "ki": 0.0},
+        "entropy_actuator": {"kind": "entropy_bonus"},
+    },
+]
+
+
+@pytest.fixture(scope="module")
+def grpo_weights(tmp_path_factory):
+    from conftest import LAB_ARGS
+
+    args = GRPOConfig(output_dir=str(tmp_path_factory.mktemp("grpo")), **LAB_ARGS)
+    dataset = countdown_dataset(64, seed=1)
+    trainer = GRPOTrainer(BASE_MODEL, countdown_reward, args, train_dataset=dataset)
+    trainer.train()
+    return copy.deepcopy(trainer.model.state_dict())
+
+
+@pytest.mark.parametrize("blocks", STILL)
+def test_off_is_grpo(blocks, grpo_weights, lab_trainer):
+    trainer = lab_trainer(**blocks)
+    trainer.train()
+    weights = trainer.model.state_dict()
+    assert weights.keys() == grpo_weights.keys()
+    assert all(torch.equal(weights[name], grpo_weights[name]) for name in weights)
+    assert [record["rollout"] for record in trainer.history.records] == [0, 1]
+
+
+def test_a_moving_block_moves_the_weights(grpo_weights, lab_trainer):
+    trainer = lab_trainer(**BONUS)
+    trainer.train()
+    weights = trainer.model.state_dict()
+    assert not all(torch.equal(weights[name], grpo_weights[name]) for name in weights)
+
+
+class Spy(RolloutCallback):
+    """Notes the events, and measures the entropy of the rollout plainly, on logits."""
+
+    def __init__(self):
+        self.events = []
+
+    def on_step_begin(self, args, state, control, **kwargs):
+        self.events.append(f"update {state.global_step}")
+
+    def on_rollout_begin(self, args, state, control, record, trainer):
+        self.events.append(f"begin {record.rollout}")
+
+    def on_rollout_end(self, args, state, control, record, trainer):
+        self.events.append(f"end {record.rollout}")
+
+
+def plain_entropy(trainer, batches):
+    """Token-mean entropy of the policy on TRL's batches, the long way round."""
+    total = tokens = 0.0
+    for batch in batches:
+        ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
+        attention = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
+        with torch.no_grad():
+            logits = trainer.model(input_ids=ids, attention_mask=attention).logits.double()
+        logits = logits[:, -batch["completion_ids"].shape[1] - 1 : -1] / trainer.temperature
+        log_p = logits.log_softmax(-1)
+        entropies = -(log_p.exp() * log_p).sum(-1)
+        mask = completion_mask(batch)
+        total += (entropies * mask).sum().item()
+        tokens += mask.sum().item()
+    return total / tokens
+
+
+@pytest.mark.parametrize("geometry", [{}, {"steps_per_generation": 1, "per_device_train_batch_size": 16}])
+def test_entropy_is_that_of_the_sampling_policy(geometry, lab_trainer):
+    trainer = lab_trainer(max_steps=1, temperature=0.7, learning_rate=0.0, **geometry)
+    trainer.train()
+    assert trainer.history.records == [] if not geometry else len(trainer.history.records) == 1
+    measured = (trainer._record.entropy if not geometry else trainer.history.records[0]["entropy"])
+    assert measured == pytest.approx(plain_entropy(trainer, trainer._buffered_inputs), abs=1e-5)
+
+
+def test_one_tick_a_rollout_before_its_first_update(lab_trainer):
+    spy = Spy()
+    trainer = lab_trainer(callbacks=[spy])
+    trainer.train()
+    updates = [f"update {step}" for step in range(8)]
+    # TRL generates inside the first micro-batch of an update
+    assert spy.events == [updates[0], "begin 0", "end 0", *updates[1:5], "begin 1", "end 1", *updates[5:]]
+
+
+def test_measured_in_the_loss_pass_where_trl_makes_no_other(lab_trainer):
+    spy = Spy()
+    scheduler = EntropyScheduler(ConstantSchedule(0.9), PIDController(), EntropyBonusActuator(-0.5, 0.5))
+    trainer = lab_trainer(
+        callbacks=[scheduler, spy], gradient_accumulation_steps=4, per_device_train_batch_size=4, max_steps=2
+    )
+    trainer.train()
+    assert spy.events == ["update 0", "begin 0", "end 0", "update 1", "begin 1", "end 1"]
+    first, second = trainer.history.records
+    assert first["entropy"] > 0.2 and first["control"] == pytest.approx(1.05 * (0.9 - first["entropy"]), abs=1e-6)
+    assert first["clip_high_fraction"] == 0.0
+
+
+def test_evaluation_neither_ticks_nor_records(lab_args, lab_trainer):
+    def trained(**evaluation):
+        args = lab_args(**BONUS, **evaluation)
+        trainer = ESGRPOTrainer(
+            BASE_MODEL,
+            countdown_reward,
+            args,
+            train_dataset=countdown_dataset(64, seed=1),
+            eval_dataset=countdown_dataset(4, seed=2),
+        )
+        trainer.train()
+        return trainer
+
+    trainer = trained(eval_strategy="steps", eval_steps=3, per_device_eval_batch_size=4)
+    assert [record["rollout"] for record in trainer.history.records] == [0, 1]
+    assert any("eval_reward" in entry for entry in trainer.state.log_history)
+
+
+def test_history_fields(lab_trainer):
+    trainer = lab_trainer(**BONUS)
+    trainer.train()
+    lines = [json.loads(line) for line in trainer.history.path.read_text().splitlines()]
+    assert lines == trainer.history.records
+    assert list(lines[0]) == [
+        "rollout", "global_step", "stage", "target", "entropy", "error", "control", "settings", "saturated", "reward",
+        "clip_high_fraction", "num_generations", "max_completion_length", "completion_tokens", "seconds",
+    ]  # fmt: skip
+    first, second = lines
+    assert (first["global_step"], second["global_step"], first["stage"]) == (0, 4, "stable")
+    assert first["error"] == pytest.approx(first["target"] - first["entropy"])
+    assert first["settings"] == {"entropy_bonus": first["control"]}
+    assert trainer.entropy_bonus == second["control"]
+    assert -1.0 <= first["reward"] <= 1.0 and 1.0 <= first["completion_tokens"] <= 12.0
+    assert any("es/target" in entry for entry in trainer.state.log_history)
+
+
+def test_uncontrolled_runs_are_recorded_too(lab_trainer):
+    trainer = lab_trainer(max_steps=4)
+    trainer.train()
+    (record,) = trainer.history.records
+    nothing = ("stage", "target", "error", "control", "settings", "saturated")
+    assert all(record[name] is None for name in nothing) and record["entropy"] > 0.0
+
+
+def test_scheduler_as_callback_equals_blocks(lab_trainer):
+    by_blocks = lab_trainer(**BONUS)
+    by_blocks.train()
+    scheduler = EntropyScheduler(
+        ConstantSchedule(0.5), PIDController(kp=1.0, ki=0.1), EntropyBonusActuator(low=-0.5, high=0.5)
+    )
+    by_callback = lab_trainer(callbacks=[scheduler])
+    by_callback.train()
+    assert without_seconds(by_blocks.history.records) == without_seconds(by_callback.history.records)
+
+
+def test_a_second_run_of_the_same_trainer_starts_afresh(lab_trainer):
+    trainer = lab_trainer(**BONUS, max_steps=4)
+    trainer.train()
+    trainer.train()
+    assert [record["rollout"] for record in trainer.history.records] == [0]
+    assert len(trainer.history.path.read_text().splitlines()) == 1
+
+
+@pytest.mark.parametrize("loss_type", ["grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo", "vespo", "luspo"])
+def test_bonus_means_the_same_for_every_loss(loss_type, lab_trainer):
+    """With no advantage and no learning rate the loss is the bonus alone: minus coefficient x token-mean entropy."""
+    trainer = lab_trainer(
+        loss_type=loss_type,
+        reward=lambda completions, **kwargs: [0.0] * len(completions),
+        learning_rate=0.0,
+        max_steps=4,
+        importance_sampling_level="sequence" if loss_type == "luspo" else "token",
+    )
+    trainer.entropy_bonus = 0.25
+    losses = []
+    compute_loss = trainer._compute_loss
+    trainer._compute_loss = lambda model, inputs: losses.append(compute_loss(model, inputs)) or losses[-1]
+    trainer.train()
+    # the micro-batches of the rollout together: their mean is the token mean over the rollout
+    assert sum(losses).item() / len(losses) == pytest.approx(-0.25 * trainer.history.records[0]["entropy"], rel=1e-5)
+
+
+def test_bonus_raises_entropy_and_its_negative_lowers_it(lab_trainer):
+    ends = []
+    for coefficient in (-0.5, 0.0, 0.5):
+        scheduler = EntropyScheduler(ConstantSchedule(0.5), PIDController(0.0, 0.0), EntropyBonusActuator(-0.6, 0.6))
+        scheduler.loop.actuator.__class__.initial  # the control rests where it begins
+        trainer = lab_trainer(max_steps=24)
+        trainer.entropy_bonus = coefficient
+        trainer.train()
+        ends.append(trainer.history.records[-1]["entropy"])
+    assert ends[0] < ends[1] - 0.02 and ends[1] < ends[2] - 0.02
+
+
+def test_nan_entropy_stops_the_run_and_keeps_the_checkpoint(lab_trainer):
+    class Poison(RolloutCallback):
+        def on_rollout_begin(self, args, state, control, record, trainer):
+            if record.rollout == 2:
+                trainer.model.lm_head.weight.data[5] = float("nan")
+
+    trainer = lab_trainer(
+        callbacks=[Poison()], max_steps=16, save_strategy="steps", save_steps=4, max_completion_length=4, **BONUS
+    )
+    with pytest.raises((ValueError, RuntimeError)) as error:
+        trainer.train()
+    # sampling from NaN probabilities fails in torch before anything is measured
+    assert "nan" in str(error.value)
+    assert (trainer.history.path.parent / "checkpoint-8" / "es_state.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"entropy_schedule": {"kind": "constant", "target": 0.4}, "use_adaptive_entropy": True}, "two controllers"),
+        ({"entropy_schedule": {"kind": "constant", "target": 0.4}, "loss_type": "sapo"}, "no authority with loss_type"),
+        ({"entropy_schedule": {"kind": "constant", "target": 0.4}, "steps_per_generation": 1,
+          "per_device_train_batch_size": 16}, "with 1 update a rollout"),
+    ],
+)  # fmt: skip
+def test_refused_before_weights_load(changes, message, lab_args):
+    with pytest.raises(ValueError, match=message):
+        ESGRPOTrainer(
+            "no/such/model", countdown_reward, lab_args(**changes), train_dataset=countdown_dataset(64, seed=1)
+        )
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ({"prompt": []}, "train_dataset is empty"),
+        ({"promt": ["1 2=3:"] * 8}, "no column 'prompt', did you mean 'promt'"),
+        ({"prompt": ["1 2=3:"] * 3}, "has 3 prompts and one rollout takes 4"),
+    ],
+)
+def test_unfit_data_is_refused_before_weights_load(rows, message, lab_args):
+    with pytest.raises(ValueError, match=message):
+        ESGRPOTrainer("no/such/model", countdown_reward, lab_args(), train_dataset=Dataset.from_dict(rows))
+
+
+def test_two_schedulers_are_refused(lab_trainer):
+    scheduler = EntropyScheduler(ConstantSchedule(0.4), PIDController(), ClipHighActuator())
+    with pytest.raises(ValueError, match="two entropy schedulers"):
+        lab_trainer(callbacks=[scheduler], **BONUS)
+
+
+def test_run_files(lab_trainer):
+    pytest.importorskip("matplotlib")
+    trainer = lab_trainer(**BONUS, save_strategy="steps", save_steps=4)
+    trainer.train()
+    run = trainer.history.path.parent
+    assert (run / "es_curves.png").stat().st_size > 10_000
+    card = (run / "README.md").read_text()
+    assert "es_curves.png" in card and "es_history.jsonl" in card and "wang2026entropy" in card
+    assert "PIDController(kp=1.0, ki=0.1" in card and card.count("## Entropy over the run") == 1
+    assert "ES-GRPO" in card and "entropy-scheduling" in card
+    state = json.loads((run / "checkpoint-8" / "es_state.json").read_text())
+    assert (state["rollout"], state["micro_step"], state["record"]) == (2, 8, None)
