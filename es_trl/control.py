@@ -93,11 +93,7 @@ class EntropyLoop:
             ValueError: where the entropy is not a number.
         """
         if not math.isfinite(entropy):
-            raise ValueError(
-                f"the entropy of rollout {rollout} is {entropy}: the policy's logits are no longer finite, and no "
-                "setting can bring it back. Resume from the last checkpoint, which is intact, with a lower "
-                "learning_rate or max_grad_norm"
-            )
+            raise ValueError(broken_policy(rollout, f"its entropy is {entropy}"))
         if self.anchor is None:
             self.anchor = entropy
         progress = rollout / max(num_rollouts - 1, 1)
@@ -146,3 +142,11 @@ class EntropyLoop:
             )
         self.anchor = state["anchor"]
         self.controller.load_state_dict(state["state"])
+
+
+def broken_policy(rollout: int, evidence: str) -> str:
+    """The message for a run whose policy is no longer finite at `rollout`, as `evidence` shows."""
+    return (
+        f"the policy is broken at rollout {rollout} ({evidence}): its logits are no longer finite, and no control can "
+        "bring it back. Resume from the last checkpoint, which is intact, with a lower learning_rate or max_grad_norm"
+    )

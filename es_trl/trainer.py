@@ -13,6 +13,7 @@ from trl import GRPOConfig, GRPOTrainer
 from .callbacks import EntropyScheduler, RolloutCallback
 from .card import append_run_section
 from .config import ESGRPOConfig
+from .control import broken_policy
 from .data import check_dataset
 from .geometry import Geometry
 from .history import LOOP_FILE, History, RolloutRecord, write_atomically
@@ -141,7 +142,12 @@ class ESGRPOTrainer(GRPOTrainer):
         if not self.model.training or resumes_inside_rollout:
             return super()._generate_and_score_completions(inputs)
         self._begin_rollout()
-        batch = super()._generate_and_score_completions(inputs)
+        try:
+            batch = super()._generate_and_score_completions(inputs)
+        except RuntimeError as error:
+            if "probability tensor contains" not in str(error):  # torch's words where it cannot sample
+                raise
+            raise ValueError(broken_policy(self._next_rollout, "no token can be sampled from it")) from error
         self._record.reward = self._metrics["train"]["reward"][-1]
         self._record.completion_tokens = self._metrics["train"]["completions/mean_length"][-1]
         passes, self._no_grad_passes = self._no_grad_passes, []
@@ -262,6 +268,11 @@ class ESGRPOTrainer(GRPOTrainer):
                 "resumed by it: start a new run with the checkpoint as the model"
             )
         state = json.loads(path.read_text())
+        if state["version"] != STATE_VERSION:
+            raise ValueError(
+                f"{path} has version {state['version']} and this es_trl reads version {STATE_VERSION}: resume with the "
+                "es_trl that wrote it"
+            )
         names = [type(callback).__name__ for callback in self._rollout_callbacks]
         saved = [name for name, _ in state["callbacks"]]
         if saved != names:

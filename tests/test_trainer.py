@@ -213,8 +213,6 @@ def test_bonus_means_the_same_for_every_loss(loss_type, lab_trainer):
 def test_bonus_raises_entropy_and_its_negative_lowers_it(lab_trainer):
     ends = []
     for coefficient in (-0.5, 0.0, 0.5):
-        scheduler = EntropyScheduler(ConstantSchedule(0.5), PIDController(0.0, 0.0), EntropyBonusActuator(-0.6, 0.6))
-        scheduler.loop.actuator.__class__.initial  # the control rests where it begins
         trainer = lab_trainer(max_steps=24)
         trainer.entropy_bonus = coefficient
         trainer.train()
@@ -222,19 +220,32 @@ def test_bonus_raises_entropy_and_its_negative_lowers_it(lab_trainer):
     assert ends[0] < ends[1] - 0.02 and ends[1] < ends[2] - 0.02
 
 
-def test_nan_entropy_stops_the_run_and_keeps_the_checkpoint(lab_trainer):
-    class Poison(RolloutCallback):
-        def on_rollout_begin(self, args, state, control, record, trainer):
-            if record.rollout == 2:
-                trainer.model.lm_head.weight.data[5] = float("nan")
+class Poison(RolloutCallback):
+    """Breaks the policy at rollout 2, before it samples or right after."""
 
-    trainer = lab_trainer(
-        callbacks=[Poison()], max_steps=16, save_strategy="steps", save_steps=4, max_completion_length=4, **BONUS
-    )
-    with pytest.raises((ValueError, RuntimeError)) as error:
+    def __init__(self, before_sampling):
+        self.before_sampling = before_sampling
+
+    def on_rollout_begin(self, args, state, control, record, trainer):
+        if record.rollout == 2 and self.before_sampling:
+            trainer.model.lm_head.weight.data[5] = float("nan")
+        elif record.rollout == 2:
+            generate = trainer._generate
+
+            def generate_and_break(prompts):
+                output = generate(prompts)
+                trainer.model.lm_head.weight.data[5] = float("nan")
+                return output
+
+            trainer._generate = generate_and_break
+
+
+@pytest.mark.parametrize("before_sampling", [True, False])
+def test_nan_in_mid_run_stops_it_and_keeps_the_checkpoint(before_sampling, lab_trainer):
+    trainer = lab_trainer(callbacks=[Poison(before_sampling)], max_steps=16, save_strategy="steps", save_steps=4, **BONUS)
+    with pytest.raises(ValueError, match=r"broken at rollout 2 .*lower learning_rate or max_grad_norm"):
         trainer.train()
-    # sampling from NaN probabilities fails in torch before anything is measured
-    assert "nan" in str(error.value)
+    assert [record["rollout"] for record in trainer.history.records] == [0, 1]
     assert (trainer.history.path.parent / "checkpoint-8" / "es_state.json").exists()
 
 
