@@ -32,7 +32,7 @@ def countdown_dataset(num_prompts: int, seed: int = 0, num_numbers: tuple[int, .
         `Dataset`: columns `prompt` (str), `numbers` (list of int) and `target` (int).
     """
     rng = random.Random(seed)
-    rows = [_draw_task(rng, rng.choice(num_numbers)) for _ in range(num_prompts)]
+    rows = [draw_task(rng, rng.choice(num_numbers)) for _ in range(num_prompts)]
     return Dataset.from_list([{"prompt": format_prompt(n, t), "numbers": n, "target": t} for n, t, _ in rows])
 
 
@@ -41,7 +41,7 @@ def format_prompt(numbers: list[int], target: int) -> str:
     return f"{' '.join(map(str, numbers))}={target}:"
 
 
-def _draw_task(rng: random.Random, count: int) -> tuple[list[int], int, str]:
+def draw_task(rng: random.Random, count: int) -> tuple[list[int], int, str]:
     """Numbers, target and one solution: `count` numbers of 1 to 9, operators + - *, target of 1 to 99."""
     while True:
         numbers = [rng.randint(1, 9) for _ in range(count)]

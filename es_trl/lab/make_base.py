@@ -15,7 +15,7 @@ from tokenizers import Tokenizer, decoders, models
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
-from .countdown import _draw_task, format_prompt
+from .countdown import draw_task, format_prompt
 
 
 CHARACTERS = "0123456789 +-*/()=:"
@@ -60,8 +60,7 @@ def build_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> Qwen2ForCausal
 
 def draw_line(rng: random.Random) -> tuple[str, str]:
     """Prompt and answer of one pre-training line."""
-    count = rng.choice((3, 4))
-    numbers, target, expression = _draw_task(rng, count)
+    numbers, target, expression = draw_task(rng, rng.choice((3, 4)))
     if rng.random() < WRONG_SHARE:
         target = rng.randint(1, 99)
     return format_prompt(numbers, target), expression

@@ -1,0 +1,90 @@
+import json
+
+import pytest
+
+from es_trl import (
+    ClipActuator,
+    ClipHighActuator,
+    ESGRPOConfig,
+    PIDController,
+    PiecewiseSchedule,
+    SignStepController,
+    StableAnnealSchedule,
+)
+from es_trl.config import build_part
+
+
+STABLE = {"kind": "stable_anneal", "target": 0.4, "end": 0.05}
+
+
+def test_no_block_no_parts(lab_args):
+    assert lab_args().build_parts() is None
+
+
+def test_a_schedule_alone_is_the_papers_method(lab_args):
+    schedule, controller, actuator = lab_args(entropy_schedule=STABLE).build_parts()
+    assert schedule == StableAnnealSchedule(target=0.4, end=0.05, ratio=0.1)
+    assert controller == SignStepController(delta=0.005, window=5) and actuator == ClipHighActuator(0.10, 0.40)
+
+
+def test_blocks_name_their_parts(lab_args):
+    args = lab_args(
+        entropy_schedule={"kind": "piecewise", "points": [[0, 0.4], [0.9, 0.4], [1, 0.1]]},
+        entropy_controller={"kind": "pid", "kp": 2, "kff": "1e-1"},
+        entropy_actuator=json.dumps({"kind": "clip", "low": -0.5, "high": 1.0}),
+    )
+    assert args.build_parts() == (
+        PiecewiseSchedule([[0, 0.4], [0.9, 0.4], [1, 0.1]]),
+        PIDController(kp=2.0, kff=0.1),
+        ClipActuator(-0.5, 1.0),
+    )
+
+
+@pytest.mark.parametrize(
+    ("blocks", "message"),
+    [
+        ({"entropy_schedule": {"kind": "stable_aneal", "target": 0.4}}, "no kind 'stable_aneal', did you mean 'stable_"),
+        ({"entropy_schedule": {**STABLE, "ration": 0.2}}, "no argument 'ration', did you mean 'ratio'"),
+        ({"entropy_schedule": {"kind": "stable_anneal", "end": 0.1}}, "needs `target`: set it"),
+        ({"entropy_schedule": {"kind": "constant", "target": -0.4}}, "target is -0.4, and entropy is a finite number"),
+        ({"entropy_schedule": {**STABLE, "ratio": 1.5}}, "the anneal would be longer than the run"),
+        ({"entropy_schedule": {**STABLE, "ratio": -0.5}}, "`ratio` is -0.5, and it is a share of the run"),
+        ({"entropy_schedule": {**STABLE, "target": "high"}}, "`target` is 'high': set a number"),
+        ({"entropy_schedule": {**STABLE, "relative": "yes"}}, "`relative` is 'yes': set true or false"),
+        ({"entropy_schedule": "constant"}, "a block is a mapping with a `kind`: set it to constant, linear, cosine"),
+        ({"entropy_schedule": {"target": 0.4}}, "a block is a mapping with a `kind`"),
+        ({"entropy_controller": {"kind": "pid"}}, "`entropy_controller` is set and `entropy_schedule` is not"),
+        ({"entropy_schedule": STABLE, "entropy_actuator": {"kind": "clip_high", "low": 0.4, "high": 0.1}},
+         "`entropy_actuator` of kind clip_high: the bounds are low=0.4 and high=0.1.*set `low` below `high`"),
+        ({"entropy_schedule": STABLE, "entropy_controller": {"kind": "sign_step", "window": 2.5}},
+         "`window` is 2.5: set a whole number"),
+    ],
+)  # fmt: skip
+def test_refusals(blocks, message, lab_args):
+    with pytest.raises(ValueError, match=message):
+        lab_args(**blocks)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"num_generations": 3}, "num_generations is 3 and a rollout has 16 completions.*so that 3 divides"),
+        ({"num_generations": 1}, "num_generations is 1, and an advantage compares.*set it to 2 or more"),
+        ({"generation_batch_size": 24}, "can not be both configured"),
+    ],
+)
+def test_geometry_refusals(changes, message, lab_args):
+    with pytest.raises(ValueError, match=message):
+        lab_args(**changes)
+
+
+def test_kinds_have_defaults_for_all_that_can_have_one():
+    assert build_part("entropy_controller", {"kind": "pid"}) == PIDController()
+    assert build_part("entropy_actuator", {"kind": "clip"}) == ClipActuator()
+
+
+def test_surface_is_three_blocks():
+    from trl import GRPOConfig
+
+    own = set(ESGRPOConfig.__dataclass_fields__) - set(GRPOConfig.__dataclass_fields__)
+    assert own == {"entropy_schedule", "entropy_controller", "entropy_actuator"}

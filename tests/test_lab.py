@@ -1,0 +1,115 @@
+import json
+import random
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from es_trl.evaluate import count_correct, pass_at_k, summarize
+from es_trl.lab import BASE_MODEL, countdown_dataset, countdown_reward, is_solution
+from es_trl.lab.countdown import draw_task, evaluate, format_prompt
+
+
+@pytest.mark.parametrize(
+    ("expression", "value"),
+    [
+        ("3*5+2", 17),
+        ("2+3*5", 17),
+        ("(2+3)*5", 25),
+        ("9-3-2", 4),
+        ("8/3*3", 8),
+        ("1/3", Fraction(1, 3)),
+        ("((7))", 7),
+        (" 3 + 4 ", 7),
+        ("12", 12),
+    ],
+)
+def test_values(expression, value):
+    assert evaluate(expression) == value
+
+
+@pytest.mark.parametrize(
+    "expression",
+    ["", " ", "+", "3+", "+3", "-3", "3++4", "3 4", "(3", "3)", "()", "3()", "(3)(4)", "3*(4+", "1/0", "1/(2-2)", "2**3",
+     "3^4", "3.5", "1e9", "0x10", "x", "__import__('os')", "３+４", "²", "٣", "03", "3\n4", "3,4", "9" * 65, "(" * 64],
+)  # fmt: skip
+def test_malformed_has_no_value(expression):
+    assert evaluate(expression) is None
+
+
+@pytest.mark.parametrize(
+    ("expression", "right"),
+    [
+        ("3*5+2", True),
+        ("2+5*3", True),
+        ("(5*3)+2", True),
+        ("3*5+2+0", False),  # a number too many
+        ("15+2", False),  # not the given numbers
+        ("5*3+1+1", False),
+        ("3*5-2", False),  # another value
+        ("3*5", False),  # a number unused
+        ("3*5+2=17", False),
+    ],
+)
+def test_solutions_of_3_5_2_to_17(expression, right):
+    assert is_solution(expression, [3, 5, 2], 17) is right
+
+
+def test_each_of_two_equal_numbers_is_used():
+    assert is_solution("3*3+2", [3, 3, 2], 11) and not is_solution("3*2+5", [3, 3, 2], 11)
+
+
+@given(st.text(max_size=200) | st.text("0123456789+-*/() ", max_size=64))
+def test_nothing_hangs_or_crashes_the_checker(text):
+    started = time.perf_counter()
+    assert is_solution(text, [1, 2, 3], 6) in (True, False)
+    assert time.perf_counter() - started < 1.0
+
+
+@given(st.integers(0, 2**32), st.sampled_from([3, 4]))
+def test_every_task_is_solvable(seed, count):
+    numbers, target, expression = draw_task(random.Random(seed), count)
+    assert len(numbers) == count and 1 <= target <= 99 and is_solution(expression, numbers, target)
+
+
+def test_rewards():
+    rewards = countdown_reward(["3*5+2", "3+5+2", "junk"], [[3, 5, 2]] * 3, [17] * 3, trainer_state=None)
+    assert rewards == [1.0, -1.0, -1.0]
+
+
+def test_dataset_is_a_function_of_its_arguments():
+    first, again, other = (countdown_dataset(20, seed=seed) for seed in (1, 1, 2))
+    assert first.to_list() == again.to_list() and first.to_list() != other.to_list()
+    row = first[0]
+    assert row["prompt"] == format_prompt(row["numbers"], row["target"])
+    assert format_prompt([3, 5, 2], 17) == "3 5 2=17:"
+    assert {len(numbers) for numbers in countdown_dataset(50, num_numbers=(4,))["numbers"]} == {4}
+
+
+def test_pass_at_k_by_hand():
+    # of 4 samples 2 right: a pair misses both in 1 of 6 draws
+    assert pass_at_k(4, 2, 1) == 0.5 and pass_at_k(4, 2, 2) == pytest.approx(5 / 6) and pass_at_k(4, 2, 3) == 1.0
+    assert summarize([0, 4], 4, ks=(1, 4)) == {"pass@1": 0.5, "pass@4": 0.5}
+    with pytest.raises(ValueError, match="set k from 1 to the number of samples"):
+        pass_at_k(4, 2, 5)
+
+
+def test_base_model_is_small_and_has_the_skill_latent():
+    assert sum(file.stat().st_size for file in Path(BASE_MODEL).iterdir()) < 2_000_000
+    model = AutoModelForCausalLM.from_pretrained(BASE_MODEL, dtype="float32")
+    tokenizer = AutoTokenizer.from_pretrained(BASE_MODEL)
+    counts = count_correct(model, tokenizer, countdown_dataset(64, seed=7), countdown_reward, samples=16)
+    accuracy = summarize(counts, 16, ks=(1,))["pass@1"]
+    assert 0.25 < accuracy < 0.5
+
+
+def test_tokenizer_reads_a_character_a_token():
+    tokenizer = AutoTokenizer.from_pretrained(BASE_MODEL)
+    text = "10 5 2=17:(3*5)+2-1/4"
+    ids = tokenizer(text)["input_ids"]
+    assert len(ids) == len(text) and tokenizer.decode(ids) == text
+    assert json.loads((Path(BASE_MODEL) / "config.json").read_text())["vocab_size"] == len(tokenizer)

@@ -1,0 +1,94 @@
+"""Every name of TRL and transformers that es_trl leans on. An upgrade that breaks the seam fails here."""
+
+import inspect
+import re
+
+import trl
+from transformers import Trainer
+from trl import GRPOConfig, GRPOTrainer, TrlParser
+
+
+def source(function):
+    return inspect.getsource(inspect.unwrap(function))
+
+
+def test_trl_is_the_pinned_minor():
+    assert trl.__version__.startswith("1.16.")
+
+
+def test_overridden_signatures():
+    expected = {
+        "_generate_and_score_completions": ["self", "inputs"],
+        "_compute_loss": ["self", "model", "inputs"],
+        "_get_train_sampler": ["self", "dataset"],
+        "_load_optimizer_and_scheduler": ["self", "checkpoint"],
+        "create_model_card": ["self", "model_name", "dataset_name", "tags"],
+        "_save_optimizer_and_scheduler": ["self", "output_dir"],
+        "training_step": ["self", "model", "inputs", "num_items_in_batch"],
+    }
+    found = {name: list(inspect.signature(getattr(GRPOTrainer, name)).parameters) for name in expected}
+    assert found == expected
+    assert next(iter(inspect.signature(Trainer.train).parameters.values())).name == "self"
+    assert "resume_from_checkpoint" in inspect.signature(GRPOTrainer.train).parameters
+
+
+def test_entropy_pass():
+    parameters = inspect.signature(inspect.unwrap(GRPOTrainer._get_per_token_logps_and_entropies)).parameters
+    assert list(parameters)[:2] == ["self", "model"] and parameters["compute_entropy"].default is False
+    assert "return logps, entropies, aux_loss" in source(GRPOTrainer._get_per_token_logps_and_entropies)
+    # the policy's head returns the entropy in every pass
+    assert 'outputs=("log_probs", "entropy")' in source(GRPOTrainer.__init__)
+    generate = source(GRPOTrainer._generate_and_score_completions)
+    # the old log-probs are returned as the very tensor of their pass, by which the sensor knows it
+    assert "old_per_token_logps, _, _ = self._get_per_token_logps_and_entropies(" in generate
+    assert 'output["old_per_token_logps"] = old_per_token_logps' in generate
+    assert "with torch.no_grad()" in generate
+
+
+def test_rollout_cadence():
+    prepare = source(GRPOTrainer._prepare_inputs)
+    assert "generate_every = self.args.steps_per_generation * self.num_iterations" in prepare
+    assert "if self._step % generate_every == 0 or self._buffered_inputs is None" in prepare
+    assert "self._step += 1" in source(GRPOTrainer.training_step)
+    assert "gradient_accumulation_steps % generate_every != 0" in source(GRPOTrainer._generate_and_score_completions)
+
+
+def test_batch_and_loss():
+    generate = source(GRPOTrainer._generate_and_score_completions)
+    for key in ("prompt_ids", "prompt_mask", "completion_ids", "completion_mask", "num_items_in_batch"):
+        assert f'"{key}": ' in generate
+    loss = source(GRPOTrainer._compute_loss)
+    assert "self.current_gradient_accumulation_steps / self.args.steps_per_generation" in loss
+    assert "coef_2 = torch.clamp(coef_1, 1 - self.epsilon_low, 1 + self.epsilon_high)" in loss
+    assert "torch.clamp(coef_1, max=self.epsilon_high)" in loss
+    assert re.search(r'loss_type in \["grpo", "bnpo", "dr_grpo", "dapo", "luspo"\]', loss)
+
+
+def test_metrics_that_the_history_reads():
+    generate = source(GRPOTrainer._generate_and_score_completions)
+    assert 'self._metrics[mode]["reward"].append' in generate
+    assert '["completions/mean_length"].append' in source(GRPOTrainer._generate)
+    loss = source(GRPOTrainer._compute_loss)
+    assert '["clip_ratio/high_mean"].append' in loss and '["cispo_clip_ratio"].append' in loss
+
+
+def test_attributes_that_actuators_move():
+    init = source(GRPOTrainer.__init__)
+    assert "self.epsilon_low = args.epsilon\n" in init
+    assert "self.epsilon_high = args.epsilon_high if args.epsilon_high is not None else args.epsilon" in init
+    assert not hasattr(GRPOTrainer, "entropy_bonus") and "self.entropy_bonus" not in init
+
+
+def test_checkpoint_order():
+    save = source(Trainer._save_checkpoint)
+    # our state must be in the folder when it is pushed
+    assert save.index("self._save_optimizer_and_scheduler(output_dir)") < save.index("self._push_from_checkpoint(")
+    prepare = source(Trainer._prepare_for_training)
+    assert "self._load_optimizer_and_scheduler(resume_from_checkpoint)" in prepare
+
+
+def test_config_and_parser():
+    names = {f for f in GRPOConfig.__dataclass_fields__ if f.startswith("entropy_")}
+    assert names == {"entropy_coef", "entropy_coef_delta", "entropy_coef_max", "entropy_coef_min", "entropy_target"}
+    assert "model_init_kwargs" in GRPOConfig._VALID_DICT_FIELDS
+    assert "fail_with_unknown_args" in inspect.signature(TrlParser.parse_args_and_config).parameters
