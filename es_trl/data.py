@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from datasets import Dataset, IterableDataset, load_dataset
+from datasets.exceptions import DatasetGenerationError
 
 from .config import nearest
 
@@ -60,7 +61,13 @@ def load_rows(args: DataArguments, columns: tuple[str, ...] = ()) -> Dataset:
             raise ValueError(f"the data set {path} does not exist: set dataset_name to a file that does")
         if path.stat().st_size == 0:
             raise ValueError(f"the data set {path} is empty: set dataset_name to a file with prompts")
-        dataset = load_dataset(LOCAL_FORMATS[path.suffix], data_files=str(path), split=args.dataset_split)
+        try:
+            dataset = load_dataset(LOCAL_FORMATS[path.suffix], data_files=str(path), split=args.dataset_split)
+        except (DatasetGenerationError, ValueError) as error:
+            raise ValueError(
+                f"the data set {path} gives no rows ({error.__cause__ or error}): it must hold records of the same "
+                f"columns, in {LOCAL_FORMATS[path.suffix]} format"
+            ) from error
     elif path.exists():
         raise ValueError(
             f"the data set {path} is a {'folder' if path.is_dir() else f'{path.suffix} file'}: set dataset_name to a "
@@ -71,14 +78,14 @@ def load_rows(args: DataArguments, columns: tuple[str, ...] = ()) -> Dataset:
     columns = (args.prompt_column, *columns)
     if any("." in column and column not in dataset.column_names for column in columns):
         dataset = dataset.flatten()
+    if len(dataset) == 0:
+        raise ValueError(f"the data set {args.dataset_name} is empty: set dataset_name to one with prompts")
     for column in columns:
         if column not in dataset.column_names:
             raise ValueError(
                 f"the data set {args.dataset_name} has no column {column!r}{nearest(column, dataset.column_names)}; it "
                 f"has {', '.join(dataset.column_names)}: set prompt_column or answer_column"
             )
-    if len(dataset) == 0:
-        raise ValueError(f"the data set {args.dataset_name} is empty: set dataset_name to one with prompts")
     if args.prompt_column == "prompt":
         return dataset
     if "prompt" in dataset.column_names:

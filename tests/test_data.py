@@ -1,0 +1,62 @@
+import json
+
+import pytest
+from datasets import Dataset
+
+from es_trl.data import DataArguments, load_problems, load_rows
+
+
+ROWS = [{"question": f"What is {i} + 1?", "answer": str(i + 1), "meta": {"truth": str(i + 1)}} for i in range(3)]
+
+
+@pytest.fixture(params=["json", "jsonl", "parquet"])
+def local_file(request, tmp_path):
+    path = tmp_path / f"problems.{request.param}"
+    if request.param == "parquet":
+        Dataset.from_list(ROWS).to_parquet(path)
+    elif request.param == "json":
+        path.write_text(json.dumps(ROWS))
+    else:
+        path.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    return str(path)
+
+
+def test_local_files(local_file):
+    dataset = load_problems(DataArguments(local_file, prompt_column="question", answer_column="answer"))
+    assert dataset.column_names == ["prompt", "solution"]
+    assert dataset[1] == {"prompt": [{"role": "user", "content": "What is 1 + 1?"}], "solution": "2"}
+
+
+def test_suffix_and_nested_column(local_file):
+    args = DataArguments(local_file, prompt_column="question", answer_column="meta.truth", prompt_suffix=" Think.")
+    row = load_problems(args)[2]
+    assert row == {"prompt": [{"role": "user", "content": "What is 2 + 1? Think."}], "solution": "3"}
+
+
+def test_rows_keep_the_columns_a_reward_reads(local_file):
+    dataset = load_rows(DataArguments(local_file, prompt_column="question"), ("answer",))
+    assert dataset["prompt"][0] == "What is 0 + 1?" and dataset["answer"][0] == "1"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.jsonl", None, "does not exist: set dataset_name to a file that does"),
+        ("a.jsonl", "", "is empty: set dataset_name to a file with prompts"),
+        ("a.json", "[]", "gives no rows .*no data"),
+        ("a.csv", "prompt\nx\n", "is a .csv file: set dataset_name to a file ending in .json, .jsonl, .parquet"),
+        ("a.jsonl", '{"promt": "x", "solution": "1"}\n', "no column 'prompt', did you mean 'promt'.*set prompt_column"),
+        ("a.jsonl", '{"prompt": "x", "answer": "1"}\n', "no column 'solution'.*it has prompt, answer: set prompt_column"),
+        ("a.jsonl", "{broken\n", "gives no rows .JSON parse error.*records of the same columns"),
+    ],
+)
+def test_refusals(name, content, message, tmp_path):
+    if content is not None:
+        (tmp_path / name).write_text(content)
+    with pytest.raises(ValueError, match=message):
+        load_problems(DataArguments(str(tmp_path / name)))
+
+
+def test_no_data_set_is_refused():
+    with pytest.raises(ValueError, match="no data set is named: set dataset_name"):
+        load_problems(DataArguments())

@@ -1,0 +1,67 @@
+import json
+
+import pytest
+
+from es_trl.history import History, RolloutRecord, read_history, write_atomically
+
+
+def record(rollout, **changes):
+    return RolloutRecord(rollout=rollout, global_step=4 * rollout, **changes)
+
+
+def test_lines_are_on_the_disk_as_they_happen(tmp_path):
+    history = History(tmp_path / "run", writes=True)
+    history.begin()
+    for rollout in range(3):
+        history.append(record(rollout, entropy=0.5))
+        assert len(history.path.read_text().splitlines()) == rollout + 1
+    assert read_history(history.path) == history.records
+
+
+def test_only_one_process_writes(tmp_path):
+    history = History(tmp_path / "run", writes=False)
+    history.begin()
+    history.append(record(0))
+    assert history.records[0]["rollout"] == 0 and not history.path.exists()
+
+
+def test_resume_keeps_the_first_records(tmp_path):
+    before = History(tmp_path, writes=True)
+    before.begin()
+    for rollout in range(4):
+        before.append(record(rollout))
+    with open(before.path, "a") as file:
+        file.write('{"rollout": 4, "glo')  # the process died while it wrote
+    after = History(tmp_path, writes=True)
+    after.begin(before.path, keep=2)
+    after.append(record(2, reward=0.25))
+    assert [line["reward"] for line in read_history(after.path)] == [None, None, 0.25]
+
+
+def test_history_that_is_too_short_is_refused(tmp_path):
+    path = tmp_path / "es_history.jsonl"
+    path.write_text('{"rollout": 0}\n')
+    with pytest.raises(ValueError, match="3 rollouts into its run and .* holds 1 of them"):
+        History(tmp_path, writes=True).begin(path, keep=3)
+
+
+def test_broken_line_is_refused(tmp_path):
+    path = tmp_path / "es_history.jsonl"
+    path.write_text('{"rollout": 0}\nnonsense\n{"rollout": 2}\n')
+    with pytest.raises(ValueError, match="line 2 of .* is not a JSON object"):
+        read_history(path)
+
+
+def test_what_is_no_number_is_null(tmp_path):
+    history = History(tmp_path, writes=True)
+    history.begin()
+    history.append(record(0, reward=float("nan"), entropy=float("inf")))
+    line = json.loads(history.path.read_text(), parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert (line["reward"], line["entropy"]) == (None, None)
+
+
+def test_write_is_atomic(tmp_path):
+    path = tmp_path / "state.json"
+    write_atomically(path, "old")
+    write_atomically(path, "new")
+    assert path.read_text() == "new" and list(tmp_path.iterdir()) == [path]

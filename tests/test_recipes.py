@@ -1,0 +1,168 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from accelerate.commands.config.config_args import load_config_from_file
+
+from es_trl.cli import main as cli
+from es_trl.recipe import RecipeParser, parse_recipe
+
+
+ROOT = Path(__file__).parent.parent
+RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
+ACCELERATE_CONFIGS = sorted((ROOT / "accelerate_configs").glob("*.yaml"))
+CPU = ["--use_cpu", "true"]  # a recipe for GPUs is parsed on any machine
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.name)
+def test_every_recipe_parses_and_plans(path, capsys):
+    recipe = RecipeParser().parse(["--config", str(path), *CPU])
+    known = {name for part in vars(recipe).values() for name in part.__dataclass_fields__}
+    assert set(yaml.safe_load(path.read_text())) <= known
+    assert cli(["plan", str(path)]) == 0
+    assert "updates per rollout" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.name)
+def test_every_recipe_has_a_short_script(path):
+    scripts = [path.with_suffix(".py")] if path.with_suffix(".py").exists() else [ROOT / "recipes" / "countdown_es.py"]
+    assert all(len(script.read_text().splitlines()) < 80 for script in scripts)
+
+
+@pytest.mark.parametrize("path", ACCELERATE_CONFIGS, ids=lambda path: path.name)
+def test_every_accelerate_config_loads(path):
+    config = load_config_from_file(str(path))
+    stages = {"zero2": 2, "zero3": 3, "zero3_multinode": 3}
+    assert getattr(config, "deepspeed_config", {}).get("zero_stage") == stages.get(path.stem)
+    processes = {"cpu": 1, "ddp": 8, "zero2": 8, "zero3": 8, "zero3_multinode": 32}
+    assert config.num_processes == processes[path.stem]
+
+
+def test_the_papers_recipe():
+    training = RecipeParser().parse(["--config", str(ROOT / "recipes" / "qwen7b_es.yaml"), *CPU]).training
+    schedule, controller, actuator = training.build_parts()
+    assert (schedule.target, schedule.ratio, schedule.onset) == (0.4, 0.1, 0.9)
+    assert (controller.delta, controller.window, actuator.low, actuator.high) == (0.005, 5, 0.10, 0.40)
+    assert (training.epsilon, training.epsilon_high, training.beta, training.temperature) == (0.2, 0.28, 0.0, 1.0)
+    assert training.vllm_importance_sampling_mode == "token_truncate" and not training.push_to_hub
+
+
+def test_the_yaml_beside_the_script_is_the_default():
+    recipe = parse_recipe(str(ROOT / "recipes" / "countdown_es.py"), ["--max_steps", "16", "--learning_rate=1e-3"])
+    assert (recipe.training.max_steps, recipe.training.learning_rate) == (16, 1e-3)
+    assert recipe.training.output_dir == "runs/countdown_es"
+
+
+def test_any_field_of_a_block_can_be_overridden():
+    argv = ["--entropy_schedule.end", "0.1", "--entropy_schedule.ratio=0.5", "--entropy-actuator.high", "0.6"]
+    training = parse_recipe(str(ROOT / "recipes" / "countdown_es.py"), argv).training
+    schedule, _, actuator = training.build_parts()
+    assert (schedule.end, schedule.ratio, actuator.high) == (0.1, 0.5, 0.6)
+    whole = ["--entropy_schedule", '{"kind": "constant", "target": 0.3}']
+    assert parse_recipe(str(ROOT / "recipes" / "countdown_es.py"), whole).training.build_parts()[0].target == 0.3
+
+
+@pytest.mark.parametrize(
+    ("text", "argv", "message"),
+    [
+        ("learning_rat: 1.0e-6", [], "unknown key 'learning_rat', did you mean 'learning_rate'"),
+        ("entropy_scedule: {kind: constant}", [], "unknown key 'entropy_scedule', did you mean 'entropy_schedule'"),
+        ("seed: 1", ["--max_step", "5"], "unknown option --max_step, did you mean 'max_steps'"),
+        ("seed: 1", ["--entropy_schedule.end"], "option --entropy_schedule.end has no value"),
+        ("- seed", [], "no mapping of keys to values"),
+        ("seed: [1", [], "is not valid YAML"),
+        ("num_generations: 3\nuse_cpu: true\nbf16: false", [], "so that 3 divides their product"),
+    ],
+)
+def test_bad_recipes_are_refused(text, argv, message, tmp_path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=message):
+        RecipeParser().parse(["--config", str(path), *argv])
+
+
+def test_missing_recipe_is_refused():
+    with pytest.raises(ValueError, match="does not exist: give --config a YAML file"):
+        RecipeParser().parse(["--config", "no/such.yaml"])
+
+
+def test_plan_of_the_papers_recipe_on_8_gpus(capsys):
+    assert cli(["plan", str(ROOT / "recipes" / "qwen7b_es.yaml"), "--num_processes", "8"]) == 0
+    plan = capsys.readouterr().out
+    for line in ("prompts per rollout                       512", "updates per rollout                       16",
+                 "rollouts in the run                       300", "annealing from 90%"):  # fmt: skip
+        assert line in plan
+    assert "warning" not in plan
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--steps_per_generation", "8"], "clip_high has no authority with 1 update a rollout"),
+        (["--loss_type", "vespo"], "no authority with loss_type='vespo'"),
+        (["--entropy_schedule.ratio", "2"], "the anneal would be longer than the run"),
+        (["--entropy_actuator.low", "0.5"], "set `low` below `high`"),
+        (["--use_adaptive_entropy", "true"], "two controllers would fight"),
+        (["--num_processes", "0"], "--num_processes is 0"),
+        (["--lerning_rate", "1"], "did you mean 'learning_rate'"),
+    ],
+)
+def test_plan_refuses_in_one_line(options, message, capsys):
+    assert cli(["plan", str(ROOT / "recipes" / "qwen7b_es.yaml"), *options]) == 1
+    printed = capsys.readouterr()
+    assert message in printed.err and len(printed.err.splitlines()) == 1 and printed.out == ""
+
+
+def test_plan_counts_a_local_file_and_warns(tmp_path, capsys):
+    problems = tmp_path / "problems.jsonl"
+    problems.write_text("".join(json.dumps({"prompt": f"{i}", "solution": "1"}) + "\n" for i in range(100)))
+    options = ["--dataset_name", str(problems), "--max_steps", "-1", "--num_train_epochs", "2", "--save_steps", "10",
+               "--vllm_importance_sampling_mode", "sequence_mask"]  # fmt: skip
+    assert cli(["plan", str(ROOT / "recipes" / "qwen7b_es.yaml"), *options]) == 0
+    plan = capsys.readouterr().out
+    # 100 prompts fill one rollout of 64 an epoch
+    assert "rollouts in the run                       2" in plan
+    for warning in ("save_steps 10 is no multiple", "the anneal has 1 of 2 rollouts", "moves the control by at most 0.01",
+                    "drops most long completions: set token_truncate"):  # fmt: skip
+        assert warning in plan
+    assert cli(["plan", str(ROOT / "recipes" / "qwen7b_es.yaml"), *options, "--num_processes", "8"]) == 1
+    assert "has 100 prompts and one rollout takes 512" in capsys.readouterr().err
+
+
+def run_script(*command, cwd):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300)
+
+
+def test_countdown_recipe_runs_as_people_launch_it(tmp_path):
+    launch = ["-m", "accelerate.commands.launch", "--config_file", str(ROOT / "accelerate_configs" / "cpu.yaml")]
+    options = ["--max_steps", "16", "--per_device_train_batch_size", "8", "--save_steps", "8"]
+    done = run_script(sys.executable, *launch, str(ROOT / "recipes" / "countdown_es.py"), *options, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "rollouts in the run                       2" in done.stdout
+    run = tmp_path / "runs" / "countdown_es"
+    assert len((run / "es_history.jsonl").read_text().splitlines()) == 2
+    for file in ("es_curves.png", "README.md", "model.safetensors", "checkpoint-16/es_state.json"):
+        assert (run / file).exists(), file
+    (run / "es_curves.png").unlink()
+    assert cli(["plot", str(run)]) == 0 and (run / "es_curves.png").exists()
+
+
+def test_countdown_recipe_takes_a_local_file_and_folder(tmp_path):
+    from es_trl.lab import BASE_MODEL, countdown_dataset
+
+    countdown_dataset(8, seed=5).to_json(tmp_path / "prompts.jsonl")
+    options = ["--max_steps", "8", "--per_device_train_batch_size", "8", "--dataset_name", "prompts.jsonl"]
+    options += ["--model_name_or_path", BASE_MODEL, "--save_strategy", "no", "--output_dir", "run"]
+    done = run_script(sys.executable, str(ROOT / "recipes" / "countdown_es.py"), *options, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert len((tmp_path / "run" / "es_history.jsonl").read_text().splitlines()) == 1
+
+
+def test_plot_refuses_a_folder_without_a_run(tmp_path, capsys):
+    assert cli(["plot", str(tmp_path)]) == 1
+    assert "holds no rollout: give the output_dir of a run" in capsys.readouterr().err
