@@ -6,6 +6,7 @@ import typing
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from trl import GRPOConfig
 
 from .actuators import Actuator, ClipActuator, ClipHighActuator, EntropyBonusActuator
@@ -86,7 +87,16 @@ class ESGRPOConfig(GRPOConfig):
         except ValueError:
             _check_groups(self)  # says what to set, where TRL says what is wrong
             raise
+        for name in PARTS:
+            if getattr(self, name) in ("none", "null"):  # how a command line takes a recipe's block away
+                setattr(self, name, None)
         self.build_parts()  # refuses a bad block here, long before a model loads
+
+    @property
+    def device(self) -> torch.device:
+        # accelerate names the CPU of each process "cpu:0", and torch cannot load an optimizer to a device of that name
+        device = super().device
+        return torch.device("cpu") if device.type == "cpu" else device
 
     def build_parts(self) -> tuple[Schedule, Controller, Actuator] | None:
         """Schedule, controller and actuator that the blocks name, or `None` where there is no block."""

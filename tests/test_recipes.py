@@ -57,6 +57,11 @@ def test_the_yaml_beside_the_script_is_the_default():
     assert recipe.training.output_dir == "runs/countdown_es"
 
 
+def test_a_command_line_takes_blocks_away():
+    argv = ["--entropy_schedule", "none", "--entropy_controller", "none", "--entropy_actuator", "null"]
+    assert parse_recipe(str(ROOT / "recipes" / "countdown_es.py"), argv).training.build_parts() is None
+
+
 def test_any_field_of_a_block_can_be_overridden():
     argv = ["--entropy_schedule.end", "0.1", "--entropy_schedule.ratio=0.5", "--entropy-actuator.high", "0.6"]
     training = parse_recipe(str(ROOT / "recipes" / "countdown_es.py"), argv).training

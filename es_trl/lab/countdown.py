@@ -16,7 +16,7 @@ _PRECEDENCE = {"+": 1, "-": 1, "*": 2, "/": 2}
 _DIGITS = "0123456789"
 
 
-def countdown_dataset(num_prompts: int, seed: int = 0, num_numbers: tuple[int, ...] = (3, 4)) -> Dataset:
+def countdown_dataset(num_prompts: int, seed: int = 0, num_numbers: tuple[int, ...] = (3,)) -> Dataset:
     """
     Solvable Countdown prompts, the same for the same arguments.
 

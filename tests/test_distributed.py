@@ -1,0 +1,80 @@
+"""Two real processes over gloo."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import BONUS, LAB_ARGS, without_seconds
+
+
+ROOT = Path(__file__).parent.parent
+CLIP = {
+    "entropy_schedule": {"kind": "stable_anneal", "target": 0.5, "end": 0.2, "ratio": 0.5},
+    "entropy_controller": {"kind": "sign_step", "delta": 0.05, "window": 2, "warmup": 0},
+    "entropy_actuator": {"kind": "clip"},
+}
+
+
+def tmp_config(folder, config):
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "accelerate.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return str(path)
+
+
+def launch(folder, processes, config, **options):
+    options = {**LAB_ARGS, "output_dir": str(folder), **options}
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shipped = yaml.safe_load((ROOT / "accelerate_configs" / f"{config}.yaml").read_text())
+    on_cpu = tmp_config(folder, {**shipped, "num_processes": processes, "mixed_precision": "no", "use_cpu": True})
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", on_cpu]
+    command += ["--main_process_port", str(port)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command += [str(ROOT / "tests" / "distributed_worker.py"), json.dumps(options)]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr[-12000:]
+    results = [json.loads((folder / f"rank{rank}.json").read_text()) for rank in range(processes)]
+    assert [result["world"] for result in results] == [processes] * processes
+    return results
+
+
+@pytest.mark.parametrize("blocks", [BONUS, CLIP], ids=["bonus", "clip"])
+def test_both_ranks_have_the_same_history(blocks, tmp_path):
+    first, second = launch(tmp_path, 2, "ddp", by_rule=False, per_device_train_batch_size=2, **blocks)
+    assert first["backend"] == "gloo" and first["wrapper"] == "DistributedDataParallel"
+    assert without_seconds(first["records"]) == without_seconds(second["records"])
+    assert first["settings"] == second["settings"] and first["weights"] == second["weights"]
+    lines = [json.loads(line) for line in (tmp_path / "es_history.jsonl").read_text().splitlines()]
+    assert lines == first["records"] and len(lines) == 2
+
+
+def test_two_processes_equal_one(tmp_path):
+    # one update a rollout: TRL's shuffle of a process's own completions cannot change which update they are in
+    geometry = {"steps_per_generation": 4, "gradient_accumulation_steps": 4, "max_steps": 5, "by_rule": True}
+    (one,) = launch(tmp_path / "one", 1, "cpu", per_device_train_batch_size=4, **geometry, **BONUS)
+    two, _ = launch(tmp_path / "two", 2, "ddp", per_device_train_batch_size=2, **geometry, **BONUS)
+    assert len(one["records"]) == len(two["records"]) == 5
+    for own, other in zip(one["records"], two["records"], strict=True):
+        for field in ("target", "entropy", "error", "control", "reward", "completion_tokens"):
+            assert own[field] == pytest.approx(other[field], abs=2e-5), field
+    # the control moved, so the weights were moved by it
+    assert len({record["control"] for record in one["records"]}) == 5
+    assert one["weights"] == pytest.approx(two["weights"], rel=1e-6)
+
+
+def test_resume_on_two_processes(tmp_path):
+    options = {"by_rule": False, "per_device_train_batch_size": 2, "max_steps": 12, "save_steps": 4, **BONUS}
+    whole = launch(tmp_path / "run", 2, "ddp", save_strategy="steps", **options)
+    checkpoint = str(tmp_path / "run" / "checkpoint-8")
+    resumed = launch(tmp_path / "again", 2, "ddp", resume_from=checkpoint, **options)
+    assert without_seconds(resumed[0]["records"]) == without_seconds(whole[0]["records"])
+    # the other process keeps what it saw itself
+    assert without_seconds(resumed[1]["records"]) == without_seconds(whole[1]["records"])[2:]
+    assert [result["weights"] for result in resumed] == [result["weights"] for result in whole]
