@@ -171,3 +171,44 @@ def test_countdown_recipe_takes_a_local_file_and_folder(tmp_path):
 def test_plot_refuses_a_folder_without_a_run(tmp_path, capsys):
     assert cli(["plot", str(tmp_path)]) == 1
     assert "holds no rollout: give the output_dir of a run" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="session")
+def tiny_qwen2(tmp_path_factory):
+    """A random Qwen2 on disk with a byte-level tokenizer and a chat template."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models
+    from tokenizers.pre_tokenizers import ByteLevel
+    from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+
+    vocabulary = {token: i for i, token in enumerate(["<pad>", "<eos>", *sorted(ByteLevel.alphabet())])}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    tokenizer.pre_tokenizer, tokenizer.decoder = ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<eos>")
+    tokenizer.chat_template = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}assistant: "
+    torch.manual_seed(0)
+    config = Qwen2Config(
+        vocab_size=len(tokenizer), hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=1, max_position_embeddings=2048, pad_token_id=0, eos_token_id=1,
+    )  # fmt: skip
+    folder = tmp_path_factory.mktemp("qwen2")
+    Qwen2ForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def test_qwen7b_recipe_makes_two_updates(tiny_qwen2, tmp_path):
+    problems = [{"question": f"What is {i} + {i}?", "answer": f"It is {i} + {i}.\n#### {2 * i}"} for i in range(8)]
+    (tmp_path / "problems.jsonl").write_text("".join(json.dumps(row) + "\n" for row in problems))
+    options = ["--model_name_or_path", str(tiny_qwen2), "--dtype", "float32", "--dataset_name", "problems.jsonl"]
+    options += ["--prompt_column", "question", "--answer_column", "answer", "--use_vllm", "false", "--bf16", "false"]
+    options += ["--use_cpu", "true", "--per_device_train_batch_size", "4", "--gradient_accumulation_steps", "2"]
+    options += ["--steps_per_generation", "4", "--max_completion_length", "16", "--max_steps", "2", "--save_steps", "2"]
+    done = run_script(sys.executable, str(ROOT / "recipes" / "qwen7b_es.py"), *options, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    run = tmp_path / "runs" / "qwen7b_es"
+    (record,) = [json.loads(line) for line in (run / "es_history.jsonl").read_text().splitlines()]
+    assert record["settings"] == {"epsilon_high": 0.28} and record["target"] == 0.4
+    # a random policy over 258 tokens is nearly uniform, and answers nothing
+    assert record["entropy"] == pytest.approx(5.55, abs=0.05) and record["reward"] == -1.0
+    assert (run / "checkpoint-2" / "es_state.json").exists() and "ES-GRPO" in (run / "README.md").read_text()
