@@ -14,6 +14,11 @@ import torch
 
 
 torch.set_num_threads(1)
+if os.environ.get("ACCELERATE_USE_DEEPSPEED") == "true":
+    import deepspeed.ops
+
+    # else DeepSpeed compiles a shared-memory collective for a minute, which changes no number
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
 
 from es_trl import ESGRPOConfig, ESGRPOTrainer  # noqa: E402
 from es_trl.lab import BASE_MODEL, countdown_dataset, countdown_reward  # noqa: E402
@@ -49,10 +54,12 @@ def main():
     )
     trainer.train(resume_from_checkpoint=resume)
     state = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+    sizes = [getattr(p, "ds_tensor", p).numel() for p in trainer.model_wrapped.parameters()]
     result = {
         "world": trainer.accelerator.num_processes,
         "backend": torch.distributed.get_backend() if torch.distributed.is_initialized() else None,
         "wrapper": type(trainer.model_wrapped).__name__,
+        "parameters_held": sum(sizes),
         "records": trainer.history.records,
         "settings": [trainer.epsilon_low, trainer.epsilon_high, trainer.entropy_bonus],
         "weights": None if state is None else sum(value.double().abs().sum().item() for value in state.values()),

@@ -78,3 +78,22 @@ def test_resume_on_two_processes(tmp_path):
     # the other process keeps what it saw itself
     assert without_seconds(resumed[1]["records"]) == without_seconds(whole[1]["records"])[2:]
     assert [result["weights"] for result in resumed] == [result["weights"] for result in whole]
+
+
+def test_zero3_equals_ddp_and_resumes(tmp_path):
+    pytest.importorskip("deepspeed")
+    options = {"by_rule": True, "per_device_train_batch_size": 2, "max_steps": 12, **CLIP}
+    saving = {"save_strategy": "steps", "save_steps": 4}
+    ddp, _ = launch(tmp_path / "ddp", 2, "ddp", **options)
+    whole = launch(tmp_path / "zero3", 2, "zero3", **options, **saving)
+    checkpoint = str(tmp_path / "zero3" / "checkpoint-8")
+    resumed = launch(tmp_path / "resumed", 2, "zero3", resume_from=checkpoint, **options, **saving)
+    first, second = whole
+    assert first["wrapper"] == "DeepSpeedEngine" and first["parameters_held"] < 0.51 * ddp["parameters_held"]
+    assert without_seconds(first["records"]) == without_seconds(second["records"])
+    for own, other in zip(first["records"], ddp["records"], strict=True):
+        assert own["entropy"] == pytest.approx(other["entropy"], abs=1e-5) and own["control"] == other["control"]
+    assert len({record["control"] for record in first["records"]}) > 1
+    assert first["weights"] == pytest.approx(ddp["weights"], rel=1e-6)
+    assert without_seconds(resumed[0]["records"]) == without_seconds(first["records"])
+    assert resumed[0]["weights"] == first["weights"]

@@ -1,0 +1,47 @@
+"""pass@k of a Countdown model on prompts it was not trained on: `python -m es_trl.lab.evaluate [MODEL_DIR]`."""
+
+import argparse
+import json
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from ..evaluate import count_correct, summarize
+from . import BASE_MODEL, countdown_dataset, countdown_reward
+
+
+HELD_OUT_SEED = 1_000_000  # training draws its prompts with the run's seed
+SAMPLES = 64
+
+
+def evaluate_model(model_dir: str, num_prompts: int = 500) -> dict[str, dict[str, float]]:
+    """
+    pass@1 (the accuracy), pass@8 and pass@64 at temperature 1, for prompts of three and of four numbers.
+
+    Args:
+        model_dir (`str`):
+            Folder with a model and its tokenizer.
+        num_prompts (`int`):
+            Prompts of each kind; 64 samples are drawn of each.
+    """
+    model = AutoModelForCausalLM.from_pretrained(model_dir, dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(model_dir)
+    results = {}
+    for count in (3, 4):
+        dataset = countdown_dataset(num_prompts, seed=HELD_OUT_SEED, num_numbers=(count,))
+        counts = count_correct(model, tokenizer, dataset, countdown_reward, samples=SAMPLES)
+        results[f"{count} numbers"] = {name: round(value, 4) for name, value in summarize(counts, SAMPLES).items()}
+    return results
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model_dir", nargs="?", default=BASE_MODEL, help="the lab's base where unset")
+    parser.add_argument("--num_prompts", type=int, default=500)
+    args = parser.parse_args(argv)
+    torch.set_num_threads(1)
+    print(json.dumps(evaluate_model(args.model_dir, args.num_prompts), indent=2))
+
+
+if __name__ == "__main__":
+    main()
