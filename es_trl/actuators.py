@@ -200,6 +200,6 @@ def _check_clip_binds(kind: str, args: ActuatorArgs, losses: tuple[str, ...]) ->
         raise ValueError(
             f"{kind} has no authority with {updates_per_rollout(args)} update a rollout: the policy that is updated "
             "is the one that sampled, every ratio is exactly 1, and the clip never binds. Set steps_per_generation to "
-            f"a multiple of gradient_accumulation_steps (the paper's 16 updates: {16 * args.gradient_accumulation_steps}"
-            ") or num_iterations above 1, or the actuator to entropy_bonus"
+            "a multiple of gradient_accumulation_steps (the paper's 16 updates a rollout: "
+            f"{16 * args.gradient_accumulation_steps}) or num_iterations above 1, or the actuator to entropy_bonus"
         )

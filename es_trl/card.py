@@ -27,7 +27,13 @@ def append_run_section(run_dir: Path) -> None:
         lines += [f"![Target and entropy, control, reward and completion length over rollouts]({FIGURE_FILE})", ""]
     first, last = records[0], records[-1]
     lines += ["| | first rollout | last rollout |", "|---|---|---|"]
-    for name, unit in (("rollout", ""), ("target", " (nats)"), ("entropy", " (nats)"), ("control", ""), ("reward", "")):
+    for name, unit in (
+        ("rollout", ""),
+        ("target", " (nats)"),
+        ("entropy", " (nats)"),
+        ("control", ""),
+        ("reward", ""),
+    ):
         lines.append(f"| {name}{unit} | {_cell(first[name])} | {_cell(last[name])} |")
     lines += ["", f"Every rollout is a line of [`{HISTORY_FILE}`]({HISTORY_FILE}).", ""]
     with open(run_dir / "README.md", "a") as card:

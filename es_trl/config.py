@@ -108,9 +108,7 @@ class ESGRPOConfig(GRPOConfig):
                         "`entropy_schedule`, for example {kind: constant, target: 0.4}"
                     )
             return None
-        return tuple(
-            build_part(name, getattr(self, name) or {"kind": DEFAULT_KINDS[name]}) for name in PARTS
-        )
+        return tuple(build_part(name, getattr(self, name) or {"kind": DEFAULT_KINDS[name]}) for name in PARTS)
 
 
 def build_part(block: str, values: dict[str, Any]) -> Any:

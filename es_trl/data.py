@@ -54,7 +54,9 @@ def load_rows(args: DataArguments, columns: tuple[str, ...] = ()) -> Dataset:
         ValueError: for a file that is missing or of another format, an empty data set, or a missing column.
     """
     if args.dataset_name is None:
-        raise ValueError("no data set is named: set dataset_name to one of the Hub or to a local .jsonl or .parquet file")
+        raise ValueError(
+            "no data set is named: set dataset_name to one of the Hub or to a local .jsonl or .parquet file"
+        )
     path = Path(args.dataset_name)
     if path.suffix in LOCAL_FORMATS:
         if not path.is_file():

@@ -50,7 +50,9 @@ def plan(recipe_file: str, num_processes: int | None, overrides: list[str]) -> s
         scheduler = EntropyScheduler(*parts)
         scheduler.prepare(args)
         loop = scheduler.loop
-        sections.append("\n".join(f"{part:<10}  {getattr(loop, part)!r}" for part in ("schedule", "controller", "actuator")))
+        sections.append(
+            "\n".join(f"{part:<10}  {getattr(loop, part)!r}" for part in ("schedule", "controller", "actuator"))
+        )
         sections.append(sketch(loop.schedule))
     warnings = find_warnings(args, geometry, loop)
     if warnings:
@@ -129,7 +131,11 @@ def find_warnings(args: ESGRPOConfig, geometry: Geometry, loop: EntropyLoop | No
                 f"sign_step moves the control by at most {reach:.3g} in {rollouts} rollouts, and the actuator's range "
                 f"is {span:.3g} wide: raise delta"
             )
-    if args.use_vllm and args.vllm_importance_sampling_mode.startswith("sequence") and args.max_completion_length > 1024:
+    if (
+        args.use_vllm
+        and args.vllm_importance_sampling_mode.startswith("sequence")
+        and args.max_completion_length > 1024
+    ):
         warnings.append(
             f"vllm_importance_sampling_mode {args.vllm_importance_sampling_mode} multiplies the mismatch over up to "
             f"{args.max_completion_length} tokens and drops most long completions: set token_truncate"

@@ -166,7 +166,7 @@ class PiecewiseSchedule:
 
     Args:
         points (sequence of `(progress, target)`):
-            At least two; progress starts at 0, ends at 1 and rises strictly; targets are at least 0 nats (or multiples).
+            At least two; progress rises strictly from 0 to 1; targets are at least 0 nats (or multiples).
         relative (`bool`):
             Whether targets are multiples of the entropy of the first rollout.
     """

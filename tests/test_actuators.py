@@ -56,7 +56,11 @@ def test_authority(actuator, changes):
     [
         (ClipHighActuator(), {"steps_per_generation": 1}, "with 1 update a rollout.*multiple of gradient_acc.*: 16"),
         (ClipActuator(), {"steps_per_generation": 1}, "clip has no authority with 1 update a rollout"),
-        (ClipHighActuator(), {"loss_type": "sapo"}, "no authority with loss_type='sapo'.*or the actuator to entropy_b"),
+        (
+            ClipHighActuator(),
+            {"loss_type": "sapo"},
+            "no authority with loss_type='sapo'.*or the actuator to entropy_b",
+        ),
         (ClipHighActuator(), {"loss_type": "vespo"}, "no authority with loss_type='vespo'"),
         (ClipActuator(), {"loss_type": "cispo"}, "clip has no authority with loss_type='cispo'"),
         (ClipHighActuator(), {"loss_type": "cispo"}, "cap on the ratio.*above 1.*or loss_type: dapo"),

@@ -43,7 +43,7 @@ def test_blocks_name_their_parts(lab_args):
 @pytest.mark.parametrize(
     ("blocks", "message"),
     [
-        ({"entropy_schedule": {"kind": "stable_aneal", "target": 0.4}}, "no kind 'stable_aneal', did you mean 'stable_"),
+        ({"entropy_schedule": {"kind": "stable_aneal", "target": 0.4}}, "no kind 'stable_aneal', did you mean 'stabl"),
         ({"entropy_schedule": {**STABLE, "ration": 0.2}}, "no argument 'ration', did you mean 'ratio'"),
         ({"entropy_schedule": {"kind": "stable_anneal", "end": 0.1}}, "needs `target`: set it"),
         ({"entropy_schedule": {"kind": "constant", "target": -0.4}}, "target is -0.4, and entropy is a finite number"),

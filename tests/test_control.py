@@ -87,7 +87,9 @@ def test_plain_function_as_schedule():
 @pytest.mark.parametrize("entropy", [float("nan"), float("inf")])
 def test_an_entropy_that_is_no_number_is_refused(entropy):
     loop = begun(ConstantSchedule(0.4), PIDController(), EntropyBonusActuator())
-    with pytest.raises(ValueError, match="broken at rollout 7 .its entropy is (nan|inf).*Resume from the last checkpoint"):
+    with pytest.raises(
+        ValueError, match="broken at rollout 7 .its entropy is (nan|inf).*Resume from the last checkpoint"
+    ):
         loop.tick(7, 10, entropy)
 
 

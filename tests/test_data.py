@@ -45,8 +45,16 @@ def test_rows_keep_the_columns_a_reward_reads(local_file):
         ("a.jsonl", "", "is empty: set dataset_name to a file with prompts"),
         ("a.json", "[]", "gives no rows .*no data"),
         ("a.csv", "prompt\nx\n", "is a .csv file: set dataset_name to a file ending in .json, .jsonl, .parquet"),
-        ("a.jsonl", '{"promt": "x", "solution": "1"}\n', "no column 'prompt', did you mean 'promt'.*set prompt_column"),
-        ("a.jsonl", '{"prompt": "x", "answer": "1"}\n', "no column 'solution'.*it has prompt, answer: set prompt_column"),
+        (
+            "a.jsonl",
+            '{"promt": "x", "solution": "1"}\n',
+            "no column 'prompt', did you mean 'promt'.*set prompt_column",
+        ),
+        (
+            "a.jsonl",
+            '{"prompt": "x", "answer": "1"}\n',
+            "no column 'solution'.*it has prompt, answer: set prompt_column",
+        ),
         ("a.jsonl", "{broken\n", "gives no rows .JSON parse error.*records of the same columns"),
     ],
 )

@@ -34,7 +34,12 @@ def test_rewards_are_plus_or_minus_one():
 
 
 def test_hostile_answers_end_in_bounded_time():
-    hostile = ["\\boxed{9^{9^{9^{9}}}}", "\\boxed{(10^8)!}", "\\boxed{" + "(" * 400 + "1" + ")" * 400 + "}", "\\boxed{1/0}"]
+    hostile = [
+        "\\boxed{9^{9^{9^{9}}}}",
+        "\\boxed{(10^8)!}",
+        "\\boxed{" + "(" * 400 + "1" + ")" * 400 + "}",
+        "\\boxed{1/0}",
+    ]
     started = time.perf_counter()
     assert math_reward([*hostile, "\\boxed{7}"], ["7"] * 5) == [-1.0, -1.0, -1.0, -1.0, 1.0]
     assert time.perf_counter() - started < 40.0

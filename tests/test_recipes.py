@@ -131,7 +131,7 @@ def test_plan_counts_a_local_file_and_warns(tmp_path, capsys):
     plan = capsys.readouterr().out
     # 100 prompts fill one rollout of 64 an epoch
     assert "rollouts in the run                       2" in plan
-    for warning in ("save_steps 10 is no multiple", "the anneal has 1 of 2 rollouts", "moves the control by at most 0.01",
+    for warning in ("save_steps 10 is no multiple", "the anneal has 1 of 2 rollouts", "control by at most 0.01",
                     "drops most long completions: set token_truncate"):  # fmt: skip
         assert warning in plan
     assert cli(["plan", str(ROOT / "recipes" / "qwen7b_es.yaml"), *options, "--num_processes", "8"]) == 1
@@ -203,7 +203,16 @@ def test_qwen7b_recipe_makes_two_updates(tiny_qwen2, tmp_path):
     options = ["--model_name_or_path", str(tiny_qwen2), "--dtype", "float32", "--dataset_name", "problems.jsonl"]
     options += ["--prompt_column", "question", "--answer_column", "answer", "--use_vllm", "false", "--bf16", "false"]
     options += ["--use_cpu", "true", "--per_device_train_batch_size", "4", "--gradient_accumulation_steps", "2"]
-    options += ["--steps_per_generation", "4", "--max_completion_length", "16", "--max_steps", "2", "--save_steps", "2"]
+    options += [
+        "--steps_per_generation",
+        "4",
+        "--max_completion_length",
+        "16",
+        "--max_steps",
+        "2",
+        "--save_steps",
+        "2",
+    ]
     done = run_script(sys.executable, str(ROOT / "recipes" / "qwen7b_es.py"), *options, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     run = tmp_path / "runs" / "qwen7b_es"

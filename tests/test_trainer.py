@@ -22,7 +22,10 @@ from es_trl.sensor import completion_mask
 
 STILL = [  # blocks that never move anything
     {},
-    {"entropy_schedule": {"kind": "constant", "target": 0.4}, "entropy_controller": {"kind": "sign_step", "warmup": 9}},
+    {
+        "entropy_schedule": {"kind": "constant", "target": 0.4},
+        "entropy_controller": {"kind": "sign_step", "warmup": 9},
+    },
     {
         "entropy_schedule": {"kind": "stable_anneal", "target": 0.4, "end": 0.1, "ratio": 0.5},
         "entropy_controller": {"kind": "pid", "kp": 0.0, "ki": 0.0},
@@ -102,7 +105,7 @@ def test_entropy_is_that_of_the_sampling_policy(geometry, lab_trainer):
     trainer = lab_trainer(max_steps=1, temperature=0.7, learning_rate=0.0, **geometry)
     trainer.train()
     assert trainer.history.records == [] if not geometry else len(trainer.history.records) == 1
-    measured = (trainer._record.entropy if not geometry else trainer.history.records[0]["entropy"])
+    measured = trainer._record.entropy if not geometry else trainer.history.records[0]["entropy"]
     assert measured == pytest.approx(plain_entropy(trainer, trainer._buffered_inputs), abs=1e-5)
 
 
@@ -242,7 +245,9 @@ class Poison(RolloutCallback):
 
 @pytest.mark.parametrize("before_sampling", [True, False])
 def test_nan_in_mid_run_stops_it_and_keeps_the_checkpoint(before_sampling, lab_trainer):
-    trainer = lab_trainer(callbacks=[Poison(before_sampling)], max_steps=16, save_strategy="steps", save_steps=4, **BONUS)
+    trainer = lab_trainer(
+        callbacks=[Poison(before_sampling)], max_steps=16, save_strategy="steps", save_steps=4, **BONUS
+    )
     with pytest.raises(ValueError, match=r"broken at rollout 2 .*lower learning_rate or max_grad_norm"):
         trainer.train()
     assert [record["rollout"] for record in trainer.history.records] == [0, 1]

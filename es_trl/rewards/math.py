@@ -100,12 +100,14 @@ def _begin_worker() -> None:
 
 @functools.cache
 def _pool() -> Any:
-    """Workers of this process, started at the first answer; spawned, because a fork would copy the trainer's threads."""
+    """This process's workers, started at the first answer; spawned, because a fork would copy the trainer's threads."""
     try:
         import math_verify  # noqa: F401
         from pebble import ProcessPool
     except ImportError as error:
-        raise ValueError(f"the math reward needs {error.name}, which is not installed: pip install 'es-trl[math]'") from None
+        raise ValueError(
+            f"the math reward needs {error.name}, which is not installed: pip install 'es-trl[math]'"
+        ) from None
     processes = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
     workers = max(1, min(8, (os.cpu_count() or 1) // processes))
     pool = ProcessPool(workers, initializer=_begin_worker, context=multiprocessing.get_context("spawn"))
