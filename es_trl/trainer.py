@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from transformers import TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
+from trl.trainer.utils import RepeatSampler
 
 from .callbacks import EntropyScheduler, RolloutCallback
 from .card import append_run_section
@@ -17,11 +18,9 @@ from .control import broken_policy
 from .data import check_dataset
 from .geometry import Geometry
 from .history import LOOP_FILE, History, RolloutRecord, write_atomically
+from .report import report
 from .sensor import EntropySensor, completion_mask
-
-
-STATE_FILE = "es_state.json"
-STATE_VERSION = 1
+from .state import RunState
 
 
 class ESGRPOTrainer(GRPOTrainer):
@@ -41,6 +40,8 @@ class ESGRPOTrainer(GRPOTrainer):
             As in `GRPOTrainer`.
         args (`ESGRPOConfig`, *optional*):
             The configuration; a plain `GRPOConfig` has no `entropy_*` blocks.
+        train_dataset (`Dataset` or `IterableDataset`, *optional*):
+            As in `GRPOTrainer`; an empty one, or one smaller than a rollout, is refused.
         callbacks (list of `TrainerCallback`, *optional*):
             As in `GRPOTrainer`; those that are [`RolloutCallback`] get the two rollout events.
         kwargs:
@@ -68,6 +69,8 @@ class ESGRPOTrainer(GRPOTrainer):
         model: Any,
         reward_funcs: Any = None,
         args: GRPOConfig | None = None,
+        train_dataset: Any = None,
+        *,
         callbacks: list[TrainerCallback] | None = None,
         **kwargs: Any,
     ):
@@ -87,15 +90,17 @@ class ESGRPOTrainer(GRPOTrainer):
         self._rollout_callbacks = [callback for callback in callbacks if isinstance(callback, RolloutCallback)]
         for callback in self._rollout_callbacks:
             callback.prepare(args)
-        check_dataset(kwargs.get("train_dataset"), Geometry.of(args).prompts)
-        self._prompt_sampler = None
-        super().__init__(model, reward_funcs, args, callbacks=callbacks, **kwargs)
+        check_dataset(train_dataset, Geometry.of(args).prompts)
+        self._prompt_sampler: RepeatSampler | None = None
+        super().__init__(model, reward_funcs, args, train_dataset, callbacks=callbacks, **kwargs)
         self.history = History(self.args.output_dir, writes=self.accelerator.is_main_process)
         self._begin_run()
 
     # --- the run -----------------------------------------------------------------------------------------------------
 
     def _begin_run(self) -> None:
+        self._announced = False
+        self._rollout_started = time.perf_counter()
         self._sensor = EntropySensor()
         self._next_rollout = 0
         self._record: RolloutRecord | None = None  # the rollout under way
@@ -158,8 +163,10 @@ class ESGRPOTrainer(GRPOTrainer):
         return batch
 
     def _begin_rollout(self) -> None:
-        if self._next_rollout == 0 and self.accelerator.is_main_process:
-            print(Geometry.of(self.args, max_steps=self.state.max_steps).table(), flush=True)
+        if not self._announced and self.accelerator.is_main_process:
+            loop = self.entropy_scheduler.loop if self.entropy_scheduler else None
+            print(report(self.args, Geometry.of(self.args, max_steps=self.state.max_steps), loop), flush=True)
+        self._announced = True
         self._rollout_started = time.perf_counter()
         self._record = RolloutRecord(
             rollout=self._next_rollout,
@@ -245,15 +252,8 @@ class ESGRPOTrainer(GRPOTrainer):
         # The one hook of a checkpoint that comes before its push to the Hub.
         super()._save_optimizer_and_scheduler(output_dir)
         if self.args.should_save:
-            state = {
-                "version": STATE_VERSION,
-                "micro_step": self._step,
-                "rollout": self._next_rollout,
-                "record": None if self._record is None else vars(self._record),
-                "settings": self._settings,
-                "callbacks": [[type(c).__name__, c.state_dict()] for c in self._rollout_callbacks],
-            }
-            write_atomically(Path(output_dir) / STATE_FILE, json.dumps(state, indent=2))
+            callbacks = [(type(callback).__name__, callback.state_dict()) for callback in self._rollout_callbacks]
+            RunState(self._step, self._next_rollout, self._record, self._settings, callbacks).save(output_dir)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
@@ -261,36 +261,16 @@ class ESGRPOTrainer(GRPOTrainer):
             self._load_run(Path(checkpoint))
 
     def _load_run(self, checkpoint: Path) -> None:
-        path = checkpoint / STATE_FILE
-        if not path.exists():
-            raise ValueError(
-                f"{checkpoint} has no {STATE_FILE}, so it was not written by {type(self).__name__} and cannot be "
-                "resumed by it: start a new run with the checkpoint as the model"
-            )
-        state = json.loads(path.read_text())
-        if state["version"] != STATE_VERSION:
-            raise ValueError(
-                f"{path} has version {state['version']} and this es_trl reads version {STATE_VERSION}: resume with the "
-                "es_trl that wrote it"
-            )
-        names = [type(callback).__name__ for callback in self._rollout_callbacks]
-        saved = [name for name, _ in state["callbacks"]]
-        if saved != names:
-            raise ValueError(
-                f"the checkpoint was written with the rollout callbacks {saved} and this run has {names}: resume with "
-                "the same entropy_* blocks and callbacks, or start a new run with the checkpoint as the model"
-            )
+        state = RunState.load(checkpoint, [type(callback).__name__ for callback in self._rollout_callbacks])
         self._begin_run()
-        self._step = state["micro_step"]  # TRL restarts it at 0, which would shift every later rollout
-        self._next_rollout = state["rollout"]
+        self._step = state.micro_step  # TRL restarts it at 0, which would shift every later rollout
+        self._next_rollout = state.rollout
+        self._record = state.record
         beside = checkpoint.parent / self.history.path.name
-        self.history.begin(beside if beside.exists() else self.history.path, keep=self._next_rollout)
-        if state["record"] is not None:
-            self._record = RolloutRecord(**state["record"])
-            self._rollout_started = time.perf_counter()
-        for callback, (_, callback_state) in zip(self._rollout_callbacks, state["callbacks"], strict=True):
+        self.history.begin(beside if beside.exists() else self.history.path, keep=state.rollout)
+        for callback, (_, callback_state) in zip(self._rollout_callbacks, state.callbacks, strict=True):
             callback.load_state_dict(callback_state)
-        self.apply_settings(state["settings"])
+        self.apply_settings(state.settings)
         if self._prompt_sampler is None:
             return
         for _ in range(int(self.state.epoch)):  # TRL's sampler draws an order an epoch, and would replay the first

@@ -1,0 +1,91 @@
+"""What a run will do, as text for people: geometry, control loop, schedule, warnings."""
+
+from .config import ESGRPOConfig
+from .control import EntropyLoop
+from .controllers import SignStepController
+from .geometry import Geometry
+from .schedules import Schedule
+
+
+def report(args: ESGRPOConfig, geometry: Geometry, loop: EntropyLoop | None) -> str:
+    """
+    The text that trainers print when they start, and `plan` prints before.
+
+    Args:
+        args (`ESGRPOConfig`):
+            The configuration.
+        geometry (`Geometry`):
+            Its geometry.
+        loop (`EntropyLoop`, *optional*):
+            The control loop, where there is one.
+    """
+    sections = [geometry.table()]
+    if loop is not None:
+        parts = ("schedule", "controller", "actuator")
+        sections.append("\n".join(f"{part:<10}  {getattr(loop, part)!r}" for part in parts))
+        sections.append(sketch(loop.schedule))
+    sections.append("\n".join(f"warning: {warning}" for warning in find_warnings(args, geometry, loop)))
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def sketch(schedule: Schedule, width: int = 60, height: int = 8) -> str:
+    """
+    A schedule as text: a column a step of progress, a row a step of target.
+
+    Args:
+        schedule (`Schedule`):
+            What to draw.
+        width (`int`), height (`int`):
+            Columns and rows.
+    """
+    targets = [schedule(column / (width - 1)) for column in range(width)]
+    top = max(targets) or 1.0
+    levels = [round(target / top * (height - 1)) for target in targets]
+    lines = [f"target entropy, {'multiples of the first rollout' if schedule.relative else 'nats'}"]
+    for level in range(height - 1, -1, -1):
+        marks = "".join("*" if own == level else " " for own in levels).rstrip()
+        lines.append(f"{top * level / (height - 1):6.3f} |{marks}")
+    lines.append(" " * 7 + "+" + "-" * width)
+    onset = "" if schedule.onset is None else f", annealing from {schedule.onset:.0%}"
+    lines.append(" " * 8 + f"progress of the run{onset}")
+    return "\n".join(lines)
+
+
+def find_warnings(args: ESGRPOConfig, geometry: Geometry, loop: EntropyLoop | None) -> list[str]:
+    """What will run, and probably not as meant: one sentence each."""
+    warnings = []
+    if geometry.updates > 1 and args.save_strategy == "steps" and args.save_steps % geometry.updates != 0:
+        warnings.append(
+            f"save_steps {args.save_steps:g} is no multiple of the {geometry.updates} updates of a rollout: a run "
+            "resumed from within a rollout samples the rest of it again, so it is not the same run"
+        )
+    if loop is None:
+        return warnings
+    rollouts = geometry.rollouts
+    if rollouts is None:
+        warnings.append("the length of the run depends on the data set: set max_steps to see it here")
+    elif loop.schedule.onset is not None:
+        annealing = sum(r / max(rollouts - 1, 1) >= loop.schedule.onset for r in range(rollouts))
+        if annealing < 5:
+            warnings.append(
+                f"the anneal has {annealing} of {rollouts} rollouts, and entropy follows a control with a delay of "
+                "at least one: raise max_steps or the ratio"
+            )
+    if rollouts is not None and isinstance(loop.controller, SignStepController):
+        reach = loop.controller.delta * rollouts
+        span = loop.actuator.high - loop.actuator.low
+        if reach < span / 2:
+            warnings.append(
+                f"sign_step moves the control by at most {reach:.3g} in {rollouts} rollouts, and the actuator's range "
+                f"is {span:.3g} wide: raise delta"
+            )
+    if (
+        args.use_vllm
+        and args.vllm_importance_sampling_mode.startswith("sequence")
+        and args.max_completion_length > 1024
+    ):
+        warnings.append(
+            f"vllm_importance_sampling_mode {args.vllm_importance_sampling_mode} multiplies the mismatch over up to "
+            f"{args.max_completion_length} tokens and drops most long completions: set token_truncate"
+        )
+    return warnings
