@@ -107,5 +107,7 @@ def _draw_reward(axis: Any, records: list[dict[str, Any]]) -> None:
 
 
 def _draw_length(axis: Any, records: list[dict[str, Any]]) -> None:
-    axis.plot(*_series(records, "completion_tokens"), color=LENGTH, linewidth=1.0)
+    rollouts, tokens = _series(records, "completion_tokens")
+    axis.plot(rollouts, tokens, color=LENGTH, linewidth=1.0)
+    axis.set_ylim(0, 1.2 * max(tokens, default=1.0))
     axis.set_ylabel("completion, tokens")
