@@ -8,7 +8,7 @@ from typing import Any
 from .actuators import Actuator, ActuatorArgs
 from .controllers import Controller
 from .geometry import updates_per_rollout
-from .schedules import Schedule, as_schedule, stage_at
+from .schedules import Schedule, as_schedule, progress_at, stage_at
 
 
 @dataclass(frozen=True)
@@ -96,9 +96,9 @@ class EntropyLoop:
             raise ValueError(broken_policy(rollout, f"its entropy is {entropy}"))
         if self.anchor is None:
             self.anchor = entropy
-        progress = rollout / max(num_rollouts - 1, 1)
+        progress = progress_at(rollout, num_rollouts)
         target = self._target(progress)
-        slope = self._target((rollout + 1) / max(num_rollouts - 1, 1)) - target
+        slope = self._target(progress_at(rollout + 1, num_rollouts)) - target
         control = self.controller.update(target, entropy, slope)
         return Tick(
             stage=stage_at(self.schedule, progress),
@@ -111,7 +111,7 @@ class EntropyLoop:
         )
 
     def _target(self, progress: float) -> float:
-        target = self.schedule(min(progress, 1.0))
+        target = self.schedule(progress)
         return target * self.anchor if self.schedule.relative else target
 
     def describe(self) -> dict[str, Any]:

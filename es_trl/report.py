@@ -4,7 +4,7 @@ from .config import ESGRPOConfig
 from .control import EntropyLoop
 from .controllers import SignStepController
 from .geometry import Geometry
-from .schedules import Schedule
+from .schedules import Schedule, onset_rollout
 
 
 def report(args: ESGRPOConfig, geometry: Geometry, loop: EntropyLoop | None) -> str:
@@ -23,7 +23,8 @@ def report(args: ESGRPOConfig, geometry: Geometry, loop: EntropyLoop | None) -> 
     if loop is not None:
         parts = ("schedule", "controller", "actuator")
         sections.append("\n".join(f"{part:<10}  {getattr(loop, part)!r}" for part in parts))
-        sections.append(sketch(loop.schedule))
+        onset = geometry.rollouts and onset_rollout(loop.schedule, geometry.rollouts)
+        sections.append(sketch(loop.schedule) + (f" (rollout {onset} of {geometry.rollouts})" if onset else ""))
     sections.append("\n".join(f"warning: {warning}" for warning in find_warnings(args, geometry, loop)))
     return "\n\n".join(section for section in sections if section) + "\n"
 
@@ -64,8 +65,8 @@ def find_warnings(args: ESGRPOConfig, geometry: Geometry, loop: EntropyLoop | No
     rollouts = geometry.rollouts
     if rollouts is None:
         warnings.append("the length of the run depends on the data set: set max_steps to see it here")
-    elif loop.schedule.onset is not None:
-        annealing = sum(r / max(rollouts - 1, 1) >= loop.schedule.onset for r in range(rollouts))
+    elif onset_rollout(loop.schedule, rollouts) is not None:
+        annealing = rollouts - onset_rollout(loop.schedule, rollouts)
         if annealing < 5:
             warnings.append(
                 f"the anneal has {annealing} of {rollouts} rollouts, and entropy follows a control with a delay of "

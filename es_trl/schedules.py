@@ -237,6 +237,17 @@ def stage_at(schedule: Schedule, progress: float) -> Literal["stable", "anneal"]
     return "anneal" if schedule.onset is not None and progress >= schedule.onset else "stable"
 
 
+def progress_at(rollout: int, num_rollouts: int) -> float:
+    """Progress of a rollout, counted from 0, among `num_rollouts`: 0 at the first, 1 at the last and behind it."""
+    return min(rollout / max(num_rollouts - 1, 1), 1.0)
+
+
+def onset_rollout(schedule: Schedule, num_rollouts: int) -> int | None:
+    """The first rollout of the anneal, counted from 0; `None` where the target never anneals."""
+    stages = (stage_at(schedule, progress_at(rollout, num_rollouts)) for rollout in range(num_rollouts))
+    return next((rollout for rollout, stage in enumerate(stages) if stage == "anneal"), None)
+
+
 def _check_target(name: str, value: float) -> None:
     if not math.isfinite(value) or value < 0.0:
         raise ValueError(f"{name} is {value}, and entropy is a finite number of at least 0 nats: set 0 or more")

@@ -75,22 +75,13 @@ class ESGRPOTrainer(GRPOTrainer):
         **kwargs: Any,
     ):
         args = ESGRPOConfig("es-grpo") if args is None else args
-        callbacks = list(callbacks or [])
+        callbacks = [callback() if isinstance(callback, type) else callback for callback in callbacks or []]
         parts = args.build_parts() if isinstance(args, ESGRPOConfig) else None
         if parts is not None:
             callbacks.insert(0, EntropyScheduler(*parts))
-        schedulers = [callback for callback in callbacks if isinstance(callback, EntropyScheduler)]
-        if len(schedulers) > 1:
-            raise ValueError(
-                "two entropy schedulers would set the same attributes one after the other: keep either the entropy_* "
-                "blocks of the configuration or one EntropyScheduler in `callbacks`"
-            )
-        self.entropy_scheduler = schedulers[0] if schedulers else None
-        self.entropy_bonus = 0.0  # signed coefficient of the token-mean entropy; what `entropy_bonus` moves
-        self._rollout_callbacks = [callback for callback in callbacks if isinstance(callback, RolloutCallback)]
-        for callback in self._rollout_callbacks:
-            callback.prepare(args)
+        _prepare([callback for callback in callbacks if isinstance(callback, RolloutCallback)], args)
         check_dataset(train_dataset, Geometry.of(args).prompts)
+        self.entropy_bonus = 0.0  # signed coefficient of the token-mean entropy; what `entropy_bonus` moves
         self._prompt_sampler: RepeatSampler | None = None
         super().__init__(model, reward_funcs, args, train_dataset, callbacks=callbacks, **kwargs)
         self.history = History(self.args.output_dir, writes=self.accelerator.is_main_process)
@@ -108,10 +99,18 @@ class ESGRPOTrainer(GRPOTrainer):
         self._clip_fractions: list[float] = []
         self._no_grad_passes: list[tuple[torch.Tensor, torch.Tensor]] = []
         self._loss_entropies: torch.Tensor | None = None
-        for callback in self._rollout_callbacks:
-            callback.prepare(self.args)
+        _prepare(self._rollout_callbacks, self.args)
         if self.entropy_scheduler is not None:
             self.apply_settings(self.entropy_scheduler.loop.initial_settings())
+
+    @property
+    def _rollout_callbacks(self) -> list[RolloutCallback]:
+        return [callback for callback in self.callback_handler.callbacks if isinstance(callback, RolloutCallback)]
+
+    @property
+    def entropy_scheduler(self) -> EntropyScheduler | None:
+        """The scheduler among the callbacks, or `None` where entropy is only measured."""
+        return next((c for c in self._rollout_callbacks if isinstance(c, EntropyScheduler)), None)
 
     def apply_settings(self, settings: dict[str, float]) -> None:
         """Set the trainer attributes that an actuator moves; they are restored on resume."""
@@ -280,3 +279,14 @@ class ESGRPOTrainer(GRPOTrainer):
         super().create_model_card(*args, **kwargs)
         if self.is_world_process_zero():
             append_run_section(Path(self.args.output_dir))
+
+
+def _prepare(callbacks: list[RolloutCallback], args: GRPOConfig) -> None:
+    """Let the rollout callbacks refuse what cannot work."""
+    if sum(isinstance(callback, EntropyScheduler) for callback in callbacks) > 1:
+        raise ValueError(
+            "two entropy schedulers would set the same attributes one after the other: keep either the entropy_* "
+            "blocks of the configuration or one EntropyScheduler in `callbacks`"
+        )
+    for callback in callbacks:
+        callback.prepare(args)

@@ -12,6 +12,8 @@ from es_trl.schedules import (
     PiecewiseSchedule,
     StableAnnealSchedule,
     as_schedule,
+    onset_rollout,
+    progress_at,
     stage_at,
 )
 
@@ -66,6 +68,14 @@ def test_stage_begins_at_the_onset():
     schedule = StableAnnealSchedule(0.4, 0.05, ratio=0.25)
     assert [stage_at(schedule, p) for p in (0.0, 0.7499, 0.75, 1.0)] == ["stable", "stable", "anneal", "anneal"]
     assert stage_at(ConstantSchedule(0.4), 1.0) == "stable"
+
+
+def test_onset_in_rollouts():
+    schedule = StableAnnealSchedule(0.4, 0.05, ratio=0.1)
+    # of 11 rollouts the tenth has progress 0.9
+    assert [onset_rollout(schedule, n) for n in (11, 300)] == [9, 270]
+    assert onset_rollout(ConstantSchedule(0.4), 300) is None and onset_rollout(CosineSchedule(0.4, 0.1), 300) == 0
+    assert [progress_at(rollout, 5) for rollout in (0, 1, 4, 5)] == [0.0, 0.25, 1.0, 1.0] and progress_at(0, 1) == 0.0
 
 
 def test_plain_function_becomes_a_schedule():

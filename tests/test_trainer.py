@@ -186,6 +186,18 @@ def test_scheduler_as_callback_equals_blocks(lab_trainer):
     assert without_seconds(by_blocks.history.records) == without_seconds(by_callback.history.records)
 
 
+def test_callbacks_as_people_add_them(lab_trainer):
+    trainer = lab_trainer(callbacks=[Spy], max_steps=4)  # a class, as transformers allows
+    trainer.add_callback(
+        EntropyScheduler(ConstantSchedule(0.5), PIDController(kp=1.0, ki=0.1), EntropyBonusActuator(-0.5, 0.5))
+    )
+    trainer.train()
+    (record,) = trainer.history.records
+    assert record["control"] == pytest.approx(1.1 * (0.5 - record["entropy"]))
+    spy = trainer.pop_callback(Spy)
+    assert spy.events[:3] == ["update 0", "begin 0", "end 0"]
+
+
 def test_a_second_run_of_the_same_trainer_starts_afresh(lab_trainer):
     trainer = lab_trainer(**BONUS, max_steps=4)
     trainer.train()
