@@ -17,7 +17,7 @@ def append_run_section(run_dir: Path) -> None:
     records = read_history(history) if history.exists() else []
     if not records:
         return
-    lines = ["", "## Entropy over the run", ""]
+    lines = ["", "", "## Entropy over the run", ""]
     loop = read_loop(run_dir)
     if loop is None:
         lines += ["The run measured the entropy of every rollout and did not control it.", ""]

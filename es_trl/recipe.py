@@ -152,7 +152,7 @@ def train(recipe: Recipe, dataset: Dataset, reward_funcs: Any) -> ESGRPOTrainer:
     resume = training.resume_from_checkpoint
     trainer.train(resume_from_checkpoint=True if str(resume).lower() == "true" else resume)
     trainer.save_model(training.output_dir)
-    trainer.accelerator.print(f"model, history and figure are in {training.output_dir}")
+    trainer.accelerator.print(f"model, card and history are in {training.output_dir}")
     if training.push_to_hub:
         trainer.push_to_hub(dataset_name=recipe.data.dataset_name)
     if torch.distributed.is_initialized() and torch.distributed.get_backend() == "gloo":

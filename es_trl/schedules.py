@@ -151,10 +151,10 @@ class StableAnnealSchedule:
         return 1.0 - self.ratio if self.ratio > 0.0 and self.end < self.target else None
 
     def __call__(self, progress: float) -> float:
-        into_anneal = _clamp(progress) - (1.0 - self.ratio)
-        if self.ratio == 0.0 or into_anneal <= 0.0:
+        begin = 1.0 - self.ratio
+        if self.ratio == 0.0 or progress <= begin:
             return self.target
-        position = _clamp(into_anneal / self.ratio)
+        position = (_clamp(progress) - begin) / (1.0 - begin)  # exactly 1 at the last rollout
         remaining = _half_cosine(position) if self.shape == "cosine" else 1.0 - position
         return self.end + (self.target - self.end) * remaining
 

@@ -64,6 +64,11 @@ def test_onset(schedule, onset):
     assert schedule.onset == onset
 
 
+def test_anneal_ends_exactly():
+    assert StableAnnealSchedule(0.3, 0.05, ratio=0.2)(1.0) == 0.05
+    assert StableAnnealSchedule(0.3, 0.05, ratio=0.3, shape="cosine")(1.0) == 0.05
+
+
 def test_stage_begins_at_the_onset():
     schedule = StableAnnealSchedule(0.4, 0.05, ratio=0.25)
     assert [stage_at(schedule, p) for p in (0.0, 0.7499, 0.75, 1.0)] == ["stable", "stable", "anneal", "anneal"]

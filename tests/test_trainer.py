@@ -109,6 +109,41 @@ def test_entropy_is_that_of_the_sampling_policy(geometry, lab_trainer):
     assert measured == pytest.approx(plain_entropy(trainer, trainer._buffered_inputs), abs=1e-5)
 
 
+class Freeze(RolloutCallback):
+    """From rollout 1 on the weights stay as they were when it was sampled."""
+
+    def on_rollout_begin(self, args, state, control, record, trainer):
+        if record.rollout == 1:
+            for group in trainer.optimizer.param_groups:
+                group["lr"] = 0.0
+
+
+def test_entropy_is_that_of_the_adapter_and_not_of_its_reference(lab_args):
+    peft = pytest.importorskip("peft")
+    # with beta TRL makes a second pass of the same model, its adapter switched off
+    args = lab_args(max_steps=5, beta=0.05, learning_rate=0.02)
+    trainer = ESGRPOTrainer(
+        BASE_MODEL,
+        countdown_reward,
+        args,
+        countdown_dataset(64, seed=1),
+        callbacks=[Freeze()],
+        peft_config=peft.LoraConfig(r=4, target_modules=["q_proj", "v_proj", "o_proj"], task_type="CAUSAL_LM"),
+    )
+    trainer.train()
+    measured = trainer._record.entropy
+    assert measured == pytest.approx(plain_entropy(trainer, trainer._buffered_inputs), abs=1e-5)
+    with trainer.model.disable_adapter():
+        assert abs(measured - plain_entropy(trainer, trainer._buffered_inputs)) > 0.001
+
+
+def test_streamed_prompts(lab_args):
+    stream = countdown_dataset(64, seed=1).to_iterable_dataset()
+    trainer = ESGRPOTrainer(BASE_MODEL, countdown_reward, lab_args(max_steps=8, **BONUS), stream)
+    trainer.train()
+    assert [record["rollout"] for record in trainer.history.records] == [0, 1]
+
+
 def test_one_tick_a_rollout_before_its_first_update(lab_trainer):
     spy = Spy()
     trainer = lab_trainer(callbacks=[spy])
