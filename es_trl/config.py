@@ -129,13 +129,14 @@ def build_part(block: str, values: dict[str, Any]) -> Any:
         raise ValueError(f"`{block}` is {values!r}, and a block is a mapping with a `kind`: set it to {_either(kinds)}")
     arguments = dict(values)
     kind = arguments.pop("kind")
-    if kind not in kinds:
+    if not isinstance(kind, str) or kind not in kinds:
         raise ValueError(f"`{block}` has no kind {kind!r}{nearest(str(kind), kinds)}: set it to {_either(kinds)}")
     known = {f.name: f for f in dataclasses.fields(kinds[kind])}
     for name in arguments:
         if name not in known:
             raise ValueError(
-                f"`{block}` of kind {kind} has no argument {name!r}{nearest(name, known)}: it takes {', '.join(known)}"
+                f"`{block}` of kind {kind} has no argument {name!r}{nearest(str(name), known)}: "
+                f"it takes {', '.join(known)}"
             )
     missing = [
         name
@@ -168,7 +169,7 @@ def _convert(name: str, value: Any, expected: Any) -> Any:
             raise ValueError(f"`{name}` is {value!r}: set true or false")
         return value
     numbers = {float: float, int: int, int | None: int}
-    if expected not in numbers or value is None:
+    if expected not in numbers or (value is None and expected == int | None):
         return value
     try:
         number = float(value)

@@ -62,8 +62,8 @@ class SignStepController:
     warmup: int | None = None
 
     def __post_init__(self):
-        if not self.delta > 0.0:
-            raise ValueError(f"`delta` is {self.delta}, and a step that is not above 0 controls nothing: set 0.005")
+        if not (math.isfinite(self.delta) and self.delta > 0.0):
+            raise ValueError(f"`delta` is {self.delta}, and a step is a finite number above 0: set 0.005")
         if self.window < 1:
             raise ValueError(f"`window` is {self.window}, and a mean needs one rollout: set 1 or more")
         if self.warmup is not None and self.warmup < 0:

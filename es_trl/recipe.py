@@ -6,7 +6,7 @@ import sys
 import time
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 import yaml
@@ -60,11 +60,17 @@ class RecipeParser(TrlParser):
         argv = [part for word in argv for part in (word.split("=", 1) if word.startswith("--config=") else [word])]
         config: dict[str, Any] = {}
         if "--config" in argv:
+            if argv[-1] == "--config":
+                raise ValueError("the option --config has no value: put a YAML file behind it")
             config = read_yaml(Path(argv[argv.index("--config") + 1]))
         for key in config:
             if key not in self._known and key != "env":
-                raise ValueError(f"the recipe has an unknown key {key!r}{nearest(key, self._known)}")
+                raise ValueError(f"the recipe has an unknown key {key!r}{nearest(str(key), self._known)}")
         return Recipe(*self.parse_args_and_config(self._join_blocks(argv, config)))
+
+    def error(self, message: str) -> NoReturn:
+        # argparse would print the usage, hundreds of lines, and exit
+        raise ValueError(f"the recipe cannot be read: {message}")
 
     def _join_blocks(self, argv: list[str], config: dict[str, Any]) -> list[str]:
         """Turn `--entropy_schedule.end 0.1` into the whole block as one argument; refuse unknown options."""

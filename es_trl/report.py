@@ -55,7 +55,8 @@ def sketch(schedule: Schedule, width: int = 60, height: int = 8) -> str:
 def find_warnings(args: ESGRPOConfig, geometry: Geometry, loop: EntropyLoop | None) -> list[str]:
     """What will run, and probably not as meant: one sentence each."""
     warnings = []
-    if geometry.updates > 1 and args.save_strategy == "steps" and args.save_steps % geometry.updates != 0:
+    saves = args.save_strategy == "steps" and args.save_steps >= 1  # below 1 it is a share of the run
+    if geometry.updates > 1 and saves and args.save_steps % geometry.updates != 0:
         warnings.append(
             f"save_steps {args.save_steps:g} is no multiple of the {geometry.updates} updates of a rollout: a run "
             "resumed from within a rollout samples the rest of it again, so it is not the same run"

@@ -9,6 +9,7 @@ Source: "Entropy Scheduling in Reinforcement Learning for Large Language Models"
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Literal, Protocol
 
 
@@ -176,11 +177,18 @@ class PiecewiseSchedule:
 
     def __post_init__(self):
         example = "for example [[0, 0.4], [0.9, 0.4], [1, 0.05]]"
-        if len(self.points) < 2 or any(len(point) != 2 for point in self.points):
-            raise ValueError(f"`points` must be at least two pairs of progress and target, {example}")
-        for _, target in self.points:
+        try:
+            points = tuple((float(progress), float(target)) for progress, target in self.points)
+        except (TypeError, ValueError):
+            points = ()
+        if len(points) < 2:
+            raise ValueError(
+                f"`points` is {self.points!r}, and must be at least two pairs of progress and target: {example}"
+            )
+        object.__setattr__(self, "points", points)
+        for _, target in points:
             _check_target("points", target)
-        progress = [point[0] for point in self.points]
+        progress = [point[0] for point in points]
         rises = all(a < b for a, b in zip(progress, progress[1:], strict=False))
         if progress[0] != 0 or progress[-1] != 1 or not rises:
             raise ValueError(f"the progress of `points` must rise from 0 to 1, and is {progress}: {example}")
@@ -221,10 +229,14 @@ class CallableSchedule:
     onset: float | None = None
     relative: bool = False
 
+    def __post_init__(self):
+        if self.onset is not None and not 0.0 <= self.onset <= 1.0:
+            raise ValueError(f"`onset` is {self.onset}, and it is a progress: set it from 0 to 1")
+
     def __call__(self, progress: float) -> float:
         target = self.function(progress)
         _check_target(f"the schedule's value at progress {progress:.3f}", target)
-        return target
+        return float(target)
 
 
 def as_schedule(schedule: Schedule | Callable[[float], float]) -> Schedule:
@@ -249,7 +261,7 @@ def onset_rollout(schedule: Schedule, num_rollouts: int) -> int | None:
 
 
 def _check_target(name: str, value: float) -> None:
-    if not math.isfinite(value) or value < 0.0:
+    if not isinstance(value, Real) or not math.isfinite(value) or value < 0.0:
         raise ValueError(f"{name} is {value}, and entropy is a finite number of at least 0 nats: set 0 or more")
 
 

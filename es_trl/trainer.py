@@ -90,6 +90,7 @@ class ESGRPOTrainer(GRPOTrainer):
     # --- the run -----------------------------------------------------------------------------------------------------
 
     def _begin_run(self) -> None:
+        self._step, self._buffered_inputs = 0, None  # TRL keeps both from an earlier run of the same trainer
         self._announced = False
         self._rollout_started = time.perf_counter()
         self._sensor = EntropySensor()
@@ -126,6 +127,8 @@ class ESGRPOTrainer(GRPOTrainer):
             loop = json.dumps(self.entropy_scheduler.loop.describe(), indent=2)
             write_atomically(Path(self.args.output_dir) / LOOP_FILE, loop + "\n")
         output = super().train(resume_from_checkpoint, **kwargs)
+        if self._record is not None:  # the run ended inside a rollout
+            self._close_rollout()
         self.create_model_card(model_name=Path(self.args.output_dir).name)
         return output
 

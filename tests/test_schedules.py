@@ -104,6 +104,9 @@ def test_plain_function_becomes_a_schedule():
         (lambda: PiecewiseSchedule([(0, 0.4), (0.5, 0.1)]), "must rise from 0 to 1"),
         (lambda: PiecewiseSchedule([(0, 0.4), (0.6, 0.3), (0.6, 0.2), (1, 0.1)]), "must rise from 0 to 1"),
         (lambda: PiecewiseSchedule([(0, 0.4), (1, -0.1)]), "points is -0.1"),
+        (lambda: PiecewiseSchedule([(0, "a"), (1, 0.1)]), "at least two pairs"),
+        (lambda: CallableSchedule(lambda p: None)(0.5), "value at progress 0.500 is None"),
+        (lambda: CallableSchedule(lambda p: 0.4, onset=1.5), "`onset` is 1.5, and it is a progress"),
         (lambda: CallableSchedule(lambda p: -p)(0.5), "value at progress 0.500 is -0.5"),
     ],
 )
