@@ -75,24 +75,28 @@ class RecipeParser(TrlParser):
     def _join_blocks(self, argv: list[str], config: dict[str, Any]) -> list[str]:
         """Turn `--entropy_schedule.end 0.1` into the whole block as one argument; refuse unknown options."""
         joined: list[str] = []
-        blocks: dict[str, dict[str, Any]] = {}
+        blocks: dict[str, Any] = {}
         words = iter(argv)
         for word in words:
             option, _, inline = word.partition("=")
             block, _, key = option.removeprefix("--").replace("-", "_").partition(".")
             if not word.startswith("--") or word == "--config":
                 joined.append(word)
-            elif block in PARTS and key:
-                value = inline or next(words, None)
-                if value is None:
+            elif block in PARTS:
+                text = inline or next(words, None)
+                if text is None:
                     raise ValueError(f"the option {option} has no value: put one behind it")
-                blocks.setdefault(block, dict(config.get(block) or {}))[key] = yaml.safe_load(value)
+                value = _load_yaml(text, f"the value of {option}")
+                if key:
+                    blocks.setdefault(block, dict(config.get(block) or {}))[key] = value
+                else:
+                    blocks[block] = value
             elif option not in self._option_string_actions:
                 raise ValueError(f"unknown option {option}{nearest(option[2:], self._known)}")
             else:
                 joined.append(word)
-        for block, values in blocks.items():
-            joined += [f"--{block}", json.dumps(values)]
+        for block, value in blocks.items():
+            joined += [f"--{block}", json.dumps(value) if isinstance(value, dict) else str(value).lower()]
         return joined
 
 
@@ -100,13 +104,17 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file."""
     if not path.is_file():
         raise ValueError(f"the recipe {path} does not exist: give --config a YAML file")
-    try:
-        config = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise ValueError(f"the recipe {path} is not valid YAML: {' '.join(str(error).split())}") from None
+    config = _load_yaml(path.read_text(), f"the recipe {path}")
     if not isinstance(config, dict):
         raise ValueError(f"the recipe {path} is no mapping of keys to values: write one `key: value` a line")
     return config
+
+
+def _load_yaml(text: str, what: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(f"{what} is not valid YAML: {' '.join(str(error).split())}") from None
 
 
 def parse_recipe(script: str, argv: list[str] | None = None) -> Recipe:

@@ -67,8 +67,10 @@ def test_any_field_of_a_block_can_be_overridden():
     training = parse_recipe(str(ROOT / "recipes" / "countdown_es.py"), argv).training
     schedule, _, actuator = training.build_parts()
     assert (schedule.end, schedule.ratio, actuator.high) == (0.1, 0.5, 0.6)
-    whole = ["--entropy_schedule", '{"kind": "constant", "target": 0.3}']
-    assert parse_recipe(str(ROOT / "recipes" / "countdown_es.py"), whole).training.build_parts()[0].target == 0.3
+    for block in ('{"kind": "constant", "target": 0.25}', "{kind: constant, target: 0.25}"):
+        argv = ["--entropy_schedule", block, "--entropy_schedule.relative", "true"]
+        schedule = parse_recipe(str(ROOT / "recipes" / "countdown_es.py"), argv).training.build_parts()[0]
+        assert (schedule.target, schedule.relative) == (0.25, True)
 
 
 @pytest.mark.parametrize(
@@ -78,6 +80,8 @@ def test_any_field_of_a_block_can_be_overridden():
         ("entropy_scedule: {kind: constant}", [], "unknown key 'entropy_scedule', did you mean 'entropy_schedule'"),
         ("seed: 1", ["--max_step", "5"], "unknown option --max_step, did you mean 'max_steps'"),
         ("seed: 1", ["--entropy_schedule.end"], "option --entropy_schedule.end has no value"),
+        ("seed: 1", ["--entropy_schedule", "{kind: "], "the value of --entropy_schedule is not valid YAML"),
+        ("use_cpu: true", ["--entropy_schedule", "constant"], "`entropy_schedule` is 'constant', and a block is a mapping"),
         ("seed: many", [], "cannot be read: argument --seed: invalid int value: 'many'"),
         ("seed: 1", ["--max_steps", "few"], "cannot be read: argument --max_steps.*: invalid int value: 'few'"),
         ("seed: 1", ["--config"], "--config has no value"),
