@@ -16,7 +16,7 @@ def main(argv: list[str] | None = None) -> int:
     plan = commands.add_parser("plan", help="geometry, schedule and warnings of a recipe, without loading a model")
     plan.add_argument("recipe", help="the recipe's YAML; options of the recipe may follow")
     plan.add_argument("--num_processes", type=int, help="processes that will train")
-    plot = commands.add_parser("plot", help="draw es_curves.png of a run again")
+    plot = commands.add_parser("plot", help="draw es_curves.png of a run again, and sum the run up")
     plot.add_argument("run_dir", help="the run's output_dir")
     args, rest = parser.parse_known_args(argv)
     if rest and args.command != "plan":
@@ -27,9 +27,11 @@ def main(argv: list[str] | None = None) -> int:
 
             print(make_plan(args.recipe, args.num_processes, rest))
         else:
+            from .history import HISTORY_FILE, read_history, summarize
             from .plots import plot_run
 
-            print(plot_run(args.run_dir))
+            figure = plot_run(args.run_dir)
+            print(summarize(read_history(figure.with_name(HISTORY_FILE))), figure, sep="\n")
     except (ValueError, ImportError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1

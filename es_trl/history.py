@@ -5,6 +5,7 @@ import math
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 
@@ -122,6 +123,35 @@ def read_history(path: Path) -> list[dict[str, Any]]:
         except json.JSONDecodeError as error:
             raise ValueError(f"line {number} of {path} is not a JSON object ({error}): restore the file") from error
     return records
+
+
+def summarize(records: list[dict[str, Any]], settling: int = 15, window: int = 10) -> str:
+    """
+    A run in a few lines: entropy, reward, and how far the entropy was from its target.
+
+    Args:
+        records (`list[dict]`):
+            At least one record.
+        settling (`int`):
+            Rollouts at the start that the error of the stable stage leaves out.
+        window (`int`):
+            Rollouts over which the reward is averaged at both ends.
+    """
+    first, last = records[:window], records[-window:]
+    lines = [f"rollouts                         {len(records)}"]
+    if records[0]["entropy"] is not None and records[-1]["entropy"] is not None:
+        lines.append(
+            f"entropy, first and last rollout  {records[0]['entropy']:.3f} -> {records[-1]['entropy']:.3f} nats"
+        )
+    rewards = [[record["reward"] for record in part if record["reward"] is not None] for part in (first, last)]
+    if all(rewards):
+        lines.append(f"reward, first and last {window:<9} {mean(rewards[0]):.3f} -> {mean(rewards[1]):.3f}")
+    for stage, part in (("stable", records[settling:]), ("anneal", records)):
+        errors = [record["error"] for record in part if record["stage"] == stage]
+        if errors:
+            error = mean(e * e for e in errors) ** 0.5
+            lines.append(f"rms error, {stage:<21} {error:.3f} nats over {len(errors)} rollouts")
+    return "\n".join(lines)
 
 
 def read_loop(run_dir: str | Path) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from es_trl.evaluate import count_correct, pass_at_k, summarize
-from es_trl.lab import BASE_MODEL, countdown_dataset, countdown_reward, is_solution
+from es_trl.lab import BASE_MODEL, countdown_dataset, countdown_reward, is_solution, make_base
 from es_trl.lab.countdown import draw_task, evaluate, format_prompt
 
 
@@ -106,6 +106,14 @@ def test_base_model_is_small_and_has_the_skill_latent():
     counts = count_correct(model, tokenizer, countdown_dataset(64, seed=7), countdown_reward, samples=16)
     accuracy = summarize(counts, 16, ks=(1,))["pass@1"]
     assert 0.25 < accuracy < 0.5
+
+
+def test_base_is_made_by_its_script(tmp_path):
+    make_base.main([str(tmp_path), "--steps", "2", "--batch_size", "4"])
+    made, shipped = (json.loads((Path(f) / "config.json").read_text()) for f in (tmp_path, BASE_MODEL))
+    assert made == shipped
+    for file in ("tokenizer.json", "tokenizer_config.json"):
+        assert (tmp_path / file).read_text() == (Path(BASE_MODEL) / file).read_text()
 
 
 def test_tokenizer_reads_a_character_a_token():

@@ -81,7 +81,11 @@ def test_any_field_of_a_block_can_be_overridden():
         ("seed: 1", ["--max_step", "5"], "unknown option --max_step, did you mean 'max_steps'"),
         ("seed: 1", ["--entropy_schedule.end"], "option --entropy_schedule.end has no value"),
         ("seed: 1", ["--entropy_schedule", "{kind: "], "the value of --entropy_schedule is not valid YAML"),
-        ("use_cpu: true", ["--entropy_schedule", "constant"], "`entropy_schedule` is 'constant', and a block is a mapping"),
+        (
+            "use_cpu: true",
+            ["--entropy_schedule", "constant"],
+            "`entropy_schedule` is 'constant', and a block is a mapping",
+        ),
         ("seed: many", [], "cannot be read: argument --seed: invalid int value: 'many'"),
         ("seed: 1", ["--max_steps", "few"], "cannot be read: argument --max_steps.*: invalid int value: 'few'"),
         ("seed: 1", ["--config"], "--config has no value"),
@@ -173,11 +177,6 @@ def test_countdown_recipe_takes_a_local_file_and_folder(tmp_path):
     done = run_script(sys.executable, str(ROOT / "recipes" / "countdown_es.py"), *options, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert len((tmp_path / "run" / "es_history.jsonl").read_text().splitlines()) == 1
-
-
-def test_plot_refuses_a_folder_without_a_run(tmp_path, capsys):
-    assert cli(["plot", str(tmp_path)]) == 1
-    assert "holds no rollout: give the output_dir of a run" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="session")

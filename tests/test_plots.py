@@ -1,0 +1,63 @@
+import json
+
+import pytest
+
+from es_trl.cli import main as cli
+from es_trl.history import RolloutRecord, summarize
+
+
+pytest.importorskip("matplotlib")
+
+
+def write_run(folder, controlled):
+    records = []
+    for rollout in range(40):
+        record = vars(RolloutRecord(rollout, 8 * rollout, entropy=0.3, reward=rollout / 40, completion_tokens=6.0))
+        if controlled:
+            stage = "anneal" if rollout >= 30 else "stable"
+            own = {"stage": stage, "target": 0.4, "error": 0.1, "control": 0.2, "settings": {"entropy_bonus": 0.2}}
+            record = {**record, **own, "saturated": rollout == 0}
+        records.append(record)
+    (folder / "es_history.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    if controlled:
+        (folder / "es_loop.json").write_text(json.dumps({"low": -0.5, "high": 0.5}))
+    return records
+
+
+@pytest.mark.parametrize("controlled", [True, False])
+def test_figure_shows_what_the_history_holds(controlled, tmp_path, capsys, monkeypatch):
+    from matplotlib.figure import Figure
+
+    write_run(tmp_path, controlled)
+    drawn = []
+    savefig = Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", lambda self, *args, **kwargs: (drawn.append(self), savefig(self, *args)))
+    assert cli(["plot", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == str(tmp_path / "es_curves.png")
+    assert (tmp_path / "es_curves.png").read_bytes()[:4] == b"\x89PNG"
+    axes = {axis.get_ylabel(): axis for axis in drawn[0].axes}
+    names = ["entropy, nats", "reward", "completion, tokens"]
+    assert list(axes) == ([names[0], "entropy_bonus", *names[1:]] if controlled else names)
+    entropy = {line.get_label(): list(line.get_ydata()) for line in axes["entropy, nats"].get_lines()}
+    assert entropy["entropy"] == [0.3] * 40 and entropy["target"] == ([0.4] * 40 if controlled else [])
+    if controlled:
+        low, high, control, saturated = axes["entropy_bonus"].get_lines()
+        assert (low.get_ydata()[0], high.get_ydata()[0]) == (-0.5, 0.5) and list(control.get_ydata()) == [0.2] * 40
+        assert list(saturated.get_xdata()) == [0]
+        (shade,) = axes["reward"].patches
+        assert (shade.get_x(), shade.get_x() + shade.get_width()) == (30, 39)
+
+
+def test_summary_by_hand(tmp_path):
+    assert summarize(write_run(tmp_path, controlled=True)).splitlines() == [
+        "rollouts                         40",
+        "entropy, first and last rollout  0.300 -> 0.300 nats",
+        "reward, first and last 10        0.113 -> 0.863",  # means of 0 to 9 and of 30 to 39, over 40
+        "rms error, stable                0.100 nats over 15 rollouts",
+        "rms error, anneal                0.100 nats over 10 rollouts",
+    ]
+
+
+def test_folder_without_a_run_is_refused(tmp_path, capsys):
+    assert cli(["plot", str(tmp_path)]) == 1
+    assert "holds no rollout: give the output_dir of a run" in capsys.readouterr().err
