@@ -84,7 +84,7 @@ def test_any_field_of_a_block_can_be_overridden():
         (
             "use_cpu: true",
             ["--entropy_schedule", "constant"],
-            "`entropy_schedule` is 'constant', and a block is a mapping",
+            "is 'constant', and a block is a mapping",
         ),
         ("seed: many", [], "cannot be read: argument --seed: invalid int value: 'many'"),
         ("seed: 1", ["--max_steps", "few"], "cannot be read: argument --max_steps.*: invalid int value: 'few'"),
