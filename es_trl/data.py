@@ -88,6 +88,11 @@ def load_rows(args: DataArguments, columns: tuple[str, ...] = ()) -> Dataset:
                 f"the data set {args.dataset_name} has no column {column!r}{nearest(column, dataset.column_names)}; it "
                 f"has {', '.join(dataset.column_names)}: set prompt_column or answer_column"
             )
+        if None in dataset[column]:
+            raise ValueError(
+                f"row {list(dataset[column]).index(None)} of {args.dataset_name} has no {column!r}: fill it in, or "
+                "drop the row"
+            )
     if args.prompt_column == "prompt":
         return dataset
     if "prompt" in dataset.column_names:

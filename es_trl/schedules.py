@@ -54,7 +54,24 @@ class ConstantSchedule:
 
 
 @dataclass(frozen=True)
-class LinearSchedule:
+class _RampSchedule:
+    """From `start` at the first rollout to `end` at the last one; targets are at least 0 nats (or multiples)."""
+
+    start: float
+    end: float
+    relative: bool = False
+
+    def __post_init__(self):
+        _check_target("start", self.start)
+        _check_target("end", self.end)
+
+    @property
+    def onset(self) -> float | None:
+        return 0.0 if self.end < self.start else None
+
+
+@dataclass(frozen=True)
+class LinearSchedule(_RampSchedule):
     """
     A straight line from `start` at the first rollout to `end` at the last one.
 
@@ -65,24 +82,12 @@ class LinearSchedule:
             Whether targets are multiples of the entropy of the first rollout.
     """
 
-    start: float
-    end: float
-    relative: bool = False
-
-    def __post_init__(self):
-        _check_target("start", self.start)
-        _check_target("end", self.end)
-
-    @property
-    def onset(self) -> float | None:
-        return 0.0 if self.end < self.start else None
-
     def __call__(self, progress: float) -> float:
-        return self.start + (self.end - self.start) * _clamp(progress)
+        return _between(self.start, self.end, _clamp(progress))
 
 
 @dataclass(frozen=True)
-class CosineSchedule:
+class CosineSchedule(_RampSchedule):
     """
     Half a cosine from `start` at the first rollout to `end` at the last one ("cosine ES").
 
@@ -92,18 +97,6 @@ class CosineSchedule:
         relative (`bool`):
             Whether targets are multiples of the entropy of the first rollout.
     """
-
-    start: float
-    end: float
-    relative: bool = False
-
-    def __post_init__(self):
-        _check_target("start", self.start)
-        _check_target("end", self.end)
-
-    @property
-    def onset(self) -> float | None:
-        return 0.0 if self.end < self.start else None
 
     def __call__(self, progress: float) -> float:
         return self.end + (self.start - self.end) * _half_cosine(_clamp(progress))
@@ -206,7 +199,7 @@ class PiecewiseSchedule:
         progress = _clamp(progress)
         for (left, start), (right, end) in zip(self.points, self.points[1:], strict=False):
             if progress <= right:
-                return start + (end - start) * (progress - left) / (right - left)
+                return _between(start, end, (progress - left) / (right - left))
         raise AssertionError("the last point is at progress 1")
 
 
@@ -267,6 +260,11 @@ def _check_target(name: str, value: float) -> None:
 
 def _clamp(progress: float) -> float:
     return min(max(progress, 0.0), 1.0)
+
+
+def _between(start: float, end: float, position: float) -> float:
+    """The point of a straight line, exact at both ends."""
+    return start * (1.0 - position) + end * position
 
 
 def _half_cosine(position: float) -> float:

@@ -55,6 +55,7 @@ def test_rows_keep_the_columns_a_reward_reads(local_file):
             '{"prompt": "x", "answer": "1"}\n',
             "no column 'solution'.*it has prompt, answer: set prompt_column",
         ),
+        ("a.jsonl", '{"prompt": "x", "solution": "1"}\n{"prompt": "y"}\n', "row 1 of .* has no 'solution': fill it in"),
         ("a.jsonl", "{broken\n", "gives no rows .JSON parse error.*records of the same columns"),
     ],
 )

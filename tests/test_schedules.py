@@ -64,7 +64,9 @@ def test_onset(schedule, onset):
     assert schedule.onset == onset
 
 
-def test_anneal_ends_exactly():
+def test_ends_are_exact():
+    assert [LinearSchedule(0.5, 0.1)(p) for p in (0.0, 1.0)] == [0.5, 0.1]
+    assert [PLATEAU(p) for p in (0.0, 0.5, 0.9, 1.0)] == [0.2, 0.4, 0.4, 0.1]
     assert StableAnnealSchedule(0.3, 0.05, ratio=0.2)(1.0) == 0.05
     assert StableAnnealSchedule(0.3, 0.05, ratio=0.3, shape="cosine")(1.0) == 0.05
 
