@@ -5,7 +5,7 @@ export TOKENIZERS_PARALLELISM = false
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: install demo test quality clean
+.PHONY: install demo test bench quality clean
 
 install: .venv/installed
 
@@ -21,6 +21,10 @@ demo: install
 
 test: install
 	$(BIN)/python -m pytest
+
+# Six long runs, two at a time: about three hours on two cores.
+bench: install
+	$(BIN)/python benchmarks/countdown_long.py run
 
 quality: install
 	$(BIN)/ruff check .

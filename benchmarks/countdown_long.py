@@ -41,7 +41,7 @@ def run(arm: str, seed: int) -> None:
 
 
 def collect(name: str, run_dir: Path) -> None:
-    """Copy a finished run's history, and sample its model on prompts that no run was trained on."""
+    """Copy a finished run's history, and sample its model on prompts drawn with another seed."""
     from es_trl.lab.evaluate import evaluate_model
 
     RESULTS.mkdir(parents=True, exist_ok=True)
@@ -84,7 +84,7 @@ def summarize() -> str:
     for numbers in ("3 numbers", "4 numbers"):
         for k in ("pass@1", "pass@8", "pass@64"):
             cells = [spread([scores[numbers][k] for _, scores in runs]) for runs in arms.values()]
-            rows.append((f"{k}, held-out prompts of {numbers}", *cells))
+            rows.append((f"{k}, 500 prompts of {numbers}", *cells))
     stable = [rms([r for r in records[SETTLING:] if r["stage"] == "stable"]) for records, _ in arms["scheduled"]]
     anneal = [rms([r for r in records if r["stage"] == "anneal"]) for records, _ in arms["scheduled"]]
     rows.append((f"error in nats (root mean square), stable stage after {SETTLING} rollouts", spread(stable), "-"))

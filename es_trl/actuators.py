@@ -110,6 +110,10 @@ class ClipActuator:
 
     def __post_init__(self):
         _check_bounds(self)
+        if max(-self.low, self.high) > 3.0:
+            raise ValueError(
+                f"the bounds are low={self.low} and high={self.high}, powers of ten: set both within -3 and 3"
+            )
 
     def initial(self, args: ActuatorArgs) -> float:
         return 0.0
@@ -119,6 +123,12 @@ class ClipActuator:
 
     def check(self, args: ActuatorArgs) -> None:
         _check_clip_binds("clip", args, CLIPPED_LOSSES)
+        highest = self.settings(self.high, args)["epsilon_high"]
+        if args.delta is not None and highest > args.delta - 1.0:
+            raise ValueError(
+                f"clip makes epsilon_high up to {highest:.3g} with delta={args.delta}: the ratio is cut at delta "
+                "first, so no epsilon_high above delta - 1 acts. Set `high` lower, or raise delta"
+            )
         if args.importance_sampling_level == "sequence" and args.epsilon > 0.01:
             raise ValueError(
                 f"clip around epsilon={args.epsilon} with importance_sampling_level='sequence': the ratio of a "
@@ -131,7 +141,7 @@ class ClipActuator:
                 f"clip down to {self.low} makes epsilon_low {widest:.2f}, and a ratio is never below 0, so nothing "
                 f"from 1 on acts. Set `low` to at least {math.log10(args.epsilon) + 0.01:.2f}, or epsilon lower"
             )
-        _check_initial(self, "the control 0", args)
+        _check_initial(self, "the control", args)
 
 
 @dataclass(frozen=True)
@@ -165,7 +175,7 @@ class EntropyBonusActuator:
                 f"entropy_bonus together with TRL's entropy_coef={args.entropy_coef}: two bonuses would act at once, "
                 "and only one of them would be controlled. Set entropy_coef: 0"
             )
-        _check_initial(self, "the coefficient 0", args)
+        _check_initial(self, "the coefficient", args)
 
 
 def _epsilon_high(args: ActuatorArgs) -> float:
@@ -185,12 +195,15 @@ def _check_initial(actuator: Actuator, name: str, args: ActuatorArgs) -> None:
     initial = actuator.initial(args)
     if not actuator.low <= initial <= actuator.high:
         raise ValueError(
-            f"the control would begin at {name} = {initial:g}, outside its bounds [{actuator.low:g}, "
-            f"{actuator.high:g}]: set {name} within them, or widen `low` and `high`"
+            f"{name} begins at {initial:g}, outside its bounds [{actuator.low:g}, {actuator.high:g}]: set `low` to at "
+            f"most {initial:g} and `high` to at least that"
         )
 
 
 def _check_clip_binds(kind: str, args: ActuatorArgs, losses: tuple[str, ...]) -> None:
+    for name, value in (("epsilon", args.epsilon), ("epsilon_high", _epsilon_high(args))):
+        if not (math.isfinite(value) and value > 0.0):
+            raise ValueError(f"{name} is {value}, and a clip bound is a finite number above 0: set 0.2")
     if args.loss_type not in losses:
         raise ValueError(
             f"{kind} has no authority with loss_type={args.loss_type!r}, which does not read what it moves: set "
@@ -200,6 +213,7 @@ def _check_clip_binds(kind: str, args: ActuatorArgs, losses: tuple[str, ...]) ->
         raise ValueError(
             f"{kind} has no authority with {updates_per_rollout(args)} update a rollout: the policy that is updated "
             "is the one that sampled, every ratio is exactly 1, and the clip never binds. Set steps_per_generation to "
-            "a multiple of gradient_accumulation_steps (the paper's 16 updates a rollout: "
-            f"{16 * args.gradient_accumulation_steps}) or num_iterations above 1, or the actuator to entropy_bonus"
+            f"{2 * args.gradient_accumulation_steps} or another multiple of gradient_accumulation_steps (the paper's "
+            f"16 updates a rollout: {16 * args.gradient_accumulation_steps}), or num_iterations above 1, or the "
+            "actuator to entropy_bonus"
         )

@@ -103,3 +103,14 @@ class EntropyScheduler(RolloutCallback):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.loop.load_state_dict(state)
+
+
+def prepare_callbacks(callbacks: list[RolloutCallback], args: TrainingArguments) -> None:
+    """Let the rollout callbacks refuse what cannot work."""
+    if sum(isinstance(callback, EntropyScheduler) for callback in callbacks) > 1:
+        raise ValueError(
+            "two entropy schedulers would set the same attributes one after the other: keep either the entropy_* "
+            "blocks of the configuration or one EntropyScheduler in `callbacks`"
+        )
+    for callback in callbacks:
+        callback.prepare(args)

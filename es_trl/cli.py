@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import warnings
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -11,9 +12,13 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
         `int`: 0, or 1 after one line on standard error where a recipe or a run is refused.
     """
-    parser = argparse.ArgumentParser(prog="python -m es_trl", description="Look at recipes and runs.")
+    parser = argparse.ArgumentParser(
+        prog="python -m es_trl", description="Look at recipes and runs.", allow_abbrev=False
+    )
     commands = parser.add_subparsers(dest="command", required=True)
-    plan = commands.add_parser("plan", help="geometry, schedule and warnings of a recipe, without loading a model")
+    plan = commands.add_parser(
+        "plan", allow_abbrev=False, help="geometry, schedule and warnings of a recipe, without loading a model"
+    )
     plan.add_argument("recipe", help="the recipe's YAML; options of the recipe may follow")
     plan.add_argument("--num_processes", type=int, help="processes that will train")
     plot = commands.add_parser("plot", help="draw es_curves.png of a run again, and sum the run up")
@@ -21,6 +26,7 @@ def main(argv: list[str] | None = None) -> int:
     args, rest = parser.parse_known_args(argv)
     if rest and args.command != "plan":
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    warnings.simplefilter("ignore")  # one line where something is refused, and no other
     try:
         if args.command == "plan":
             from .plan import plan as make_plan

@@ -82,6 +82,7 @@ class ESGRPOConfig(GRPOConfig):
     )
 
     def __post_init__(self):
+        _check_counts(self)
         try:
             super().__post_init__()
         except ValueError:
@@ -108,7 +109,9 @@ class ESGRPOConfig(GRPOConfig):
                         "`entropy_schedule`, for example {kind: constant, target: 0.4}"
                     )
             return None
-        return tuple(build_part(name, getattr(self, name) or {"kind": DEFAULT_KINDS[name]}) for name in PARTS)
+        blocks = {name: getattr(self, name) for name in PARTS}
+        defaults = {name: {"kind": kind} for name, kind in DEFAULT_KINDS.items()}
+        return tuple(build_part(name, defaults[name] if values is None else values) for name, values in blocks.items())
 
 
 def build_part(block: str, values: dict[str, Any]) -> Any:
@@ -173,11 +176,21 @@ def _convert(name: str, value: Any, expected: Any) -> Any:
         return value
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ValueError(f"`{name}` is {value!r}: set a number") from None
-    if isinstance(value, bool) or (numbers[expected] is int and number != int(number)):
+    if isinstance(value, bool) or (numbers[expected] is int and not number.is_integer()):
         raise ValueError(f"`{name}` is {value!r}: set {'a whole number' if numbers[expected] is int else 'a number'}")
     return numbers[expected](number)
+
+
+def _check_counts(args: ESGRPOConfig) -> None:
+    """Refuse counts that are none, before anything divides by them."""
+    names = ["num_generations", "per_device_train_batch_size", "gradient_accumulation_steps", "num_iterations"]
+    names += [name for name in ("steps_per_generation", "generation_batch_size") if getattr(args, name) is not None]
+    for name in (*names, "max_completion_length"):
+        value = getattr(args, name)
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(f"`{name}` is {value!r}, and it counts: set a whole number of at least 1")
 
 
 def _check_groups(args: ESGRPOConfig) -> None:

@@ -71,6 +71,8 @@ class EntropyLoop:
                 f"({args.gradient_accumulation_steps})"
             )
         self.actuator.check(args)
+        for hundredth in range(101):
+            self.schedule(hundredth / 100)  # a function that cannot be a target is refused before the run
         self._args = args
         self.anchor: float | None = None
         self.controller.begin(self.actuator.initial(args), self.actuator.low, self.actuator.high)
@@ -79,19 +81,24 @@ class EntropyLoop:
         """The settings that the trainer has before the first tick."""
         return self.actuator.settings(self.actuator.initial(self._args), self._args)
 
-    def tick(self, rollout: int, num_rollouts: int, entropy: float) -> Tick:
+    def tick(self, rollout: int, num_rollouts: int, entropy: float | None) -> Tick:
         """
         One rollout: compare its entropy with the target, move the control.
 
         Args:
             rollout (`int`), num_rollouts (`int`):
                 Index of the rollout, from 0, and rollouts in the run.
-            entropy (`float`):
-                Entropy of this rollout under the policy that sampled it, nats.
+            entropy (`float`, *optional*):
+                Entropy of this rollout under the policy that sampled it, nats; `None` where nothing was measured.
 
         Raises:
             ValueError: where the entropy is not a number.
         """
+        if entropy is None:
+            raise ValueError(
+                f"no completion token of rollout {rollout} is left to measure, because every completion was truncated "
+                "and masked: raise max_completion_length, or set mask_truncated_completions: false"
+            )
         if not math.isfinite(entropy):
             raise ValueError(broken_policy(rollout, f"its entropy is {entropy}"))
         if self.anchor is None:
@@ -124,21 +131,25 @@ class EntropyLoop:
             "high": self.actuator.high,
         }
 
+    @property
+    def _parts(self) -> list[str]:
+        return [type(self.controller).__name__, type(self.actuator).__name__]
+
     def state_dict(self) -> dict[str, Any]:
         """The state as JSON values; schedules and actuators have none."""
         return {
             "anchor": self.anchor,
-            "controller": type(self.controller).__name__,
+            "parts": self._parts,
             "state": self.controller.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up a saved state; called after [`begin`]."""
-        name = type(self.controller).__name__
-        if state["controller"] != name:
+        if state["parts"] != self._parts:
             raise ValueError(
-                f"the checkpoint was written by {state['controller']} and this run controls with {name}: resume with "
-                "the controller that wrote it, or start a new run from the checkpoint's weights"
+                f"the checkpoint was written by {' on '.join(state['parts'])} and this run controls with "
+                f"{' on '.join(self._parts)}: resume with the controller and actuator that wrote it, or start a new "
+                "run from the checkpoint's weights"
             )
         self.anchor = state["anchor"]
         self.controller.load_state_dict(state["state"])

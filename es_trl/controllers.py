@@ -96,7 +96,8 @@ class SignStepController:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._control, self._rollouts = state["control"], state["rollouts"]
+        self._control = min(max(state["control"], self._low), self._high)  # the bounds may have been narrowed
+        self._rollouts = state["rollouts"]
         self._targets = deque(state["targets"], maxlen=self.window)
         self._entropies = deque(state["entropies"], maxlen=self.window)
 
@@ -109,9 +110,10 @@ class PIDController:
         control = kp * error + integral + kd * (previous entropy - entropy) + kff * slope
         integral = initial + ki * (sum of errors)
 
-    The integral begins at the control that the trainer has, so the loop starts without a bump: at zero error nothing
-    moves. The derivative acts on the measurement, so a step of the target does not kick. An error that would push a
-    saturated control further out is not integrated, so there is no windup.
+    The start is bumpless in the sense of simple-pid's `starting_output`: the integral begins at the control that the
+    trainer has, so at zero error nothing moves, and an error that is there at the start acts at once. The derivative
+    acts on the measurement, so a step of the target does not kick. An error that would push a saturated control
+    further out is not integrated, so there is no windup.
 
     Args:
         kp (`float`), ki (`float`), kd (`float`):

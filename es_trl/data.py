@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from datasets import Dataset, IterableDataset, load_dataset
 from datasets.exceptions import DatasetGenerationError
 
 from .config import nearest
+from .rewards.math import final_answer
 
 
 LOCAL_FORMATS = {".json": "json", ".jsonl": "json", ".parquet": "parquet"}
@@ -42,13 +44,13 @@ class DataArguments:
 
 def load_rows(args: DataArguments, columns: tuple[str, ...] = ()) -> Dataset:
     """
-    The rows of a data set, with a column `prompt` and the given ones.
+    The rows of a data set, which has the prompt column and the given ones.
 
     Args:
         args (`DataArguments`):
             Which data set.
         columns (`tuple[str, ...]`):
-            Columns that the recipe reads beside `prompt_column`, which is renamed to `prompt`.
+            Columns that the recipe reads beside `prompt_column`.
 
     Raises:
         ValueError: for a file that is missing or of another format, an empty data set, or a missing column.
@@ -68,7 +70,7 @@ def load_rows(args: DataArguments, columns: tuple[str, ...] = ()) -> Dataset:
         except (DatasetGenerationError, ValueError) as error:
             raise ValueError(
                 f"the data set {path} gives no rows ({error.__cause__ or error}): it must hold records of the same "
-                f"columns, in {LOCAL_FORMATS[path.suffix]} format"
+                f"columns, in {LOCAL_FORMATS[path.suffix]} format, and dataset_split must be 'train'"
             ) from error
     elif path.exists():
         raise ValueError(
@@ -76,7 +78,13 @@ def load_rows(args: DataArguments, columns: tuple[str, ...] = ()) -> Dataset:
             f"file ending in {', '.join(LOCAL_FORMATS)}"
         )
     else:
-        dataset = load_dataset(args.dataset_name, args.dataset_config, split=args.dataset_split)
+        try:
+            dataset = load_dataset(args.dataset_name, args.dataset_config, split=args.dataset_split)
+        except (ConnectionError, FileNotFoundError) as error:
+            raise ValueError(
+                f"the data set {args.dataset_name} is no file here, and cannot be had from the Hub ({error}): set "
+                "dataset_name to a local file, or check name and connection"
+            ) from error
     columns = (args.prompt_column, *columns)
     if any("." in column and column not in dataset.column_names for column in columns):
         dataset = dataset.flatten()
@@ -86,18 +94,14 @@ def load_rows(args: DataArguments, columns: tuple[str, ...] = ()) -> Dataset:
         if column not in dataset.column_names:
             raise ValueError(
                 f"the data set {args.dataset_name} has no column {column!r}{nearest(column, dataset.column_names)}; it "
-                f"has {', '.join(dataset.column_names)}: set prompt_column or answer_column"
+                f"has {', '.join(dataset.column_names)}: rename a column, or set prompt_column or answer_column"
             )
         if None in dataset[column]:
             raise ValueError(
                 f"row {list(dataset[column]).index(None)} of {args.dataset_name} has no {column!r}: fill it in, or "
                 "drop the row"
             )
-    if args.prompt_column == "prompt":
-        return dataset
-    if "prompt" in dataset.column_names:
-        dataset = dataset.remove_columns("prompt")
-    return dataset.rename_column(args.prompt_column, "prompt")
+    return dataset
 
 
 def load_problems(args: DataArguments) -> Dataset:
@@ -107,15 +111,22 @@ def load_problems(args: DataArguments) -> Dataset:
     Returns:
         `Dataset`: columns `prompt` (list of messages) and `solution` (str).
     """
+    if args.answer_column == args.prompt_column:
+        raise ValueError(
+            f"prompt_column and answer_column are both {args.prompt_column!r}, so the problem would be its own answer: "
+            "set answer_column to the column with the right answers"
+        )
     dataset = load_rows(args, (args.answer_column,))
+    answers = [str(answer) for answer in dataset[args.answer_column]]
+    for row, answer in enumerate(answers):
+        if not final_answer(answer):
+            raise ValueError(f"row {row} of {args.dataset_name} has an empty {args.answer_column!r}: drop the row")
 
-    def as_chat(row: dict) -> dict:
-        problem = row["prompt"]
-        if isinstance(problem, str):
-            problem = [{"role": "user", "content": problem + args.prompt_suffix}]
-        return {"prompt": problem, "solution": str(row[args.answer_column])}
+    def as_chat(problem: Any) -> list[dict[str, str]]:
+        return [{"role": "user", "content": problem + args.prompt_suffix}] if isinstance(problem, str) else problem
 
-    return dataset.map(as_chat, remove_columns=[c for c in dataset.column_names if c not in ("prompt", "solution")])
+    prompts = [as_chat(problem) for problem in dataset[args.prompt_column]]
+    return Dataset.from_dict({"prompt": prompts, "solution": answers})
 
 
 def check_dataset(dataset: Dataset | IterableDataset | None, prompts_per_rollout: int) -> None:

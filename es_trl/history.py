@@ -3,7 +3,7 @@
 import json
 import math
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -32,7 +32,7 @@ class RolloutRecord:
         reward (`float`, *optional*):
             Mean reward over all completions of the rollout.
         clip_high_fraction (`float`, *optional*):
-            Share of tokens whose ratio was cut at the upper clip bound, over the rollout's updates.
+            Share of tokens whose ratio was cut at the upper clip bound, the mean over the rollout's micro-batches.
         num_generations (`int`), max_completion_length (`int`):
             Completions per prompt, and tokens that one may have.
         completion_tokens (`float`, *optional*):
@@ -56,6 +56,9 @@ class RolloutRecord:
     max_completion_length: int | None = None
     completion_tokens: float | None = None
     seconds: float | None = None
+
+
+_FIELDS = {field.name for field in fields(RolloutRecord)}
 
 
 class History:
@@ -89,7 +92,7 @@ class History:
             if len(records) < keep:
                 raise ValueError(
                     f"the checkpoint is {keep} rollouts into its run and {source} holds {len(records)} of them: put "
-                    f"the run's {HISTORY_FILE} back beside the checkpoint"
+                    f"the run's {HISTORY_FILE} into the checkpoint"
                 )
             self.records = records[:keep]
         if self._writes:
@@ -119,9 +122,12 @@ def read_history(path: Path) -> list[dict[str, Any]]:
     records = []
     for number, line in enumerate(lines, start=1):
         try:
-            records.append(json.loads(line))
+            record = json.loads(line)
         except json.JSONDecodeError as error:
             raise ValueError(f"line {number} of {path} is not a JSON object ({error}): restore the file") from error
+        if not isinstance(record, dict) or not record.keys() >= _FIELDS:
+            raise ValueError(f"line {number} of {path} is no record of a rollout: restore the file")
+        records.append(record)
     return records
 
 

@@ -30,10 +30,11 @@ def plan(recipe_file: str, num_processes: int | None, overrides: list[str]) -> s
         raise ValueError(f"--num_processes is {num_processes}, and a run needs one: set 1 or more")
     training_class = ESGRPOConfig if num_processes is None else _planned_for(num_processes)
     # a plan for GPUs is made on any machine
-    recipe = RecipeParser(training_class).parse(["--config", recipe_file, *overrides, "--use_cpu", "true"])
+    recipe = RecipeParser(training_class).parse(["--config", recipe_file, "--use_cpu", "true", *overrides])
     args = recipe.training
     geometry = Geometry.of(args)
-    if recipe.data.dataset_name is not None and Path(recipe.data.dataset_name).suffix in LOCAL_FORMATS:
+    path = Path(recipe.data.dataset_name or "")
+    if recipe.data.dataset_name is not None and (path.suffix in LOCAL_FORMATS or path.exists()):
         dataset = load_rows(recipe.data)
         check_dataset(dataset, geometry.prompts)
         geometry = geometry.with_prompts(len(dataset), args.num_train_epochs)

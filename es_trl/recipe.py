@@ -6,7 +6,8 @@ import sys
 import time
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, NoReturn
+from types import UnionType
+from typing import Any, NoReturn, Union, get_args, get_origin, get_type_hints
 
 import torch
 import yaml
@@ -16,6 +17,9 @@ from trl import ModelConfig, TrlParser, get_peft_config, get_quantization_config
 from .config import PARTS, ESGRPOConfig, nearest
 from .data import DataArguments
 from .trainer import ESGRPOTrainer
+
+
+UNIONS = (Union, UnionType)
 
 
 @dataclass
@@ -48,7 +52,13 @@ class RecipeParser(TrlParser):
 
     def __init__(self, training_class: type[ESGRPOConfig] = ESGRPOConfig):
         super().__init__((DataArguments, training_class, ModelConfig))
-        self._known = {f.name for c in (DataArguments, training_class, ModelConfig) for f in fields(c)}
+        self._types = {
+            name: hint
+            for parts in (DataArguments, training_class, ModelConfig)
+            for name, hint in get_type_hints(parts).items()
+            if name in {f.name for f in fields(parts)}
+        }
+        self._known = list(self._types)
 
     def parse(self, argv: list[str]) -> Recipe:
         """
@@ -63,10 +73,21 @@ class RecipeParser(TrlParser):
             if argv[-1] == "--config":
                 raise ValueError("the option --config has no value: put a YAML file behind it")
             config = read_yaml(Path(argv[argv.index("--config") + 1]))
-        for key in config:
+        for key, value in config.items():
             if key not in self._known and key != "env":
                 raise ValueError(f"the recipe has an unknown key {key!r}{nearest(str(key), self._known)}")
+            self._check_type(key, value)
         return Recipe(*self.parse_args_and_config(self._join_blocks(argv, config)))
+
+    def _check_type(self, key: str, value: Any) -> None:
+        """Refuse what the field is not: argparse converts a YAML file's text and passes everything else through."""
+        hint = self._types.get(key, dict)
+        kinds = {get_origin(kind) or kind for kind in (get_args(hint) if get_origin(hint) in UNIONS else (hint,))}
+        for kind, name in ((list, "a list"), (dict, "a mapping"), (type(None), "null")):
+            if isinstance(value, kind) and kind not in kinds:
+                raise ValueError(f"the recipe's key {key!r} is {value!r}, and cannot be {name}: set a single value")
+        if isinstance(value, float) and not {float, str} & kinds:
+            raise ValueError(f"the recipe's key {key!r} is {value!r}: set a whole number")
 
     def error(self, message: str) -> NoReturn:
         # argparse would print the usage, hundreds of lines, and exit
@@ -88,7 +109,10 @@ class RecipeParser(TrlParser):
                     raise ValueError(f"the option {option} has no value: put one behind it")
                 value = _load_yaml(text, f"the value of {option}")
                 if key:
-                    blocks.setdefault(block, dict(config.get(block) or {}))[key] = value
+                    whole = blocks.setdefault(block, config.get(block) or {})
+                    if not isinstance(whole, dict):
+                        raise ValueError(f"{option} sets one key of `{block}`, which is {whole!r} and no mapping")
+                    blocks[block] = {**whole, key: value}
                 else:
                     blocks[block] = value
             elif option not in self._option_string_actions:
@@ -96,7 +120,7 @@ class RecipeParser(TrlParser):
             else:
                 joined.append(word)
         for block, value in blocks.items():
-            joined += [f"--{block}", json.dumps(value) if isinstance(value, dict) else str(value).lower()]
+            joined += [f"--{block}", json.dumps(value, default=str) if isinstance(value, dict) else str(value).lower()]
         return joined
 
 

@@ -61,6 +61,8 @@ def find_warnings(args: ESGRPOConfig, geometry: Geometry, loop: EntropyLoop | No
             f"save_steps {args.save_steps:g} is no multiple of the {geometry.updates} updates of a rollout: a run "
             "resumed from within a rollout samples the rest of it again, so it is not the same run"
         )
+    if args.save_only_model:
+        warnings.append("save_only_model leaves out what a resume needs: no checkpoint of this run can be resumed")
     if loop is None:
         return warnings
     rollouts = geometry.rollouts

@@ -188,7 +188,7 @@ class PiecewiseSchedule:
 
     @property
     def onset(self) -> float | None:
-        """The point where the final descent leaves its plateau."""
+        """The point after which the target falls and never rises again."""
         first = len(self.points) - 1
         while first > 0 and self.points[first - 1][1] >= self.points[first][1]:
             first -= 1
@@ -234,6 +234,8 @@ class CallableSchedule:
 
 def as_schedule(schedule: Schedule | Callable[[float], float]) -> Schedule:
     """`schedule` itself, or a plain function of progress made one."""
+    if isinstance(schedule, type) or not callable(schedule):
+        raise ValueError(f"{schedule!r} is no schedule: give one, or a function from progress in [0, 1] to nats")
     return schedule if hasattr(schedule, "onset") else CallableSchedule(schedule)
 
 
@@ -255,7 +257,7 @@ def onset_rollout(schedule: Schedule, num_rollouts: int) -> int | None:
 
 def _check_target(name: str, value: float) -> None:
     if not isinstance(value, Real) or not math.isfinite(value) or value < 0.0:
-        raise ValueError(f"{name} is {value}, and entropy is a finite number of at least 0 nats: set 0 or more")
+        raise ValueError(f"{name} is {value!r}, and entropy is a finite number of at least 0 nats: set 0 or more")
 
 
 def _clamp(progress: float) -> float:

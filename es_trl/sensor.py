@@ -32,29 +32,29 @@ class EntropySensor:
         self._total += sum(rows.tolist())
         self._tokens += mask.sum().item()
 
-    def read(self, accelerator: Accelerator) -> float:
+    def read(self, accelerator: Accelerator) -> float | None:
         """
         Mean entropy in nats over everything counted in on all processes, the same on each; starts the next rollout.
 
-        One reduce of two floats. The result is NaN where an entropy was.
-
-        Raises:
-            ValueError: where no token was counted in on any process.
+        One reduce of two floats. The result is NaN where an entropy was, and `None` where no token was counted in on
+        any process.
         """
         # float64 where the device has it: float32 cannot count the tokens of a large rollout
         dtype = torch.float32 if accelerator.device.type == "mps" else torch.float64
         local = torch.tensor([self._total, self._tokens], dtype=dtype, device=accelerator.device)
         total, tokens = accelerator.reduce(local, reduction="sum").tolist()
         self._total, self._tokens = 0.0, 0.0
-        if tokens == 0:
-            raise ValueError(
-                "no completion token of this rollout is left to measure, because every completion was truncated and "
-                "masked: raise max_completion_length, or set mask_truncated_completions: false"
-            )
-        return total / tokens
+        return total / tokens if tokens else None
 
 
 def completion_mask(batch: dict[str, torch.Tensor]) -> torch.Tensor:
     """The scored positions of TRL's batch, `(batch, tokens)`: completions without padding and without tool output."""
     mask = batch["completion_mask"]
     return mask * batch["tool_mask"] if "tool_mask" in batch else mask
+
+
+def weights_are_finite(model: torch.nn.Module, accelerator: Accelerator) -> bool:
+    """Whether every weight is a number, on all processes; under ZeRO-3 each looks at the shards that it holds."""
+    shards = [getattr(parameter, "ds_tensor", parameter) for parameter in model.parameters()]
+    broken = sum(not shard.isfinite().all().item() for shard in shards)
+    return accelerator.reduce(torch.tensor(broken, device=accelerator.device), reduction="sum").item() == 0

@@ -58,8 +58,8 @@ class RunState:
         path = Path(checkpoint) / STATE_FILE
         if not path.exists():
             raise ValueError(
-                f"{checkpoint} has no {STATE_FILE}, so ESGRPOTrainer did not write it and cannot resume it: start a "
-                "new run with the checkpoint as the model"
+                f"{checkpoint} has no {STATE_FILE}, because another trainer wrote it or save_only_model was set, and "
+                "cannot be resumed: start a new run with the checkpoint as the model"
             )
         content = json.loads(path.read_text())
         version = content.pop("version")

@@ -1,6 +1,7 @@
 """`ESGRPOTrainer`: the seam with TRL. Short overrides around `super()`; formulas live in the other files."""
 
 import json
+import shutil
 import textwrap
 import time
 from pathlib import Path
@@ -11,7 +12,7 @@ from transformers import TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 from trl.trainer.utils import RepeatSampler
 
-from .callbacks import EntropyScheduler, RolloutCallback
+from .callbacks import EntropyScheduler, RolloutCallback, prepare_callbacks
 from .card import append_run_section
 from .config import ESGRPOConfig
 from .control import broken_policy
@@ -19,7 +20,7 @@ from .data import check_dataset
 from .geometry import Geometry
 from .history import LOOP_FILE, History, RolloutRecord, write_atomically
 from .report import report
-from .sensor import EntropySensor, completion_mask
+from .sensor import EntropySensor, completion_mask, weights_are_finite
 from .state import RunState
 
 
@@ -44,7 +45,7 @@ class ESGRPOTrainer(GRPOTrainer):
             As in `GRPOTrainer`; an empty one, or one smaller than a rollout, is refused.
         callbacks (list of `TrainerCallback`, *optional*):
             As in `GRPOTrainer`; those that are [`RolloutCallback`] get the two rollout events.
-        kwargs:
+        eval_dataset, kwargs:
             Everything else goes to `GRPOTrainer` as it is.
 
     Raises:
@@ -70,6 +71,7 @@ class ESGRPOTrainer(GRPOTrainer):
         reward_funcs: Any = None,
         args: GRPOConfig | None = None,
         train_dataset: Any = None,
+        eval_dataset: Any = None,
         *,
         callbacks: list[TrainerCallback] | None = None,
         **kwargs: Any,
@@ -79,11 +81,11 @@ class ESGRPOTrainer(GRPOTrainer):
         parts = args.build_parts() if isinstance(args, ESGRPOConfig) else None
         if parts is not None:
             callbacks.insert(0, EntropyScheduler(*parts))
-        _prepare([callback for callback in callbacks if isinstance(callback, RolloutCallback)], args)
+        prepare_callbacks([callback for callback in callbacks if isinstance(callback, RolloutCallback)], args)
         check_dataset(train_dataset, Geometry.of(args).prompts)
         self.entropy_bonus = 0.0  # signed coefficient of the token-mean entropy; what `entropy_bonus` moves
         self._prompt_sampler: RepeatSampler | None = None
-        super().__init__(model, reward_funcs, args, train_dataset, callbacks=callbacks, **kwargs)
+        super().__init__(model, reward_funcs, args, train_dataset, eval_dataset, callbacks=callbacks, **kwargs)
         self.history = History(self.args.output_dir, writes=self.accelerator.is_main_process)
         self._begin_run()
 
@@ -96,11 +98,12 @@ class ESGRPOTrainer(GRPOTrainer):
         self._sensor = EntropySensor()
         self._next_rollout = 0
         self._record: RolloutRecord | None = None  # the rollout under way
+        self._measured = False
         self._settings: dict[str, float] = {}
         self._clip_fractions: list[float] = []
         self._no_grad_passes: list[tuple[torch.Tensor, torch.Tensor]] = []
         self._loss_entropies: torch.Tensor | None = None
-        _prepare(self._rollout_callbacks, self.args)
+        prepare_callbacks(self._rollout_callbacks, self.args)
         if self.entropy_scheduler is not None:
             self.apply_settings(self.entropy_scheduler.loop.initial_settings())
 
@@ -123,9 +126,12 @@ class ESGRPOTrainer(GRPOTrainer):
         if not resume_from_checkpoint:
             self._begin_run()
             self.history.begin()
-        if self.entropy_scheduler is not None and self.accelerator.is_main_process:
-            loop = json.dumps(self.entropy_scheduler.loop.describe(), indent=2)
-            write_atomically(Path(self.args.output_dir) / LOOP_FILE, loop + "\n")
+        if self.accelerator.is_main_process:
+            path = Path(self.args.output_dir) / LOOP_FILE
+            if self.entropy_scheduler is None:
+                path.unlink(missing_ok=True)  # of an earlier run in the same folder
+            else:
+                write_atomically(path, json.dumps(self.entropy_scheduler.loop.describe(), indent=2) + "\n")
         output = super().train(resume_from_checkpoint, **kwargs)
         if self._record is not None:  # the run ended inside a rollout
             self._close_rollout()
@@ -170,6 +176,7 @@ class ESGRPOTrainer(GRPOTrainer):
             print(report(self.args, Geometry.of(self.args, max_steps=self.state.max_steps), loop), flush=True)
         self._announced = True
         self._rollout_started = time.perf_counter()
+        self._measured = False
         self._record = RolloutRecord(
             rollout=self._next_rollout,
             global_step=self.state.global_step,
@@ -182,6 +189,7 @@ class ESGRPOTrainer(GRPOTrainer):
     def _end_rollout(self) -> None:
         """The rollout is measured: let the callbacks act before its first update, and log what they did."""
         self._record.entropy = self._sensor.read(self.accelerator)
+        self._measured = True
         for callback in self._rollout_callbacks:
             callback.on_rollout_end(self.args, self.state, self.control, record=self._record, trainer=self)
         for field in ("target", "entropy", "error", "control", "saturated"):
@@ -207,7 +215,7 @@ class ESGRPOTrainer(GRPOTrainer):
         logps, entropies, aux_loss = super()._get_per_token_logps_and_entropies(
             model, *args, compute_entropy=compute_entropy or measures, **kwargs
         )
-        if measures and self._record is not None and self._record.entropy is None:
+        if measures and self._record is not None and not self._measured:
             self._no_grad_passes.append((logps, entropies))
         elif compute_entropy:
             self._loss_entropies = entropies
@@ -227,7 +235,7 @@ class ESGRPOTrainer(GRPOTrainer):
         for name in ("clip_ratio/high_mean", "cispo_clip_ratio"):
             if name in self._metrics["train"]:
                 self._clip_fractions.append(self._metrics["train"][name][-1])
-        if self._record.entropy is None:  # TRL made no pass before the first update: measure in the only one
+        if not self._measured:  # TRL made no pass before the first update: measure in the only one
             self._sensor.add(entropies, mask)
             if self._is_last_micro_batch:
                 self._end_rollout()
@@ -250,12 +258,18 @@ class ESGRPOTrainer(GRPOTrainer):
         self._prompt_sampler = super()._get_train_sampler(dataset)
         return self._prompt_sampler
 
+    def _save_checkpoint(self, model, trial):
+        if self.entropy_scheduler is not None and not weights_are_finite(self.model_wrapped, self.accelerator):
+            raise ValueError(broken_policy(self._next_rollout, "its weights are not finite"))
+        super()._save_checkpoint(model, trial)
+
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         # The one hook of a checkpoint that comes before its push to the Hub.
         super()._save_optimizer_and_scheduler(output_dir)
         if self.args.should_save:
             callbacks = [(type(callback).__name__, callback.state_dict()) for callback in self._rollout_callbacks]
             RunState(self._step, self._next_rollout, self._record, self._settings, callbacks).save(output_dir)
+            shutil.copy(self.history.path, output_dir)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
@@ -268,8 +282,8 @@ class ESGRPOTrainer(GRPOTrainer):
         self._step = state.micro_step  # TRL restarts it at 0, which would shift every later rollout
         self._next_rollout = state.rollout
         self._record = state.record
-        beside = checkpoint.parent / self.history.path.name
-        self.history.begin(beside if beside.exists() else self.history.path, keep=state.rollout)
+        self._measured = state.record is not None
+        self.history.begin(checkpoint / self.history.path.name, keep=state.rollout)
         for callback, (_, callback_state) in zip(self._rollout_callbacks, state.callbacks, strict=True):
             callback.load_state_dict(callback_state)
         self.apply_settings(state.settings)
@@ -282,14 +296,3 @@ class ESGRPOTrainer(GRPOTrainer):
         super().create_model_card(*args, **kwargs)
         if self.is_world_process_zero():
             append_run_section(Path(self.args.output_dir))
-
-
-def _prepare(callbacks: list[RolloutCallback], args: GRPOConfig) -> None:
-    """Let the rollout callbacks refuse what cannot work."""
-    if sum(isinstance(callback, EntropyScheduler) for callback in callbacks) > 1:
-        raise ValueError(
-            "two entropy schedulers would set the same attributes one after the other: keep either the entropy_* "
-            "blocks of the configuration or one EntropyScheduler in `callbacks`"
-        )
-    for callback in callbacks:
-        callback.prepare(args)

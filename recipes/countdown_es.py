@@ -1,6 +1,7 @@
 """Entropy-scheduled GRPO on the Countdown lab, on a CPU: `accelerate launch recipes/countdown_es.py`."""
 
 import torch
+from datasets import Dataset
 
 from es_trl.data import load_rows
 from es_trl.lab import BASE_MODEL, countdown_dataset, countdown_reward
@@ -18,7 +19,9 @@ def main() -> None:
     if recipe.data.dataset_name is None:
         dataset = countdown_dataset(NUM_PROMPTS, seed=recipe.training.seed)
     else:
-        dataset = load_rows(recipe.data, ("numbers", "target"))
+        rows = load_rows(recipe.data, ("numbers", "target"))
+        columns = {"prompt": recipe.data.prompt_column, "numbers": "numbers", "target": "target"}
+        dataset = Dataset.from_dict({name: rows[column] for name, column in columns.items()})
     train(recipe, dataset, countdown_reward)
 
 

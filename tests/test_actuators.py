@@ -54,7 +54,11 @@ def test_authority(actuator, changes):
 @pytest.mark.parametrize(
     ("actuator", "changes", "message"),
     [
-        (ClipHighActuator(), {"steps_per_generation": 1}, "with 1 update a rollout.*multiple of gradient_acc.*: 16"),
+        (
+            ClipHighActuator(),
+            {"steps_per_generation": 1},
+            "1 update a rollout.*steps_per_generation to 2 or .*: 16",
+        ),
         (ClipActuator(), {"steps_per_generation": 1}, "clip has no authority with 1 update a rollout"),
         (
             ClipHighActuator(),
@@ -67,11 +71,18 @@ def test_authority(actuator, changes):
         (ClipHighActuator(), {"importance_sampling_level": "sequence"}, "would never bind. Set `low`, `high`"),
         (ClipActuator(), {"importance_sampling_level": "sequence"}, "neither bound would bind"),
         (ClipHighActuator(), {"delta": 1.3}, "Set `high` to at most 0.3, or raise delta"),
-        (ClipHighActuator(), {"epsilon_high": 0.5}, r"begin at epsilon_high = 0.5, outside its bounds \[0.1, 0.4\]"),
+        (
+            ClipHighActuator(),
+            {"epsilon_high": 0.5},
+            r"epsilon_high begins at 0.5, outside its bounds \[0.1, 0.4\]",
+        ),
         (ClipActuator(low=-0.8), {}, "makes epsilon_low 1.26.*`low` to at least -0.69"),
-        (ClipActuator(low=0.1), {}, "begin at the control 0 = 0, outside its bounds"),
+        (ClipActuator(low=0.1), {}, "the control begins at 0, outside its bounds"),
+        (ClipActuator(), {"delta": 1.5}, "epsilon_high up to 5.59 with delta=1.5"),
+        (ClipActuator(), {"epsilon": 0.0, "epsilon_high": 0.0}, "epsilon is 0.0, and a clip bound is a finite number"),
+        (ClipHighActuator(), {"epsilon_high": -1.0}, "epsilon_high is -1.0, and a clip bound is a finite number"),
         (EntropyBonusActuator(), {"entropy_coef": 0.01}, "two bonuses would act at once.*Set entropy_coef: 0"),
-        (EntropyBonusActuator(low=0.01, high=0.1), {}, "begin at the coefficient 0"),
+        (EntropyBonusActuator(low=0.01, high=0.1), {}, "the coefficient begins at 0"),
     ],
 )
 def test_no_authority_is_refused(actuator, changes, message):
@@ -89,3 +100,8 @@ def test_inverted_bounds_are_refused(kind, bounds):
 def test_clip_bound_below_zero_is_refused():
     with pytest.raises(ValueError, match="`low` is -0.1, and a clip bound is above 0"):
         ClipHighActuator(low=-0.1)
+
+
+def test_clip_beyond_a_thousandfold_is_refused():
+    with pytest.raises(ValueError, match="powers of ten: set both within -3 and 3"):
+        ClipActuator(low=-1000)

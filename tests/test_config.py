@@ -56,6 +56,11 @@ def test_blocks_name_their_parts(lab_args):
         ({"entropy_schedule": {"kind": "constant", "target": None}}, "`target` is None: set a number"),
         ({"entropy_schedule": {"kind": "constant", "target": True}}, "`target` is True: set a number"),
         ({"entropy_schedule": {"kind": "piecewise", "points": 3}}, "`points` is 3, and must be at least two pairs"),
+        ({"entropy_schedule": {}}, "a block is a mapping with a `kind`"),
+        ({"entropy_schedule": []}, "a block is a mapping with a `kind`"),
+        ({"entropy_schedule": STABLE, "entropy_controller": []}, "`entropy_controller` is .., and a block"),
+        ({"entropy_schedule": STABLE, "entropy_controller": {"kind": "sign_step", "window": float("inf")}}, "whole n"),
+        ({"entropy_schedule": {"kind": "constant", "target": 10**400}}, "`target` is 1000.*: set a number"),
         ({"entropy_schedule": "constant"}, "a block is a mapping with a `kind`: set it to constant, linear, cosine"),
         ({"entropy_schedule": {"target": 0.4}}, "a block is a mapping with a `kind`"),
         ({"entropy_controller": {"kind": "pid"}}, "`entropy_controller` is set and `entropy_schedule` is not"),
@@ -75,6 +80,11 @@ def test_refusals(blocks, message, lab_args):
     [
         ({"num_generations": 3}, "num_generations is 3 and a rollout has 16 completions.*so that 3 divides"),
         ({"num_generations": 1}, "num_generations is 1, and an advantage compares.*set it to 2 or more"),
+        ({"num_generations": 0}, "`num_generations` is 0, and it counts: set a whole number of at least 1"),
+        ({"gradient_accumulation_steps": 0}, "`gradient_accumulation_steps` is 0"),
+        ({"steps_per_generation": 1.5}, "`steps_per_generation` is 1.5"),
+        ({"per_device_train_batch_size": -1}, "`per_device_train_batch_size` is -1"),
+        ({"num_iterations": None}, "`num_iterations` is None"),
         ({"generation_batch_size": 24}, "can not be both configured"),
     ],
 )

@@ -93,9 +93,27 @@ def test_an_entropy_that_is_no_number_is_refused(entropy):
         loop.tick(7, 10, entropy)
 
 
+def test_an_entropy_that_was_not_measured_is_refused():
+    loop = begun(ConstantSchedule(0.4), PIDController(), EntropyBonusActuator())
+    with pytest.raises(ValueError, match="no completion token of rollout 7 .*raise max_completion_length"):
+        loop.tick(7, 10, None)
+
+
+@pytest.mark.parametrize("function", [lambda p: None, lambda p: -p, lambda p: "0.4", lambda p: float("nan")])
+def test_a_function_that_is_no_target_is_refused_before_the_run(function):
+    with pytest.raises(ValueError, match="the schedule's value at progress .* entropy is a finite number"):
+        begun(function, PIDController(), EntropyBonusActuator())
+
+
+@pytest.mark.parametrize("schedule", [0.4, None, ConstantSchedule])
+def test_what_is_no_schedule_is_refused(schedule):
+    with pytest.raises(ValueError, match="is no schedule: give one, or a function from progress"):
+        EntropyLoop(schedule, PIDController(), EntropyBonusActuator())
+
+
 def test_state_of_another_controller_is_refused():
     state = begun(ConstantSchedule(0.4), SignStepController(), ClipHighActuator()).state_dict()
-    with pytest.raises(ValueError, match="written by SignStepController and this run controls with PIDController"):
+    with pytest.raises(ValueError, match="by SignStepController on ClipHighActuator and this run controls with PID"):
         begun(ConstantSchedule(0.4), PIDController(), EntropyBonusActuator()).load_state_dict(state)
 
 

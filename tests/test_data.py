@@ -35,7 +35,22 @@ def test_suffix_and_nested_column(local_file):
 
 def test_rows_keep_the_columns_a_reward_reads(local_file):
     dataset = load_rows(DataArguments(local_file, prompt_column="question"), ("answer",))
-    assert dataset["prompt"][0] == "What is 0 + 1?" and dataset["answer"][0] == "1"
+    assert dataset["question"][0] == "What is 0 + 1?" and dataset["answer"][0] == "1"
+
+
+def test_answers_are_text_whatever_their_column_holds(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"prompt": "1 + 4", "solution": 5}\n{"prompt": "1 + 5", "solution": 6}\n')
+    assert load_problems(DataArguments(str(tmp_path / "a.jsonl")))["solution"][:] == ["5", "6"]
+
+
+def test_columns_may_have_each_others_names(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"solution": "1 + 4", "prompt": "5"}\n')
+    args = DataArguments(str(tmp_path / "a.jsonl"), prompt_column="solution", answer_column="prompt")
+    (row,) = load_problems(args)
+    assert row == {"prompt": [{"role": "user", "content": "1 + 4"}], "solution": "5"}
+    args.answer_column = "solution"
+    with pytest.raises(ValueError, match="are both 'solution'"):
+        load_problems(args)
 
 
 @pytest.mark.parametrize(
@@ -53,9 +68,11 @@ def test_rows_keep_the_columns_a_reward_reads(local_file):
         (
             "a.jsonl",
             '{"prompt": "x", "answer": "1"}\n',
-            "no column 'solution'.*it has prompt, answer: set prompt_column",
+            "no column 'solution'.*it has prompt, answer: rename a column",
         ),
         ("a.jsonl", '{"prompt": "x", "solution": "1"}\n{"prompt": "y"}\n', "row 1 of .* has no 'solution': fill it in"),
+        ("a.jsonl", '{"prompt": "x", "solution": "$$"}\n', "row 0 of .* has an empty 'solution': drop the row"),
+        ("no/such-set", None, "is no file here, and cannot be had from the Hub"),
         ("a.jsonl", "{broken\n", "gives no rows .JSON parse error.*records of the same columns"),
     ],
 )
@@ -63,7 +80,7 @@ def test_refusals(name, content, message, tmp_path):
     if content is not None:
         (tmp_path / name).write_text(content)
     with pytest.raises(ValueError, match=message):
-        load_problems(DataArguments(str(tmp_path / name)))
+        load_problems(DataArguments(name if "/" in name else str(tmp_path / name)))
 
 
 def test_no_data_set_is_refused():

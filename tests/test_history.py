@@ -40,16 +40,21 @@ def test_resume_keeps_the_first_records(tmp_path):
 
 def test_history_that_is_too_short_is_refused(tmp_path):
     path = tmp_path / "es_history.jsonl"
-    path.write_text('{"rollout": 0}\n')
+    path.write_text(json.dumps(vars(record(0))) + "\n")
     with pytest.raises(ValueError, match="3 rollouts into its run and .* holds 1 of them"):
         History(tmp_path, writes=True).begin(path, keep=3)
 
 
 def test_broken_line_is_refused(tmp_path):
     path = tmp_path / "es_history.jsonl"
-    path.write_text('{"rollout": 0}\nnonsense\n{"rollout": 2}\n')
+    good = json.dumps(vars(record(0))) + "\n"
+    path.write_text(good + "nonsense\n" + good)
     with pytest.raises(ValueError, match="line 2 of .* is not a JSON object"):
         read_history(path)
+    for foreign in ("{}", "[1]", '{"rollout": 0}'):
+        path.write_text(foreign + "\n")
+        with pytest.raises(ValueError, match="line 1 of .* is no record of a rollout"):
+            read_history(path)
 
 
 def test_what_is_no_number_is_null(tmp_path):

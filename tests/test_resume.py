@@ -91,6 +91,22 @@ def test_checkpoint_of_other_blocks_is_refused(checkpoint, lab_trainer):
         lab_trainer(**RUN).train(resume_from_checkpoint=str(checkpoint))
 
 
+def test_checkpoint_of_another_actuator_is_refused(checkpoint, lab_trainer):
+    other = {**BONUS, "entropy_actuator": {"kind": "clip"}}
+    with pytest.raises(ValueError, match="by PIDController on EntropyBonusActuator and this run controls with PIDCon"):
+        lab_trainer(**RUN, **other).train(resume_from_checkpoint=str(checkpoint))
+
+
+def test_checkpoint_outlives_a_run_that_began_anew(whole_run, lab_trainer, tmp_path):
+    folder, whole, blocks = whole_run
+    shutil.copytree(folder, tmp_path / "run")
+    # somebody forgot resume_from_checkpoint: the folder's history starts over
+    lab_trainer(**{**RUN, "max_steps": 1, "save_strategy": "no"}, **blocks).train()
+    resumed = lab_trainer(**RUN, **blocks)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "run" / "checkpoint-8"))
+    assert without_seconds(resumed.history.records) == without_seconds(whole.history.records)
+
+
 def test_checkpoint_of_another_version_is_refused(checkpoint, lab_trainer):
     path = checkpoint / "es_state.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "version": 99}))
@@ -99,8 +115,8 @@ def test_checkpoint_of_another_version_is_refused(checkpoint, lab_trainer):
 
 
 def test_missing_history_is_refused(checkpoint, lab_trainer):
-    (checkpoint.parent / "es_history.jsonl").unlink()
-    with pytest.raises(ValueError, match="holds 0 of them: put the run's es_history.jsonl back"):
+    (checkpoint / "es_history.jsonl").unlink()
+    with pytest.raises(ValueError, match="holds 0 of them: put the run's es_history.jsonl into the checkpoint"):
         lab_trainer(**RUN, **BONUS).train(resume_from_checkpoint=str(checkpoint))
 
 

@@ -24,6 +24,7 @@ def test_overridden_signatures():
         "_load_optimizer_and_scheduler": ["self", "checkpoint"],
         "create_model_card": ["self", "model_name", "dataset_name", "tags"],
         "_save_optimizer_and_scheduler": ["self", "output_dir"],
+        "_save_checkpoint": ["self", "model", "trial"],
         "training_step": ["self", "model", "inputs", "num_items_in_batch"],
     }
     found = {name: list(inspect.signature(getattr(GRPOTrainer, name)).parameters) for name in expected}

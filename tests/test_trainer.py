@@ -5,6 +5,7 @@ import pytest
 import torch
 from conftest import BONUS, without_seconds
 from datasets import Dataset
+from transformers import TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from es_trl import (
@@ -199,6 +200,40 @@ def test_history_fields(lab_trainer):
     assert trainer.entropy_bonus == second["control"]
     assert -1.0 <= first["reward"] <= 1.0 and 1.0 <= first["completion_tokens"] <= 12.0
     assert any("es/target" in entry for entry in trainer.state.log_history)
+
+
+def test_a_loop_of_an_earlier_run_in_the_folder_is_gone(lab_trainer):
+    lab_trainer(max_steps=4, **BONUS).train()
+    trainer = lab_trainer(max_steps=4)
+    trainer.train()
+    run = trainer.history.path.parent
+    assert not (run / "es_loop.json").exists()
+    assert "did not control it" in (run / "README.md").read_text()
+
+
+def test_everything_truncated(lab_trainer):
+    """Without a schedule the run goes on as TRL's does; with one there is nothing to control by."""
+    changes = {"max_steps": 4, "mask_truncated_completions": True, "max_completion_length": 2}
+    trainer = lab_trainer(**changes)
+    trainer.train()
+    assert [record["entropy"] for record in trainer.history.records] == [None]
+    with pytest.raises(ValueError, match="no completion token of rollout 0 is left .* mask_truncated_completions: f"):
+        lab_trainer(**changes, **BONUS).train()
+
+
+def test_broken_weights_do_not_replace_a_checkpoint(lab_trainer):
+    class Break(TrainerCallback):
+        def on_step_end(self, args, state, control, model, **kwargs):
+            if state.global_step == 8:
+                model.lm_head.weight.data[5] = float("nan")
+
+    trainer = lab_trainer(
+        callbacks=[Break()], max_steps=16, save_strategy="steps", save_steps=4, save_total_limit=1, **BONUS
+    )
+    with pytest.raises(ValueError, match="broken at rollout 2 .*its weights are not finite"):
+        trainer.train()
+    run = trainer.history.path.parent
+    assert [folder.name for folder in run.glob("checkpoint-*")] == ["checkpoint-4"]
 
 
 def test_uncontrolled_runs_are_recorded_too(lab_trainer):

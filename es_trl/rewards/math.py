@@ -45,7 +45,14 @@ def math_reward(completions: list[Any], solution: list[str], **kwargs: Any) -> l
         _pool().schedule(judge, args=(text[-MAX_ANSWER_CHARS:], gold), timeout=SECONDS_PER_ANSWER)
         for text, gold in zip(texts, solution, strict=True)
     ]
-    return [_outcome(future) for future in futures]
+    outcomes = [_outcome(future) for future in futures]
+    not_judged = outcomes.count(None)
+    if not_judged:
+        logger.warning(
+            f"{not_judged} of {len(outcomes)} answers took longer than {SECONDS_PER_ANSWER:g} s to judge, or more "
+            "memory than there is, and count as wrong"
+        )
+    return [1.0 if outcome else -1.0 for outcome in outcomes]
 
 
 def judge(answer: str, solution: str) -> bool:
@@ -83,19 +90,23 @@ def final_answer(solution: str) -> str:
     return solution[start + len("\\boxed{") :]
 
 
-def _outcome(future: Any) -> float:
+def _outcome(future: Any) -> bool | None:
+    """The judgement, or `None` where there is none: too slow, or its worker ran out of memory."""
     from pebble import ProcessExpired
 
     try:
-        return 1.0 if future.result() else -1.0
-    except (TimeoutError, ProcessExpired) as error:  # too slow, or its worker ran out of memory
-        logger.info(f"an answer was not judged and counts as wrong: {type(error).__name__}")
-        return -1.0
+        return future.result()
+    except (TimeoutError, ProcessExpired):
+        return None
 
 
 def _begin_worker() -> None:
-    # math-verify warns at every process that its own timeouts are off; ours end the worker instead
+    # what is slow at first use belongs here, where no answer's time runs
+    from math_verify import parse, verify
+
+    # math-verify warns in every process that its own timeouts are off; ours end the worker instead
     logging_module.getLogger("math_verify").setLevel(logging_module.ERROR)
+    verify(parse("$1$", parsing_timeout=None), parse("1", parsing_timeout=None), timeout_seconds=None)
 
 
 @functools.cache
