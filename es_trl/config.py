@@ -129,11 +129,13 @@ def build_part(block: str, values: dict[str, Any]) -> Any:
     """
     kinds = PARTS[block]
     if not isinstance(values, dict) or "kind" not in values:
-        raise ValueError(f"`{block}` is {values!r}, and a block is a mapping with a `kind`: set it to {_either(kinds)}")
+        raise ValueError(
+            f"`{block}` is {values!r}, and a block is a mapping with a `kind`: set it to {', '.join(kinds)}"
+        )
     arguments = dict(values)
     kind = arguments.pop("kind")
     if not isinstance(kind, str) or kind not in kinds:
-        raise ValueError(f"`{block}` has no kind {kind!r}{nearest(str(kind), kinds)}: set it to {_either(kinds)}")
+        raise ValueError(f"`{block}` has no kind {kind!r}{nearest(str(kind), kinds)}: set it to {', '.join(kinds)}")
     known = {f.name: f for f in dataclasses.fields(kinds[kind])}
     for name in arguments:
         if name not in known:
@@ -159,10 +161,6 @@ def nearest(name: str, known: typing.Iterable[str]) -> str:
     """`", did you mean 'x'?"` for the known name nearest to `name`, or nothing where none is near."""
     matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f", did you mean {matches[0]!r}?" if matches else ""
-
-
-def _either(kinds: typing.Iterable[str]) -> str:
-    return ", ".join(kinds)
 
 
 def _convert(name: str, value: Any, expected: Any) -> Any:
