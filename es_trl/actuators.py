@@ -13,6 +13,7 @@ from .geometry import updates_per_rollout
 
 
 CLIPPED_LOSSES = ("grpo", "bnpo", "dr_grpo", "dapo", "luspo")  # read both bounds as offsets of the ratio from 1
+LOSSES = (*CLIPPED_LOSSES, "cispo", "sapo", "vespo")
 
 
 class ActuatorArgs(Protocol):
@@ -170,6 +171,10 @@ class EntropyBonusActuator:
         return {"entropy_bonus": control}
 
     def check(self, args: ActuatorArgs) -> None:
+        if args.loss_type not in LOSSES:
+            raise ValueError(
+                f"loss_type is {args.loss_type!r}, which TRL does not have: set one of {', '.join(LOSSES)}"
+            )
         if args.entropy_coef != 0.0:
             raise ValueError(
                 f"entropy_bonus together with TRL's entropy_coef={args.entropy_coef}: two bonuses would act at once, "
