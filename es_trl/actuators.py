@@ -172,9 +172,7 @@ class EntropyBonusActuator:
 
     def check(self, args: ActuatorArgs) -> None:
         if args.loss_type not in LOSSES:
-            raise ValueError(
-                f"loss_type is {args.loss_type!r}, which TRL does not have: set one of {', '.join(LOSSES)}"
-            )
+            raise ValueError(f"loss_type is {args.loss_type!r}, which TRL has not: set one of {', '.join(LOSSES)}")
         if args.entropy_coef != 0.0:
             raise ValueError(
                 f"entropy_bonus together with TRL's entropy_coef={args.entropy_coef}: two bonuses would act at once, "

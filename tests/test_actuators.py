@@ -81,7 +81,7 @@ def test_authority(actuator, changes):
         (ClipActuator(), {"delta": 1.5}, "epsilon_high up to 5.59 with delta=1.5"),
         (ClipActuator(), {"epsilon": 0.0, "epsilon_high": 0.0}, "epsilon is 0.0, and a clip bound is a finite number"),
         (ClipHighActuator(), {"epsilon_high": -1.0}, "epsilon_high is -1.0, and a clip bound is a finite number"),
-        (EntropyBonusActuator(), {"loss_type": "foo"}, "loss_type is 'foo', which TRL does not have: set one of grpo"),
+        (EntropyBonusActuator(), {"loss_type": "foo"}, "loss_type is 'foo', which TRL has not: set one of grpo"),
         (EntropyBonusActuator(), {"entropy_coef": 0.01}, "two bonuses would act at once.*Set entropy_coef: 0"),
         (EntropyBonusActuator(low=0.01, high=0.1), {}, "the coefficient begins at 0"),
     ],
