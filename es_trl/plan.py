@@ -33,8 +33,8 @@ def plan(recipe_file: str, num_processes: int | None, overrides: list[str]) -> s
     recipe = RecipeParser(training_class).parse(["--config", recipe_file, "--use_cpu", "true", *overrides])
     args = recipe.training
     geometry = Geometry.of(args)
-    path = Path(recipe.data.dataset_name or "")
-    if recipe.data.dataset_name is not None and (path.suffix in LOCAL_FORMATS or path.exists()):
+    name = recipe.data.dataset_name
+    if name is not None and (Path(name).suffix in LOCAL_FORMATS or Path(name).exists()):
         dataset = load_rows(recipe.data)
         check_dataset(dataset, geometry.prompts)
         geometry = geometry.with_prompts(len(dataset), args.num_train_epochs)

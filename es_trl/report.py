@@ -66,15 +66,14 @@ def find_warnings(args: ESGRPOConfig, geometry: Geometry, loop: EntropyLoop | No
     if loop is None:
         return warnings
     rollouts = geometry.rollouts
+    onset = None if rollouts is None else onset_rollout(loop.schedule, rollouts)
     if rollouts is None:
         warnings.append("the length of the run depends on the data set: set max_steps to see it here")
-    elif onset_rollout(loop.schedule, rollouts) is not None:
-        annealing = rollouts - onset_rollout(loop.schedule, rollouts)
-        if annealing < 5:
-            warnings.append(
-                f"the anneal has {annealing} of {rollouts} rollouts, and entropy follows a control with a delay of "
-                "at least one: raise max_steps or the ratio"
-            )
+    elif onset is not None and rollouts - onset < 5:
+        warnings.append(
+            f"the anneal has {rollouts - onset} of {rollouts} rollouts, and entropy follows a control with a delay of "
+            "at least one: raise max_steps or the ratio"
+        )
     if rollouts is not None and isinstance(loop.controller, SignStepController):
         reach = loop.controller.delta * rollouts
         span = loop.actuator.high - loop.actuator.low

@@ -51,10 +51,3 @@ def completion_mask(batch: dict[str, torch.Tensor]) -> torch.Tensor:
     """The scored positions of TRL's batch, `(batch, tokens)`: completions without padding and without tool output."""
     mask = batch["completion_mask"]
     return mask * batch["tool_mask"] if "tool_mask" in batch else mask
-
-
-def weights_are_finite(model: torch.nn.Module, accelerator: Accelerator) -> bool:
-    """Whether every weight is a number, on all processes; under ZeRO-3 each looks at the shards that it holds."""
-    shards = [getattr(parameter, "ds_tensor", parameter) for parameter in model.parameters()]
-    broken = sum(not shard.isfinite().all().item() for shard in shards)
-    return accelerator.reduce(torch.tensor(broken, device=accelerator.device), reduction="sum").item() == 0

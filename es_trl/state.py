@@ -5,6 +5,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+from accelerate import Accelerator
+
 from .history import RolloutRecord, write_atomically
 
 
@@ -77,3 +80,10 @@ class RunState:
                 "with the same entropy_* blocks and callbacks, or start a new run with the checkpoint as the model"
             )
         return state
+
+
+def weights_are_finite(model: torch.nn.Module, accelerator: Accelerator) -> bool:
+    """Whether every weight is a number, on all processes; under ZeRO-3 each looks at the shards that it holds."""
+    shards = [getattr(parameter, "ds_tensor", parameter) for parameter in model.parameters()]
+    broken = sum(not shard.isfinite().all().item() for shard in shards)
+    return accelerator.reduce(torch.tensor(broken, device=accelerator.device), reduction="sum").item() == 0

@@ -20,8 +20,8 @@ from .data import check_dataset
 from .geometry import Geometry
 from .history import LOOP_FILE, History, RolloutRecord, write_atomically
 from .report import report
-from .sensor import EntropySensor, completion_mask, weights_are_finite
-from .state import RunState
+from .sensor import EntropySensor, completion_mask
+from .state import RunState, weights_are_finite
 
 
 class ESGRPOTrainer(GRPOTrainer):
