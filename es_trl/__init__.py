@@ -23,9 +23,11 @@ _MODULES = {
     "CallableSchedule": "schedules",
     "SignStepController": "controllers",
     "PIDController": "controllers",
+    "SelfTunedPIDController": "self_tuned",
     "ClipHighActuator": "actuators",
     "ClipActuator": "actuators",
     "EntropyBonusActuator": "actuators",
+    "KLCoefActuator": "actuators",
 }
 __all__ = list(_MODULES)
 

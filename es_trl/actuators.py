@@ -23,6 +23,7 @@ class ActuatorArgs(Protocol):
     epsilon_high: float | None
     delta: float | None
     entropy_coef: float
+    beta: float
     loss_type: str
     importance_sampling_level: str
     steps_per_generation: int
@@ -179,6 +180,41 @@ class EntropyBonusActuator:
                 "and only one of them would be controlled. Set entropy_coef: 0"
             )
         _check_initial(self, "the coefficient", args)
+
+
+@dataclass(frozen=True)
+class KLCoefActuator:
+    """
+    The coefficient of the KL penalty towards the reference model, TRL's `beta` (paper, Fig. 2: 0.005 slows the fall).
+
+    More of it holds the policy at the entropy of the reference, so it cannot lead above that.
+
+    Args:
+        low (`float`), high (`float`):
+            Bounds of `beta`, above 0: with `beta` at 0 TRL makes no pass of the reference model.
+    """
+
+    low: float = 0.0001
+    high: float = 0.1
+
+    def __post_init__(self):
+        _check_bounds(self)
+        if self.low <= 0.0:
+            raise ValueError(f"`low` is {self.low}, and TRL leaves the reference model out where beta is 0: set 0.0001")
+
+    def initial(self, args: ActuatorArgs) -> float:
+        return args.beta
+
+    def settings(self, control: float, args: ActuatorArgs) -> dict[str, float]:
+        return {"beta": control}
+
+    def check(self, args: ActuatorArgs) -> None:
+        if args.beta == 0.0:
+            raise ValueError(
+                "kl_coef has no authority with beta=0, because no reference model is loaded then: set beta, for "
+                "example 0.005"
+            )
+        _check_initial(self, "beta", args)
 
 
 def _epsilon_high(args: ActuatorArgs) -> float:

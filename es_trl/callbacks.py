@@ -1,11 +1,13 @@
 """Two rollout events on top of `TrainerCallback`, and the entropy scheduler, which is such a callback."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from .actuators import Actuator
+from .alarms import announce, new_alarms
 from .control import EntropyLoop
 from .controllers import Controller
 from .history import RolloutRecord
@@ -63,8 +65,9 @@ class EntropyScheduler(RolloutCallback):
             Target entropy over the progress of the run, nats.
         controller (`Controller`):
             For example `SignStepController()` (the paper's Algorithm 1) or `PIDController(kp=1.0, ki=0.05)`.
-        actuator (`Actuator`):
-            For example `ClipHighActuator()` or `EntropyBonusActuator(low=-0.3, high=0.3)`.
+        actuator (`Actuator` or sequence of `Actuator`):
+            For example `EntropyBonusActuator(low=-0.3, high=0.3)`, or `[ClipHighActuator(), EntropyBonusActuator()]`,
+            of which the second takes over where the first cannot move entropy.
 
     Example:
 
@@ -74,7 +77,12 @@ class EntropyScheduler(RolloutCallback):
     ```
     """
 
-    def __init__(self, schedule: Schedule | Callable[[float], float], controller: Controller, actuator: Actuator):
+    def __init__(
+        self,
+        schedule: Schedule | Callable[[float], float],
+        controller: Controller,
+        actuator: Actuator | Sequence[Actuator],
+    ):
         self.loop = EntropyLoop(schedule, controller, actuator)
 
     def prepare(self, args: TrainingArguments) -> None:
@@ -93,10 +101,14 @@ class EntropyScheduler(RolloutCallback):
         record: RolloutRecord,
         trainer: "ESGRPOTrainer",
     ) -> None:
-        tick = self.loop.tick(record.rollout, trainer.num_rollouts, record.entropy)
+        tick = self.loop.tick(record.rollout, trainer.num_rollouts, record.entropy, record.entropy_se)
         for field, value in vars(tick).items():
             setattr(record, field, value)
         trainer.apply_settings(tick.settings)
+        if state.is_world_process_zero:  # only this process has the whole history after a resume
+            records = [*trainer.history.records, asdict(record)]
+            record.events = [*tick.events, *({"kind": "alarm", "message": text} for text in new_alarms(records))]
+            announce(record.rollout, record.events, args.report_to)
 
     def state_dict(self) -> dict[str, Any]:
         return self.loop.state_dict()

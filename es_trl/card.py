@@ -22,7 +22,9 @@ def append_run_section(run_dir: Path) -> None:
     if loop is None:
         lines += ["The run measured the entropy of every rollout and did not control it.", ""]
     else:
-        lines += [f"- {part}: `{loop[part]}`" for part in ("schedule", "controller", "actuator")] + [""]
+        rows = [("schedule", loop["schedule"]), ("controller", loop["controller"])]
+        rows += [("actuator" if i == 0 else "then", actuator) for i, actuator in enumerate(loop["actuators"])]
+        lines += [f"- {name}: `{part}`" for name, part in rows] + [""]
     if _draw(run_dir):
         lines += [f"![Target and entropy, control, reward and completion length over rollouts]({FIGURE_FILE})", ""]
     first, last = records[0], records[-1]

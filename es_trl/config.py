@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import json
 import typing
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import torch
 from trl import GRPOConfig
 
-from .actuators import Actuator, ClipActuator, ClipHighActuator, EntropyBonusActuator
+from .actuators import Actuator, ClipActuator, ClipHighActuator, EntropyBonusActuator, KLCoefActuator
 from .controllers import Controller, PIDController, SignStepController
 from .schedules import (
     ConstantSchedule,
@@ -19,6 +20,7 @@ from .schedules import (
     Schedule,
     StableAnnealSchedule,
 )
+from .self_tuned import SelfTunedPIDController
 
 
 # What the `kind` of each block may name. A new part is one file, one test and one row here.
@@ -33,15 +35,17 @@ PARTS: dict[str, dict[str, type]] = {
     "entropy_controller": {
         "sign_step": SignStepController,
         "pid": PIDController,
+        "self_tuned_pid": SelfTunedPIDController,
     },
     "entropy_actuator": {
         "clip_high": ClipHighActuator,
         "clip": ClipActuator,
         "entropy_bonus": EntropyBonusActuator,
+        "kl_coef": KLCoefActuator,
     },
 }
-# A schedule alone is the paper's method: Algorithm 1 on the upper clip.
-DEFAULT_KINDS = {"entropy_controller": "sign_step", "entropy_actuator": "clip_high"}
+# A schedule alone is held without gains, by what acts in every geometry and with every loss.
+DEFAULT_KINDS = {"entropy_controller": "self_tuned_pid", "entropy_actuator": "entropy_bonus"}
 
 
 @dataclass
@@ -49,18 +53,20 @@ class ESGRPOConfig(GRPOConfig):
     """
     Configuration of [`ESGRPOTrainer`]: [`~trl.GRPOConfig`] and three blocks.
 
-    A block is a mapping with a `kind` and the arguments of the class that the kind names, as documented there. With
-    only `entropy_schedule` the method is the paper's: `sign_step` on `clip_high`. With no block the trainer is
-    `GRPOTrainer`.
+    A block is a mapping with a `kind` and the arguments of the class that the kind names, as documented there; a kind
+    alone stands for its defaults. With only `entropy_schedule` the controller is `self_tuned_pid` and the actuator
+    `entropy_bonus`; the paper's own method is `sign_step` on `clip_high`. With no block the trainer is `GRPOTrainer`.
 
     Parameters:
         entropy_schedule (`dict` or `str`, *optional*):
             Target entropy over the run: kind `constant`, `linear`, `cosine`, `stable_anneal` or `piecewise`
             (`schedules.py`). For example `{kind: stable_anneal, target: 0.4, end: 0.05, ratio: 0.1}`.
         entropy_controller (`dict` or `str`, *optional*):
-            What turns the error into a control: kind `sign_step` (Algorithm 1) or `pid` (`controllers.py`).
-        entropy_actuator (`dict` or `str`, *optional*):
-            What the control moves: kind `clip_high`, `clip` or `entropy_bonus` (`actuators.py`).
+            What turns the error into a control: kind `self_tuned_pid` (`self_tuned.py`), `pid` or `sign_step`
+            (Algorithm 1, both in `controllers.py`).
+        entropy_actuator (`dict`, `list` or `str`, *optional*):
+            What the control moves: kind `clip_high`, `clip`, `entropy_bonus` or `kl_coef` (`actuators.py`). Of a list
+            of such blocks the next takes over where one cannot move entropy (`chain.py`).
 
     Raises:
         ValueError: for a block that names an unknown kind or argument, or a value out of its range.
@@ -74,11 +80,16 @@ class ESGRPOConfig(GRPOConfig):
     )
     entropy_controller: dict[str, Any] | str | None = field(
         default=None,
-        metadata={"help": "Controller: a mapping with `kind` (`sign_step` or `pid`) and its arguments."},
+        metadata={
+            "help": "Controller: a mapping with `kind` (`self_tuned_pid`, `pid`, `sign_step`) and its arguments."
+        },
     )
-    entropy_actuator: dict[str, Any] | str | None = field(
+    entropy_actuator: dict[str, Any] | str | list[Any] | None = field(
         default=None,
-        metadata={"help": "Actuator: a mapping with `kind` (`clip_high`, `clip`, `entropy_bonus`) and its bounds."},
+        metadata={
+            "help": "Actuator: a mapping with `kind` (`clip_high`, `clip`, `entropy_bonus`, `kl_coef`) and its bounds, "
+            "or a list of them."
+        },
     )
 
     def __post_init__(self):
@@ -91,6 +102,8 @@ class ESGRPOConfig(GRPOConfig):
         for name in PARTS:
             if getattr(self, name) in ("none", "null"):  # how a command line takes a recipe's block away
                 setattr(self, name, None)
+        if isinstance(self.entropy_actuator, str) and self.entropy_actuator.startswith("["):
+            self.entropy_actuator = _read_list(self.entropy_actuator)  # as it comes from a command line
         self.build_parts()  # refuses a bad block here, long before a model loads
 
     @property
@@ -99,8 +112,8 @@ class ESGRPOConfig(GRPOConfig):
         device = super().device
         return torch.device("cpu") if device.type == "cpu" else device
 
-    def build_parts(self) -> tuple[Schedule, Controller, Actuator] | None:
-        """Schedule, controller and actuator that the blocks name, or `None` where there is no block."""
+    def build_parts(self) -> tuple[Schedule, Controller, list[Actuator]] | None:
+        """Schedule, controller and actuators that the blocks name, or `None` where there is no block."""
         if self.entropy_schedule is None:
             for name in DEFAULT_KINDS:
                 if getattr(self, name) is not None:
@@ -109,25 +122,31 @@ class ESGRPOConfig(GRPOConfig):
                         "`entropy_schedule`, for example {kind: constant, target: 0.4}"
                     )
             return None
-        blocks = {name: getattr(self, name) for name in PARTS}
-        defaults = {name: {"kind": kind} for name, kind in DEFAULT_KINDS.items()}
-        return tuple(build_part(name, defaults[name] if values is None else values) for name, values in blocks.items())
+        blocks = {name: getattr(self, name) or DEFAULT_KINDS[name] for name in DEFAULT_KINDS}
+        actuators = blocks["entropy_actuator"]
+        return (
+            build_part("entropy_schedule", self.entropy_schedule),
+            build_part("entropy_controller", blocks["entropy_controller"]),
+            [build_part("entropy_actuator", a) for a in (actuators if isinstance(actuators, list) else [actuators])],
+        )
 
 
-def build_part(block: str, values: dict[str, Any]) -> Any:
+def build_part(block: str, values: dict[str, Any] | str) -> Any:
     """
     The object that a block describes.
 
     Args:
         block (`str`):
             `"entropy_schedule"`, `"entropy_controller"` or `"entropy_actuator"`.
-        values (`dict[str, Any]`):
-            `kind`, and arguments of the class that it names.
+        values (`dict[str, Any]` or `str`):
+            `kind`, and arguments of the class that it names; or the kind alone.
 
     Raises:
         ValueError: for an unknown kind or argument (naming the nearest known one) and for a value that does not fit.
     """
     kinds = PARTS[block]
+    if isinstance(values, str):
+        values = {"kind": values}
     if not isinstance(values, dict) or "kind" not in values:
         raise ValueError(
             f"`{block}` is {values!r}, and a block is a mapping with a `kind`: set it to {', '.join(kinds)}"
@@ -155,6 +174,16 @@ def build_part(block: str, values: dict[str, Any]) -> Any:
         return kinds[kind](**{name: _convert(name, value, types[name]) for name, value in arguments.items()})
     except ValueError as error:
         raise ValueError(f"`{block}` of kind {kind}: {error}") from None
+
+
+def _read_list(text: str) -> list[Any]:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(
+            f"`entropy_actuator` is {text!r}, and no list that JSON can read ({error}): set it to kinds or blocks, for "
+            'example ["clip_high", "entropy_bonus"]'
+        ) from None
 
 
 def nearest(name: str, known: typing.Iterable[str]) -> str:

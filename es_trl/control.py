@@ -1,11 +1,12 @@
 """The control loop: schedule, controller and actuator make one tick a rollout. Knows neither torch nor TRL."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from .actuators import Actuator, ActuatorArgs
+from .chain import ActuatorChain
 from .controllers import Controller
 from .geometry import updates_per_rollout
 from .schedules import Schedule, as_schedule, progress_at, stage_at
@@ -27,6 +28,12 @@ class Tick:
             Trainer attribute to value.
         saturated (`bool`):
             Whether the control is at one of its bounds.
+        actuator (`str`):
+            Class of the actuator that the control moved.
+        estimate (`dict[str, float]`, *optional*):
+            What a controller that estimates the plant believes of it, and the gains that follow.
+        events (`list[dict[str, str]]`):
+            Hand-overs from one actuator to another, with effect from the next rollout: `kind` and `message`.
     """
 
     stage: str
@@ -36,6 +43,9 @@ class Tick:
     control: float
     settings: dict[str, float]
     saturated: bool
+    actuator: str
+    estimate: dict[str, float] | None
+    events: list[dict[str, str]]
 
 
 class EntropyLoop:
@@ -47,14 +57,23 @@ class EntropyLoop:
             Target entropy over progress.
         controller (`Controller`):
             Turns target and entropy into a control.
-        actuator (`Actuator`):
-            Turns the control into settings of the trainer.
+        actuator (`Actuator` or sequence of `Actuator`):
+            Turns the control into settings of the trainer; of several, the next takes over where one cannot.
     """
 
-    def __init__(self, schedule: Schedule | Callable[[float], float], controller: Controller, actuator: Actuator):
+    def __init__(
+        self,
+        schedule: Schedule | Callable[[float], float],
+        controller: Controller,
+        actuator: Actuator | Sequence[Actuator],
+    ):
         self.schedule = as_schedule(schedule)
-        self.controller = controller
-        self.actuator = actuator
+        self.chain = ActuatorChain(controller, actuator if isinstance(actuator, Sequence) else [actuator])
+
+    @property
+    def controller(self) -> Controller:
+        """The controller."""
+        return self.chain.controller
 
     def begin(self, args: ActuatorArgs) -> None:
         """
@@ -70,18 +89,17 @@ class EntropyLoop:
                 "steps_per_generation to a multiple of gradient_accumulation_steps "
                 f"({args.gradient_accumulation_steps})"
             )
-        self.actuator.check(args)
         for hundredth in range(101):
             self.schedule(hundredth / 100)  # a function that cannot be a target is refused before the run
-        self._args = args
         self.anchor: float | None = None
-        self.controller.begin(self.actuator.initial(args), self.actuator.low, self.actuator.high)
+        self.chain.begin(args)
 
-    def initial_settings(self) -> dict[str, float]:
-        """The settings that the trainer has before the first tick."""
-        return self.actuator.settings(self.actuator.initial(self._args), self._args)
+    @property
+    def settings(self) -> dict[str, float]:
+        """The settings that the trainer has now, before the first tick those of its configuration."""
+        return self.chain.settings
 
-    def tick(self, rollout: int, num_rollouts: int, entropy: float | None) -> Tick:
+    def tick(self, rollout: int, num_rollouts: int, entropy: float | None, noise: float | None = None) -> Tick:
         """
         One rollout: compare its entropy with the target, move the control.
 
@@ -90,6 +108,8 @@ class EntropyLoop:
                 Index of the rollout, from 0, and rollouts in the run.
             entropy (`float`, *optional*):
                 Entropy of this rollout under the policy that sampled it, nats; `None` where nothing was measured.
+            noise (`float`, *optional*):
+                Its standard error, nats; `None` where it is not known.
 
         Raises:
             ValueError: where the entropy is not a number.
@@ -106,16 +126,24 @@ class EntropyLoop:
         progress = progress_at(rollout, num_rollouts)
         target = self._target(progress)
         slope = self._target(progress_at(rollout + 1, num_rollouts)) - target
-        control = self.controller.update(target, entropy, slope)
-        return Tick(
+        chain = self.chain
+        chain.update(target, entropy, slope, noise)
+        tick = Tick(
             stage=stage_at(self.schedule, progress),
             target=target,
             entropy=entropy,
             error=target - entropy,
-            control=control,
-            settings=self.actuator.settings(control, self._args),
-            saturated=control in (self.actuator.low, self.actuator.high),
+            control=chain.control,
+            settings=chain.settings,
+            saturated=chain.saturated,
+            actuator=type(chain.actuator).__name__,
+            estimate=self.controller.estimate,
+            events=[],
         )
+        message = chain.hand_over()
+        if message is not None:
+            tick.events.append({"kind": "hand_over", "message": message})
+        return tick
 
     def _target(self, progress: float) -> float:
         target = self.schedule(progress)
@@ -126,33 +154,32 @@ class EntropyLoop:
         return {
             "schedule": repr(self.schedule),
             "controller": repr(self.controller),
-            "actuator": repr(self.actuator),
-            "low": self.actuator.low,
-            "high": self.actuator.high,
+            "actuators": [repr(actuator) for actuator in self.chain.actuators],
+            "bounds": {type(a).__name__: [a.low, a.high] for a in self.chain.actuators},
         }
 
     @property
     def _parts(self) -> list[str]:
-        return [type(self.controller).__name__, type(self.actuator).__name__]
+        return [type(part).__name__ for part in (self.controller, *self.chain.actuators)]
 
     def state_dict(self) -> dict[str, Any]:
         """The state as JSON values; schedules and actuators have none."""
-        return {
-            "anchor": self.anchor,
-            "parts": self._parts,
-            "state": self.controller.state_dict(),
-        }
+        return {"anchor": self.anchor, "parts": self._parts, "chain": self.chain.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up a saved state; called after [`begin`]."""
         if state["parts"] != self._parts:
             raise ValueError(
-                f"the checkpoint was written by {' on '.join(state['parts'])} and this run controls with "
-                f"{' on '.join(self._parts)}: resume with the controller and actuator that wrote it, or start a new "
+                f"the checkpoint was written by {_on(state['parts'])} and this run controls with "
+                f"{_on(self._parts)}: resume with the controller and actuator that wrote it, or start a new "
                 "run from the checkpoint's weights"
             )
         self.anchor = state["anchor"]
-        self.controller.load_state_dict(state["state"])
+        self.chain.load_state_dict(state["chain"])
+
+
+def _on(parts: list[str]) -> str:
+    return f"{parts[0]} on {', '.join(parts[1:])}"
 
 
 def broken_policy(rollout: int, evidence: str) -> str:

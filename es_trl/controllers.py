@@ -9,16 +9,25 @@ Source: "Entropy Scheduling in Reinforcement Learning for Large Language Models"
 import math
 from collections import deque
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 
-class Controller(Protocol):
-    """What the control loop asks of a controller."""
+class Controller:
+    """
+    What the control loop asks of a controller.
+
+    A controller defines `begin`, `update`, `state_dict` and `load_state_dict`; the rest is for one that learns.
+    """
 
     def begin(self, initial: float, low: float, high: float) -> None:
         """Start afresh from the control `initial`, to move within [`low`, `high`]."""
+        raise NotImplementedError
 
-    def update(self, target: float, entropy: float, slope: float) -> float:
+    def take_over(self, initial: float, low: float, high: float) -> None:
+        """Go on with another actuator from the control `initial`, to move within [`low`, `high`]."""
+        self.begin(initial, low, high)
+
+    def update(self, target: float, entropy: float, slope: float, noise: float | None) -> float:
         """
         The control for the updates of this rollout.
 
@@ -27,20 +36,35 @@ class Controller(Protocol):
                 Scheduled and measured entropy of this rollout, nats.
             slope (`float`):
                 What the target will have changed by at the next rollout, nats.
+            noise (`float`, *optional*):
+                Standard error of the measured entropy, nats; `None` where it is not known.
 
         Returns:
             `float`: the control, within the bounds.
         """
+        raise NotImplementedError
+
+    @property
+    def has_authority(self) -> bool:
+        """Whether the control is known to move entropy; `True` where the controller cannot tell."""
+        return True
+
+    @property
+    def estimate(self) -> dict[str, float] | None:
+        """What the controller has learned of the plant, for the history."""
+        return None
 
     def state_dict(self) -> dict[str, Any]:
         """The state as JSON values."""
+        raise NotImplementedError
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up a saved state; called after [`begin`]."""
+        raise NotImplementedError
 
 
 @dataclass
-class SignStepController:
+class SignStepController(Controller):
     """
     The paper's Algorithm 1: a fixed step in the direction of the windowed error.
 
@@ -75,7 +99,7 @@ class SignStepController:
         self._targets: deque[float] = deque(maxlen=self.window)
         self._entropies: deque[float] = deque(maxlen=self.window)
 
-    def update(self, target: float, entropy: float, slope: float = 0.0) -> float:
+    def update(self, target: float, entropy: float, slope: float = 0.0, noise: float | None = None) -> float:
         self._rollouts += 1
         self._targets.append(target)
         self._entropies.append(entropy)
@@ -103,7 +127,7 @@ class SignStepController:
 
 
 @dataclass
-class PIDController:
+class PIDController(Controller):
     """
     A discrete PID with feed-forward of the target; time is counted in rollouts.
 
@@ -141,7 +165,7 @@ class PIDController:
         self._integral, self._low, self._high = initial, low, high
         self._last_entropy: float | None = None
 
-    def update(self, target: float, entropy: float, slope: float = 0.0) -> float:
+    def update(self, target: float, entropy: float, slope: float = 0.0, noise: float | None = None) -> float:
         error = target - entropy
         drop = 0.0 if self._last_entropy is None else self._last_entropy - entropy
         self._last_entropy = entropy

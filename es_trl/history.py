@@ -27,8 +27,14 @@ class RolloutRecord:
             `"stable"` or `"anneal"`; `None` without a schedule.
         target (`float`, *optional*), entropy (`float`, *optional*), error (`float`, *optional*):
             Scheduled entropy, measured entropy, and target minus entropy, nats.
+        entropy_se (`float`, *optional*):
+            Standard error of the measured entropy, clustered by prompt, nats: the noise floor of the control.
         control (`float`, *optional*), settings (`dict[str, float]`, *optional*), saturated (`bool`, *optional*):
             What the controller decided, which trainer attributes it set, and whether the control is at a bound.
+        actuator (`str`, *optional*), estimate (`dict[str, float]`, *optional*):
+            Class of the actuator that the control moved, and what a self-tuned controller believes of the plant.
+        events (`list[dict[str, str]]`, *optional*):
+            What a person should know of this rollout: `kind` (`"hand_over"` or `"alarm"`) and `message`.
         reward (`float`, *optional*):
             Mean reward over all completions of the rollout.
         clip_high_fraction (`float`, *optional*):
@@ -46,10 +52,14 @@ class RolloutRecord:
     stage: str | None = None
     target: float | None = None
     entropy: float | None = None
+    entropy_se: float | None = None
     error: float | None = None
     control: float | None = None
     settings: dict[str, float] | None = None
     saturated: bool | None = None
+    actuator: str | None = None
+    estimate: dict[str, float] | None = None
+    events: list[dict[str, str]] | None = None
     reward: float | None = None
     clip_high_fraction: float | None = None
     num_generations: int | None = None
@@ -59,6 +69,7 @@ class RolloutRecord:
 
 
 _FIELDS = {field.name for field in fields(RolloutRecord)}
+_LATER = {"entropy_se", "actuator", "estimate", "events"}  # fields that histories of earlier versions have not
 
 
 class History:
@@ -125,9 +136,9 @@ def read_history(path: Path) -> list[dict[str, Any]]:
             record = json.loads(line)
         except json.JSONDecodeError as error:
             raise ValueError(f"line {number} of {path} is not a JSON object ({error}): restore the file") from error
-        if not isinstance(record, dict) or not record.keys() >= _FIELDS:
+        if not isinstance(record, dict) or not record.keys() >= _FIELDS - _LATER:
             raise ValueError(f"line {number} of {path} is no record of a rollout: restore the file")
-        records.append(record)
+        records.append(dict.fromkeys(_LATER) | record)
     return records
 
 

@@ -1,6 +1,7 @@
 """The figure of a run: `es_curves.png` from `es_history.jsonl`."""
 
 import functools
+import math
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from .history import HISTORY_FILE, read_history, read_loop
 
 FIGURE_FILE = "es_curves.png"
 INK, TARGET, MEASURED, CONTROL, REWARD, LENGTH = "#333333", "#d1495b", "#1f6fb4", "#6a4c93", "#2a9d5c", "#c77700"
+CONTROLS = (CONTROL, "#c77700", "#2a9d5c", MEASURED)  # of the actuators of a chain
 
 
 def plot_run(run_dir: str | Path) -> Path:
@@ -37,11 +39,12 @@ def plot_run(run_dir: str | Path) -> Path:
     panels = [_draw_entropy, _draw_reward, _draw_length]
     loop = read_loop(run_dir)
     if loop is not None:
-        panels.insert(1, functools.partial(_draw_control, bounds=(loop["low"], loop["high"])))
+        panels.insert(1, functools.partial(_draw_control, bounds=loop["bounds"]))
     figure = Figure(figsize=(8.0, 1.0 + 1.75 * len(panels)), dpi=120, layout="constrained")
     axes = figure.subplots(len(panels), 1, sharex=True)
     for draw, axis in zip(panels, axes, strict=True):
         _shade_anneal(axis, records)
+        _mark_events(axis, records)
         draw(axis, records)
         axis.grid(alpha=0.25, linewidth=0.6)
         axis.spines[["top", "right"]].set_visible(False)
@@ -69,33 +72,53 @@ def _shade_anneal(axis: Any, records: list[dict[str, Any]]) -> None:
 
 
 def _draw_entropy(axis: Any, records: list[dict[str, Any]]) -> None:
+    banded = [record for record in records if record["target"] is not None and record["entropy_se"] is not None]
+    if banded:
+        targets, noise = [[record[name] for record in banded] for name in ("target", "entropy_se")]
+        axis.fill_between(
+            [record["rollout"] for record in banded],
+            [target - 2 * se for target, se in zip(targets, noise, strict=True)],
+            [target + 2 * se for target, se in zip(targets, noise, strict=True)],
+            color=TARGET,
+            alpha=0.18,
+            linewidth=0,
+            label="target ± 2 standard errors of a rollout",
+        )
+    axis.plot(*_series(records, "target"), color=TARGET, linewidth=1.4, linestyle="--", label="target")
     axis.plot(*_series(records, "entropy"), color=MEASURED, linewidth=1.0, label="entropy")
-    axis.plot(*_series(records, "target"), color=TARGET, linewidth=1.6, linestyle="--", label="target")
     axis.set_ylabel("entropy, nats")
     axis.set_ylim(bottom=0)
     if any(record["stage"] == "anneal" for record in records):
         axis.fill_between([], [], color="#f2c14e", alpha=0.35, label="annealing")
-    axis.legend(loc="lower left", fontsize=8, frameon=False, ncols=3)
+    axis.legend(loc="lower left", fontsize=8, frameon=False, ncols=2)
 
 
-def _draw_control(axis: Any, records: list[dict[str, Any]], bounds: tuple[float, float]) -> None:
-    for bound in bounds:
-        axis.axhline(bound, color=INK, linewidth=0.8, linestyle=":")
-    axis.plot(*_series(records, "control"), color=CONTROL, linewidth=1.2)
-    saturated = [record for record in records if record["saturated"]]
+def _draw_control(axis: Any, records: list[dict[str, Any]], bounds: dict[str, list[float]]) -> None:
+    """The control of the one actuator, or, of several, which share of its range each was at."""
+    acting = list(dict.fromkeys(record["actuator"] for record in records if record["actuator"] is not None))
+    single = len(bounds) == 1
+    for limit in next(iter(bounds.values())) if single else (0.0, 1.0):
+        axis.axhline(limit, color=INK, linewidth=0.8, linestyle=":")
+    saturated = []
+    for color, name in zip(CONTROLS, acting, strict=False):
+        low, high = (0.0, 1.0) if single else bounds[name]
+        shares = [(r["control"] - low) / (high - low) if r["actuator"] == name else math.nan for r in records]
+        axis.plot([r["rollout"] for r in records], shares, color=color, linewidth=1.2, label=None if single else name)
+        saturated += [(r["rollout"], share) for r, share in zip(records, shares, strict=True) if r["saturated"]]
+    saturated = [(rollout, share) for rollout, share in saturated if not math.isnan(share)]
     if saturated:
-        axis.plot(
-            [record["rollout"] for record in saturated],
-            [record["control"] for record in saturated],
-            linestyle="",
-            marker=".",
-            markersize=4,
-            color=TARGET,
-            label="at a bound",
-        )
-        axis.legend(loc="best", fontsize=8, frameon=False)
+        axis.plot(*zip(*saturated), linestyle="", marker=".", markersize=4, color=TARGET, label="at a bound")
     names = {name for record in records for name in record["settings"] or {}}
-    axis.set_ylabel(names.pop() if len(names) == 1 else "control")
+    axis.set_ylabel(names.pop() if len(names) == 1 else "control" if single else "control, of its range")
+    if saturated or not single:
+        axis.legend(loc="best", fontsize=8, frameon=False)
+
+
+def _mark_events(axis: Any, records: list[dict[str, Any]]) -> None:
+    for record in records:
+        for event in record["events"] or []:
+            color, style = (CONTROL, "-") if event["kind"] == "hand_over" else (TARGET, ":")
+            axis.axvline(record["rollout"], color=color, linestyle=style, linewidth=1.0, alpha=0.7)
 
 
 def _draw_reward(axis: Any, records: list[dict[str, Any]]) -> None:

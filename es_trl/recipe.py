@@ -120,7 +120,10 @@ class RecipeParser(TrlParser):
             else:
                 joined.append(word)
         for block, value in blocks.items():
-            joined += [f"--{block}", json.dumps(value, default=str) if isinstance(value, dict) else str(value).lower()]
+            joined += [
+                f"--{block}",
+                json.dumps(value, default=str) if isinstance(value, dict | list) else str(value).lower(),
+            ]
         return joined
 
 

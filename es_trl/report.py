@@ -21,8 +21,9 @@ def report(args: ESGRPOConfig, geometry: Geometry, loop: EntropyLoop | None) -> 
     """
     sections = [geometry.table()]
     if loop is not None:
-        parts = ("schedule", "controller", "actuator")
-        sections.append("\n".join(f"{part:<10}  {getattr(loop, part)!r}" for part in parts))
+        rows = [("schedule", loop.schedule), ("controller", loop.controller)]
+        rows += [("actuator" if i == 0 else "then", actuator) for i, actuator in enumerate(loop.chain.actuators)]
+        sections.append("\n".join(f"{name:<10}  {part!r}" for name, part in rows))
         onset = geometry.rollouts and onset_rollout(loop.schedule, geometry.rollouts)
         sections.append(sketch(loop.schedule) + (f" (rollout {onset} of {geometry.rollouts})" if onset else ""))
     sections.append("\n".join(f"warning: {warning}" for warning in find_warnings(args, geometry, loop)))
@@ -76,7 +77,7 @@ def find_warnings(args: ESGRPOConfig, geometry: Geometry, loop: EntropyLoop | No
         )
     if rollouts is not None and isinstance(loop.controller, SignStepController):
         reach = loop.controller.delta * rollouts
-        span = loop.actuator.high - loop.actuator.low
+        span = loop.chain.actuators[0].high - loop.chain.actuators[0].low
         if reach < span / 2:
             warnings.append(
                 f"sign_step moves the control by at most {reach:.3g} in {rollouts} rollouts, and the actuator's range "

@@ -1,22 +1,44 @@
-"""The sensor: one global, token-weighted mean entropy a rollout, under the policy that sampled it."""
+"""The sensor: one global, token-weighted mean entropy a rollout, under the policy that sampled it, and its noise."""
+
+from dataclasses import dataclass
 
 import torch
 from accelerate import Accelerator
 
 
+@dataclass(frozen=True)
+class EntropyReading:
+    """
+    What one rollout says of the policy's entropy.
+
+    Args:
+        mean (`float`):
+            Mean over all scored tokens, nats; NaN where an entropy was.
+        standard_error (`float`, *optional*):
+            What the mean would scatter by if the rollout were drawn again, nats: prompts are drawn independently and
+            the completions of one prompt are not, so it is clustered by prompt. `None` with fewer than two prompts.
+    """
+
+    mean: float
+    standard_error: float | None
+
+
 class EntropySensor:
     """
-    Sums token entropies of one rollout over its batches, then divides once over all processes.
+    Sums token entropies of one rollout by prompt over its batches, then reduces once over all processes.
 
     A mean of means would weigh a token in a short batch more than one in a long batch; summing numerator and
     denominator jointly gives every scored token of the rollout the same weight on any number of processes.
+
+    Args:
+        prompts (`int`):
+            Prompts of the rollout, over all processes.
     """
 
-    def __init__(self):
-        self._total = 0.0
-        self._tokens = 0.0
+    def __init__(self, prompts: int):
+        self._sums = torch.zeros(2, prompts, dtype=torch.float64)  # entropies and tokens of each prompt
 
-    def add(self, entropies: torch.Tensor, mask: torch.Tensor) -> None:
+    def add(self, entropies: torch.Tensor, mask: torch.Tensor, prompt_index: torch.Tensor) -> None:
         """
         Count one batch in.
 
@@ -25,29 +47,47 @@ class EntropySensor:
                 Entropy of the policy at each completion position, nats.
             mask (`torch.Tensor` of shape `(batch, tokens)`):
                 1 where the position counts, 0 for padding and for tokens that the model did not write.
+            prompt_index (`torch.Tensor` of shape `(batch,)`):
+                Which prompt of the rollout each completion answers, from 0, counted over all processes.
         """
         entropies = entropies.detach()
         # `where`, not a product: padding may hold NaN, and 0 * NaN is NaN
-        rows = torch.where(mask.bool(), entropies, entropies.new_zeros(())).sum(dim=1, dtype=torch.float32)
-        self._total += sum(rows.tolist())
-        self._tokens += mask.sum().item()
+        totals = torch.where(mask.bool(), entropies, entropies.new_zeros(())).sum(dim=1, dtype=torch.float32)
+        rows = torch.stack([totals, mask.sum(dim=1)]).cpu().double()
+        self._sums.index_add_(1, prompt_index.cpu(), rows)
 
-    def read(self, accelerator: Accelerator) -> float | None:
+    def read(self, accelerator: Accelerator) -> EntropyReading | None:
         """
-        Mean entropy in nats over everything counted in on all processes, the same on each; starts the next rollout.
+        The reading over everything counted in on all processes, the same on each.
 
-        One reduce of two floats. The result is NaN where an entropy was, and `None` where no token was counted in on
-        any process.
+        One reduce of two floats a prompt. `None` where no token was counted in on any process.
         """
         # float64 where the device has it: float32 cannot count the tokens of a large rollout
         dtype = torch.float32 if accelerator.device.type == "mps" else torch.float64
-        local = torch.tensor([self._total, self._tokens], dtype=dtype, device=accelerator.device)
-        total, tokens = accelerator.reduce(local, reduction="sum").tolist()
-        self._total, self._tokens = 0.0, 0.0
-        return total / tokens if tokens else None
+        totals, tokens = accelerator.reduce(self._sums.to(accelerator.device, dtype), reduction="sum").cpu().double()
+        count = tokens.sum().item()
+        if count == 0:
+            return None
+        mean = totals.sum().item() / count
+        prompts = int((tokens > 0).sum())
+        if prompts < 2:
+            return EntropyReading(mean, None)
+        # linearised ratio of two sums over independent prompts
+        squares = ((totals - mean * tokens) ** 2).sum().item()
+        return EntropyReading(mean, (prompts / (prompts - 1) * squares) ** 0.5 / count)
 
 
 def completion_mask(batch: dict[str, torch.Tensor]) -> torch.Tensor:
     """The scored positions of TRL's batch, `(batch, tokens)`: completions without padding and without tool output."""
     mask = batch["completion_mask"]
     return mask * batch["tool_mask"] if "tool_mask" in batch else mask
+
+
+def prompt_index(batch_size: int, num_generations: int, accelerator: Accelerator) -> torch.Tensor:
+    """
+    Which prompt of the rollout each completion of this process answers, `(batch_size,)`.
+
+    TRL repeats each prompt `num_generations` times in a row and cuts the rollout into equal slices, one a process.
+    """
+    first = accelerator.process_index * batch_size
+    return torch.arange(first, first + batch_size, device=accelerator.device) // num_generations

@@ -20,7 +20,7 @@ from .data import check_dataset
 from .geometry import Geometry
 from .history import LOOP_FILE, History, RolloutRecord, write_atomically
 from .report import report
-from .sensor import EntropySensor, completion_mask
+from .sensor import EntropySensor, completion_mask, prompt_index
 from .state import RunState, weights_are_finite
 
 
@@ -95,7 +95,6 @@ class ESGRPOTrainer(GRPOTrainer):
         self._step, self._buffered_inputs = 0, None  # TRL keeps both from an earlier run of the same trainer
         self._announced = False
         self._rollout_started = time.perf_counter()
-        self._sensor = EntropySensor()
         self._next_rollout = 0
         self._record: RolloutRecord | None = None  # the rollout under way
         self._measured = False
@@ -105,7 +104,7 @@ class ESGRPOTrainer(GRPOTrainer):
         self._loss_entropies: torch.Tensor | None = None
         prepare_callbacks(self._rollout_callbacks, self.args)
         if self.entropy_scheduler is not None:
-            self.apply_settings(self.entropy_scheduler.loop.initial_settings())
+            self.apply_settings(self.entropy_scheduler.loop.settings)
 
     @property
     def _rollout_callbacks(self) -> list[RolloutCallback]:
@@ -163,10 +162,11 @@ class ESGRPOTrainer(GRPOTrainer):
             raise ValueError(broken_policy(self._next_rollout, "no token can be sampled from it")) from error
         self._record.reward = self._metrics["train"]["reward"][-1]
         self._record.completion_tokens = self._metrics["train"]["completions/mean_length"][-1]
+        batch["prompt_index"] = prompt_index(len(inputs), self.num_generations, self.accelerator)  # TRL shuffles rows
         passes, self._no_grad_passes = self._no_grad_passes, []
         for logps, entropies in passes:
             if logps is batch.get("old_per_token_logps"):
-                self._sensor.add(entropies, completion_mask(batch))
+                self._sensor.add(entropies, completion_mask(batch), batch["prompt_index"])
                 self._end_rollout()
         return batch
 
@@ -177,6 +177,7 @@ class ESGRPOTrainer(GRPOTrainer):
         self._announced = True
         self._rollout_started = time.perf_counter()
         self._measured = False
+        self._sensor = EntropySensor(Geometry.of(self.args).prompts)
         self._record = RolloutRecord(
             rollout=self._next_rollout,
             global_step=self.state.global_step,
@@ -188,11 +189,13 @@ class ESGRPOTrainer(GRPOTrainer):
 
     def _end_rollout(self) -> None:
         """The rollout is measured: let the callbacks act before its first update, and log what they did."""
-        self._record.entropy = self._sensor.read(self.accelerator)
+        reading = self._sensor.read(self.accelerator)
+        if reading is not None:
+            self._record.entropy, self._record.entropy_se = reading.mean, reading.standard_error
         self._measured = True
         for callback in self._rollout_callbacks:
             callback.on_rollout_end(self.args, self.state, self.control, record=self._record, trainer=self)
-        for field in ("target", "entropy", "error", "control", "saturated"):
+        for field in ("target", "entropy", "entropy_se", "error", "control", "saturated"):
             value = getattr(self._record, field)
             if value is not None:
                 self._metrics["train"][f"es/{field}"].append(float(value))
@@ -236,7 +239,7 @@ class ESGRPOTrainer(GRPOTrainer):
             if name in self._metrics["train"]:
                 self._clip_fractions.append(self._metrics["train"][name][-1])
         if not self._measured:  # TRL made no pass before the first update: measure in the only one
-            self._sensor.add(entropies, mask)
+            self._sensor.add(entropies, mask, inputs["prompt_index"])
             if self._is_last_micro_batch:
                 self._end_rollout()
         return loss

@@ -5,9 +5,11 @@ import pytest
 from es_trl import (
     ClipActuator,
     ClipHighActuator,
+    EntropyBonusActuator,
     ESGRPOConfig,
     PIDController,
     PiecewiseSchedule,
+    SelfTunedPIDController,
     SignStepController,
     StableAnnealSchedule,
 )
@@ -21,10 +23,22 @@ def test_no_block_no_parts(lab_args):
     assert lab_args().build_parts() is None
 
 
-def test_a_schedule_alone_is_the_papers_method(lab_args):
-    schedule, controller, actuator = lab_args(entropy_schedule=STABLE).build_parts()
+def test_a_schedule_alone_is_held_without_gains(lab_args):
+    schedule, controller, actuators = lab_args(entropy_schedule=STABLE).build_parts()
     assert schedule == StableAnnealSchedule(target=0.4, end=0.05, ratio=0.1)
-    assert controller == SignStepController(delta=0.005, window=5) and actuator == ClipHighActuator(0.10, 0.40)
+    assert controller == SelfTunedPIDController() and actuators == [EntropyBonusActuator(-0.02, 0.02)]
+
+
+def test_the_papers_method_by_its_kinds(lab_args):
+    args = lab_args(entropy_schedule=STABLE, entropy_controller="sign_step", entropy_actuator="clip_high")
+    assert args.build_parts()[1:] == (SignStepController(delta=0.005, window=5), [ClipHighActuator(0.10, 0.40)])
+
+
+@pytest.mark.parametrize("as_text", [False, True])
+def test_a_list_of_actuators_is_a_chain(as_text, lab_args):
+    blocks = ["clip_high", {"kind": "entropy_bonus", "low": -1, "high": 1}]
+    args = lab_args(entropy_schedule=STABLE, entropy_actuator=json.dumps(blocks) if as_text else blocks)
+    assert args.build_parts()[2] == [ClipHighActuator(), EntropyBonusActuator(-1.0, 1.0)]
 
 
 def test_blocks_name_their_parts(lab_args):
@@ -36,7 +50,7 @@ def test_blocks_name_their_parts(lab_args):
     assert args.build_parts() == (
         PiecewiseSchedule([[0, 0.4], [0.9, 0.4], [1, 0.1]]),
         PIDController(kp=2.0, kff=0.1),
-        ClipActuator(-0.5, 1.0),
+        [ClipActuator(-0.5, 1.0)],
     )
 
 
@@ -58,10 +72,12 @@ def test_blocks_name_their_parts(lab_args):
         ({"entropy_schedule": {"kind": "piecewise", "points": 3}}, "`points` is 3, and must be at least two pairs"),
         ({"entropy_schedule": {}}, "a block is a mapping with a `kind`"),
         ({"entropy_schedule": []}, "a block is a mapping with a `kind`"),
-        ({"entropy_schedule": STABLE, "entropy_controller": []}, "`entropy_controller` is .., and a block"),
+        ({"entropy_schedule": STABLE, "entropy_controller": ["pid"]}, "`entropy_controller` is .'pid'., and a block"),
+        ({"entropy_schedule": STABLE, "entropy_actuator": ["clip", "bonus"]}, "`entropy_actuator` has no kind 'bonus'"),
+        ({"entropy_schedule": STABLE, "entropy_actuator": "[clip,"}, "`entropy_actuator` is '.clip,', and no list"),
         ({"entropy_schedule": STABLE, "entropy_controller": {"kind": "sign_step", "window": float("inf")}}, "whole n"),
         ({"entropy_schedule": {"kind": "constant", "target": 10**400}}, "`target` is 1000.*: set a number"),
-        ({"entropy_schedule": "constant"}, "a block is a mapping with a `kind`: set it to constant, linear, cosine"),
+        ({"entropy_schedule": "constant"}, "`entropy_schedule` of kind constant needs `target`: set it"),
         ({"entropy_schedule": {"target": 0.4}}, "a block is a mapping with a `kind`"),
         ({"entropy_controller": {"kind": "pid"}}, "`entropy_controller` is set and `entropy_schedule` is not"),
         ({"entropy_schedule": STABLE, "entropy_actuator": {"kind": "clip_high", "low": 0.4, "high": 0.1}},

@@ -16,6 +16,7 @@ class Args:
     epsilon_high = 0.28
     delta = None
     entropy_coef = 0.0
+    beta = 0.0
     loss_type = "dapo"
     importance_sampling_level = "token"
     steps_per_generation = 8

@@ -16,11 +16,11 @@ def write_run(folder, controlled):
         if controlled:
             stage = "anneal" if rollout >= 30 else "stable"
             own = {"stage": stage, "target": 0.4, "error": 0.1, "control": 0.2, "settings": {"entropy_bonus": 0.2}}
-            record = {**record, **own, "saturated": rollout == 0}
+            record = {**record, **own, "saturated": rollout == 0, "actuator": "EntropyBonusActuator"}
         records.append(record)
     (folder / "es_history.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
     if controlled:
-        (folder / "es_loop.json").write_text(json.dumps({"low": -0.5, "high": 0.5}))
+        (folder / "es_loop.json").write_text(json.dumps({"bounds": {"EntropyBonusActuator": [-0.5, 0.5]}}))
     return records
 
 

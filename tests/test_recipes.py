@@ -44,7 +44,7 @@ def test_every_accelerate_config_loads(path):
 
 def test_the_papers_recipe():
     training = RecipeParser().parse(["--config", str(ROOT / "recipes" / "qwen7b_es.yaml"), *CPU]).training
-    schedule, controller, actuator = training.build_parts()
+    schedule, controller, (actuator,) = training.build_parts()
     assert (schedule.target, schedule.ratio, schedule.onset) == (0.4, 0.1, 0.9)
     assert (controller.delta, controller.window, actuator.low, actuator.high) == (0.005, 5, 0.10, 0.40)
     assert (training.epsilon, training.epsilon_high, training.beta, training.temperature) == (0.2, 0.28, 0.0, 1.0)
@@ -65,7 +65,7 @@ def test_a_command_line_takes_blocks_away():
 def test_any_field_of_a_block_can_be_overridden():
     argv = ["--entropy_schedule.end", "0.1", "--entropy_schedule.ratio=0.5", "--entropy-actuator.high", "0.6"]
     training = parse_recipe(str(ROOT / "recipes" / "countdown_es.py"), argv).training
-    schedule, _, actuator = training.build_parts()
+    schedule, _, (actuator,) = training.build_parts()
     assert (schedule.end, schedule.ratio, actuator.high) == (0.1, 0.5, 0.6)
     for block in ('{"kind": "constant", "target": 0.25}', "{kind: constant, target: 0.25}"):
         argv = ["--entropy_schedule", block, "--entropy_schedule.relative", "true"]
@@ -84,7 +84,7 @@ def test_any_field_of_a_block_can_be_overridden():
         (
             "use_cpu: true",
             ["--entropy_schedule", "constant"],
-            "is 'constant', and a block is a mapping",
+            "`entropy_schedule` of kind constant needs `target`: set it",
         ),
         ("seed: many", [], "cannot be read: argument --seed: invalid int value: 'many'"),
         ("seed: 1", ["--max_steps", "few"], "cannot be read: argument --max_steps.*: invalid int value: 'few'"),

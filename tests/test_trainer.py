@@ -190,8 +190,9 @@ def test_history_fields(lab_trainer):
     lines = [json.loads(line) for line in trainer.history.path.read_text().splitlines()]
     assert lines == trainer.history.records
     assert list(lines[0]) == [
-        "rollout", "global_step", "stage", "target", "entropy", "error", "control", "settings", "saturated", "reward",
-        "clip_high_fraction", "num_generations", "max_completion_length", "completion_tokens", "seconds",
+        "rollout", "global_step", "stage", "target", "entropy", "entropy_se", "error", "control", "settings", "saturated",
+        "actuator", "estimate", "events", "reward", "clip_high_fraction", "num_generations", "max_completion_length",
+        "completion_tokens", "seconds",
     ]  # fmt: skip
     first, second = lines
     assert (first["global_step"], second["global_step"], first["stage"]) == (0, 4, "stable")
@@ -347,8 +348,8 @@ def test_nan_in_mid_run_stops_it_and_keeps_the_checkpoint(before_sampling, lab_t
     ("changes", "message"),
     [
         ({"entropy_schedule": {"kind": "constant", "target": 0.4}, "use_adaptive_entropy": True}, "two controllers"),
-        ({"entropy_schedule": {"kind": "constant", "target": 0.4}, "loss_type": "sapo"}, "no authority with loss_type"),
-        ({"entropy_schedule": {"kind": "constant", "target": 0.4}, "steps_per_generation": 1,
+        ({"entropy_schedule": {"kind": "constant", "target": 0.4}, "entropy_actuator": "clip", "loss_type": "sapo"}, "no authority with loss_type"),
+        ({"entropy_schedule": {"kind": "constant", "target": 0.4}, "entropy_actuator": "clip", "steps_per_generation": 1,
           "per_device_train_batch_size": 16}, "with 1 update a rollout"),
     ],
 )  # fmt: skip

@@ -1,0 +1,239 @@
+"""How well each method holds the entropy of the Countdown lab to a schedule, with the noise floor beside it.
+
+python benchmarks/control.py run            # every method, schedule and seed: about three hours on two cores
+python benchmarks/control.py run --short    # the same code in a few minutes: 30 rollouts, one seed, to runs/control
+python benchmarks/control.py report         # from the committed data: summary.md and the figures
+
+Runs that the data already hold are not run again. Every job is one process of one thread.
+"""
+
+import argparse
+import json
+import multiprocessing
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+import torch
+
+from es_trl import ESGRPOConfig, ESGRPOTrainer, RolloutCallback
+from es_trl.config import build_part
+from es_trl.lab import BASE_MODEL, countdown_dataset, countdown_reward
+from es_trl.lab.make_base import main as make_base
+from es_trl.schedules import progress_at
+
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "results" / "control"
+ROLLOUTS = 100
+SEEDS = (0, 1, 2)
+
+SCHEDULES = {
+    "constant": {"kind": "constant", "target": 0.35},
+    "cosine": {"kind": "cosine", "start": 0.45, "end": 0.05},
+    "stable_anneal": {"kind": "stable_anneal", "target": 0.3, "end": 0.05, "ratio": 0.25},
+}
+CLIP_HIGH = {"kind": "clip_high", "low": 0.1, "high": 0.4}
+CLIP = {"kind": "clip"}
+BONUS = {"kind": "entropy_bonus", "low": -1.0, "high": 1.0}
+
+
+def control(controller: dict[str, Any] | str, actuator: dict[str, Any] | list[dict[str, Any]]) -> dict[str, Any]:
+    return {"entropy_controller": controller, "entropy_actuator": actuator}
+
+
+def sign_step(actuator: dict[str, Any], delta: float) -> dict[str, Any]:
+    return control({"kind": "sign_step", "delta": delta}, actuator)
+
+
+def adaptive(delta: float) -> dict[str, Any]:
+    return {"use_adaptive_entropy": True, "entropy_coef_delta": delta}
+
+
+# Where a published method has a step to tune, three are tried on one seed, and the best one is run on all.
+STEPS = {
+    "Algorithm 1, clip_high": (partial(sign_step, CLIP_HIGH), (0.002, 0.005, 0.02)),
+    "Algorithm 1, clip": (partial(sign_step, CLIP), (0.02, 0.05, 0.15)),
+    "Algorithm 1, entropy_bonus": (partial(sign_step, BONUS), (0.01, 0.03, 0.1)),
+    "TRL adaptive": (adaptive, (0.001, 0.005, 0.025)),
+}
+UNCONTROLLED = {"no control, 0.2/0.2": {"epsilon_high": 0.2}, "no control, 0.2/0.28": {}}
+METHODS = {
+    "PID by hand, entropy_bonus": control({"kind": "pid", "kp": 6.0, "ki": 0.4, "kff": 30.0}, BONUS),
+    "self-tuned, entropy_bonus": control("self_tuned_pid", BONUS),
+    "self-tuned, clip_high": control("self_tuned_pid", CLIP_HIGH),
+    "self-tuned, clip": control("self_tuned_pid", CLIP),
+    "self-tuned, chain": control("self_tuned_pid", [CLIP_HIGH, CLIP, BONUS]),
+}
+# What the gains were not made for.
+CONDITIONS = {
+    "reference": {},
+    "learning rate x 3": {"learning_rate": 3e-4},
+    "learning rate / 3": {"learning_rate": 3.3e-5},
+    "4 updates a rollout": {"steps_per_generation": 4, "per_device_train_batch_size": 128},
+    "16 updates a rollout": {"steps_per_generation": 16, "per_device_train_batch_size": 32},
+    "four numbers": {"num_numbers": (4,)},
+    "another base": {"model": "runs/another_base"},
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    condition: str
+    method: str
+    schedule: str
+    seed: int
+    rollouts: int
+    changes: dict[str, Any]
+
+    @property
+    def key(self) -> tuple[str, str, str, int, int]:
+        return self.condition, self.method, self.schedule, self.seed, self.rollouts
+
+
+class MoveTarget(RolloutCallback):
+    """Gives TRL's adaptive coefficient, which knows a constant target, the target of a schedule."""
+
+    def __init__(self, schedule: dict[str, Any]):
+        self.schedule = build_part("entropy_schedule", schedule)
+
+    def on_rollout_begin(self, args, state, control, record, trainer):
+        trainer.args.entropy_target = self.schedule(progress_at(record.rollout, trainer.num_rollouts))
+
+
+def run(job: Job) -> dict[str, Any]:
+    """Train one run; what is kept of it is a few series with an entry a rollout."""
+    torch.set_num_threads(1)
+    changes = {"learning_rate": 1e-4, "steps_per_generation": 8, "per_device_train_batch_size": 64}
+    changes |= {"epsilon_high": 0.28, **CONDITIONS[job.condition], **job.changes}
+    numbers, model = changes.pop("num_numbers", (3,)), changes.pop("model", None)
+    callbacks = []
+    if changes.get("use_adaptive_entropy"):
+        callbacks.append(MoveTarget(SCHEDULES[job.schedule]))
+    elif "entropy_controller" in changes:
+        changes["entropy_schedule"] = SCHEDULES[job.schedule]
+    folder = tempfile.mkdtemp()
+    args = ESGRPOConfig(
+        output_dir=folder,
+        num_generations=8,
+        max_completion_length=16,
+        max_steps=job.rollouts * changes["steps_per_generation"],
+        gradient_accumulation_steps=1,
+        lr_scheduler_type="constant",
+        top_k=0,
+        seed=job.seed,
+        use_cpu=True,
+        bf16=False,
+        gradient_checkpointing=False,
+        model_init_kwargs={"dtype": "float32"},
+        save_strategy="no",
+        logging_steps=10_000,
+        report_to="none",
+        disable_tqdm=True,
+        **changes,
+    )
+    trainer = ESGRPOTrainer(
+        BASE_MODEL if model is None else str(ROOT / model),
+        countdown_reward,
+        args,
+        train_dataset=countdown_dataset(20_000, seed=job.seed, num_numbers=numbers),
+        callbacks=callbacks,
+    )
+    failure = None
+    try:
+        trainer.train()
+    except ValueError as error:  # a policy that broke is a result
+        failure = str(error)
+    records = trainer.history.records
+    shutil.rmtree(folder)
+    names = ("entropy", "entropy_se", "control", "reward", "seconds")
+    return {
+        "condition": job.condition,
+        "method": job.method,
+        "schedule": job.schedule,
+        "seed": job.seed,
+        "rollouts": job.rollouts,
+        "failure": failure,
+        "versions": {package: version(package) for package in ("torch", "transformers", "trl")},
+        **{name: [rounded(record[name]) for record in records] for name in names},
+        "events": [[r["rollout"], event["kind"], event["message"]] for r in records for event in r["events"] or []],
+    }
+
+
+def rounded(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.5g}")
+
+
+def load(path: Path) -> dict[tuple, dict[str, Any]]:
+    """Finished runs by their key."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    runs = [json.loads(line) for line in lines]
+    return {tuple(run[n] for n in ("condition", "method", "schedule", "seed", "rollouts")): run for run in runs}
+
+
+def target(schedule: str, rollouts: int) -> list[float]:
+    part = build_part("entropy_schedule", SCHEDULES[schedule])
+    return [part(progress_at(rollout, rollouts)) for rollout in range(rollouts)]
+
+
+def rms(run: dict[str, Any], first: int, last: int) -> float:
+    """Root-mean-square error over the rollouts from `first` to before `last`, nats; infinite for a run that broke."""
+    if run["failure"] is not None:
+        return float("inf")
+    targets = target(run["schedule"], run["rollouts"])
+    errors = [targets[i] - run["entropy"][i] for i in range(first, last)]
+    return (sum(e * e for e in errors) / len(errors)) ** 0.5
+
+
+def step_jobs(rollouts: int) -> list[Job]:
+    return [
+        Job("reference", f"{method}, step {step:g}", "stable_anneal", SEEDS[0], rollouts, make(step))
+        for method, (make, steps) in STEPS.items()
+        for step in steps
+    ]
+
+
+def best_methods(runs: dict[tuple, dict[str, Any]], rollouts: int) -> dict[str, dict[str, Any]]:
+    """The published methods, each with the step that followed stable-then-anneal best on the first seed."""
+    best = {}
+    for method, (make, steps) in STEPS.items():
+        errors = {
+            step: rms(runs["reference", f"{method}, step {step:g}", "stable_anneal", SEEDS[0], rollouts], 15, rollouts)
+            for step in steps
+        }
+        step = min(errors, key=errors.get)
+        best[f"{method}, step {step:g}"] = make(step)
+    return best
+
+
+def reference_jobs(methods: dict[str, dict[str, Any]], seeds: tuple[int, ...], rollouts: int) -> list[Job]:
+    jobs = [Job("reference", m, "constant", s, rollouts, c) for m, c in UNCONTROLLED.items() for s in seeds]
+    return jobs + [
+        Job("reference", method, schedule, seed, rollouts, changes)
+        for method, changes in methods.items()
+        for schedule in SCHEDULES
+        for seed in seeds
+    ]
+
+
+def run_all(jobs: list[Job], data: Path, workers: int) -> None:
+    """Run what `data` does not hold yet, and append each run as it ends."""
+    done = load(data)
+    jobs = [job for job in jobs if job.key not in done]
+    data.parent.mkdir(parents=True, exist_ok=True)
+    with multiprocessing.get_context("fork").Pool(workers, maxtasksperchild=1) as pool:
+        for number, result in enumerate(pool.imap_unordered(run, jobs), start=1):
+            with open(data, "a") as file:
+                file.write(json.dumps(result) + "\n")
+            print(
+                f"{number}/{len(jobs)}", *[result[n] for n in ("condition", "method", "schedule", "seed")], flush=True
+            )

@@ -1,0 +1,126 @@
+"""Alarms: what a person should look at in a run, one sentence each. Pure functions of the history."""
+
+import importlib
+import logging
+from collections.abc import Callable
+from statistics import mean
+from typing import Any
+
+
+Records = list[dict[str, Any]]
+
+PATIENCE = 10  # rollouts in a row before a state is an alarm
+COLLAPSE = 0.25  # of the target
+EXPLOSION = 2.0  # times the larger of the target and the first rollout's entropy
+IDLE_CLIP = 1e-4  # share of tokens; below it a clip bound moves nothing
+CLIPS = ("ClipHighActuator", "ClipActuator")
+
+logger = logging.getLogger(__name__)
+
+
+def new_alarms(records: Records) -> list[str]:
+    """
+    The alarms that begin with the last rollout, as sentences.
+
+    Args:
+        records (`list[dict]`):
+            The history; the last record may still lack what is known only after its updates.
+    """
+    before = records[:-1]
+    return [message for alarm in ALARMS if (message := alarm(records)) and not (before and alarm(before))]
+
+
+def saturation(records: Records) -> str | None:
+    """The control has been at a bound, and entropy on the wrong side of the target, for [`PATIENCE`] rollouts."""
+    recent = records[-PATIENCE:]
+    if len(recent) < PATIENCE or not all(record["saturated"] for record in recent):
+        return None
+    errors = [record["error"] for record in recent]
+    last = recent[-1]
+    if len({record["control"] for record in recent}) > 1 or not (min(errors) > 0.0 or max(errors) < 0.0):
+        return None
+    side = "below" if errors[-1] > 0.0 else "above"
+    return (
+        f"the control has been at its bound {last['control']:.3g} for {PATIENCE} rollouts and entropy is "
+        f"{abs(mean(errors)):.3f} nats {side} its target: widen the actuator's bounds, or add another actuator to the "
+        "chain (entropy_bonus acts in every geometry)"
+    )
+
+
+def divergence(records: Records) -> str | None:
+    """The error has grown over three windows of five rollouts, each time by more than the noise of a window's mean."""
+    if len(records) < 15:
+        return None
+    windows = [records[first : first + 5] for first in (len(records) - 15, len(records) - 10, len(records) - 5)]
+    errors = [mean(record["error"] for record in window) for window in windows]
+    noise = 2.0 * mean(record["entropy_se"] or 0.0 for record in windows[-1]) / 5**0.5
+    growth = [abs(late) - abs(early) for early, late in zip(errors, errors[1:], strict=False)]
+    if min(growth) <= noise or errors[0] * errors[-1] < 0.0:
+        return None
+    return (
+        f"entropy is moving away from its target: the error grew from {errors[0]:+.3f} to {errors[-1]:+.3f} nats in 15 "
+        "rollouts. Lower learning_rate, widen the actuator's bounds, or choose an actuator that acts in this run"
+    )
+
+
+def collapse(records: Records) -> str | None:
+    """Entropy is below a quarter of its target."""
+    last = records[-1]
+    if last["entropy"] >= COLLAPSE * last["target"]:
+        return None
+    return (
+        f"entropy has collapsed to {last['entropy']:.4f} nats with a target of {last['target']:.3f}: the policy no "
+        "longer explores. Go back to an earlier checkpoint with wider actuator bounds or a lower learning_rate"
+    )
+
+
+def explosion(records: Records) -> str | None:
+    """Entropy is twice what it began with and twice its target."""
+    last, ceiling = records[-1], EXPLOSION * max(records[0]["entropy"], records[-1]["target"])
+    if last["entropy"] <= ceiling:
+        return None
+    return (
+        f"entropy has exploded to {last['entropy']:.3f} nats with a target of {last['target']:.3f}: look at the "
+        "completions. Go back to an earlier checkpoint with narrower actuator bounds or a lower learning_rate"
+    )
+
+
+def idle_clip(records: Records) -> str | None:
+    """A clip is the actuator, and for [`PATIENCE`] rollouts no token has reached it."""
+    done = [record for record in records[-PATIENCE - 1 :] if record["clip_high_fraction"] is not None][-PATIENCE:]
+    if len(done) < PATIENCE or records[-1]["actuator"] not in CLIPS:
+        return None
+    share = max(record["clip_high_fraction"] for record in done)
+    if share >= IDLE_CLIP:
+        return None
+    return (
+        f"at most {share:.1e} of the tokens reached the upper clip in {PATIENCE} rollouts, so it moves nothing: make "
+        "more updates a rollout (steps_per_generation), lower epsilon_high, or use entropy_bonus"
+    )
+
+
+ALARMS: tuple[Callable[[Records], str | None], ...] = (saturation, divergence, collapse, explosion, idle_clip)
+
+
+def announce(rollout: int, events: list[dict[str, str]], trackers: list[str]) -> None:
+    """
+    Say each event in one line of the log and, for the trackers that have alerts, in an alert.
+
+    Args:
+        rollout (`int`):
+            Index of the rollout.
+        events (`list[dict[str, str]]`):
+            `kind` and `message` of each.
+        trackers (`list[str]`):
+            The configuration's `report_to`.
+    """
+    for event in events:
+        title = "alarm" if event["kind"] == "alarm" else "hand-over"
+        logger.warning("entropy %s at rollout %d: %s", title, rollout, event["message"])
+        if event["kind"] != "alarm":
+            continue
+        text = f"rollout {rollout}: {event['message']}"
+        if "trackio" in trackers:
+            importlib.import_module("trackio").alert(title="entropy alarm", text=text)
+        if "wandb" in trackers:
+            importlib.import_module("wandb").run.alert(title="entropy alarm", text=text)

@@ -1,0 +1,107 @@
+"""The self-tuned PID: the user names the target, the run gives the gains."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from .controllers import Controller
+from .plant import PlantEstimator
+
+
+DISTINGUISHABLE = 2.0  # standard deviations of the sensitivity from zero at which it is known to act
+REVERSED = 2.5  # standard deviations below zero from which on more control is taken to mean less entropy
+
+
+@dataclass
+class SelfTunedPIDController(Controller):
+    """
+    A PID with dead time and feed-forward whose gains come from an estimate of the plant; time is counted in rollouts.
+
+        control = initial + kp * (target - expected entropy) + integral + kff * slope
+        kp = kff = sensitivity / (sensitivity^2 + its variance) / entropy,  integral = kff * drift
+
+    [`PlantEstimator`] filters each measurement by its own standard error and learns sensitivity and drift from the
+    run. The expected entropy is the filtered one and what earlier controls will still do to it, so the dead time is
+    not answered twice; it takes the place of a derivative. Its error is corrected in one rollout, because the filter has
+    taken the noise out already. The drift grows with every error that the model did not
+    expect: that is the integral action, and because the control that was applied enters the model, bounded as it is,
+    nothing winds up. A sensitivity that is not known well is used with care: its variance lowers the gains (Astrom and
+    Wittenmark, "Adaptive Control", section 7: the cautious regulator). The estimate has no direction of its own to
+    begin with: until the data say otherwise, more control means more entropy.
+
+    Args:
+        dead_time (`int`):
+            Rollouts from a control to the first entropy that shows it, 1 to 10. 1 where a rollout is sampled by the
+            policy that all earlier updates made; more where generation runs ahead of training.
+    """
+
+    dead_time: int = 1
+
+    def __post_init__(self):
+        if not 1 <= self.dead_time <= 10:
+            raise ValueError(
+                f"`dead_time` is {self.dead_time}, and a control shows in the next rollout at the earliest: set 1, or "
+                "up to 10 where generation runs that many rollouts ahead"
+            )
+
+    def begin(self, initial: float, low: float, high: float) -> None:
+        self._initial, self._low, self._high = initial, low, high
+        self._plant = PlantEstimator(self.dead_time)
+        self._gain = 0.0
+
+    def take_over(self, initial: float, low: float, high: float) -> None:
+        plant = self._plant
+        self.begin(initial, low, high)
+        plant.change_control()
+        self._plant = plant
+
+    def update(self, target: float, entropy: float, slope: float = 0.0, noise: float | None = None) -> float:
+        # without a standard error a twentieth is assumed; an exact measurement would stop the filter
+        noise = max(0.05 * entropy if noise is None else noise, 1e-3 * entropy, 1e-6)
+        plant = self._plant
+        plant.measure(entropy, noise)
+        ahead = self.dead_time - 1
+        expected = plant.entropy + plant.pending - ahead * plant.drift
+        wanted = target + ahead * slope - expected + slope + plant.drift
+        self._gain = self._cautious_inverse() / max(plant.entropy, noise)
+        scale = (self._high - self._low) / 2.0  # a unit of the plant's control
+        control = min(max(self._initial + scale * self._gain * wanted, self._low), self._high)
+        plant.act((control - self._initial) / scale)
+        return control
+
+    def _cautious_inverse(self) -> float:
+        sensitivity, sd = self._plant.sensitivity, self._plant.sensitivity_sd
+        if -REVERSED * sd < sensitivity < 0.5 * sd:
+            sensitivity = 0.5 * sd
+        return sensitivity / (sensitivity**2 + sd**2)
+
+    @property
+    def has_authority(self) -> bool:
+        """Whether the sensitivity can be told from zero."""
+        return abs(self._plant.sensitivity) > DISTINGUISHABLE * self._plant.sensitivity_sd
+
+    @property
+    def estimate(self) -> dict[str, float]:
+        """
+        What the controller believes: filtered `entropy` (nats), `drift` (nats lost a rollout), `sensitivity` (nats a
+        rollout per unit of control) and its standard deviation, and the gains that follow.
+        """
+        plant = self._plant
+        scale = (self._high - self._low) / 2.0
+        kff = scale * self._gain
+        return {
+            "entropy": plant.entropy,
+            "drift": plant.drift,
+            "sensitivity": plant.sensitivity * plant.entropy / scale,
+            "sensitivity_sd": plant.sensitivity_sd * plant.entropy / scale,
+            "kp": kff,
+            "ki": kff * plant.drift_gain,
+            "kff": kff,
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"initial": self._initial, "gain": self._gain, "plant": self._plant.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._initial, self._gain = state["initial"], state["gain"]
+        self._plant.load_state_dict(state["plant"])
