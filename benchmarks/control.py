@@ -24,6 +24,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before torch
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 import torch
+from control_report import SCHEDULES, SETTLING, error_over, load, report
 
 from es_trl import ESGRPOConfig, ESGRPOTrainer, RolloutCallback
 from es_trl.config import build_part
@@ -37,11 +38,6 @@ RESULTS = ROOT / "results" / "control"
 ROLLOUTS = 100
 SEEDS = (0, 1, 2)
 
-SCHEDULES = {
-    "constant": {"kind": "constant", "target": 0.35},
-    "cosine": {"kind": "cosine", "start": 0.45, "end": 0.05},
-    "stable_anneal": {"kind": "stable_anneal", "target": 0.3, "end": 0.05, "ratio": 0.25},
-}
 CLIP_HIGH = {"kind": "clip_high", "low": 0.1, "high": 0.4}
 CLIP = {"kind": "clip"}
 BONUS = {"kind": "entropy_bonus", "low": -1.0, "high": 1.0}
@@ -59,11 +55,11 @@ def adaptive(delta: float) -> dict[str, Any]:
     return {"use_adaptive_entropy": True, "entropy_coef_delta": delta}
 
 
-# Where a published method has a step to tune, three are tried on one seed, and the best one is run on all.
+# Where a published method has a step to tune, several are tried on one seed, and the best one is run on all.
 STEPS = {
     "Algorithm 1, clip_high": (partial(sign_step, CLIP_HIGH), (0.002, 0.005, 0.02)),
     "Algorithm 1, clip": (partial(sign_step, CLIP), (0.02, 0.05, 0.15)),
-    "Algorithm 1, entropy_bonus": (partial(sign_step, BONUS), (0.01, 0.03, 0.1)),
+    "Algorithm 1, entropy_bonus": (partial(sign_step, BONUS), (0.001, 0.003, 0.01, 0.03)),
     "TRL adaptive": (adaptive, (0.001, 0.005, 0.025)),
 }
 UNCONTROLLED = {"no control, 0.2/0.2": {"epsilon_high": 0.2}, "no control, 0.2/0.28": {}}
@@ -173,27 +169,6 @@ def rounded(value: float | None) -> float | None:
     return None if value is None else float(f"{value:.5g}")
 
 
-def load(path: Path) -> dict[tuple, dict[str, Any]]:
-    """Finished runs by their key."""
-    lines = path.read_text().splitlines() if path.exists() else []
-    runs = [json.loads(line) for line in lines]
-    return {tuple(run[n] for n in ("condition", "method", "schedule", "seed", "rollouts")): run for run in runs}
-
-
-def target(schedule: str, rollouts: int) -> list[float]:
-    part = build_part("entropy_schedule", SCHEDULES[schedule])
-    return [part(progress_at(rollout, rollouts)) for rollout in range(rollouts)]
-
-
-def rms(run: dict[str, Any], first: int, last: int) -> float:
-    """Root-mean-square error over the rollouts from `first` to before `last`, nats; infinite for a run that broke."""
-    if run["failure"] is not None:
-        return float("inf")
-    targets = target(run["schedule"], run["rollouts"])
-    errors = [targets[i] - run["entropy"][i] for i in range(first, last)]
-    return (sum(e * e for e in errors) / len(errors)) ** 0.5
-
-
 def step_jobs(rollouts: int) -> list[Job]:
     return [
         Job("reference", f"{method}, step {step:g}", "stable_anneal", SEEDS[0], rollouts, make(step))
@@ -204,14 +179,12 @@ def step_jobs(rollouts: int) -> list[Job]:
 
 def best_methods(runs: dict[tuple, dict[str, Any]], rollouts: int) -> dict[str, dict[str, Any]]:
     """The published methods, each with the step that followed stable-then-anneal best on the first seed."""
-    best = {}
+    best, rows = {}, range(min(SETTLING, rollouts // 2), rollouts)
     for method, (make, steps) in STEPS.items():
-        errors = {
-            step: rms(runs["reference", f"{method}, step {step:g}", "stable_anneal", SEEDS[0], rollouts], 15, rollouts)
-            for step in steps
-        }
-        step = min(errors, key=errors.get)
-        best[f"{method}, step {step:g}"] = make(step)
+        names = {f"{method}, step {step:g}": step for step in steps}
+        found = {name: error_over(runs["reference", name, "stable_anneal", SEEDS[0], rollouts], rows) for name in names}
+        name = min(found, key=found.get)
+        best[name] = make(names[name])
     return best
 
 
@@ -222,6 +195,17 @@ def reference_jobs(methods: dict[str, dict[str, Any]], seeds: tuple[int, ...], r
         for method, changes in methods.items()
         for schedule in SCHEDULES
         for seed in seeds
+    ]
+
+
+def condition_jobs(methods: dict[str, dict[str, Any]], rollouts: int) -> list[Job]:
+    """The methods that act through a coefficient on entropy, under what none of them was tuned for."""
+    chosen = [m for m in methods if m.startswith(("self-tuned, entropy", "Algorithm 1, entropy", "TRL adaptive"))]
+    return [
+        Job(condition, method, schedule, SEEDS[0], rollouts, methods[method])
+        for schedule in SCHEDULES
+        for condition in list(CONDITIONS)[1:]
+        for method in chosen
     ]
 
 
@@ -237,3 +221,34 @@ def run_all(jobs: list[Job], data: Path, workers: int) -> None:
             print(
                 f"{number}/{len(jobs)}", *[result[n] for n in ("condition", "method", "schedule", "seed")], flush=True
             )
+
+
+def make_another_base() -> None:
+    """A base of another seed, trained half as long: more entropy and less skill."""
+    folder = ROOT / CONDITIONS["another base"]["model"]
+    if not folder.exists():
+        make_base([str(folder), "--seed", "1", "--steps", "2000"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("command", choices=("run", "report"))
+    parser.add_argument("--short", action="store_true", help="30 rollouts and one seed, into runs/control")
+    parser.add_argument("--workers", type=int, default=2, help="runs at a time, one core each")
+    options = parser.parse_args()
+    folder = ROOT / "runs" / "control" if options.short else RESULTS
+    data, rollouts = folder / "runs.jsonl", 30 if options.short else ROLLOUTS
+    seeds = SEEDS[:1] if options.short else SEEDS
+    if options.command == "run":
+        run_all(step_jobs(rollouts), data, options.workers)
+        methods = {**best_methods(load(data), rollouts), **METHODS}
+        run_all(reference_jobs(methods, seeds, rollouts), data, options.workers)
+        if not options.short:
+            make_another_base()
+            run_all(condition_jobs(methods, rollouts), data, options.workers)
+    runs = load(data)
+    print(report(runs, folder, list(UNCONTROLLED), [*best_methods(runs, rollouts), *METHODS], list(CONDITIONS)))
+
+
+if __name__ == "__main__":
+    main()

@@ -15,11 +15,10 @@ from typing import Any
 # Adam's momentum carries a part of what a control does one rollout further. The Countdown lab shows a quarter to a
 # third with 4, 8 and 16 updates a rollout.
 CARRIED = 0.25
-OUTLIER = 3.0  # standard deviations; a measurement further off weighs less the further off it is
-DRIFT_CHANGE = 0.1  # standard deviation of the drift's change in a rollout, over that of a measurement
-SENSITIVITY_CHANGE = 0.02  # standard deviation of the sensitivity's change in a rollout, over the sensitivity
-WANDER_RATE = 0.1  # how fast the estimate of the wander follows the surprises
-WANDER_RANGE = (0.02, 9.0)  # of its variance, over that of a measurement
+OUTLIER = 3.0  # standard deviations; one measurement further off weighs less, and a second one in a row is believed
+# How much each number changes at random in a rollout, as a standard deviation: entropy and drift in that of a
+# measurement, the sensitivity in itself. More makes the control nervous, less makes it late.
+ENTROPY_CHANGE, DRIFT_CHANGE, SENSITIVITY_CHANGE = 0.4, 0.05, 0.05
 # A control of 1 is expected to move entropy by half of itself in a rollout, give or take as much: careful in a plant
 # that is quick, and in one that is slow found wrong within rollouts, because nothing of it shows.
 PRIOR_SENSITIVITY = 0.5
@@ -30,8 +29,7 @@ class PlantEstimator:
     """
     A Kalman filter of entropy, drift and sensitivity: recursive least squares that knows the noise of each measurement.
 
-    How far entropy wanders at random from rollout to rollout is estimated too, by how much larger the surprises are
-    than they should be. A rollout begins with [`measure`] and ends with [`act`].
+    A rollout begins with [`measure`] and ends with [`act`].
 
     Args:
         dead_time (`int`):
@@ -42,7 +40,7 @@ class PlantEstimator:
         self._efforts = deque([0.0] * (dead_time + 1), maxlen=dead_time + 1)  # control times entropy, the latest first
         self._state: list[float] = []  # entropy, drift, sensitivity
         self._covariance: list[list[float]] = []
-        self._wander = 0.0  # variance of the random part of a rollout's change, nats^2
+        self._doubted = False
         self._drift_gain = 0.0
 
     @property
@@ -110,7 +108,6 @@ class PlantEstimator:
             self._state = [entropy, 0.0, PRIOR_SENSITIVITY]
             variances = (noise**2, (PRIOR_DRIFT * entropy) ** 2, PRIOR_SENSITIVITY**2)
             self._covariance = [[variances[i] if i == j else 0.0 for j in range(3)] for i in range(3)]
-            self._wander = 0.25 * noise**2
             return
         self._predict(noise)
         self._correct(entropy, noise)
@@ -118,21 +115,21 @@ class PlantEstimator:
     def _predict(self, noise: float) -> None:
         effort = (1.0 - CARRIED) * self._efforts[-2] + CARRIED * self._efforts[-1]
         moves = [[1.0, -1.0, effort], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
-        self._state = _times(moves, [[value] for value in self._state])
-        self._state = [row[0] for row in self._state]
-        self._covariance = _times(_times(moves, self._covariance), [list(column) for column in zip(*moves)])
-        changes = (self._wander, (DRIFT_CHANGE * noise) ** 2, (SENSITIVITY_CHANGE * self.sensitivity) ** 2)
+        turned = [list(column) for column in zip(*moves, strict=True)]
+        self._state = [row[0] for row in _times(moves, [[value] for value in self._state])]
+        self._covariance = _times(_times(moves, self._covariance), turned)
+        changes = (ENTROPY_CHANGE * noise, DRIFT_CHANGE * noise, SENSITIVITY_CHANGE * self.sensitivity)
         for i, change in enumerate(changes):
-            self._covariance[i][i] += change
+            self._covariance[i][i] += change**2
 
     def _correct(self, entropy: float, noise: float) -> None:
         surprise = entropy - self.entropy
         variance = self._covariance[0][0] + noise**2
         ratio = surprise**2 / variance
-        low, high = WANDER_RANGE
-        wander = self._wander * math.exp(WANDER_RATE * min(max(ratio - 1.0, -1.0), 2.0))
-        self._wander = min(max(wander, low * noise**2), high * noise**2)
-        variance *= max(1.0, ratio / OUTLIER**2)
+        far_off = ratio > OUTLIER**2
+        if far_off and not self._doubted:
+            variance *= ratio / OUTLIER**2
+        self._doubted = far_off
         gains = [row[0] / variance for row in self._covariance]
         observed = self._covariance[0]
         self._state = [value + gain * surprise for value, gain in zip(self._state, gains, strict=True)]
@@ -145,7 +142,7 @@ class PlantEstimator:
             "efforts": list(self._efforts),
             "state": self._state,
             "covariance": self._covariance,
-            "wander": self._wander,
+            "doubted": self._doubted,
             "drift_gain": self._drift_gain,
         }
 
@@ -153,7 +150,7 @@ class PlantEstimator:
         """Take up a saved state."""
         self._efforts = deque(state["efforts"], maxlen=len(state["efforts"]))
         self._state, self._covariance = state["state"], state["covariance"]
-        self._wander, self._drift_gain = state["wander"], state["drift_gain"]
+        self._doubted, self._drift_gain = state["doubted"], state["drift_gain"]
 
 
 def _times(a: list[list[float]], b: list[list[float]]) -> list[list[float]]:

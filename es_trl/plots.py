@@ -107,7 +107,8 @@ def _draw_control(axis: Any, records: list[dict[str, Any]], bounds: dict[str, li
         saturated += [(r["rollout"], share) for r, share in zip(records, shares, strict=True) if r["saturated"]]
     saturated = [(rollout, share) for rollout, share in saturated if not math.isnan(share)]
     if saturated:
-        axis.plot(*zip(*saturated), linestyle="", marker=".", markersize=4, color=TARGET, label="at a bound")
+        rollouts, shares = zip(*saturated, strict=True)
+        axis.plot(rollouts, shares, linestyle="", marker=".", markersize=4, color=TARGET, label="at a bound")
     names = {name for record in records for name in record["settings"] or {}}
     axis.set_ylabel(names.pop() if len(names) == 1 else "control" if single else "control, of its range")
     if saturated or not single:

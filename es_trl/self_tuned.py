@@ -1,6 +1,5 @@
 """The self-tuned PID: the user names the target, the run gives the gains."""
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,12 +21,12 @@ class SelfTunedPIDController(Controller):
 
     [`PlantEstimator`] filters each measurement by its own standard error and learns sensitivity and drift from the
     run. The expected entropy is the filtered one and what earlier controls will still do to it, so the dead time is
-    not answered twice; it takes the place of a derivative. Its error is corrected in one rollout, because the filter has
-    taken the noise out already. The drift grows with every error that the model did not
-    expect: that is the integral action, and because the control that was applied enters the model, bounded as it is,
-    nothing winds up. A sensitivity that is not known well is used with care: its variance lowers the gains (Astrom and
-    Wittenmark, "Adaptive Control", section 7: the cautious regulator). The estimate has no direction of its own to
-    begin with: until the data say otherwise, more control means more entropy.
+    not answered twice; it takes the place of a derivative. One rollout is to correct its error, because the filter has
+    taken the noise out already. The drift grows with every error that the model did not expect: that is the integral
+    action, and because the control that was applied enters the model, bounded as it is, nothing winds up. A
+    sensitivity that is not known well is used with care, for its variance lowers the gains (the cautious regulator of
+    Astrom and Wittenmark, "Adaptive Control", chapter 7). Until the run says otherwise, more control means more
+    entropy.
 
     Args:
         dead_time (`int`):

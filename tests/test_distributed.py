@@ -45,7 +45,13 @@ def launch(folder, processes, config, **options):
     return results
 
 
-@pytest.mark.parametrize("blocks", [BONUS, CLIP], ids=["bonus", "clip"])
+CHAIN = {
+    "entropy_schedule": {"kind": "constant", "target": 0.5},
+    "entropy_actuator": ["clip_high", {"kind": "entropy_bonus", "low": -0.5, "high": 0.5}],
+}
+
+
+@pytest.mark.parametrize("blocks", [BONUS, CLIP, CHAIN], ids=["bonus", "clip", "self_tuned"])
 def test_both_ranks_have_the_same_history(blocks, tmp_path):
     first, second = launch(tmp_path, 2, "ddp", by_rule=False, per_device_train_batch_size=2, **blocks)
     assert first["backend"] == "gloo" and first["wrapper"] == "DistributedDataParallel"
@@ -62,7 +68,7 @@ def test_two_processes_equal_one(tmp_path):
     two, _ = launch(tmp_path / "two", 2, "ddp", per_device_train_batch_size=2, **geometry, **BONUS)
     assert len(one["records"]) == len(two["records"]) == 5
     for own, other in zip(one["records"], two["records"], strict=True):
-        for field in ("target", "entropy", "error", "control", "reward", "completion_tokens"):
+        for field in ("target", "entropy", "entropy_se", "error", "control", "reward", "completion_tokens"):
             assert own[field] == pytest.approx(other[field], abs=2e-5), field
     # the control moved, so the weights were moved by it
     assert len({record["control"] for record in one["records"]}) == 5

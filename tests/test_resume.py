@@ -13,11 +13,15 @@ SIGN_STEP = {
     "entropy_controller": {"kind": "sign_step", "delta": 0.02, "window": 2},
     "entropy_actuator": {"kind": "clip"},
 }
+CHAIN = {
+    "entropy_schedule": {"kind": "constant", "target": 0.4},
+    "entropy_actuator": ["clip_high", {"kind": "entropy_bonus", "low": -0.5, "high": 0.5}],
+}
 # 12 prompts and 4 a rollout: an epoch is 3 rollouts, so the run of 5 crosses into the second one
 RUN = {"max_steps": 20, "save_strategy": "steps", "save_steps": 4, "prompts": 12, "lr_scheduler_type": "linear"}
 
 
-@pytest.fixture(scope="module", params=[BONUS, SIGN_STEP, {}], ids=["pid", "sign_step", "uncontrolled"])
+@pytest.fixture(scope="module", params=[BONUS, SIGN_STEP, CHAIN, {}], ids=["pid", "sign_step", "self_tuned", "off"])
 def whole_run(request, tmp_path_factory):
     """An uninterrupted run with a checkpoint after every rollout."""
     from conftest import LAB_ARGS

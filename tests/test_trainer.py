@@ -190,9 +190,9 @@ def test_history_fields(lab_trainer):
     lines = [json.loads(line) for line in trainer.history.path.read_text().splitlines()]
     assert lines == trainer.history.records
     assert list(lines[0]) == [
-        "rollout", "global_step", "stage", "target", "entropy", "entropy_se", "error", "control", "settings", "saturated",
-        "actuator", "estimate", "events", "reward", "clip_high_fraction", "num_generations", "max_completion_length",
-        "completion_tokens", "seconds",
+        "rollout", "global_step", "stage", "target", "entropy", "entropy_se", "error", "control", "settings",
+        "saturated", "actuator", "estimate", "events", "reward", "clip_high_fraction", "num_generations",
+        "max_completion_length", "completion_tokens", "seconds",
     ]  # fmt: skip
     first, second = lines
     assert (first["global_step"], second["global_step"], first["stage"]) == (0, 4, "stable")
@@ -347,17 +347,17 @@ def test_nan_in_mid_run_stops_it_and_keeps_the_checkpoint(before_sampling, lab_t
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"entropy_schedule": {"kind": "constant", "target": 0.4}, "use_adaptive_entropy": True}, "two controllers"),
-        ({"entropy_schedule": {"kind": "constant", "target": 0.4}, "entropy_actuator": "clip", "loss_type": "sapo"}, "no authority with loss_type"),
-        ({"entropy_schedule": {"kind": "constant", "target": 0.4}, "entropy_actuator": "clip", "steps_per_generation": 1,
-          "per_device_train_batch_size": 16}, "with 1 update a rollout"),
+        ({"use_adaptive_entropy": True}, "two controllers"),
+        ({"entropy_actuator": "clip", "loss_type": "sapo"}, "no authority with loss_type"),
+        ({"entropy_actuator": "clip", "steps_per_generation": 1, "per_device_train_batch_size": 16}, "with 1 update a"),
+        ({"entropy_actuator": ["entropy_bonus", "kl_coef"]}, "kl_coef has no authority with beta=0.*set beta"),
+        ({"entropy_actuator": ["clip", "clip"]}, "one is there twice: name each once"),
     ],
-)  # fmt: skip
+)
 def test_refused_before_weights_load(changes, message, lab_args):
+    args = lab_args(entropy_schedule={"kind": "constant", "target": 0.4}, **changes)
     with pytest.raises(ValueError, match=message):
-        ESGRPOTrainer(
-            "no/such/model", countdown_reward, lab_args(**changes), train_dataset=countdown_dataset(64, seed=1)
-        )
+        ESGRPOTrainer("no/such/model", countdown_reward, args, train_dataset=countdown_dataset(64, seed=1))
 
 
 @pytest.mark.parametrize(

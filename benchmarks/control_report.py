@@ -1,0 +1,202 @@
+"""The tables and the figure of benchmarks/control.py, from its data."""
+
+import json
+import math
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from es_trl.config import build_part
+from es_trl.schedules import progress_at, stage_at
+
+
+SETTLING = 15  # rollouts at the start that the error leaves out
+SCHEDULES = {
+    "constant": {"kind": "constant", "target": 0.35},
+    "cosine": {"kind": "cosine", "start": 0.45, "end": 0.05},
+    "stable_anneal": {"kind": "stable_anneal", "target": 0.3, "end": 0.05, "ratio": 0.25},
+}
+
+
+def load(path: Path) -> dict[tuple, dict[str, Any]]:
+    """Finished runs by their key."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    runs = [json.loads(line) for line in lines]
+    return {tuple(run[n] for n in ("condition", "method", "schedule", "seed", "rollouts")): run for run in runs}
+
+
+def target(schedule: str, rollouts: int) -> list[float]:
+    part = build_part("entropy_schedule", SCHEDULES[schedule])
+    return [part(progress_at(rollout, rollouts)) for rollout in range(rollouts)]
+
+
+def segments(schedule: str, rollouts: int) -> dict[str, range]:
+    """The rollouts that the error is taken over: those of each stage, without the first ones of the run."""
+    part = build_part("entropy_schedule", SCHEDULES[schedule])
+    stages = [stage_at(part, progress_at(rollout, rollouts)) for rollout in range(rollouts)]
+    found = {stage: [r for r in range(SETTLING, rollouts) if stages[r] == stage] for stage in ("stable", "anneal")}
+    return {stage: range(rows[0], rows[-1] + 1) for stage, rows in found.items() if rows}
+
+
+def rms(values: list[float]) -> float:
+    return (sum(value * value for value in values) / len(values)) ** 0.5
+
+
+def errors(run: dict[str, Any]) -> list[float]:
+    """Target minus entropy of every rollout, nats."""
+    targets = target(run["schedule"], run["rollouts"])
+    return [wanted - entropy for wanted, entropy in zip(targets, run["entropy"], strict=False)]
+
+
+def error_over(run: dict[str, Any], rows: range) -> float:
+    """Root-mean-square error, nats; infinite for a run that broke."""
+    return math.inf if run["failure"] else rms(errors(run)[rows.start : rows.stop])
+
+
+def floor_over(run: dict[str, Any], rows: range) -> float:
+    """The noise floor: root-mean-square standard error of the measured entropy, nats."""
+    return rms(run["entropy_se"][rows.start : rows.stop])
+
+
+def settling(run: dict[str, Any]) -> int | None:
+    """The first rollout from which five have a mean error within two of its standard errors; `None` for never."""
+    off, noise = errors(run), run["entropy_se"]
+    for first in range(len(off) - 4):
+        if abs(mean(off[first : first + 5])) <= 2.0 * rms(noise[first : first + 5]) / 5**0.5:
+            return first
+    return None
+
+
+def overshoot(run: dict[str, Any]) -> float:
+    """How far the mean of five rollouts goes beyond the target in the first stage, from where the run began, nats."""
+    off = errors(run)
+    side = 1.0 if off[0] > 0.0 else -1.0
+    last = next(iter(segments(run["schedule"], run["rollouts"]).values())).stop
+    return max(0.0, max(-side * mean(off[first : first + 5]) for first in range(last - 4)))
+
+
+def spread(values: list[float], digits: int = 4) -> str:
+    """Mean and, of several seeds, standard deviation; a run that broke makes them infinite."""
+    if any(math.isinf(value) for value in values):
+        return f"broke in {sum(map(math.isinf, values))} of {len(values)}"
+    return f"{mean(values):.{digits}f}" + (f" ± {stdev(values):.{digits}f}" if len(values) > 1 else "")
+
+
+def compare(runs: list[dict[str, Any]], schedule: str) -> str:
+    """One schedule's table: a row a method, seeds together."""
+    stages = list(segments(schedule, runs[0]["rollouts"]))
+    head = ["method"]
+    for stage in stages:
+        head += [f"error, {stage}", "noise floor", "ratio"]
+    lines = [[*head, "settled at rollout", "overshoot", "reward, last 10"]]
+    for method in dict.fromkeys(run["method"] for run in runs):
+        own = [run for run in runs if run["method"] == method]
+        own = [{**run, "schedule": schedule} for run in own]
+        row = [f"{method} ({len(own)})"]
+        for rows in segments(schedule, own[0]["rollouts"]).values():
+            error, floor = [error_over(run, rows) for run in own], [floor_over(run, rows) for run in own]
+            ratios = [e / f for e, f in zip(error, floor, strict=True)]
+            row += [spread(error), f"{mean(floor):.4f}", spread(ratios, 2)]
+        settled = [settling(run) for run in own]
+        row.append(", ".join("never" if value is None else str(value) for value in settled))
+        row.append(f"{max(overshoot(run) for run in own):.3f}")
+        lines.append([*row, spread([mean(run["reward"][-10:]) for run in own], 3)])
+    return table(lines)
+
+
+def table(lines: list[list[str]]) -> str:
+    head, *body = [f"| {' | '.join(line)} |" for line in lines]
+    return "\n".join([head, "|" + "---|" * len(lines[0]), *body]) + "\n"
+
+
+def compare_conditions(runs: list[dict[str, Any]], conditions: list[str]) -> str:
+    """Error in nats, and in brackets over its noise floor, a column a method and a row a condition and stage."""
+    methods = list(dict.fromkeys(run["method"] for run in runs))
+    by_key = {(run["condition"], run["schedule"], run["method"]): run for run in runs}
+    lines = [["condition", "schedule, stage", *methods]]
+    for condition in conditions:
+        for schedule in SCHEDULES:
+            own = [by_key.get((condition, schedule, method)) for method in methods]
+            for stage, rows in segments(schedule, runs[0]["rollouts"]).items():
+                lines.append([condition, f"{schedule}, {stage}", *[share_of_floor(run, rows) for run in own]])
+    return table(lines)
+
+
+def share_of_floor(run: dict[str, Any] | None, rows: range) -> str:
+    if run is None:
+        return "not measured"
+    if run["failure"]:
+        return "broke"
+    return f"{error_over(run, rows):.4f} ({error_over(run, rows) / floor_over(run, rows):.2f})"
+
+
+def report(
+    runs: dict[tuple, dict[str, Any]], folder: Path, uncontrolled: list[str], methods: list[str], conditions: list[str]
+) -> str:
+    """
+    Write `summary.md` and `tracking.png` into `folder`.
+
+    Args:
+        runs (`dict[tuple, dict]`):
+            What [`load`] returned.
+        folder (`Path`):
+            Where to write.
+        uncontrolled (`list[str]`), methods (`list[str]`):
+            Names of the runs without and with a target, in the order of the rows.
+        conditions (`list[str]`):
+            Names of the conditions, the reference first.
+    """
+    reference = [run for run in runs.values() if run["condition"] == conditions[0]]
+    others = [run for run in runs.values() if run["condition"] != conditions[0]]
+    versions = ", ".join(f"{name} {number}" for name, number in reference[0]["versions"].items())
+    parts = [
+        f"# Control of the Countdown lab's entropy: {reference[0]['rollouts']} rollouts a run\n\n{versions}. Errors "
+        f"are root-mean-square differences of measured entropy and target in nats, after the first {SETTLING} rollouts. "
+        "The noise floor is the standard error of a rollout's entropy over the same rollouts: what a policy would "
+        "show that was on target exactly. Behind each method stands the number of its runs.\n"
+    ]
+    for schedule in SCHEDULES:
+        parts.append(f"## {schedule}: `{SCHEDULES[schedule]}`\n")
+        own = [run for run in reference if run["schedule"] == schedule and run["method"] in methods]
+        own += [run for run in reference if run["method"] in uncontrolled]
+        parts.append(compare(sorted(own, key=lambda run: [*uncontrolled, *methods].index(run["method"])), schedule))
+    parts.append("## Steps that were tried, seed 0, stable_anneal\n")
+    tried = [run for run in reference if "step" in run["method"] and run["seed"] == 0]
+    parts.append(compare([run for run in tried if run["schedule"] == "stable_anneal"], "stable_anneal"))
+    if others:
+        compared = {run["method"] for run in others}
+        same = [run for run in reference if run["method"] in compared and run["seed"] == 0]
+        parts.append("## Other conditions: error in nats (over its noise floor), seed 0\n")
+        parts.append(compare_conditions(same + others, conditions))
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "summary.md").write_text("\n".join(parts))
+    draw(reference, methods, folder / "tracking.png")
+    return "\n".join(parts)
+
+
+def draw(runs: list[dict[str, Any]], methods: list[str], path: Path) -> None:
+    """Entropy of the first seed against each schedule, a row a method, with the band of the noise."""
+    figure = Figure(figsize=(11.0, 1.55 * len(methods)), dpi=100, layout="constrained")
+    axes = figure.subplots(len(methods), len(SCHEDULES), sharex=True, sharey=True, squeeze=False)
+    by_key = {(run["method"], run["schedule"]): run for run in runs if run["seed"] == 0}
+    for row, method in zip(axes, methods, strict=True):
+        for axis, schedule in zip(row, SCHEDULES, strict=True):
+            run = by_key.get((method, schedule))
+            if run is None:
+                continue
+            wanted = target(schedule, run["rollouts"])[: len(run["entropy"])]
+            band = [2.0 * se for se in run["entropy_se"]]
+            low, high = [[t + side * b for t, b in zip(wanted, band, strict=True)] for side in (-1.0, 1.0)]
+            axis.fill_between(range(len(wanted)), low, high, color="#d1495b", alpha=0.2, linewidth=0)
+            axis.plot(wanted, color="#d1495b", linewidth=1.0, linestyle="--")
+            axis.plot(run["entropy"], color="#1f6fb4", linewidth=0.9)
+            axis.set_ylim(0.0, 0.6)
+            axis.grid(alpha=0.25, linewidth=0.6)
+            axis.spines[["top", "right"]].set_visible(False)
+            rows = range(SETTLING, run["rollouts"])
+            axis.set_title(f"{method}: {error_over(run, rows):.3f} nats", fontsize=8)
+        row[0].set_ylabel("nats")
+    figure.supxlabel("rollout; dashed: target, band: two standard errors of a rollout around it", fontsize=9)
+    figure.savefig(path, metadata={"Software": None})

@@ -1,0 +1,99 @@
+import logging
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from es_trl.alarms import PATIENCE, announce, new_alarms
+
+
+def records(rollouts, **changes):
+    """Records of a run on target; a change is a value, or a function of the rollout."""
+    base = {"target": 0.4, "entropy": 0.4, "entropy_se": 0.01, "control": 0.2, "saturated": False,
+            "actuator": "ClipHighActuator", "clip_high_fraction": 0.01}  # fmt: skip
+    rows = []
+    for rollout in range(rollouts):
+        row = {**base, **{name: value(rollout) if callable(value) else value for name, value in changes.items()}}
+        rows.append({**row, "error": row["target"] - row["entropy"]})
+    return rows
+
+
+def first_alarm(rows):
+    """The rollout of the first alarm, and what it says."""
+    for last in range(1, len(rows) + 1):
+        if alarms := new_alarms(rows[:last]):
+            return last - 1, alarms
+    return None
+
+
+def test_a_run_on_target_raises_none():
+    assert first_alarm(records(60, entropy=lambda t: 0.4 + 0.01 * (-1) ** t)) is None
+
+
+def test_saturation():
+    rows = records(40, entropy=0.3, control=0.4, saturated=True)
+    rollout, (message,) = first_alarm(rows)
+    assert rollout == PATIENCE - 1
+    assert message == (
+        "the control has been at its bound 0.4 for 10 rollouts and entropy is 0.100 nats below its target: widen the "
+        "actuator's bounds, or add another actuator to the chain (entropy_bonus acts in every geometry)"
+    )
+    assert [new_alarms(rows[:last]) for last in range(PATIENCE + 1, 41)] == [[]] * (40 - PATIENCE)  # said once
+
+
+def test_a_control_that_visits_its_bound_is_no_alarm():
+    assert first_alarm(records(40, control=0.4, saturated=lambda t: t % 9 > 0, entropy=0.3)) is None
+    assert first_alarm(records(40, control=lambda t: 0.4 if t % 2 else 0.1, saturated=True)) is None
+
+
+def test_divergence():
+    rollout, (message,) = first_alarm(records(40, entropy=lambda t: 0.4 - 0.01 * max(0, t - 9)))
+    assert 15 <= rollout <= 25 and "moving away from its target: the error grew from +0.0" in message
+    assert "Lower learning_rate" in message
+    assert first_alarm(records(40, entropy=lambda t: 0.8 - 0.01 * t)) is None  # it comes nearer, then crosses
+
+
+def test_collapse():
+    rollout, (message,) = first_alarm(records(20, entropy=lambda t: 0.4 if t < 12 else 0.05))
+    assert rollout == 12 and message.startswith("entropy has collapsed to 0.0500 nats with a target of 0.400")
+    assert first_alarm(records(20, target=0.0, entropy=0.01)) is None  # annealed to nothing, as it was told
+
+
+def test_explosion():
+    rollout, (message,) = first_alarm(records(20, entropy=lambda t: 0.4 if t < 12 else 0.9))
+    assert rollout == 12 and message.startswith("entropy has exploded to 0.900 nats with a target of 0.400")
+    assert first_alarm(records(20, entropy=lambda t: 0.9 * 0.95**t)) is None  # what the run began with
+
+
+@pytest.mark.parametrize(("actuator", "alarm"), [("ClipActuator", True), ("EntropyBonusActuator", False)])
+def test_idle_clip(actuator, alarm):
+    found = first_alarm(records(30, clip_high_fraction=2e-5, actuator=actuator))
+    if not alarm:
+        assert found is None
+        return
+    rollout, (message,) = found
+    assert rollout == PATIENCE - 1 and "at most 2.0e-05 of the tokens reached the upper clip" in message
+
+
+def test_what_is_not_known_yet_is_no_alarm():
+    assert first_alarm(records(1, clip_high_fraction=None, entropy_se=None)) is None
+    assert first_alarm(records(30, clip_high_fraction=None, entropy_se=None)) is None
+
+
+EVENTS = [{"kind": "hand_over", "message": "B takes over"}, {"kind": "alarm", "message": "look"}]
+
+
+def test_one_log_line_each(caplog):
+    with caplog.at_level(logging.WARNING):
+        announce(7, EVENTS, [])
+    assert caplog.messages == ["entropy hand-over at rollout 7: B takes over", "entropy alarm at rollout 7: look"]
+
+
+def test_trackers_with_alerts_get_the_alarms(monkeypatch):
+    sent = []
+    monkeypatch.setitem(sys.modules, "trackio", SimpleNamespace(alert=lambda **given: sent.append(("trackio", given))))
+    run = SimpleNamespace(alert=lambda **given: sent.append(("wandb", given)))
+    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(run=run))
+    announce(7, EVENTS, ["trackio", "tensorboard", "wandb"])
+    given = {"title": "entropy alarm", "text": "rollout 7: look"}
+    assert sent == [("trackio", given), ("wandb", given)]

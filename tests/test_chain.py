@@ -1,0 +1,161 @@
+import json
+
+import pytest
+from test_control import Args
+
+from es_trl.actuators import ClipActuator, ClipHighActuator, EntropyBonusActuator
+from es_trl.chain import PATIENCE, ActuatorChain
+from es_trl.controllers import Controller, PIDController, SignStepController
+from es_trl.lab.simulated import SimulatedPlant
+from es_trl.schedules import ConstantSchedule
+from es_trl.self_tuned import SelfTunedPIDController
+
+
+class Scripted(Controller):
+    """Gives the controls that a test wants, and the authority."""
+
+    def __init__(self, has_authority=True):
+        self.authority = has_authority
+        self.begun = []
+
+    def begin(self, initial, low, high):
+        self.begun.append((initial, low, high))
+
+    @property
+    def has_authority(self):
+        return self.authority
+
+    def update(self, target, entropy, slope, noise):
+        return self.next
+
+    def state_dict(self):
+        return {}
+
+    def load_state_dict(self, state):
+        pass
+
+
+def begun(controller, *actuators):
+    chain = ActuatorChain(controller, actuators)
+    chain.begin(Args())
+    return chain
+
+
+def step(chain, control, error=0.1):
+    chain.controller.next = control
+    chain.update(0.4, 0.4 - error, 0.0, 0.01)
+    return chain.hand_over()
+
+
+def test_hands_over_where_the_bound_is_not_enough():
+    chain = begun(Scripted(), ClipHighActuator(0.1, 0.4), EntropyBonusActuator(-0.5, 0.5))
+    assert [step(chain, 0.4) for _ in range(PATIENCE - 1)] == [None] * (PATIENCE - 1)
+    assert step(chain, 0.4) == "ClipHighActuator is at its bound (0.4): EntropyBonusActuator takes over"
+    # bumpless: the clip stays, the bonus begins at nothing
+    assert chain.settings == {"epsilon_high": 0.4, "entropy_bonus": 0.0}
+    assert chain.controller.begun == [(0.28, 0.1, 0.4), (0.0, -0.5, 0.5)]
+    step(chain, 0.2)
+    assert chain.settings == {"epsilon_high": 0.4, "entropy_bonus": 0.2} and not chain.saturated
+
+
+def test_a_bound_that_is_left_or_does_its_work_keeps_the_control():
+    chain = begun(Scripted(), ClipHighActuator(0.1, 0.4), EntropyBonusActuator(-0.5, 0.5))
+    for control, error in [(0.4, 0.1)] * (PATIENCE - 1) + [(0.3, 0.1)] + [(0.4, 0.1)] * (PATIENCE - 1) + [(0.4, -0.1)]:
+        assert step(chain, control, error) is None
+    assert chain.settings == {"epsilon_high": 0.4}
+
+
+def test_hands_over_where_the_control_does_not_act():
+    chain = begun(Scripted(has_authority=False), ClipHighActuator(0.1, 0.4), EntropyBonusActuator(-0.5, 0.5))
+    # the error changes its sign, so the bound is not what holds entropy back
+    messages = [step(chain, control, error) for control, error in [(0.4, 0.1), (0.1, 0.1)] * 3]
+    assert messages[PATIENCE - 1] == "ClipHighActuator does not move entropy (0.4): EntropyBonusActuator takes over"
+
+
+def test_control_returns_when_it_can():
+    chain = begun(Scripted(), ClipHighActuator(0.1, 0.4), EntropyBonusActuator(-0.5, 0.5))
+    for _ in range(PATIENCE):
+        step(chain, 0.4)
+    step(chain, 0.3)
+    assert [step(chain, -0.1) for _ in range(PATIENCE - 1)] == [None] * (PATIENCE - 1)
+    message = step(chain, -0.1)
+    assert message == "EntropyBonusActuator is not needed any more: control returns to ClipHighActuator"
+    assert chain.settings == {"epsilon_high": 0.4, "entropy_bonus": 0.0}
+    assert chain.controller.begun[-1] == (0.4, 0.1, 0.4)
+    step(chain, 0.35)
+    assert chain.settings == {"epsilon_high": 0.35, "entropy_bonus": 0.0}
+
+
+def test_control_does_not_return_to_what_did_not_act():
+    chain = begun(Scripted(has_authority=False), ClipHighActuator(0.1, 0.4), EntropyBonusActuator(-0.5, 0.5))
+    for _ in range(PATIENCE):
+        step(chain, 0.4)
+    assert [step(chain, -0.1) for _ in range(3 * PATIENCE)] == [None] * (3 * PATIENCE)
+
+
+def test_the_next_clip_begins_where_the_last_one_stands():
+    chain = begun(Scripted(), ClipHighActuator(0.1, 0.4), ClipActuator(-0.5, 1.0), EntropyBonusActuator())
+    for _ in range(PATIENCE):
+        step(chain, 0.4)
+    assert chain.settings == {"epsilon_high": 0.4, "epsilon_low": 0.2}
+    step(chain, 1.0)
+    assert chain.settings == pytest.approx({"epsilon_high": 4.0, "epsilon_low": 0.02})
+
+
+def test_the_last_one_has_nobody_to_hand_over_to():
+    chain = begun(Scripted(), EntropyBonusActuator(-0.5, 0.5))
+    assert [step(chain, 0.5) for _ in range(3 * PATIENCE)] == [None] * (3 * PATIENCE)
+    assert chain.saturated
+
+
+def test_an_empty_chain_and_a_repeated_actuator_are_refused():
+    with pytest.raises(ValueError, match="the chain of actuators is empty.*name at least one"):
+        ActuatorChain(PIDController(), [])
+    with pytest.raises(ValueError, match="ClipActuator, ClipActuator, and one is there twice"):
+        ActuatorChain(PIDController(), [ClipActuator(), ClipActuator(-0.1, 0.1)])
+
+
+def test_each_actuator_is_checked():
+    args = Args()
+    args.loss_type = "sapo"
+    with pytest.raises(ValueError, match="clip has no authority with loss_type='sapo'"):
+        ActuatorChain(PIDController(), [EntropyBonusActuator(), ClipActuator()]).begin(args)
+
+
+class ThroughChain(Controller):
+    """Runs a chain on the simulated plant, whose control is what the bonus is set to; the clip moves nothing."""
+
+    def __init__(self, chain):
+        self.chain, self.messages = chain, []
+
+    def begin(self, initial, low, high):
+        self.chain.begin(Args())
+
+    def update(self, target, entropy, slope, noise):
+        self.chain.update(target, entropy, slope, noise)
+        message = self.chain.hand_over()
+        self.messages += [message] if message else []
+        return self.chain.settings.get("entropy_bonus", 0.0)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_powerless_clip_is_found_out_and_the_bonus_holds(seed):
+    chain = ActuatorChain(SelfTunedPIDController(), [ClipHighActuator(), EntropyBonusActuator(-1.0, 1.0)])
+    through = ThroughChain(chain)
+    run = SimulatedPlant().run(through, ConstantSchedule(0.35), rollouts=120, seed=seed)
+    (message,) = through.messages
+    assert message.startswith("ClipHighActuator does not move entropy") and message.endswith("BonusActuator takes over")
+    assert run.error(60) < 2.0 * run.floor(60)
+
+
+@pytest.mark.parametrize("make", [SelfTunedPIDController, lambda: SignStepController(0.05, window=1)])
+def test_state_round_trip_after_a_hand_over(make):
+    chains = [begun(make(), ClipHighActuator(0.1, 0.4), EntropyBonusActuator(-0.5, 0.5)) for _ in range(2)]
+    whole, restored = chains
+    messages = [(whole.update(0.9, 0.3, 0.0, 0.01), whole.hand_over())[1] for _ in range(40)]
+    assert sum(message is not None for message in messages) == 1
+    restored.load_state_dict(json.loads(json.dumps(whole.state_dict())))
+    for chain in chains:
+        for entropy in (0.3, 0.5, 0.9, 0.95):
+            chain.update(0.9, entropy, -0.01, 0.01)
+    assert whole.state_dict() == restored.state_dict() and whole.settings == restored.settings

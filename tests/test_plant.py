@@ -1,0 +1,102 @@
+import json
+import random
+
+import pytest
+
+from es_trl.plant import CARRIED, PRIOR_SENSITIVITY, PlantEstimator
+
+
+def answer(estimator, sensitivity, drift, controls, entropy=0.5, noise=0.0, seed=0):
+    """Let a plant that follows the model answer `controls`; returns its last entropy."""
+    rng = random.Random(seed)
+    last = 0.0
+    for control in controls:
+        estimator.measure(entropy + rng.gauss(0.0, noise), max(noise, 1e-3))
+        estimator.act(control)
+        effort = control * estimator.entropy
+        entropy += sensitivity * ((1.0 - CARRIED) * effort + CARRIED * last) - drift
+        last = effort
+    return entropy
+
+
+def test_first_measurement_is_taken_as_it_is():
+    estimator = PlantEstimator()
+    estimator.measure(0.5, 0.01)
+    assert (estimator.entropy, estimator.drift, estimator.sensitivity) == (0.5, 0.0, PRIOR_SENSITIVITY)
+    assert (estimator.sensitivity_sd, estimator.pending) == (PRIOR_SENSITIVITY, 0.0)
+
+
+def test_finds_drift_and_sensitivity():
+    rng = random.Random(1)
+    estimator = PlantEstimator()
+    entropy = answer(estimator, 0.12, 0.004, [rng.choice((-0.3, 0.4)) for _ in range(80)], noise=0.002)
+    assert estimator.entropy == pytest.approx(entropy, abs=0.03)
+    assert estimator.sensitivity == pytest.approx(0.12, abs=0.02)
+    assert estimator.drift == pytest.approx(0.004, abs=0.002)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_its_uncertainty_covers_the_truth(seed):
+    rng = random.Random(seed)
+    estimator = PlantEstimator()
+    answer(estimator, 0.15, 0.005, [rng.uniform(-0.5, 0.5) for _ in range(60)], noise=0.01, seed=seed)
+    assert abs(estimator.sensitivity - 0.15) < 3.0 * estimator.sensitivity_sd
+    assert estimator.sensitivity_sd < 0.1
+
+
+def test_filters_by_the_noise_of_each_measurement():
+    precise, noisy = PlantEstimator(), PlantEstimator()
+    for estimator, noise in ((precise, 0.001), (noisy, 0.05)):
+        estimator.measure(0.5, 0.01)
+        estimator.act(0.0)
+        estimator.measure(0.52, noise)
+    assert precise.entropy == pytest.approx(0.52, abs=0.002)
+    assert noisy.entropy == pytest.approx(0.50, abs=0.005)
+
+
+def test_one_measurement_far_off_is_doubted_and_a_second_one_believed():
+    estimator = PlantEstimator()
+    for _ in range(20):
+        estimator.measure(0.3, 0.01)
+        estimator.act(0.0)
+    estimator.measure(0.9, 0.01)
+    estimator.act(0.0)
+    assert estimator.entropy < 0.32
+    for _ in range(3):
+        estimator.measure(0.9, 0.01)
+        estimator.act(0.0)
+    assert estimator.entropy > 0.7
+
+
+@pytest.mark.parametrize(
+    ("dead_time", "expected"), [(1, CARRIED * 0.3), (2, 0.3 + CARRIED * 0.2), (3, 0.3 + 0.2 + CARRIED * 0.1)]
+)
+def test_pending_by_hand(dead_time, expected):
+    estimator = PlantEstimator(dead_time)
+    estimator.measure(0.5, 0.01)
+    for control in (0.1, 0.2, 0.3):
+        estimator.act(control)
+    # what was done at an entropy of 0.5 and is not seen yet, the latest control in full
+    assert estimator.pending == pytest.approx(PRIOR_SENSITIVITY * 0.5 * expected)
+
+
+def test_a_new_control_keeps_what_the_old_one_goes_on_doing():
+    estimator = PlantEstimator()
+    answer(estimator, 0.2, 0.01, [0.3] * 5 + [-0.3] * 5 + [0.1] * 10, noise=0.001)
+    trend = estimator.sensitivity * 0.1 * estimator.entropy - estimator.drift
+    entropy = estimator.entropy
+    estimator.change_control()
+    assert estimator.entropy == entropy and estimator.pending == 0.0
+    assert -estimator.drift == pytest.approx(trend, rel=0.05)
+    assert (estimator.sensitivity, estimator.sensitivity_sd) == (PRIOR_SENSITIVITY, PRIOR_SENSITIVITY)
+
+
+def test_state_round_trip():
+    whole, restored = PlantEstimator(2), PlantEstimator(2)
+    answer(whole, 0.1, 0.0, [0.2, -0.1, 0.4], noise=0.01)
+    restored.load_state_dict(json.loads(json.dumps(whole.state_dict())))
+    for estimator in (whole, restored):
+        estimator.measure(0.9, 0.01)
+        estimator.act(-0.3)
+        estimator.measure(0.9, 0.01)
+    assert whole.state_dict() == restored.state_dict()

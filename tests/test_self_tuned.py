@@ -1,0 +1,194 @@
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from es_trl.controllers import PIDController, SignStepController
+from es_trl.lab.simulated import SimulatedPlant
+from es_trl.schedules import ConstantSchedule, CosineSchedule, StableAnnealSchedule
+from es_trl.self_tuned import SelfTunedPIDController
+
+
+HOLD = ConstantSchedule(0.35)
+
+
+def begun(initial=0.0, low=-1.0, high=1.0, **changes):
+    controller = SelfTunedPIDController(**changes)
+    controller.begin(initial, low, high)
+    return controller
+
+
+def test_first_control_by_hand():
+    # nothing is known yet: sensitivity 0.5 with variance 0.25 makes kp 0.5 / (0.25 + 0.25) / 0.5 = 2 per nat
+    controller = begun()
+    assert controller.update(0.4, 0.5, -0.01, 0.01) == pytest.approx(2.0 * (0.4 - 0.5) + 2.0 * -0.01)
+    assert controller.estimate == pytest.approx(
+        {"entropy": 0.5, "drift": 0.0, "sensitivity": 0.25, "sensitivity_sd": 0.25, "kp": 2.0, "ki": 0.0, "kff": 2.0}
+    )
+    assert not controller.has_authority
+
+
+def test_start_is_bumpless_and_in_the_unit_of_the_control():
+    controller = begun(initial=0.28, low=0.1, high=0.4)
+    assert controller.update(0.4, 0.4, 0.0, 0.01) == pytest.approx(0.28)
+    scaled, plain = begun(low=-0.02, high=0.02), begun()
+    for entropy in (0.5, 0.48, 0.47, 0.43):
+        small, large = scaled.update(0.4, entropy, 0.0, 0.01), plain.update(0.4, entropy, 0.0, 0.01)
+        assert small == pytest.approx(0.02 * large)
+
+
+def test_the_law_is_that_of_its_gains():
+    controller = begun()
+    for entropy in (0.5, 0.47, 0.45, 0.42):
+        control = controller.update(0.4, entropy, -0.01, 0.01)
+    e, plant = controller.estimate, controller._plant
+    before = plant.pending - e["sensitivity"] * 0.0  # `act` has queued this control already
+    queued = plant.sensitivity * 0.25 * control * plant.entropy
+    later = plant.sensitivity * 0.25 * plant._efforts[1]
+    assert before == pytest.approx(queued)
+    expected = e["kp"] * (0.4 - (e["entropy"] + later)) + e["kff"] * e["drift"] + e["kff"] * -0.01
+    assert control == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("dead_time", [0, 11])
+def test_a_dead_time_out_of_range_is_refused(dead_time):
+    with pytest.raises(ValueError, match=f"`dead_time` is {dead_time}, and a control shows in the next rollout"):
+        SelfTunedPIDController(dead_time)
+
+
+# --- on the simulated plant ------------------------------------------------------------------------------------------
+
+
+def ratio(run, first, last=None):
+    return run.error(first, last) / run.floor(first, last)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    sensitivity=st.floats(0.04, 1.2),
+    drift=st.floats(0.0, 0.03),
+    carried=st.floats(0.0, 0.6),
+    dead_time=st.integers(1, 3),
+    noise=st.floats(0.004, 0.03),
+    target=st.floats(0.15, 0.6),
+    seed=st.integers(0, 1000),
+)
+def test_holds_a_wide_range_of_plants(sensitivity, drift, carried, dead_time, noise, target, seed):
+    """Thirty times the sensitivity, and no gain is given."""
+    plant = SimulatedPlant(
+        sensitivity=sensitivity, drift=drift, carried=carried, dead_time=dead_time, noise=noise, wander=0.3 * noise
+    )
+    run = plant.run(SelfTunedPIDController(dead_time), ConstantSchedule(target), rollouts=160, seed=seed)
+    assert all(-1.0 <= control <= 1.0 for control in run.controls)
+    assert ratio(run, 80) < 2.2
+
+
+@pytest.mark.parametrize("speed", [1.0 / 3.0, 1.0, 3.0])
+@pytest.mark.parametrize(
+    "schedule",
+    [HOLD, CosineSchedule(0.45, 0.05), StableAnnealSchedule(0.3, 0.05, 0.25)],
+    ids=lambda s: type(s).__name__,
+)
+def test_beats_algorithm_1_by_half_at_any_speed(schedule, speed):
+    """With the learning rate a third of and three times the one that Algorithm 1's step was chosen for."""
+    plant = SimulatedPlant(sensitivity=0.16 * speed, drift=0.03 * speed, wander=0.006 * speed**0.5)
+    errors = {
+        make: sum(plant.run(make(), schedule, seed=seed).error(15) for seed in range(10))
+        for make in (SelfTunedPIDController, lambda: SignStepController(delta=0.01))
+    }
+    own, algorithm_1 = errors.values()
+    assert own < 0.5 * algorithm_1
+
+
+def test_near_the_noise_floor_where_entropy_does_not_wander():
+    plant = SimulatedPlant(wander=0.002)
+    ratios = [ratio(plant.run(SelfTunedPIDController(), HOLD, seed=seed), 15) for seed in range(20)]
+    assert sum(ratios) / len(ratios) < 1.2
+
+
+def test_follows_an_anneal_without_lag():
+    schedule = StableAnnealSchedule(0.3, 0.05, 0.25)
+    runs = [
+        SimulatedPlant(noise=0.004, wander=0.001).run(SelfTunedPIDController(), schedule, seed=s) for s in range(20)
+    ]
+    lags = [
+        target - entropy for run in runs for target, entropy in zip(run.targets[80:], run.entropies[80:], strict=True)
+    ]
+    # a rollout's step of the target is 0.01 nats: a loop that chased it would be that much behind
+    assert abs(sum(lags) / len(lags)) < 0.004
+
+
+@pytest.mark.parametrize("after", [0.5, 0.05, -0.16], ids=["five times", "half", "reversed"])
+def test_finds_a_sensitivity_that_has_changed(after):
+    plant = SimulatedPlant(sensitivity=lambda rollout: 0.1 if rollout < 100 else after, drift=0.01)
+    runs = [plant.run(SelfTunedPIDController(), HOLD, rollouts=260, seed=seed) for seed in range(10)]
+    assert max(ratio(run, 50, 100) for run in runs) < 2.0
+    assert max(ratio(run, 200) for run in runs) < 2.5
+
+
+def test_recovers_when_authority_comes_back():
+    plant = SimulatedPlant(sensitivity=lambda rollout: 0.0 if 50 <= rollout < 90 else 0.16)
+    for seed in range(10):
+        run = plant.run(SelfTunedPIDController(), HOLD, rollouts=160, seed=seed)
+        assert run.error(80, 90) > 3.0 * run.error(120)  # it was lost
+        assert ratio(run, 120) < 2.0
+
+
+def test_no_windup():
+    """A target out of reach for a hundred rollouts, then one within: the control leaves its bound at once."""
+    controller = begun()
+    plant = SimulatedPlant(sensitivity=0.05, drift=0.1, wander=0.0)
+    run = plant.run(controller, lambda progress: 0.9 if progress < 0.5 else 0.05, rollouts=200)
+    assert set(run.controls[40:95]) == {1.0}
+    assert max(run.controls[102:110]) < 0.0
+
+
+def test_knows_when_it_moves_nothing():
+    powerless, able = begun(), begun()
+    SimulatedPlant(sensitivity=0.0).run(powerless, HOLD, rollouts=40)
+    SimulatedPlant().run(able, HOLD, rollouts=40)
+    assert able.has_authority and not powerless.has_authority
+
+
+def test_single_outliers_do_not_throw_it():
+    calm, spiky = [
+        SimulatedPlant(outliers=outliers).run(SelfTunedPIDController(), HOLD, rollouts=200, seed=3)
+        for outliers in (0.0, 0.02)
+    ]
+    truth = [abs(entropy - 0.35) for entropy in spiky.entropies[15:]]
+    assert max(truth) < 0.06 and max(spiky.measured[15:]) > 0.5
+    assert calm.error(15) < 0.02
+
+
+def test_a_rollout_of_one_prompt_has_no_standard_error():
+    controller = begun()
+    plant = SimulatedPlant()
+    entropy = 0.49
+    for _ in range(60):
+        control = controller.update(0.35, entropy, 0.0, None)
+        entropy *= 1.0 + plant.sensitivity * control
+    assert entropy == pytest.approx(0.35, abs=0.01)
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(0.0, 5.0), min_size=1, max_size=40), st.floats(0.0, 3.0), st.floats(1e-9, 1.0))
+def test_any_measurement_keeps_the_control_in_its_bounds(measured, target, noise):
+    controller = begun(initial=0.28, low=0.1, high=0.4)
+    assert all(0.1 <= controller.update(target, entropy, 0.01, noise) <= 0.4 for entropy in measured)
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(0.01, 2.0), min_size=1, max_size=20), st.lists(st.floats(0.01, 2.0), min_size=1, max_size=20))
+def test_state_round_trip_in_mid_run(before, after):
+    whole, restored = begun(dead_time=2), begun(dead_time=2)
+    for entropy in before:
+        whole.update(0.5, entropy, 0.0, 0.01)
+    restored.load_state_dict(json.loads(json.dumps(whole.state_dict())))
+    assert [whole.update(0.5, h, 0.1, 0.02) for h in after] == [restored.update(0.5, h, 0.1, 0.02) for h in after]
+
+
+def test_the_simulated_plant_resembles_the_lab():
+    """Uncontrolled entropy of the lab's runs of 100 rollouts at rollouts 0, 50 and 99: 0.49, 0.21 and 0.13 nats."""
+    run = SimulatedPlant(wander=0.0).run(PIDController(kp=0.0, ki=0.0), HOLD)
+    assert [run.entropies[rollout] for rollout in (0, 50, 99)] == pytest.approx([0.49, 0.21, 0.13], abs=0.02)
