@@ -13,6 +13,7 @@ from es_trl.schedules import progress_at, stage_at
 
 
 SETTLING = 15  # rollouts at the start that the error leaves out
+BOUNDS = (0.1, 0.4, -0.65, 1.3, -1.0, 1.0)  # of the three actuators
 SCHEDULES = {
     "constant": {"kind": "constant", "target": 0.35},
     "cosine": {"kind": "cosine", "start": 0.45, "end": 0.05},
@@ -84,13 +85,19 @@ def spread(values: list[float], digits: int = 4) -> str:
     return f"{mean(values):.{digits}f}" + (f" ± {stdev(values):.{digits}f}" if len(values) > 1 else "")
 
 
+def bound_share(runs: list[dict[str, Any]]) -> str:
+    """The share of rollouts whose control was at a bound."""
+    controls = [control for run in runs for control in run["control"]]
+    return "-" if controls[0] is None else f"{mean(control in BOUNDS for control in controls):.2f}"
+
+
 def compare(runs: list[dict[str, Any]], schedule: str) -> str:
     """One schedule's table: a row a method, seeds together."""
     stages = list(segments(schedule, runs[0]["rollouts"]))
     head = ["method"]
     for stage in stages:
         head += [f"error, {stage}", "noise floor", "ratio"]
-    lines = [[*head, "settled at rollout", "overshoot", "reward, last 10"]]
+    lines = [[*head, "settled", "overshoot", "at a bound", "reward, last 10"]]
     for method in dict.fromkeys(run["method"] for run in runs):
         own = [run for run in runs if run["method"] == method]
         own = [{**run, "schedule": schedule} for run in own]
@@ -101,7 +108,7 @@ def compare(runs: list[dict[str, Any]], schedule: str) -> str:
             row += [spread(error), f"{mean(floor):.4f}", spread(ratios, 2)]
         settled = [settling(run) for run in own]
         row.append(", ".join("never" if value is None else str(value) for value in settled))
-        row.append(f"{max(overshoot(run) for run in own):.3f}")
+        row += [f"{max(overshoot(run) for run in own):.3f}", bound_share(own)]
         lines.append([*row, spread([mean(run["reward"][-10:]) for run in own], 3)])
     return table(lines)
 
@@ -153,9 +160,11 @@ def report(
     versions = ", ".join(f"{name} {number}" for name, number in reference[0]["versions"].items())
     parts = [
         f"# Control of the Countdown lab's entropy: {reference[0]['rollouts']} rollouts a run\n\n{versions}. Errors "
-        f"are root-mean-square differences of measured entropy and target in nats, after the first {SETTLING} rollouts. "
-        "The noise floor is the standard error of a rollout's entropy over the same rollouts: what a policy would "
-        "show that was on target exactly. Behind each method stands the number of its runs.\n"
+        "are root-mean-square differences of measured entropy and target in nats, after the first "
+        f"{SETTLING} rollouts. The noise floor is the standard error of a rollout's entropy over the same rollouts: "
+        "what a policy would show that was on target exactly. Behind each method stands the number of its runs; "
+        "settled is the first rollout of five whose mean error is within two of its standard errors; overshoot is "
+        "the largest mean error of five beyond the target; at a bound is the share of rollouts where the control is.\n"
     ]
     for schedule in SCHEDULES:
         parts.append(f"## {schedule}: `{SCHEDULES[schedule]}`\n")

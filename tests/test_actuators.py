@@ -1,7 +1,7 @@
 import pytest
 from test_control import Args
 
-from es_trl.actuators import ClipActuator, ClipHighActuator, EntropyBonusActuator
+from es_trl.actuators import ClipActuator, ClipHighActuator, EntropyBonusActuator, KLCoefActuator
 
 
 def args(**changes):
@@ -32,9 +32,15 @@ def test_entropy_bonus_is_its_coefficient():
     assert EntropyBonusActuator().settings(-0.01, args()) == {"entropy_bonus": -0.01}
 
 
+def test_kl_coef_is_beta():
+    assert KLCoefActuator().initial(args(beta=0.005)) == 0.005
+    assert KLCoefActuator().settings(0.02, args(beta=0.005)) == {"beta": 0.02}
+
+
 @pytest.mark.parametrize(
     ("actuator", "changes"),
     [
+        (KLCoefActuator(), {"beta": 0.005, "steps_per_generation": 1, "loss_type": "sapo"}),
         (ClipHighActuator(), {}),
         (ClipHighActuator(), {"num_iterations": 2, "steps_per_generation": 1}),
         (ClipHighActuator(2.0, 8.0), {"loss_type": "cispo", "epsilon_high": 5.0}),
@@ -101,6 +107,19 @@ def test_inverted_bounds_are_refused(kind, bounds):
 def test_clip_bound_below_zero_is_refused():
     with pytest.raises(ValueError, match="`low` is -0.1, and a clip bound is above 0"):
         ClipHighActuator(low=-0.1)
+
+
+@pytest.mark.parametrize(
+    ("beta", "message"), [(0.0, "no reference model is loaded.*set beta"), (0.5, "outside its bo")]
+)
+def test_kl_coef_needs_a_reference_model(beta, message):
+    with pytest.raises(ValueError, match=message):
+        KLCoefActuator().check(args(beta=beta))
+
+
+def test_kl_coef_of_zero_is_refused():
+    with pytest.raises(ValueError, match="`low` is 0.0, and TRL leaves the reference model out where beta is 0"):
+        KLCoefActuator(low=0.0)
 
 
 def test_clip_beyond_a_thousandfold_is_refused():

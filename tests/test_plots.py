@@ -48,6 +48,32 @@ def test_figure_shows_what_the_history_holds(controlled, tmp_path, capsys, monke
         assert (shade.get_x(), shade.get_x() + shade.get_width()) == (30, 39)
 
 
+def test_figure_of_a_chain(tmp_path, monkeypatch):
+    from matplotlib.figure import Figure
+
+    bounds = {"ClipHighActuator": [0.1, 0.4], "EntropyBonusActuator": [-0.5, 0.5]}
+    records = write_run(tmp_path, controlled=True)
+    for record in records:
+        acting = list(bounds)[record["rollout"] >= 20]
+        record |= {"actuator": acting, "control": 0.4 if record["rollout"] < 20 else 0.0, "entropy_se": 0.05}
+        record["settings"] = {"epsilon_high": 0.4, "entropy_bonus": 0.0}
+    records[19]["events"] = [{"kind": "hand_over", "message": "one takes over"}]
+    (tmp_path / "es_history.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    (tmp_path / "es_loop.json").write_text(json.dumps({"bounds": bounds}))
+    drawn = []
+    savefig = Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", lambda self, *args, **kwargs: (drawn.append(self), savefig(self, *args)))
+    assert cli(["plot", str(tmp_path)]) == 0
+    axes = {axis.get_ylabel(): axis for axis in drawn[0].axes}
+    lines = {line.get_label(): line for line in axes["control, of its range"].get_lines()}
+    assert list(lines["ClipHighActuator"].get_ydata()[:20]) == pytest.approx([1.0] * 20)
+    assert list(lines["EntropyBonusActuator"].get_ydata()[20:]) == pytest.approx([0.5] * 20)
+    # the hand-over is marked in every panel, and the band is two standard errors wide on each side
+    assert all(any(list(line.get_xdata()) == [19, 19] for line in axis.get_lines()) for axis in axes.values())
+    low, high = axes["entropy, nats"].collections[0].get_paths()[0].get_extents().get_points()[:, 1]
+    assert (low, high) == pytest.approx((0.3, 0.5))
+
+
 def test_summary_by_hand(tmp_path):
     assert summarize(write_run(tmp_path, controlled=True)).splitlines() == [
         "rollouts                         40",

@@ -65,6 +65,14 @@ def test_batch_and_loss():
     assert re.search(r'loss_type in \["grpo", "bnpo", "dr_grpo", "dapo", "luspo"\]', loss)
 
 
+def test_rows_of_a_rollout():
+    # each prompt is repeated in place, a process holds one slice, and what is added to the batch is shuffled with it
+    generate = source(GRPOTrainer._generate_and_score_completions)
+    assert "rewards.view(-1, num_generations)" in generate
+    assert "self.accelerator.process_index * len(prompts)" in generate
+    assert "shuffle_sequence_dict(generation_batch)" in source(GRPOTrainer._prepare_inputs)
+
+
 def test_metrics_that_the_history_reads():
     generate = source(GRPOTrainer._generate_and_score_completions)
     assert 'self._metrics[mode]["reward"].append' in generate
@@ -77,6 +85,8 @@ def test_attributes_that_actuators_move():
     init = source(GRPOTrainer.__init__)
     assert "self.epsilon_low = args.epsilon\n" in init
     assert "self.epsilon_high = args.epsilon_high if args.epsilon_high is not None else args.epsilon" in init
+    assert "self.beta = args.beta\n" in init
+    assert "per_token_loss + self.beta * per_token_kl" in source(GRPOTrainer._compute_loss)
     assert not hasattr(GRPOTrainer, "entropy_bonus") and "self.entropy_bonus" not in init
 
 

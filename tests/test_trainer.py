@@ -166,6 +166,36 @@ def test_measured_in_the_loss_pass_where_trl_makes_no_other(lab_trainer):
     assert first["clip_high_fraction"] == 0.0
 
 
+def test_standard_error_does_not_hang_on_the_pass(lab_trainer):
+    """TRL shuffles completions between its own pass and the loss; prompts are told apart in both."""
+    readings = []
+    for updates in (4, 1):  # with one update a rollout the loss pass is the only one
+        trainer = lab_trainer(max_steps=updates, gradient_accumulation_steps=4 // updates)
+        trainer.train()
+        readings.append(trainer.history.records[0])
+    first, second = readings
+    assert first["entropy"] == pytest.approx(second["entropy"], rel=1e-5)
+    assert first["entropy_se"] == pytest.approx(second["entropy_se"], rel=1e-4) and 0.005 < first["entropy_se"] < 0.1
+
+
+def test_kl_coef_is_moved(lab_trainer):
+    blocks = {"entropy_schedule": {"kind": "constant", "target": 0.9}, "entropy_actuator": "kl_coef"}
+    trainer = lab_trainer(beta=0.02, **blocks)
+    trainer.train()
+    first, second = trainer.history.records
+    assert 0.02 < first["control"] <= 0.1 and first["settings"] == {"beta": first["control"]}
+    assert trainer.beta == second["control"]
+
+
+def test_an_alarm_is_in_the_log_and_in_the_history(lab_trainer, caplog):
+    blocks = {"entropy_schedule": {"kind": "constant", "target": 3.0}, "entropy_actuator": "entropy_bonus"}
+    trainer = lab_trainer(max_steps=4, **blocks)
+    trainer.train()
+    (event,) = trainer.history.records[0]["events"]
+    assert event["kind"] == "alarm" and "entropy has collapsed" in event["message"]
+    assert f"entropy alarm at rollout 0: {event['message']}" in caplog.messages
+
+
 def test_evaluation_neither_ticks_nor_records(lab_args, lab_trainer):
     def trained(**evaluation):
         args = lab_args(**BONUS, **evaluation)
