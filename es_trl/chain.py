@@ -110,7 +110,7 @@ class ActuatorChain:
             self._apply(link)
             self._links.pop()
             back = self._links[-1]
-            back.side, back.entry = 0, back.control
+            back.side = 0
             self._start(back, self.controller.take_over)
             return f"{before} is not needed any more: control returns to {_name(self.actuator)}"
         return None

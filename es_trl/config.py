@@ -122,8 +122,11 @@ class ESGRPOConfig(GRPOConfig):
                         "`entropy_schedule`, for example {kind: constant, target: 0.4}"
                     )
             return None
-        blocks = {name: getattr(self, name) or DEFAULT_KINDS[name] for name in DEFAULT_KINDS}
+        given = {name: getattr(self, name) for name in DEFAULT_KINDS}
+        blocks = {name: DEFAULT_KINDS[name] if value is None else value for name, value in given.items()}
         actuators = blocks["entropy_actuator"]
+        if actuators == []:
+            raise ValueError("`entropy_actuator` is an empty list: name at least one kind, for example entropy_bonus")
         return (
             build_part("entropy_schedule", self.entropy_schedule),
             build_part("entropy_controller", blocks["entropy_controller"]),

@@ -86,6 +86,24 @@ def test_control_returns_when_it_can():
     assert chain.settings == {"epsilon_high": 0.35, "entropy_bonus": 0.0}
 
 
+def test_control_returns_all_the_way():
+    bonus, clip = EntropyBonusActuator(-0.5, 0.5), ClipActuator(-0.5, 1.0)
+    chain = begun(Scripted(), ClipHighActuator(0.1, 0.4), clip, bonus)
+    for control in (0.4, 1.0):
+        for _ in range(PATIENCE):
+            step(chain, control)
+    assert chain.actuator == bonus
+    for _ in range(PATIENCE):
+        step(chain, -0.1)
+    # the clip goes on from its bound, and is needed as long as it is wider than where it began
+    assert chain.actuator == clip
+    assert [step(chain, 0.2) for _ in range(3 * PATIENCE)] == [None] * (3 * PATIENCE)
+    for _ in range(PATIENCE):
+        step(chain, -0.1)
+    assert chain.actuator == ClipHighActuator(0.1, 0.4)
+    assert chain.settings == pytest.approx({"epsilon_high": 0.4, "epsilon_low": 0.2, "entropy_bonus": 0.0})
+
+
 def test_control_does_not_return_to_what_did_not_act():
     chain = begun(Scripted(has_authority=False), ClipHighActuator(0.1, 0.4), EntropyBonusActuator(-0.5, 0.5))
     for _ in range(PATIENCE):

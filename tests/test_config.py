@@ -74,6 +74,8 @@ def test_blocks_name_their_parts(lab_args):
         ({"entropy_schedule": []}, "a block is a mapping with a `kind`"),
         ({"entropy_schedule": STABLE, "entropy_controller": ["pid"]}, "`entropy_controller` is .'pid'., and a block"),
         ({"entropy_schedule": STABLE, "entropy_actuator": ["clip", "bonus"]}, "`entropy_actuator` has no kind 'bonus'"),
+        ({"entropy_schedule": STABLE, "entropy_controller": {}}, "`entropy_controller` is .., and a block is a mapping"),
+        ({"entropy_schedule": STABLE, "entropy_actuator": []}, "`entropy_actuator` is an empty list: name at least one"),
         ({"entropy_schedule": STABLE, "entropy_actuator": "[clip,"}, "`entropy_actuator` is '.clip,', and no list"),
         ({"entropy_schedule": STABLE, "entropy_controller": {"kind": "sign_step", "window": float("inf")}}, "whole n"),
         ({"entropy_schedule": {"kind": "constant", "target": 10**400}}, "`target` is 1000.*: set a number"),
