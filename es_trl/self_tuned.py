@@ -8,6 +8,7 @@ from .plant import PlantEstimator
 
 
 DISTINGUISHABLE = 2.0  # standard deviations of the sensitivity from zero at which it is known to act
+FIRST_REACH = 0.05  # of half the range: how far the first control may go; each next one twice as far
 REVERSED = 2.5  # standard deviations below zero from which on more control is taken to mean less entropy
 
 
@@ -26,7 +27,8 @@ class SelfTunedPIDController(Controller):
     action, and because the control that was applied enters the model, bounded as it is, nothing winds up. A
     sensitivity that is not known well is used with care, for its variance lowers the gains (the cautious regulator of
     Astrom and Wittenmark, "Adaptive Control", chapter 7). Until the run says otherwise, more control means more
-    entropy.
+    entropy. The first control stays within a twentieth of half the range of where it began, and each next one may go
+    twice as far, so a plant that is quicker than thought is found out before it is harmed.
 
     Args:
         dead_time (`int`):
@@ -47,6 +49,7 @@ class SelfTunedPIDController(Controller):
         self._initial, self._low, self._high = initial, low, high
         self._plant = PlantEstimator(self.dead_time)
         self._gain = 0.0
+        self._reach = FIRST_REACH
 
     def take_over(self, initial: float, low: float, high: float) -> None:
         plant = self._plant
@@ -64,7 +67,9 @@ class SelfTunedPIDController(Controller):
         wanted = target + ahead * slope - expected + slope + plant.drift
         self._gain = self._cautious_inverse() / max(plant.entropy, noise)
         scale = (self._high - self._low) / 2.0  # a unit of the plant's control
-        control = min(max(self._initial + scale * self._gain * wanted, self._low), self._high)
+        part = min(max(self._gain * wanted, -self._reach), self._reach)
+        self._reach = min(2.0 * self._reach, 2.0)
+        control = min(max(self._initial + scale * part, self._low), self._high)
         plant.act((control - self._initial) / scale)
         return control
 
@@ -99,8 +104,9 @@ class SelfTunedPIDController(Controller):
         }
 
     def state_dict(self) -> dict[str, Any]:
-        return {"initial": self._initial, "gain": self._gain, "plant": self._plant.state_dict()}
+        state = {"initial": self._initial, "gain": self._gain, "reach": self._reach}
+        return {**state, "plant": self._plant.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._initial, self._gain = state["initial"], state["gain"]
+        self._initial, self._gain, self._reach = state["initial"], state["gain"], state["reach"]
         self._plant.load_state_dict(state["plant"])

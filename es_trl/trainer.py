@@ -196,8 +196,7 @@ class ESGRPOTrainer(GRPOTrainer):
         for callback in self._rollout_callbacks:
             callback.on_rollout_end(self.args, self.state, self.control, record=self._record, trainer=self)
         for field in ("target", "entropy", "entropy_se", "error", "control", "saturated"):
-            value = getattr(self._record, field)
-            if value is not None:
+            if (value := getattr(self._record, field)) is not None:
                 self._metrics["train"][f"es/{field}"].append(float(value))
 
     def _close_rollout(self) -> None:

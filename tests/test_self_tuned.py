@@ -22,7 +22,7 @@ def begun(initial=0.0, low=-1.0, high=1.0, **changes):
 def test_first_control_by_hand():
     # nothing is known yet: sensitivity 0.5 with variance 0.25 makes kp 0.5 / (0.25 + 0.25) / 0.5 = 2 per nat
     controller = begun()
-    assert controller.update(0.4, 0.5, -0.01, 0.01) == pytest.approx(2.0 * (0.4 - 0.5) + 2.0 * -0.01)
+    assert controller.update(0.49, 0.5, -0.01, 0.01) == pytest.approx(2.0 * (0.49 - 0.5) + 2.0 * -0.01)
     assert controller.estimate == pytest.approx(
         {"entropy": 0.5, "drift": 0.0, "sensitivity": 0.25, "sensitivity_sd": 0.25, "kp": 2.0, "ki": 0.0, "kff": 2.0}
     )
@@ -49,6 +49,20 @@ def test_the_law_is_that_of_its_gains():
     assert before == pytest.approx(queued)
     expected = e["kp"] * (0.4 - (e["entropy"] + later)) + e["kff"] * e["drift"] + e["kff"] * -0.01
     assert control == pytest.approx(expected)
+
+
+def test_the_first_controls_are_small():
+    controller = begun(initial=0.25, low=0.0, high=0.5)
+    controls = [controller.update(2.0, 0.5, 0.0, 0.01) for _ in range(7)]
+    assert controls == pytest.approx([0.2625, 0.275, 0.3, 0.35, 0.45, 0.5, 0.5])
+
+
+@pytest.mark.parametrize("sensitivity", [0.2, 2.0, 5.0])
+def test_an_unknown_plant_is_not_harmed_at_the_start(sensitivity):
+    """From 0.6 nats to a target of 0.35, never below half of it, however much a unit of control does."""
+    for seed in range(10):
+        run = SimulatedPlant(initial=0.6, sensitivity=sensitivity).run(SelfTunedPIDController(), HOLD, seed=seed)
+        assert min(run.entropies) > 0.5 * 0.35 and ratio(run, 40) < 2.0
 
 
 @pytest.mark.parametrize("dead_time", [0, 11])
