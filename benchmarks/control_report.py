@@ -13,7 +13,7 @@ from es_trl.schedules import progress_at, stage_at
 
 
 SETTLING = 15  # rollouts at the start that the error leaves out
-BOUNDS = (0.1, 0.4, -0.65, 1.3, -1.0, 1.0)  # of the three actuators
+BOUNDS = {"clip_high": (0.1, 0.4), "clip": (-0.65, 1.3), "entropy_bonus": (-1.0, 1.0)}
 SCHEDULES = {
     "constant": {"kind": "constant", "target": 0.35},
     "cosine": {"kind": "cosine", "start": 0.45, "end": 0.05},
@@ -58,7 +58,7 @@ def error_over(run: dict[str, Any], rows: range) -> float:
 
 def floor_over(run: dict[str, Any], rows: range) -> float:
     """The noise floor: root-mean-square standard error of the measured entropy, nats."""
-    return rms(run["entropy_se"][rows.start : rows.stop])
+    return math.nan if run["failure"] else rms(run["entropy_se"][rows.start : rows.stop])
 
 
 def settling(run: dict[str, Any]) -> int | None:
@@ -74,7 +74,7 @@ def overshoot(run: dict[str, Any]) -> float:
     """How far the mean of five rollouts goes beyond the target in the first stage, from where the run began, nats."""
     off = errors(run)
     side = 1.0 if off[0] > 0.0 else -1.0
-    last = next(iter(segments(run["schedule"], run["rollouts"]).values())).stop
+    last = min(next(iter(segments(run["schedule"], run["rollouts"]).values())).stop, len(off))
     return max(0.0, max(-side * mean(off[first : first + 5]) for first in range(last - 4)))
 
 
@@ -88,7 +88,11 @@ def spread(values: list[float], digits: int = 4) -> str:
 def bound_share(runs: list[dict[str, Any]]) -> str:
     """The share of rollouts whose control was at a bound."""
     controls = [control for run in runs for control in run["control"]]
-    return "-" if controls[0] is None else f"{mean(control in BOUNDS for control in controls):.2f}"
+    if controls[0] is None:
+        return "-"
+    name = runs[0]["method"].split(", ")[1]
+    bounds = BOUNDS.get(name, [bound for pair in BOUNDS.values() for bound in pair])  # a chain has them all
+    return f"{mean(control in bounds for control in controls):.2f}"
 
 
 def compare(runs: list[dict[str, Any]], schedule: str) -> str:

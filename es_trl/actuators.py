@@ -172,8 +172,7 @@ class EntropyBonusActuator:
         return {"entropy_bonus": control}
 
     def check(self, args: ActuatorArgs) -> None:
-        if args.loss_type not in LOSSES:
-            raise ValueError(f"loss_type is {args.loss_type!r}, which TRL has not: set one of {', '.join(LOSSES)}")
+        _check_loss(args)
         if args.entropy_coef != 0.0:
             raise ValueError(
                 f"entropy_bonus together with TRL's entropy_coef={args.entropy_coef}: two bonuses would act at once, "
@@ -209,6 +208,7 @@ class KLCoefActuator:
         return {"beta": control}
 
     def check(self, args: ActuatorArgs) -> None:
+        _check_loss(args)
         if args.beta == 0.0:
             raise ValueError(
                 "kl_coef has no authority with beta=0, because no reference model is loaded then: set beta, for "
@@ -228,6 +228,11 @@ def _check_bounds(actuator: Actuator) -> None:
             f"the bounds are low={actuator.low} and high={actuator.high}, and there is nothing to move between them: "
             "set `low` below `high`"
         )
+
+
+def _check_loss(args: ActuatorArgs) -> None:
+    if args.loss_type not in LOSSES:
+        raise ValueError(f"loss_type is {args.loss_type!r}, which TRL has not: set one of {', '.join(LOSSES)}")
 
 
 def _check_initial(actuator: Actuator, name: str, args: ActuatorArgs) -> None:

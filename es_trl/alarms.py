@@ -13,21 +13,25 @@ PATIENCE = 10  # rollouts in a row before a state is an alarm
 COLLAPSE = 0.25  # of the target
 EXPLOSION = 2.0  # times the larger of the target and the first rollout's entropy
 IDLE_CLIP = 1e-4  # share of tokens; below it a clip bound moves nothing
-CLIPS = ("ClipHighActuator", "ClipActuator")
 
 logger = logging.getLogger(__name__)
 
 
 def new_alarms(records: Records) -> list[str]:
     """
-    The alarms that begin with the last rollout, as sentences.
+    The alarms that begin with the last rollout, as sentences; what was an alarm in the ten before it is none again.
 
     Args:
         records (`list[dict]`):
             The history; the last record may still lack what is known only after its updates.
     """
-    before = records[:-1]
-    return [message for alarm in ALARMS if (message := alarm(records)) and not (before and alarm(before))]
+    earlier = [_as_it_was(records[:-ago]) for ago in range(1, min(PATIENCE, len(records) - 1) + 1)]
+    return [message for alarm in ALARMS if (message := alarm(records)) and not any(alarm(before) for before in earlier)]
+
+
+def _as_it_was(records: Records) -> Records:
+    """The history when its last rollout was measured and not yet trained on."""
+    return [*records[:-1], {**records[-1], "clip_high_fraction": None}]
 
 
 def saturation(records: Records) -> str | None:
@@ -86,9 +90,9 @@ def explosion(records: Records) -> str | None:
 
 
 def idle_clip(records: Records) -> str | None:
-    """A clip is the actuator, and for [`PATIENCE`] rollouts no token has reached it."""
+    """The upper clip is the actuator, and for [`PATIENCE`] rollouts no token has reached it."""
     done = [record for record in records[-PATIENCE - 1 :] if record["clip_high_fraction"] is not None][-PATIENCE:]
-    if len(done) < PATIENCE or records[-1]["actuator"] not in CLIPS:
+    if len(done) < PATIENCE or records[-1]["actuator"] != "ClipHighActuator":
         return None
     share = max(record["clip_high_fraction"] for record in done)
     if share >= IDLE_CLIP:
@@ -119,8 +123,11 @@ def announce(rollout: int, events: list[dict[str, str]], trackers: list[str]) ->
         logger.warning("entropy %s at rollout %d: %s", title, rollout, event["message"])
         if event["kind"] != "alarm":
             continue
-        text = f"rollout {rollout}: {event['message']}"
-        if "trackio" in trackers:
-            importlib.import_module("trackio").alert(title="entropy alarm", text=text)
-        if "wandb" in trackers:
-            importlib.import_module("wandb").run.alert(title="entropy alarm", text=text)
+        alert = {"title": "entropy alarm", "text": f"rollout {rollout}: {event['message']}"}
+        try:
+            if "trackio" in trackers:
+                importlib.import_module("trackio").alert(**alert)
+            if "wandb" in trackers:
+                importlib.import_module("wandb").run.alert(**alert)
+        except Exception as error:  # of whatever kind a tracker's network makes: the run is worth more than its alert
+            logger.warning("the alert could not be sent: %r", error)

@@ -1,48 +1,48 @@
 """A chain of actuators: one acts, the next takes over where it cannot, and control returns when it can."""
 
-from collections.abc import Callable, Sequence
+import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any
 
 from .actuators import Actuator, ActuatorArgs
 from .controllers import Controller
 
 
-PATIENCE = 5  # rollouts in a row that a hand-over takes: long enough that noise alone does not cause one
-_ARGUMENTS = {"epsilon_low": "epsilon", "epsilon_high": "epsilon_high", "beta": "beta"}  # attribute to configuration
+PATIENCE = 5  # rollouts in a row that a hand-over takes, and a dead time: so long that noise alone causes none
 
 
 @dataclass
 class Link:
     """
-    An actuator that acts or waits for its turn to come back.
+    An actuator that acts or waits for control to come back.
 
     Args:
         entry (`float`):
             The control that it took over with, which left everything as it was.
-        changes (`dict[str, float]`):
-            Configuration fields that actuators before it had moved when it took over.
-        side (`int`):
-            1 where it was left at its upper bound, -1 at its lower one, 0 where it acts or does not act on entropy.
+        epsilon_high (`float`, *optional*):
+            What the upper clip was then; `None` where TRL's configuration has none.
         control (`float`):
             Its latest control.
+        side (`int`):
+            Where it waits, what was missing when it handed over: 1 more entropy, -1 less. 0 where it acts, or where it
+            had no effect and control is not to come back.
     """
 
     entry: float
-    changes: dict[str, float]
-    side: int
+    epsilon_high: float | None
     control: float
+    side: int = 0
 
 
 class ActuatorChain:
     """
     Lets one controller act through the first actuator that can move entropy.
 
-    An actuator hands over to the next one where for [`PATIENCE`] rollouts in a row it was at a bound and entropy still
-    on the wrong side of the target, or at a bound without an effect that its controller can tell from none. It stays
-    at its control. The next one takes over bumplessly, from the control that leaves the trainer as it is. Control
-    returns to an actuator that acts as soon as the one after it pushes the other way for as many rollouts.
+    An actuator hands over to the next one where for [`PATIENCE`] rollouts in a row it was at the same bound with
+    entropy on the same side of the target, or at a bound with no effect that its controller can tell from none. It
+    stays at its control. The next one takes over bumplessly, from the control that leaves the trainer as it is.
+    Control returns as soon as the one after it pushes the other way for as many rollouts.
 
     Args:
         controller (`Controller`):
@@ -61,14 +61,26 @@ class ActuatorChain:
         self.actuators = list(actuators)
 
     def begin(self, args: ActuatorArgs) -> None:
-        """Start afresh under the configuration `args`, or raise `ValueError` where an actuator has no authority."""
+        """
+        Start afresh under the configuration `args`.
+
+        Raises:
+            ValueError: where an actuator has no authority in it, or may find the ones before it where it cannot go on.
+        """
+        found = [args]
         for actuator in self.actuators:
-            actuator.check(args)
+            for view in found:
+                actuator.check(view)
+            ends = [actuator.settings(bound, view) for view in found for bound in (actuator.low, actuator.high)]
+            found = [args, *(_view(args, settings.get("epsilon_high", args.epsilon_high)) for settings in ends)]
         self._args = args
         self._links: list[Link] = []
-        self._stuck = self._eased = 0
+        # what only later actuators move is as configured, also after an earlier run of the same trainer
         self.settings: dict[str, float] = {}
+        for actuator in self.actuators:
+            self.settings = {**actuator.settings(actuator.initial(args), args), **self.settings}
         self._enter()
+        self.controller.begin(self.control, self.actuator.low, self.actuator.high)
 
     @property
     def actuator(self) -> Actuator:
@@ -90,61 +102,56 @@ class ActuatorChain:
         link = self._links[-1]
         link.control = self.controller.update(target, entropy, slope, noise)
         self._apply(link)
-        side = (link.control == self.actuator.high) - (link.control == self.actuator.low)
-        falls_short = side * (target - entropy) > 0.0
-        self._stuck = self._stuck + 1 if side and (falls_short or not self._has_authority) else 0
+        bound = (link.control == self.actuator.high) - (link.control == self.actuator.low)
+        missing = (target > entropy) - (target < entropy)
+        goes_on = [bound, missing] == self._stuck_at or not self.controller.has_authority
+        self._stuck = 0 if bound == 0 else self._stuck + 1 if goes_on else 1
+        self._stuck_at = [bound, missing]
         waiting = self._links[-2].side if len(self._links) > 1 else 0
         self._eased = self._eased + 1 if waiting * (link.control - link.entry) < 0.0 else 0
 
     def hand_over(self) -> str | None:
         """Give the control to another actuator from the next rollout on where it is due; says so, or `None`."""
         link, before = self._links[-1], _name(self.actuator)
-        if self._stuck >= PATIENCE and len(self._links) < len(self.actuators):
-            acts = self._has_authority
-            reason = "is at its bound" if acts else "does not move entropy"
-            link.side = (1 if link.control == self.actuator.high else -1) if acts else 0
+        patience = PATIENCE + self.controller.dead_time - 1
+        if self._stuck >= patience and len(self._links) < len(self.actuators):
+            acts = self.controller.has_authority
+            link.side = self._stuck_at[1] if acts else 0
             self._enter()
+            self.controller.take_over(self.control, self.actuator.low, self.actuator.high, holds=True)
+            reason = "is at its bound" if acts else "shows no effect"
             return f"{before} {reason} ({link.control:.3g}): {_name(self.actuator)} takes over"
-        if self._eased >= PATIENCE:
+        if self._eased >= patience:
             link.control = link.entry
             self._apply(link)
             self._links.pop()
-            back = self._links[-1]
-            back.side = 0
-            self._start(back, self.controller.take_over)
+            self._links[-1].side = 0
+            self._forget()
+            self.controller.take_over(self.control, self.actuator.low, self.actuator.high, holds=False)
             return f"{before} is not needed any more: control returns to {_name(self.actuator)}"
         return None
 
-    @property
-    def _has_authority(self) -> bool:
-        return self.controller.has_authority
-
     def _enter(self) -> None:
-        changes = {_ARGUMENTS[name]: value for name, value in self.settings.items() if name in _ARGUMENTS}
-        link = Link(0.0, changes, 0, 0.0)
-        self._links.append(link)
-        initial = self.actuator.initial(self._view(link))
-        link.entry = link.control = min(max(initial, self.actuator.low), self.actuator.high)
-        self._start(link, self.controller.take_over if len(self._links) > 1 else self.controller.begin)
+        self._links.append(Link(0.0, self.settings.get("epsilon_high", self._args.epsilon_high), 0.0))
+        link = self._links[-1]
+        link.entry = link.control = self.actuator.initial(_view(self._args, link.epsilon_high))
         self._apply(link)
+        self._forget()
 
-    def _start(self, link: Link, start: Callable[[float, float, float], None]) -> None:
+    def _forget(self) -> None:
         self._stuck = self._eased = 0
-        start(link.control, self.actuator.low, self.actuator.high)
+        self._stuck_at = [0, 0]
 
     def _apply(self, link: Link) -> None:
-        self.settings = {**self.settings, **self.actuator.settings(link.control, self._view(link))}
-
-    def _view(self, link: Link) -> ActuatorArgs:
-        """The configuration as the actuator finds it: with what actuators before it have moved."""
-        fields = {name: getattr(self._args, name) for name in ActuatorArgs.__annotations__}
-        return SimpleNamespace(**{**fields, **link.changes})
+        view = _view(self._args, link.epsilon_high)
+        self.settings = {**self.settings, **self.actuator.settings(link.control, view)}
 
     def state_dict(self) -> dict[str, Any]:
         """The state as JSON values."""
         return {
-            "links": [vars(link) for link in self._links],
+            "links": [dict(vars(link)) for link in self._links],
             "stuck": self._stuck,
+            "stuck_at": self._stuck_at,
             "eased": self._eased,
             "settings": self.settings,
             "controller": self.controller.state_dict(),
@@ -153,10 +160,21 @@ class ActuatorChain:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up a saved state; called after [`begin`]."""
         self._links = [Link(**link) for link in state["links"]]
-        self._start(self._links[-1], self.controller.begin)
-        self._stuck, self._eased, self.settings = state["stuck"], state["eased"], state["settings"]
+        self.settings = state["settings"]
+        link = self._links[-1]
+        link.control = min(max(link.control, self.actuator.low), self.actuator.high)  # the bounds may have been moved
+        self._apply(link)
+        self._stuck, self._stuck_at, self._eased = state["stuck"], state["stuck_at"], state["eased"]
+        self.controller.begin(link.control, self.actuator.low, self.actuator.high)
         self.controller.load_state_dict(state["controller"])
 
 
 def _name(actuator: Actuator) -> str:
     return type(actuator).__name__
+
+
+def _view(args: ActuatorArgs, epsilon_high: float | None) -> ActuatorArgs:
+    """The configuration as an actuator finds it after one before it has moved the upper clip, which two of them do."""
+    view = copy.copy(args)
+    view.epsilon_high = epsilon_high
+    return view

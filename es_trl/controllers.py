@@ -17,14 +17,25 @@ class Controller:
     What the control loop asks of a controller.
 
     A controller defines `begin`, `update`, `state_dict` and `load_state_dict`; the rest is for one that learns.
+    `dead_time` counts the rollouts from a control to the first entropy that shows it.
     """
+
+    dead_time = 1
 
     def begin(self, initial: float, low: float, high: float) -> None:
         """Start afresh from the control `initial`, to move within [`low`, `high`]."""
         raise NotImplementedError
 
-    def take_over(self, initial: float, low: float, high: float) -> None:
-        """Go on with another actuator from the control `initial`, to move within [`low`, `high`]."""
+    def take_over(self, initial: float, low: float, high: float, holds: bool) -> None:
+        """
+        Go on with another actuator from the control `initial`, to move within [`low`, `high`].
+
+        Args:
+            initial (`float`), low (`float`), high (`float`):
+                As in [`begin`].
+            holds (`bool`):
+                Whether the last actuator stays at its control, or has gone back to where it began.
+        """
         self.begin(initial, low, high)
 
     def update(self, target: float, entropy: float, slope: float, noise: float | None) -> float:

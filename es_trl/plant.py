@@ -74,10 +74,16 @@ class PlantEstimator:
         efforts = list(self._efforts)
         return self.sensitivity * (sum(efforts[:-2]) + CARRIED * efforts[-2])
 
-    def change_control(self) -> None:
-        """From here on another control acts, of unknown sensitivity; what the last one does, it goes on doing."""
+    def change_control(self, holds: bool) -> None:
+        """
+        From here on another control acts, of unknown sensitivity.
+
+        Args:
+            holds (`bool`):
+                Whether the last control stays where it is and goes on doing what it does, or ends.
+        """
         entropy, drift, sensitivity = self._state
-        held = self._efforts[0]
+        held = self._efforts[0] if holds else 0.0
         self._state = [entropy, drift - sensitivity * held, PRIOR_SENSITIVITY]
         across = [1.0, -held]  # what the new drift takes from the old drift and sensitivity
         block = [[row[j] for j in (1, 2)] for row in self._covariance]
@@ -89,6 +95,14 @@ class PlantEstimator:
             [0.0, 0.0, PRIOR_SENSITIVITY**2],
         ]
         self._efforts = deque([0.0] * len(self._efforts), maxlen=len(self._efforts))
+
+    def rescale(self, factor: float) -> None:
+        """Count the control in a unit that is `factor` times as large."""
+        self._efforts = deque([effort / factor for effort in self._efforts], maxlen=len(self._efforts))
+        if self._state:
+            self._state[2] *= factor
+            units = (1.0, 1.0, factor)
+            self._covariance = [[self._covariance[i][j] * units[i] * units[j] for j in range(3)] for i in range(3)]
 
     def act(self, control: float) -> None:
         """Take note of the control of this rollout, 0 where nothing is done."""

@@ -1,10 +1,13 @@
 """What a run will do, as text for people: geometry, control loop, schedule, warnings."""
 
+import math
+
 from .config import ESGRPOConfig
 from .control import EntropyLoop
 from .controllers import SignStepController
 from .geometry import Geometry
 from .schedules import Schedule, onset_rollout
+from .self_tuned import SelfTunedPIDController
 
 
 def report(args: ESGRPOConfig, geometry: Geometry, loop: EntropyLoop | None) -> str:
@@ -75,13 +78,23 @@ def find_warnings(args: ESGRPOConfig, geometry: Geometry, loop: EntropyLoop | No
             f"the anneal has {rollouts - onset} of {rollouts} rollouts, and entropy follows a control with a delay of "
             "at least one: raise max_steps or the ratio"
         )
-    if rollouts is not None and isinstance(loop.controller, SignStepController):
-        reach = loop.controller.delta * rollouts
-        span = loop.chain.actuators[0].high - loop.chain.actuators[0].low
-        if reach < span / 2:
+    actuators = loop.chain.actuators
+    if len(actuators) > 1 and not isinstance(loop.controller, SelfTunedPIDController):
+        warnings.append(
+            "the actuators count their controls in different units, and one set of gains serves them all: set the "
+            "controller to self_tuned_pid"
+        )
+    elif isinstance(loop.controller, SignStepController):
+        delta, span = loop.controller.delta, actuators[0].high - actuators[0].low
+        if rollouts is not None and delta * rollouts < span / 2:
             warnings.append(
-                f"sign_step moves the control by at most {reach:.3g} in {rollouts} rollouts, and the actuator's range "
-                f"is {span:.3g} wide: raise delta"
+                f"sign_step moves the control by at most {delta * rollouts:.3g} in {rollouts} rollouts, and the "
+                f"actuator's range is {span:.3g} wide: raise delta"
+            )
+        if span / delta < 20:
+            warnings.append(
+                f"sign_step crosses the actuator's whole range of {span:.3g} in {math.ceil(span / delta)} rollouts: "
+                "lower delta"
             )
     if (
         args.use_vllm

@@ -8,7 +8,7 @@ from .plant import PlantEstimator
 
 
 DISTINGUISHABLE = 2.0  # standard deviations of the sensitivity from zero at which it is known to act
-FIRST_REACH = 0.05  # of half the range: how far the first control may go; each next one twice as far
+FIRST_REACH = 0.05  # of half the range: how far the first control may go; once it shows, twice as far, and so on
 REVERSED = 2.5  # standard deviations below zero from which on more control is taken to mean less entropy
 
 
@@ -27,8 +27,8 @@ class SelfTunedPIDController(Controller):
     action, and because the control that was applied enters the model, bounded as it is, nothing winds up. A
     sensitivity that is not known well is used with care, for its variance lowers the gains (the cautious regulator of
     Astrom and Wittenmark, "Adaptive Control", chapter 7). Until the run says otherwise, more control means more
-    entropy. The first control stays within a twentieth of half the range of where it began, and each next one may go
-    twice as far, so a plant that is quicker than thought is found out before it is harmed.
+    entropy. The first control stays within a twentieth of half the range of where it began, and may go twice as far
+    with every dead time that passes, so a plant that is quicker than thought is found out before it is harmed.
 
     Args:
         dead_time (`int`):
@@ -39,10 +39,10 @@ class SelfTunedPIDController(Controller):
     dead_time: int = 1
 
     def __post_init__(self):
-        if not 1 <= self.dead_time <= 10:
+        if not isinstance(self.dead_time, int) or not 1 <= self.dead_time <= 10:
             raise ValueError(
-                f"`dead_time` is {self.dead_time}, and a control shows in the next rollout at the earliest: set 1, or "
-                "up to 10 where generation runs that many rollouts ahead"
+                f"`dead_time` is {self.dead_time}, and it counts rollouts, of which a control needs one at least: set "
+                "1, or up to 10 where generation runs that many rollouts ahead"
             )
 
     def begin(self, initial: float, low: float, high: float) -> None:
@@ -51,10 +51,10 @@ class SelfTunedPIDController(Controller):
         self._gain = 0.0
         self._reach = FIRST_REACH
 
-    def take_over(self, initial: float, low: float, high: float) -> None:
+    def take_over(self, initial: float, low: float, high: float, holds: bool) -> None:
         plant = self._plant
         self.begin(initial, low, high)
-        plant.change_control()
+        plant.change_control(holds)
         self._plant = plant
 
     def update(self, target: float, entropy: float, slope: float = 0.0, noise: float | None = None) -> float:
@@ -66,11 +66,10 @@ class SelfTunedPIDController(Controller):
         expected = plant.entropy + plant.pending - ahead * plant.drift
         wanted = target + ahead * slope - expected + slope + plant.drift
         self._gain = self._cautious_inverse() / max(plant.entropy, noise)
-        scale = (self._high - self._low) / 2.0  # a unit of the plant's control
         part = min(max(self._gain * wanted, -self._reach), self._reach)
-        self._reach = min(2.0 * self._reach, 2.0)
-        control = min(max(self._initial + scale * part, self._low), self._high)
-        plant.act((control - self._initial) / scale)
+        self._reach = min(2.0 ** (1.0 / self.dead_time) * self._reach, 2.0)
+        control = min(max(self._initial + self._scale * part, self._low), self._high)
+        plant.act((control - self._initial) / self._scale)
         return control
 
     def _cautious_inverse(self) -> float:
@@ -80,9 +79,14 @@ class SelfTunedPIDController(Controller):
         return sensitivity / (sensitivity**2 + sd**2)
 
     @property
+    def _scale(self) -> float:
+        return (self._high - self._low) / 2.0  # a unit of the plant's control
+
+    @property
     def has_authority(self) -> bool:
         """Whether the sensitivity can be told from zero."""
-        return abs(self._plant.sensitivity) > DISTINGUISHABLE * self._plant.sensitivity_sd
+        sensitivity, sd = self._plant.sensitivity, self._plant.sensitivity_sd
+        return sensitivity > DISTINGUISHABLE * sd or sensitivity < -REVERSED * sd
 
     @property
     def estimate(self) -> dict[str, float]:
@@ -91,22 +95,28 @@ class SelfTunedPIDController(Controller):
         rollout per unit of control) and its standard deviation, and the gains that follow.
         """
         plant = self._plant
-        scale = (self._high - self._low) / 2.0
-        kff = scale * self._gain
+        kff = self._scale * self._gain
         return {
             "entropy": plant.entropy,
             "drift": plant.drift,
-            "sensitivity": plant.sensitivity * plant.entropy / scale,
-            "sensitivity_sd": plant.sensitivity_sd * plant.entropy / scale,
+            "sensitivity": plant.sensitivity * plant.entropy / self._scale,
+            "sensitivity_sd": plant.sensitivity_sd * plant.entropy / self._scale,
             "kp": kff,
             "ki": kff * plant.drift_gain,
             "kff": kff,
         }
 
     def state_dict(self) -> dict[str, Any]:
-        state = {"initial": self._initial, "gain": self._gain, "reach": self._reach}
-        return {**state, "plant": self._plant.state_dict()}
+        state = {"initial": self._initial, "scale": self._scale, "gain": self._gain, "reach": self._reach}
+        return {**state, "dead_time": self.dead_time, "plant": self._plant.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._initial, self._gain, self._reach = state["initial"], state["gain"], state["reach"]
+        if state["dead_time"] != self.dead_time:
+            raise ValueError(
+                f"`dead_time` is {self.dead_time} and the checkpoint was written with {state['dead_time']}, whose "
+                "estimate holds for that one: set the same"
+            )
+        unit = self._scale / state["scale"]  # the bounds may have been moved
+        self._initial, self._gain, self._reach = state["initial"], state["gain"] / unit, state["reach"] / unit
         self._plant.load_state_dict(state["plant"])
+        self._plant.rescale(unit)

@@ -12,7 +12,7 @@ from .history import RolloutRecord, write_atomically
 
 
 STATE_FILE = "es_state.json"
-STATE_VERSION = 1
+STATE_VERSION = 2
 
 
 @dataclass

@@ -117,6 +117,12 @@ def test_kl_coef_needs_a_reference_model(beta, message):
         KLCoefActuator().check(args(beta=beta))
 
 
+@pytest.mark.parametrize("actuator", [KLCoefActuator(), EntropyBonusActuator()])
+def test_a_loss_that_trl_has_not_is_refused(actuator):
+    with pytest.raises(ValueError, match="loss_type is 'nonsense', which TRL has not: set one of grpo"):
+        actuator.check(args(beta=0.01, loss_type="nonsense"))
+
+
 def test_kl_coef_of_zero_is_refused():
     with pytest.raises(ValueError, match="`low` is 0.0, and TRL leaves the reference model out where beta is 0"):
         KLCoefActuator(low=0.0)

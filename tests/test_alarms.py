@@ -20,10 +20,15 @@ def records(rollouts, **changes):
 
 def first_alarm(rows):
     """The rollout of the first alarm, and what it says."""
-    for last in range(1, len(rows) + 1):
-        if alarms := new_alarms(rows[:last]):
-            return last - 1, alarms
+    for rollout, seen in enumerate(as_they_come(rows)):
+        if alarms := new_alarms(seen):
+            return rollout, alarms
     return None
+
+
+def as_they_come(rows):
+    """The history at every rollout; what is known after its updates only is not known then."""
+    return [[*rows[:last], {**rows[last], "clip_high_fraction": None}] for last in range(len(rows))]
 
 
 def test_a_run_on_target_raises_none():
@@ -38,7 +43,7 @@ def test_saturation():
         "the control has been at its bound 0.4 for 10 rollouts and entropy is 0.100 nats below its target: widen the "
         "actuator's bounds, or add another actuator to the chain (entropy_bonus acts in every geometry)"
     )
-    assert [new_alarms(rows[:last]) for last in range(PATIENCE + 1, 41)] == [[]] * (40 - PATIENCE)  # said once
+    assert [new_alarms(seen) for seen in as_they_come(rows)[PATIENCE:]] == [[]] * (40 - PATIENCE)  # said once
 
 
 def test_a_control_that_visits_its_bound_is_no_alarm():
@@ -65,14 +70,20 @@ def test_explosion():
     assert first_alarm(records(20, entropy=lambda t: 0.9 * 0.95**t)) is None  # what the run began with
 
 
-@pytest.mark.parametrize(("actuator", "alarm"), [("ClipActuator", True), ("EntropyBonusActuator", False)])
-def test_idle_clip(actuator, alarm):
-    found = first_alarm(records(30, clip_high_fraction=2e-5, actuator=actuator))
-    if not alarm:
-        assert found is None
-        return
-    rollout, (message,) = found
-    assert rollout == PATIENCE - 1 and "at most 2.0e-05 of the tokens reached the upper clip" in message
+def test_idle_clip():
+    rollout, (message,) = first_alarm(records(30, clip_high_fraction=2e-5))
+    # the tenth fraction is known one rollout later, after its updates
+    assert rollout == PATIENCE and "at most 2.0e-05 of the tokens reached the upper clip in 10 rollouts" in message
+
+
+@pytest.mark.parametrize("actuator", ["ClipActuator", "EntropyBonusActuator"])
+def test_an_upper_clip_that_does_not_have_to_act_is_no_alarm(actuator):
+    assert first_alarm(records(30, clip_high_fraction=0.0, actuator=actuator)) is None
+
+
+def test_a_value_that_hovers_at_a_limit_is_one_alarm():
+    rows = records(30, entropy=lambda t: 0.09 if t % 3 == 0 else 0.11)
+    assert [len(new_alarms(seen)) for seen in as_they_come(rows)] == [1] + [0] * 29
 
 
 def test_what_is_not_known_yet_is_no_alarm():
@@ -97,3 +108,9 @@ def test_trackers_with_alerts_get_the_alarms(monkeypatch):
     announce(7, EVENTS, ["trackio", "tensorboard", "wandb"])
     given = {"title": "entropy alarm", "text": "rollout 7: look"}
     assert sent == [("trackio", given), ("wandb", given)]
+
+
+def test_a_tracker_that_fails_does_not_end_the_run(monkeypatch, caplog):
+    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(run=None))
+    announce(7, EVENTS, ["wandb"])
+    assert "the alert could not be sent: AttributeError" in caplog.messages[-1]

@@ -21,6 +21,9 @@ class Scripted(Controller):
     def begin(self, initial, low, high):
         self.begun.append((initial, low, high))
 
+    def take_over(self, initial, low, high, holds):
+        self.begun.append((initial, low, high, holds))
+
     @property
     def has_authority(self):
         return self.authority
@@ -53,7 +56,7 @@ def test_hands_over_where_the_bound_is_not_enough():
     assert step(chain, 0.4) == "ClipHighActuator is at its bound (0.4): EntropyBonusActuator takes over"
     # bumpless: the clip stays, the bonus begins at nothing
     assert chain.settings == {"epsilon_high": 0.4, "entropy_bonus": 0.0}
-    assert chain.controller.begun == [(0.28, 0.1, 0.4), (0.0, -0.5, 0.5)]
+    assert chain.controller.begun == [(0.28, 0.1, 0.4), (0.0, -0.5, 0.5, True)]
     step(chain, 0.2)
     assert chain.settings == {"epsilon_high": 0.4, "entropy_bonus": 0.2} and not chain.saturated
 
@@ -62,14 +65,14 @@ def test_a_bound_that_is_left_or_does_its_work_keeps_the_control():
     chain = begun(Scripted(), ClipHighActuator(0.1, 0.4), EntropyBonusActuator(-0.5, 0.5))
     for control, error in [(0.4, 0.1)] * (PATIENCE - 1) + [(0.3, 0.1)] + [(0.4, 0.1)] * (PATIENCE - 1) + [(0.4, -0.1)]:
         assert step(chain, control, error) is None
-    assert chain.settings == {"epsilon_high": 0.4}
+    assert chain.settings == {"epsilon_high": 0.4, "entropy_bonus": 0.0}
 
 
 def test_hands_over_where_the_control_does_not_act():
     chain = begun(Scripted(has_authority=False), ClipHighActuator(0.1, 0.4), EntropyBonusActuator(-0.5, 0.5))
     # the error changes its sign, so the bound is not what holds entropy back
     messages = [step(chain, control, error) for control, error in [(0.4, 0.1), (0.1, 0.1)] * 3]
-    assert messages[PATIENCE - 1] == "ClipHighActuator does not move entropy (0.4): EntropyBonusActuator takes over"
+    assert messages[PATIENCE - 1] == "ClipHighActuator shows no effect (0.4): EntropyBonusActuator takes over"
 
 
 def test_control_returns_when_it_can():
@@ -81,7 +84,7 @@ def test_control_returns_when_it_can():
     message = step(chain, -0.1)
     assert message == "EntropyBonusActuator is not needed any more: control returns to ClipHighActuator"
     assert chain.settings == {"epsilon_high": 0.4, "entropy_bonus": 0.0}
-    assert chain.controller.begun[-1] == (0.4, 0.1, 0.4)
+    assert chain.controller.begun[-1] == (0.4, 0.1, 0.4, False)
     step(chain, 0.35)
     assert chain.settings == {"epsilon_high": 0.35, "entropy_bonus": 0.0}
 
@@ -115,15 +118,62 @@ def test_the_next_clip_begins_where_the_last_one_stands():
     chain = begun(Scripted(), ClipHighActuator(0.1, 0.4), ClipActuator(-0.5, 1.0), EntropyBonusActuator())
     for _ in range(PATIENCE):
         step(chain, 0.4)
-    assert chain.settings == {"epsilon_high": 0.4, "epsilon_low": 0.2}
+    assert chain.settings == {"epsilon_high": 0.4, "epsilon_low": 0.2, "entropy_bonus": 0.0}
     step(chain, 1.0)
-    assert chain.settings == pytest.approx({"epsilon_high": 4.0, "epsilon_low": 0.02})
+    assert chain.settings == pytest.approx({"epsilon_high": 4.0, "epsilon_low": 0.02, "entropy_bonus": 0.0})
 
 
 def test_the_last_one_has_nobody_to_hand_over_to():
     chain = begun(Scripted(), EntropyBonusActuator(-0.5, 0.5))
     assert [step(chain, 0.5) for _ in range(3 * PATIENCE)] == [None] * (3 * PATIENCE)
     assert chain.saturated
+
+
+def test_hands_over_where_the_control_has_turned_out_reversed():
+    """More control means less entropy here: it is at its low bound, entropy is too low, and nothing else is left."""
+    chain = begun(Scripted(), ClipHighActuator(0.1, 0.4), EntropyBonusActuator(-0.5, 0.5))
+    assert [step(chain, 0.1) for _ in range(PATIENCE)][-1].startswith("ClipHighActuator is at its bound (0.1)")
+    assert [step(chain, 0.2) for _ in range(2 * PATIENCE)] == [None] * (2 * PATIENCE)  # the bonus is needed
+    assert [step(chain, -0.2) for _ in range(PATIENCE)][-1].endswith("returns to ClipHighActuator")
+
+
+def test_waits_for_the_dead_time_too():
+    chain = begun(Scripted(), ClipHighActuator(0.1, 0.4), EntropyBonusActuator(-0.5, 0.5))
+    chain.controller.dead_time = 4
+    messages = [step(chain, 0.4) for _ in range(PATIENCE + 3)]
+    assert messages[:-1] == [None] * (PATIENCE + 2) and messages[-1] is not None
+
+
+@pytest.mark.parametrize(
+    ("actuators", "changes", "message"),
+    [
+        # the clip may hand over at 0.06 or at 5.6, where the other cannot begin
+        ([ClipActuator(), ClipHighActuator()], {}, r"epsilon_high begins at [\d.]+, outside its bounds \[0.1, 0.4\]"),
+        # up to 0.4 times 10 to the 1.3 is 8
+        ([ClipHighActuator(), ClipActuator()], {"delta": 7.0}, "clip makes epsilon_high up to 7.98 with delta=7"),
+    ],
+)
+def test_what_a_later_actuator_may_find_is_checked_before(actuators, changes, message):
+    args = Args()
+    vars(args).update(changes)
+    with pytest.raises(ValueError, match=message):
+        ActuatorChain(PIDController(), actuators).begin(args)
+
+
+def test_a_second_run_begins_with_all_settings_as_configured():
+    chain = begun(Scripted(), ClipHighActuator(0.1, 0.4), EntropyBonusActuator(-0.5, 0.5))
+    for control in [0.4] * PATIENCE + [0.3]:
+        step(chain, control)
+    assert chain.settings == {"epsilon_high": 0.4, "entropy_bonus": 0.3}
+    chain.begin(Args())
+    assert chain.settings == {"epsilon_high": 0.28, "entropy_bonus": 0.0}
+
+
+def test_a_resume_with_narrower_bounds_keeps_to_them():
+    whole, narrower = [begun(PIDController(), ClipHighActuator(0.1, high)) for high in (0.4, 0.35)]
+    whole.update(0.9, 0.3, 0.0, 0.01)
+    narrower.load_state_dict(whole.state_dict())
+    assert (whole.control, narrower.control, narrower.settings) == (0.4, 0.35, {"epsilon_high": 0.35})
 
 
 def test_an_empty_chain_and_a_repeated_actuator_are_refused():
@@ -162,7 +212,7 @@ def test_a_powerless_clip_is_found_out_and_the_bonus_holds(seed):
     through = ThroughChain(chain)
     run = SimulatedPlant().run(through, ConstantSchedule(0.35), rollouts=120, seed=seed)
     (message,) = through.messages
-    assert message.startswith("ClipHighActuator does not move entropy") and message.endswith("BonusActuator takes over")
+    assert message.startswith("ClipHighActuator shows no effect") and message.endswith("BonusActuator takes over")
     assert run.error(60) < 2.0 * run.floor(60)
 
 

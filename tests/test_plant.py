@@ -85,10 +85,34 @@ def test_a_new_control_keeps_what_the_old_one_goes_on_doing():
     answer(estimator, 0.2, 0.01, [0.3] * 5 + [-0.3] * 5 + [0.1] * 10, noise=0.001)
     trend = estimator.sensitivity * 0.1 * estimator.entropy - estimator.drift
     entropy = estimator.entropy
-    estimator.change_control()
+    estimator.change_control(holds=True)
     assert estimator.entropy == entropy and estimator.pending == 0.0
     assert -estimator.drift == pytest.approx(trend, rel=0.05)
     assert (estimator.sensitivity, estimator.sensitivity_sd) == (PRIOR_SENSITIVITY, PRIOR_SENSITIVITY)
+
+
+def test_a_control_that_ends_takes_its_effect_along():
+    estimator = PlantEstimator()
+    answer(estimator, 0.2, 0.01, [0.3] * 5 + [-0.3] * 5 + [0.1] * 10, noise=0.001)
+    drift = estimator.drift
+    estimator.change_control(holds=False)
+    assert estimator.drift == drift and estimator.sensitivity == PRIOR_SENSITIVITY
+
+
+def test_rescaled_it_says_the_same_in_another_unit():
+    plain, scaled = PlantEstimator(), PlantEstimator()
+    answer(plain, 0.1, 0.002, [0.2, -0.1, 0.4], noise=0.01)
+    answer(scaled, 0.1, 0.002, [0.2, -0.1, 0.4], noise=0.01)
+    scaled.rescale(4.0)
+    assert (scaled.sensitivity, scaled.sensitivity_sd) == pytest.approx(
+        (4 * plain.sensitivity, 4 * plain.sensitivity_sd)
+    )
+    assert scaled.pending == pytest.approx(plain.pending)
+    for estimator, control in ((plain, 0.3), (scaled, 0.3 / 4.0)):
+        estimator.measure(0.5, 0.01)
+        estimator.act(control)
+        estimator.measure(0.52, 0.01)
+    assert (scaled.entropy, scaled.drift) == pytest.approx((plain.entropy, plain.drift))
 
 
 def test_state_round_trip():

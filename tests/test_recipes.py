@@ -239,3 +239,22 @@ def test_qwen7b_recipe_makes_two_updates(tiny_qwen2, tmp_path):
     # a random policy over 258 tokens is nearly uniform, and answers nothing
     assert record["entropy"] == pytest.approx(5.55, abs=0.05) and record["reward"] == -1.0
     assert (run / "checkpoint-2" / "es_state.json").exists() and "ES-GRPO" in (run / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("controller", "actuator", "warning"),
+    [
+        (
+            "sign_step",
+            "entropy_bonus",
+            "sign_step crosses the actuator's whole range of 0.04 in 8 rollouts: lower delta",
+        ),
+        ("pid", '["clip_high", "entropy_bonus"]', "one set of gains serves them all: set the controller to self_tuned"),
+        ("self_tuned_pid", '["clip_high", "entropy_bonus"]', None),
+    ],
+)
+def test_plan_warns_of_gains_in_the_wrong_unit(controller, actuator, warning, capsys):
+    options = ["--entropy_controller", controller, "--entropy_actuator", actuator]
+    assert cli(["plan", str(ROOT / "recipes" / "countdown_es.yaml"), *options]) == 0
+    plan = capsys.readouterr().out
+    assert warning in plan if warning else "warning" not in plan

@@ -1,3 +1,4 @@
+import copy
 import json
 import shutil
 
@@ -13,6 +14,7 @@ SIGN_STEP = {
     "entropy_controller": {"kind": "sign_step", "delta": 0.02, "window": 2},
     "entropy_actuator": {"kind": "clip"},
 }
+PID = {"kind": "pid", "kp": 5.0, "ki": 0.0}
 CHAIN = {
     "entropy_schedule": {"kind": "constant", "target": 0.4},
     "entropy_actuator": ["clip_high", {"kind": "entropy_bonus", "low": -0.5, "high": 0.5}],
@@ -60,6 +62,22 @@ def test_resume_into_another_folder_takes_the_history_along(whole_run, lab_train
     resumed = lab_trainer(**RUN, **blocks)
     resumed.train(resume_from_checkpoint=str(folder / "checkpoint-8"))
     assert without_seconds(resumed.history.records) == without_seconds(whole.history.records)
+
+
+@pytest.mark.parametrize("in_process", [False, True])
+@pytest.mark.parametrize("rollouts", [1, 2, 3])
+def test_resume_across_a_hand_over(rollouts, in_process, lab_trainer, tmp_path, monkeypatch):
+    monkeypatch.setattr("es_trl.chain.PATIENCE", 2)
+    run = {**RUN, **CHAIN, "entropy_schedule": {"kind": "constant", "target": 1.5}, "entropy_controller": PID}
+    whole = lab_trainer(**run)
+    whole.train()
+    records, weights = whole.history.records, copy.deepcopy(whole.model.state_dict())
+    # the clip acts in rollouts 0 and 1, so the three checkpoints are before, at and after the hand-over
+    assert [record["actuator"][:4] for record in records] == ["Clip", "Clip", "Entr", "Entr", "Entr"]
+    resumed = whole if in_process else lab_trainer(**run)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "run" / f"checkpoint-{4 * rollouts}"))
+    assert without_seconds(resumed.history.records) == without_seconds(records)
+    assert all(torch.equal(value, weights[name]) for name, value in resumed.model.state_dict().items())
 
 
 def test_resume_inside_a_rollout_continues_it(lab_trainer, tmp_path):

@@ -21,11 +21,18 @@ from es_trl.lab import BASE_MODEL, countdown_dataset, countdown_reward
 from es_trl.sensor import completion_mask
 
 
+# a target out of reach: with PATIENCE at 1 the clip hands over after the first rollout
+HANDS_OVER = {
+    "entropy_schedule": {"kind": "constant", "target": 1.5},
+    "entropy_controller": {"kind": "pid", "kp": 5.0, "ki": 0.0},
+    "entropy_actuator": ["clip_high", {"kind": "entropy_bonus", "low": -0.5, "high": 0.5}],
+}
 STILL = [  # blocks that never move anything
     {},
     {
         "entropy_schedule": {"kind": "constant", "target": 0.4},
         "entropy_controller": {"kind": "sign_step", "warmup": 9},
+        "entropy_actuator": "clip_high",
     },
     {
         "entropy_schedule": {"kind": "stable_anneal", "target": 0.4, "end": 0.1, "ratio": 0.5},
@@ -312,6 +319,21 @@ def test_a_second_run_of_the_same_trainer_starts_afresh(lab_trainer):
     trainer.train()
     assert [record["rollout"] for record in trainer.history.records] == [0]
     assert len(trainer.history.path.read_text().splitlines()) == 1
+
+
+def test_a_second_run_forgets_what_a_chain_has_moved(lab_trainer, monkeypatch):
+    monkeypatch.setattr("es_trl.chain.PATIENCE", 1)
+    trainer = lab_trainer(**HANDS_OVER, max_steps=8)
+    runs = []
+    for _ in range(2):
+        trainer.train()
+        runs.append(trainer.history.records)
+        assert trainer.entropy_bonus == runs[-1][1]["control"] == 0.5
+    first, second = runs
+    assert [record["actuator"] for record in first] == ["ClipHighActuator", "EntropyBonusActuator"]
+    assert [event["kind"] for event in first[0]["events"]] == ["hand_over"]
+    # the weights went on, the control began afresh
+    assert second[0]["settings"] == first[0]["settings"] == {"epsilon_high": 0.4, "entropy_bonus": 0.0}
 
 
 @pytest.mark.parametrize("loss_type", ["grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo", "vespo", "luspo"])
