@@ -37,6 +37,9 @@ def append_run_section(run_dir: Path) -> None:
         ("reward", ""),
     ):
         lines.append(f"| {name}{unit} | {_cell(first[name])} | {_cell(last[name])} |")
+    events = [(record["rollout"], event) for record in records for event in record["events"] or []]
+    if events:
+        lines += ["", *(f"- rollout {rollout}, {event['kind']}: {event['message']}" for rollout, event in events)]
     lines += ["", f"Every rollout is a line of [`{HISTORY_FILE}`]({HISTORY_FILE}).", ""]
     with open(run_dir / "README.md", "a") as card:
         card.write("\n".join(lines))

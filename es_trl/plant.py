@@ -100,13 +100,13 @@ class PlantEstimator:
         """Count the control in a unit that is `factor` times as large."""
         self._efforts = deque([effort / factor for effort in self._efforts], maxlen=len(self._efforts))
         if self._state:
-            self._state[2] *= factor
+            self._state = [self.entropy, self.drift, self.sensitivity * factor]
             units = (1.0, 1.0, factor)
             self._covariance = [[self._covariance[i][j] * units[i] * units[j] for j in range(3)] for i in range(3)]
 
     def act(self, control: float) -> None:
         """Take note of the control of this rollout, 0 where nothing is done."""
-        self._efforts.appendleft(control * self.entropy)
+        self._efforts.appendleft(control * max(self.entropy, 0.0))
 
     def measure(self, entropy: float, noise: float) -> None:
         """

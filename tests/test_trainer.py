@@ -201,6 +201,8 @@ def test_an_alarm_is_in_the_log_and_in_the_history(lab_trainer, caplog):
     (event,) = trainer.history.records[0]["events"]
     assert event["kind"] == "alarm" and "entropy has collapsed" in event["message"]
     assert f"entropy alarm at rollout 0: {event['message']}" in caplog.messages
+    card = (trainer.history.path.parent / "README.md").read_text()
+    assert f"- rollout 0, alarm: {event['message']}" in card
 
 
 def test_evaluation_neither_ticks_nor_records(lab_args, lab_trainer):
