@@ -5,7 +5,7 @@ export TOKENIZERS_PARALLELISM = false
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: install demo test bench quality clean
+.PHONY: install demo test bench bench-control quality clean
 
 install: .venv/installed
 
@@ -25,6 +25,10 @@ test: install
 # Six long runs, two at a time: about three hours on two cores.
 bench: install
 	$(BIN)/python benchmarks/countdown_long.py run
+
+# How well each method holds entropy: about three hours on two cores; with `ARGS=--short` some minutes.
+bench-control: install
+	$(BIN)/python benchmarks/control.py run $(ARGS)
 
 quality: install
 	$(BIN)/ruff check .

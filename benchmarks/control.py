@@ -1,7 +1,7 @@
 """How well each method holds the entropy of the Countdown lab to a schedule, with the noise floor beside it.
 
 python benchmarks/control.py run            # every method, schedule and seed: about three hours on two cores
-python benchmarks/control.py run --short    # the same code in a few minutes: 30 rollouts, one seed, to runs/control
+python benchmarks/control.py run --short    # the same code in a few minutes: 20 rollouts, one seed, to runs/control
 python benchmarks/control.py report         # from the committed data: summary.md and the figures
 
 Runs that the data already hold are not run again. Every job is one process of one thread.
@@ -233,11 +233,11 @@ def make_another_base() -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=("run", "report"))
-    parser.add_argument("--short", action="store_true", help="30 rollouts and one seed, into runs/control")
+    parser.add_argument("--short", action="store_true", help="20 rollouts and one seed, into runs/control")
     parser.add_argument("--workers", type=int, default=2, help="runs at a time, one core each")
     options = parser.parse_args()
     folder = ROOT / "runs" / "control" if options.short else RESULTS
-    data, rollouts = folder / "runs.jsonl", 30 if options.short else ROLLOUTS
+    data, rollouts = folder / "runs.jsonl", 20 if options.short else ROLLOUTS
     seeds = SEEDS[:1] if options.short else SEEDS
     if options.command == "run":
         run_all(step_jobs(rollouts), data, options.workers)

@@ -1,0 +1,66 @@
+import json
+import math
+import sys
+from pathlib import Path
+
+import pytest
+
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+import control_report  # noqa: E402
+
+
+def made_run(entropy, schedule="constant", failure=None, **changes):
+    run = {"condition": "reference", "method": "no control", "schedule": schedule, "seed": 0, "rollouts": 100}
+    entropies = [entropy(rollout) for rollout in range(100 if failure is None else 20)]
+    noise = [0.01] * len(entropies)
+    return {**run, "failure": failure, "entropy": entropies, "entropy_se": noise, **changes}
+
+
+def test_error_and_floor_by_hand():
+    run = made_run(lambda t: 0.35 + (0.03 if t % 2 else -0.04))
+    rows = control_report.segments("constant", 100)["stable"]
+    assert rows == range(15, 100)
+    # 43 rollouts 0.03 above and 42 rollouts 0.04 below
+    assert control_report.error_over(run, rows) == pytest.approx(((43 * 0.03**2 + 42 * 0.04**2) / 85) ** 0.5)
+    assert control_report.floor_over(run, rows) == pytest.approx(0.01)
+
+
+def test_stages_of_each_schedule():
+    assert control_report.segments("cosine", 100) == {"anneal": range(15, 100)}
+    assert control_report.segments("stable_anneal", 100) == {"stable": range(15, 75), "anneal": range(75, 100)}
+
+
+def test_settling_and_overshoot_by_hand():
+    run = made_run(lambda t: max(0.35 + 0.01 * (10 - t), 0.29))
+    # from 0.45 down by 0.01 a rollout to 0.29: the mean of rollouts 8 to 12 is on target
+    assert control_report.settling(run) == 8
+    assert control_report.overshoot(run) == pytest.approx(0.06)
+    assert control_report.settling(made_run(lambda t: 0.6)) is None
+
+
+@pytest.mark.parametrize("schedule", list(control_report.SCHEDULES))
+def test_a_run_that_broke_is_reported(schedule):
+    broken = made_run(lambda t: 0.4, schedule, failure="the policy is broken", control=[0.0] * 20, reward=[0.0] * 20)
+    text = control_report.compare([{**broken, "method": "some, entropy_bonus"}], schedule)
+    assert "broke in 1 of 1" in text
+    assert math.isinf(control_report.error_over(broken, range(15, 100)))
+
+
+@pytest.mark.parametrize("name", ["control"])
+def test_the_summary_is_made_from_the_data(name, tmp_path):
+    results = ROOT / "results" / name
+    import control
+
+    runs = control_report.load(results / "runs.jsonl")
+    methods = [*control.best_methods(runs, control.ROLLOUTS), *control.METHODS]
+    control_report.report(runs, tmp_path, list(control.UNCONTROLLED), methods, list(control.CONDITIONS))
+    assert (tmp_path / "summary.md").read_text() == (results / "summary.md").read_text()
+
+
+def test_the_data_hold_what_the_summary_says():
+    lines = (ROOT / "results" / "control" / "runs.jsonl").read_text().splitlines()
+    runs = [json.loads(line) for line in lines]
+    assert all(len(run["entropy"]) == run["rollouts"] for run in runs if run["failure"] is None)
