@@ -1,0 +1,178 @@
+"""What a control does to the entropy of the Countdown lab: runs whose control is moved at random, and the fits.
+
+python benchmarks/plant.py run      # nine runs of 100 rollouts, about a quarter of an hour on one core
+python benchmarks/plant.py report   # from the committed data: summary.md
+"""
+
+import argparse
+import json
+import os
+import random
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch
+
+import numpy
+import torch
+
+from es_trl import (
+    ClipActuator,
+    ClipHighActuator,
+    ConstantSchedule,
+    EntropyBonusActuator,
+    EntropyScheduler,
+    ESGRPOConfig,
+    ESGRPOTrainer,
+    LinearSchedule,
+    PIDController,
+)
+from es_trl.lab import BASE_MODEL, countdown_dataset, countdown_reward
+
+
+RESULTS = Path(__file__).parent.parent / "results" / "plant"
+ROLLOUTS = 100
+
+
+@dataclass
+class DitheredPID(PIDController):
+    """A PID with `amplitude` added or taken away at random in every rollout."""
+
+    amplitude: float = 0.3
+
+    def begin(self, initial: float, low: float, high: float) -> None:
+        super().begin(initial, low, high)
+        self._rng = random.Random(5)
+
+    def update(self, target: float, entropy: float, slope: float = 0.0, noise: float | None = None) -> float:
+        control = super().update(target, entropy, slope) + self.amplitude * self._rng.choice((-1, 1))
+        return min(max(control, self._low), self._high)
+
+
+BONUS = EntropyBonusActuator(-1.0, 1.0)
+HOLD = ConstantSchedule(0.3)
+# name: schedule, controller, actuator, changes of the configuration
+RUNS: dict[str, tuple[Any, DitheredPID, Any, dict[str, Any]]] = {
+    "reference": (HOLD, DitheredPID(6.0, 0.4, amplitude=0.3), BONUS, {}),
+    "learning rate x 3": (HOLD, DitheredPID(3.0, 0.2, amplitude=0.2), BONUS, {"learning_rate": 3e-4}),
+    "learning rate / 3": (
+        ConstantSchedule(0.35),
+        DitheredPID(10.0, 0.6, amplitude=0.5),
+        EntropyBonusActuator(-2.0, 2.0),
+        {"learning_rate": 3.3e-5},
+    ),
+    "falling target": (LinearSchedule(0.45, 0.04), DitheredPID(6.0, 0.4, amplitude=0.3), BONUS, {}),
+    "four numbers": (HOLD, DitheredPID(6.0, 0.4, amplitude=0.3), BONUS, {"num_numbers": (4,)}),
+    "4 updates a rollout": (
+        HOLD,
+        DitheredPID(6.0, 0.4, amplitude=0.4),
+        BONUS,
+        {"steps_per_generation": 4, "per_device_train_batch_size": 128},
+    ),
+    "16 updates a rollout": (
+        HOLD,
+        DitheredPID(4.0, 0.3, amplitude=0.2),
+        BONUS,
+        {"steps_per_generation": 16, "per_device_train_batch_size": 32},
+    ),
+    "clip": (HOLD, DitheredPID(0.0, 0.0, amplitude=0.6), ClipActuator(), {}),
+    "clip_high": (HOLD, DitheredPID(0.0, 0.0, amplitude=0.18), ClipHighActuator(0.05, 1.0), {}),
+}
+
+
+def run(name: str) -> dict[str, Any]:
+    """One run; entropy and control of every rollout."""
+    schedule, controller, actuator, changes = RUNS[name]
+    changes = {"learning_rate": 1e-4, "steps_per_generation": 8, "per_device_train_batch_size": 64, **changes}
+    numbers = changes.pop("num_numbers", (3,))
+    args = ESGRPOConfig(
+        tempfile.mkdtemp(),
+        num_generations=8,
+        max_completion_length=16,
+        max_steps=ROLLOUTS * changes["steps_per_generation"],
+        gradient_accumulation_steps=1,
+        lr_scheduler_type="constant",
+        epsilon_high=0.28,
+        top_k=0,
+        seed=0,
+        use_cpu=True,
+        bf16=False,
+        gradient_checkpointing=False,
+        model_init_kwargs={"dtype": "float32"},
+        save_strategy="no",
+        logging_steps=10_000,
+        report_to="none",
+        disable_tqdm=True,
+        **changes,
+    )
+    dataset = countdown_dataset(20_000, seed=0, num_numbers=numbers)
+    scheduler = EntropyScheduler(schedule, controller, actuator)
+    trainer = ESGRPOTrainer(BASE_MODEL, countdown_reward, args, train_dataset=dataset, callbacks=[scheduler])
+    trainer.train()
+    names = ("entropy", "control")
+    return {"run": name, **{n: [float(f"{r[n]:.5g}") for r in trainer.history.records] for n in names}}
+
+
+def fit(entropy: list[float], control: list[float], first: int = 1) -> tuple[numpy.ndarray, numpy.ndarray, float]:
+    """
+    Least squares of a rollout's change on the control of this rollout and of the last one, both times the entropy.
+
+    Returns:
+        Coefficients (this rollout's and the last one's sensitivity, and minus the drift in nats), their standard
+        errors, and the standard deviation of what is left, nats.
+    """
+    entropies, efforts = numpy.array(entropy), numpy.array(control) * numpy.array(entropy)
+    change = numpy.diff(entropies)[first:]
+    columns = numpy.stack([efforts[first:-1], efforts[first - 1 : -2], numpy.ones(len(change))], axis=1)
+    coefficients, *_ = numpy.linalg.lstsq(columns, change, rcond=None)
+    left = change - columns @ coefficients
+    variance = left @ left / (len(change) - 3)
+    errors = numpy.sqrt(numpy.diag(variance * numpy.linalg.inv(columns.T @ columns)))
+    return coefficients, errors, variance**0.5
+
+
+def summarize() -> str:
+    """The fits of all runs, and of the falling target in thirds, as Markdown."""
+    runs = {run["run"]: run for run in map(json.loads, (RESULTS / "runs.jsonl").read_text().splitlines())}
+    lines = ["| run | mean entropy | sensitivity, at once | one rollout later | carried | drift, nats | left, nats |"]
+    lines += ["|---|---|---|---|---|---|---|"]
+    parts = [(name, run["entropy"], run["control"]) for name, run in runs.items()]
+    parts[-1] = ("clip_high", runs["clip_high"]["entropy"], [c - 0.28 for c in runs["clip_high"]["control"]])
+    falling = runs["falling target"]
+    parts += [
+        (f"falling target, rollouts {a} to {b}", falling["entropy"][a:b], falling["control"][a:b])
+        for a, b in ((0, 35), (35, 70), (70, 100))
+    ]
+    for name, entropy, control in parts:
+        (now, later, trend), errors, left = fit(entropy, control)
+        both = now + later
+        carried = f"{later / both:.2f}" if both > 3.0 * errors[0] else "-"
+        lines.append(
+            f"| {name} | {sum(entropy) / len(entropy):.3f} | {now:.3f} ± {errors[0]:.3f} | {later:.3f} ± "
+            f"{errors[1]:.3f} | {carried} | {-trend:.4f} ± {errors[2]:.4f} | {left:.4f} |"
+        )
+    head = (
+        "# The plant: what one unit of control does to the lab's entropy in a rollout\n\nLeast squares of each "
+        "rollout's change on control times entropy, of this rollout and of the last one, and a constant. The sensitivity is the "
+        "share of the entropy that a unit of control moves; carried is the part of it that comes one rollout later. "
+        "The unit is 1 of the bonus, a power of ten of `clip`, and 1 of `epsilon_high`, counted from 0.28.\n\n"
+    )
+    return head + "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("command", choices=("run", "report"))
+    if parser.parse_args().command == "run":
+        torch.set_num_threads(1)
+        RESULTS.mkdir(parents=True, exist_ok=True)
+        (RESULTS / "runs.jsonl").write_text("".join(json.dumps(run(name)) + "\n" for name in RUNS))
+    (RESULTS / "summary.md").write_text(summarize())
+    print(summarize())
+
+
+if __name__ == "__main__":
+    main()
