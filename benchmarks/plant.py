@@ -155,10 +155,11 @@ def summarize() -> str:
             f"{errors[1]:.3f} | {carried} | {-trend:.4f} ± {errors[2]:.4f} | {left:.4f} |"
         )
     head = (
-        "# The plant: what one unit of control does to the lab's entropy in a rollout\n\nLeast squares of each "
-        "rollout's change on control times entropy, of this rollout and of the last one, and a constant. The sensitivity is the "
-        "share of the entropy that a unit of control moves; carried is the part of it that comes one rollout later. "
-        "The unit is 1 of the bonus, a power of ten of `clip`, and 1 of `epsilon_high`, counted from 0.28.\n\n"
+        "# The plant: what one unit of control does to the lab's entropy in a rollout\n\n"
+        "Least squares of each rollout's change on control times entropy, of this rollout and of the last one, and a "
+        "constant. The sensitivity is the share of the entropy that a unit of control moves; carried is the part of it "
+        "that comes one rollout later. The unit is 1 of the bonus, a power of ten of `clip`, and 1 of `epsilon_high`, "
+        "counted from 0.28.\n\n"
     )
     return head + "\n".join(lines) + "\n"
 
