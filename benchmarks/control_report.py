@@ -117,6 +117,23 @@ def compare(runs: list[dict[str, Any]], schedule: str) -> str:
     return table(lines)
 
 
+def in_short(runs: list[dict[str, Any]], methods: list[str]) -> str:
+    """Every method in a row: mean error over seeds, and in brackets over the noise floor, of each schedule's stages."""
+    columns = [(schedule, stage) for schedule in SCHEDULES for stage in segments(schedule, runs[0]["rollouts"])]
+    lines = [["method", *[f"{schedule}, {stage}" for schedule, stage in columns]]]
+    for method in methods:
+        cells = []
+        for schedule, stage in columns:
+            own = [run for run in runs if run["method"] == method]
+            own = [run for run in own if run["schedule"] == schedule] or own  # without control there is no schedule
+            rows = segments(schedule, runs[0]["rollouts"])[stage]
+            own = [{**run, "schedule": schedule} for run in own]
+            error, floor = [mean(over(run, rows) for run in own) for over in (error_over, floor_over)]
+            cells.append(f"{error:.3f} ({error / floor:.1f})")
+        lines.append([method, *cells])
+    return table(lines)
+
+
 def table(lines: list[list[str]]) -> str:
     head, *body = [f"| {' | '.join(line)} |" for line in lines]
     return "\n".join([head, "|" + "---|" * len(lines[0]), *body]) + "\n"
@@ -170,6 +187,8 @@ def report(
         "settled is the first rollout of five whose mean error is within two of its standard errors; overshoot is "
         "the largest mean error of five beyond the target; at a bound is the share of rollouts where the control is.\n"
     ]
+    parts.append("## In short: mean error in nats (over the noise floor)\n")
+    parts.append(in_short(reference, [*uncontrolled, *methods]))
     for schedule in SCHEDULES:
         parts.append(f"## {schedule}: `{SCHEDULES[schedule]}`\n")
         own = [run for run in reference if run["schedule"] == schedule and run["method"] in methods]

@@ -9,6 +9,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
+import control  # noqa: E402
 import control_report  # noqa: E402
 
 
@@ -49,15 +50,18 @@ def test_a_run_that_broke_is_reported(schedule):
     assert math.isinf(control_report.error_over(broken, range(15, 100)))
 
 
-@pytest.mark.parametrize("name", ["control"])
-def test_the_summary_is_made_from_the_data(name, tmp_path):
-    results = ROOT / "results" / name
-    import control
-
+def test_the_summary_is_made_from_the_data(tmp_path):
+    results = ROOT / "results" / "control"
     runs = control_report.load(results / "runs.jsonl")
     methods = [*control.best_methods(runs, control.ROLLOUTS), *control.METHODS]
     control_report.report(runs, tmp_path, list(control.UNCONTROLLED), methods, list(control.CONDITIONS))
     assert (tmp_path / "summary.md").read_text() == (results / "summary.md").read_text()
+
+
+def test_the_readme_quotes_the_summary():
+    summary = (ROOT / "results" / "control" / "summary.md").read_text()
+    short = summary.split("## In short")[1].split("\n\n")[1]
+    assert short.count("\n") == 11 and short in (ROOT / "README.md").read_text()
 
 
 def test_the_data_hold_what_the_summary_says():
