@@ -58,6 +58,17 @@ def test_the_summary_is_made_from_the_data(tmp_path):
     assert (tmp_path / "summary.md").read_text() == (results / "summary.md").read_text()
 
 
+def test_a_short_run_is_reported_too(tmp_path):
+    short = {}
+    for key, run in control_report.load(ROOT / "results" / "control" / "runs.jsonl").items():
+        series = {name: run[name][:20] for name in ("entropy", "entropy_se", "control", "reward")}
+        if run["condition"] == "reference" and run["seed"] == 0:
+            short[(*key[:4], 20)] = {**run, **series, "rollouts": 20}
+    text = control_report.report(short, tmp_path, list(control.UNCONTROLLED), list(control.METHODS), ["reference"])
+    assert text.startswith("# Control of the Countdown lab's entropy: 20 rollouts a run")
+    assert "| method | constant, stable | cosine, anneal | stable_anneal, anneal |" in text
+
+
 def test_the_readme_quotes_the_summary():
     summary = (ROOT / "results" / "control" / "summary.md").read_text()
     short = summary.split("## In short")[1].split("\n\n")[1]
