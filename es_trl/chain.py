@@ -27,12 +27,15 @@ class Link:
         side (`int`):
             Where it waits, what was missing when it handed over: 1 more entropy, -1 less. 0 where it acts, or where it
             had no effect and control is not to come back.
+        strength (`float`, *optional*):
+            What its controller knew it to be able to do when it handed over, as in [`Controller.strength`].
     """
 
     entry: float
     epsilon_high: float | None
     control: float
     side: int = 0
+    strength: float | None = None
 
 
 class ActuatorChain:
@@ -42,7 +45,8 @@ class ActuatorChain:
     An actuator hands over to the next one where for [`PATIENCE`] rollouts in a row it was at the same bound with
     entropy on the same side of the target, or at a bound with no effect that its controller can tell from none. It
     stays at its control. The next one takes over bumplessly, from the control that leaves the trainer as it is.
-    Control returns as soon as the one after it pushes the other way for as many rollouts.
+    Control returns as soon as the one after it pushes the other way for as many rollouts, and no harder than the one
+    that waits could.
 
     Args:
         controller (`Controller`):
@@ -107,8 +111,14 @@ class ActuatorChain:
         goes_on = [bound, missing] == self._stuck_at or not self.controller.has_authority
         self._stuck = 0 if bound == 0 else self._stuck + 1 if goes_on else 1
         self._stuck_at = [bound, missing]
-        waiting = self._links[-2].side if len(self._links) > 1 else 0
-        self._eased = self._eased + 1 if waiting * (link.control - link.entry) < 0.0 else 0
+        self._eased = self._eased + 1 if self._could_return() else 0
+
+    def _could_return(self) -> bool:
+        if len(self._links) < 2:
+            return False
+        waiting, link = self._links[-2:]
+        strong_enough = waiting.strength is None or waiting.strength >= abs(self.controller.push)
+        return strong_enough and waiting.side * (link.control - link.entry) < 0.0
 
     def hand_over(self) -> str | None:
         """Give the control to another actuator from the next rollout on where it is due; says so, or `None`."""
@@ -116,7 +126,7 @@ class ActuatorChain:
         patience = PATIENCE + self.controller.dead_time - 1
         if self._stuck >= patience and len(self._links) < len(self.actuators):
             acts = self.controller.has_authority
-            link.side = self._stuck_at[1] if acts else 0
+            link.side, link.strength = self._stuck_at[1] if acts else 0, self.controller.strength
             self._enter()
             self.controller.take_over(self.control, self.actuator.low, self.actuator.high, holds=True)
             reason = "is at its bound" if acts else "shows no effect"

@@ -61,6 +61,16 @@ class Controller:
         return True
 
     @property
+    def push(self) -> float:
+        """What the present control moves entropy by in a rollout, as a share of it; 0 where that is not known."""
+        return 0.0
+
+    @property
+    def strength(self) -> float | None:
+        """What its whole range surely moves entropy by, as such a share; `None` where that is not known."""
+        return None
+
+    @property
     def estimate(self) -> dict[str, float] | None:
         """What the controller has learned of the plant, for the history."""
         return None

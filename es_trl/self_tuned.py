@@ -48,7 +48,7 @@ class SelfTunedPIDController(Controller):
     def begin(self, initial: float, low: float, high: float) -> None:
         self._initial, self._low, self._high = initial, low, high
         self._plant = PlantEstimator(self.dead_time)
-        self._gain = 0.0
+        self._gain = self._part = 0.0
         self._reach = FIRST_REACH
 
     def take_over(self, initial: float, low: float, high: float, holds: bool) -> None:
@@ -66,10 +66,11 @@ class SelfTunedPIDController(Controller):
         expected = plant.entropy + plant.pending - ahead * plant.drift
         wanted = target + ahead * slope - expected + slope + plant.drift
         self._gain = self._cautious_inverse() / max(plant.entropy, noise)
-        part = min(max(self._gain * wanted, -self._reach), self._reach)
+        part = min(max(self._gain * wanted, -self._reach), self._reach)  # of half the range
         self._reach = min(2.0 ** (1.0 / self.dead_time) * self._reach, 2.0)
         control = min(max(self._initial + self._scale * part, self._low), self._high)
-        plant.act((control - self._initial) / self._scale)
+        self._part = (control - self._initial) / self._scale
+        plant.act(self._part)
         return control
 
     def _cautious_inverse(self) -> float:
@@ -87,6 +88,14 @@ class SelfTunedPIDController(Controller):
         """Whether the sensitivity can be told from zero."""
         sensitivity, sd = self._plant.sensitivity, self._plant.sensitivity_sd
         return sensitivity > DISTINGUISHABLE * sd or sensitivity < -REVERSED * sd
+
+    @property
+    def push(self) -> float:
+        return self._plant.sensitivity * self._part
+
+    @property
+    def strength(self) -> float:
+        return 2.0 * max(abs(self._plant.sensitivity) - DISTINGUISHABLE * self._plant.sensitivity_sd, 0.0)
 
     @property
     def estimate(self) -> dict[str, float]:
@@ -107,8 +116,15 @@ class SelfTunedPIDController(Controller):
         }
 
     def state_dict(self) -> dict[str, Any]:
-        state = {"initial": self._initial, "scale": self._scale, "gain": self._gain, "reach": self._reach}
-        return {**state, "dead_time": self.dead_time, "plant": self._plant.state_dict()}
+        return {
+            "dead_time": self.dead_time,
+            "initial": self._initial,
+            "scale": self._scale,
+            "gain": self._gain,
+            "part": self._part,
+            "reach": self._reach,
+            "plant": self._plant.state_dict(),
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         if state["dead_time"] != self.dead_time:
@@ -117,6 +133,7 @@ class SelfTunedPIDController(Controller):
                 "estimate holds for that one: set the same"
             )
         unit = self._scale / state["scale"]  # the bounds may have been moved
-        self._initial, self._gain, self._reach = state["initial"], state["gain"] / unit, state["reach"] / unit
+        self._initial, self._gain = state["initial"], state["gain"] / unit
+        self._part, self._reach = state["part"] / unit, state["reach"] / unit
         self._plant.load_state_dict(state["plant"])
         self._plant.rescale(unit)

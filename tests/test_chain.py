@@ -14,6 +14,8 @@ from es_trl.self_tuned import SelfTunedPIDController
 class Scripted(Controller):
     """Gives the controls that a test wants, and the authority."""
 
+    push, strength = 0.0, None
+
     def __init__(self, has_authority=True):
         self.authority = has_authority
         self.begun = []
@@ -87,6 +89,17 @@ def test_control_returns_when_it_can():
     assert chain.controller.begun[-1] == (0.4, 0.1, 0.4, False)
     step(chain, 0.35)
     assert chain.settings == {"epsilon_high": 0.35, "entropy_bonus": 0.0}
+
+
+@pytest.mark.parametrize(("push", "returns"), [(-0.02, True), (-0.2, False)])
+def test_control_returns_to_what_is_strong_enough(push, returns):
+    chain = begun(Scripted(), ClipHighActuator(0.1, 0.4), EntropyBonusActuator(-0.5, 0.5))
+    chain.controller.strength = 0.1  # what the clip surely does
+    for _ in range(PATIENCE):
+        step(chain, 0.4)
+    chain.controller.push = push  # what is asked of the bonus now
+    messages = [step(chain, -0.1) for _ in range(PATIENCE)]
+    assert (messages[-1] is not None) == returns
 
 
 def test_control_returns_all_the_way():

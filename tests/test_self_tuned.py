@@ -177,6 +177,14 @@ def test_knows_when_it_moves_nothing():
     assert able.has_authority and not powerless.has_authority
 
 
+def test_push_and_strength_are_shares_of_the_entropy():
+    controller = begun()
+    run = SimulatedPlant(sensitivity=0.5).run(controller, HOLD, rollouts=60)
+    sensitivity, sd = controller._plant.sensitivity, controller._plant.sensitivity_sd
+    assert controller.push == pytest.approx(sensitivity * run.controls[-1])
+    assert controller.strength == pytest.approx(2 * (sensitivity - 2 * sd)) and 0.2 < controller.strength < 1.0
+
+
 def test_single_outliers_do_not_throw_it():
     calm, spiky = [
         SimulatedPlant(outliers=outliers).run(SelfTunedPIDController(), HOLD, rollouts=200, seed=3)
