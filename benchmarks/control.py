@@ -11,8 +11,6 @@ import argparse
 import json
 import multiprocessing
 import os
-import shutil
-import tempfile
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -25,10 +23,10 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 import torch
 from control_report import SCHEDULES, SETTLING, error_over, load, report
+from lab_run import rounded, train_on_lab
 
-from es_trl import ESGRPOConfig, ESGRPOTrainer, RolloutCallback
+from es_trl import RolloutCallback
 from es_trl.config import build_part
-from es_trl.lab import BASE_MODEL, countdown_dataset, countdown_reward
 from es_trl.lab.make_base import main as make_base
 from es_trl.schedules import progress_at
 
@@ -78,7 +76,7 @@ CONDITIONS = {
     "4 updates a rollout": {"steps_per_generation": 4, "per_device_train_batch_size": 128},
     "16 updates a rollout": {"steps_per_generation": 16, "per_device_train_batch_size": 32},
     "four numbers": {"num_numbers": (4,)},
-    "another base": {"model": "runs/another_base"},
+    "another base": {"model": str(ROOT / "runs" / "another_base")},
 }
 
 
@@ -109,48 +107,14 @@ class MoveTarget(RolloutCallback):
 def run(job: Job) -> dict[str, Any]:
     """Train one run; what is kept of it is a few series with an entry a rollout."""
     torch.set_num_threads(1)
-    changes = {"learning_rate": 1e-4, "steps_per_generation": 8, "per_device_train_batch_size": 64}
-    changes |= {"epsilon_high": 0.28, **CONDITIONS[job.condition], **job.changes}
-    numbers, model = changes.pop("num_numbers", (3,)), changes.pop("model", None)
+    changes = {**CONDITIONS[job.condition], **job.changes}
+    options = {name: changes.pop(name) for name in ("num_numbers", "model") if name in changes}
     callbacks = []
     if changes.get("use_adaptive_entropy"):
         callbacks.append(MoveTarget(SCHEDULES[job.schedule]))
     elif "entropy_controller" in changes:
         changes["entropy_schedule"] = SCHEDULES[job.schedule]
-    folder = tempfile.mkdtemp()
-    args = ESGRPOConfig(
-        output_dir=folder,
-        num_generations=8,
-        max_completion_length=16,
-        max_steps=job.rollouts * changes["steps_per_generation"],
-        gradient_accumulation_steps=1,
-        lr_scheduler_type="constant",
-        top_k=0,
-        seed=job.seed,
-        use_cpu=True,
-        bf16=False,
-        gradient_checkpointing=False,
-        model_init_kwargs={"dtype": "float32"},
-        save_strategy="no",
-        logging_steps=10_000,
-        report_to="none",
-        disable_tqdm=True,
-        **changes,
-    )
-    trainer = ESGRPOTrainer(
-        BASE_MODEL if model is None else str(ROOT / model),
-        countdown_reward,
-        args,
-        train_dataset=countdown_dataset(20_000, seed=job.seed, num_numbers=numbers),
-        callbacks=callbacks,
-    )
-    failure = None
-    try:
-        trainer.train()
-    except ValueError as error:  # a policy that broke is a result
-        failure = str(error)
-    records = trainer.history.records
-    shutil.rmtree(folder)
+    records, failure = train_on_lab(job.rollouts, job.seed, changes, callbacks, **options)
     names = ("entropy", "entropy_se", "control", "reward", "seconds")
     return {
         "condition": job.condition,
@@ -163,10 +127,6 @@ def run(job: Job) -> dict[str, Any]:
         **{name: [rounded(record[name]) for record in records] for name in names},
         "events": [[r["rollout"], event["kind"], event["message"]] for r in records for event in r["events"] or []],
     }
-
-
-def rounded(value: float | None) -> float | None:
-    return None if value is None else float(f"{value:.5g}")
 
 
 def step_jobs(rollouts: int) -> list[Job]:
@@ -225,7 +185,7 @@ def run_all(jobs: list[Job], data: Path, workers: int) -> None:
 
 def make_another_base() -> None:
     """A base of another seed, trained half as long: more entropy and less skill."""
-    folder = ROOT / CONDITIONS["another base"]["model"]
+    folder = Path(CONDITIONS["another base"]["model"])
     if not folder.exists():
         make_base([str(folder), "--seed", "1", "--steps", "2000"])
 

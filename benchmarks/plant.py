@@ -8,7 +8,6 @@ import argparse
 import json
 import os
 import random
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before torch
 
 import numpy
 import torch
+from lab_run import rounded, train_on_lab
 
 from es_trl import (
     ClipActuator,
@@ -25,12 +25,9 @@ from es_trl import (
     ConstantSchedule,
     EntropyBonusActuator,
     EntropyScheduler,
-    ESGRPOConfig,
-    ESGRPOTrainer,
     LinearSchedule,
     PIDController,
 )
-from es_trl.lab import BASE_MODEL, countdown_dataset, countdown_reward
 
 
 RESULTS = Path(__file__).parent.parent / "results" / "plant"
@@ -86,34 +83,12 @@ RUNS: dict[str, tuple[Any, DitheredPID, Any, dict[str, Any]]] = {
 def run(name: str) -> dict[str, Any]:
     """One run; entropy and control of every rollout."""
     schedule, controller, actuator, changes = RUNS[name]
-    changes = {"learning_rate": 1e-4, "steps_per_generation": 8, "per_device_train_batch_size": 64, **changes}
-    numbers = changes.pop("num_numbers", (3,))
-    args = ESGRPOConfig(
-        tempfile.mkdtemp(),
-        num_generations=8,
-        max_completion_length=16,
-        max_steps=ROLLOUTS * changes["steps_per_generation"],
-        gradient_accumulation_steps=1,
-        lr_scheduler_type="constant",
-        epsilon_high=0.28,
-        top_k=0,
-        seed=0,
-        use_cpu=True,
-        bf16=False,
-        gradient_checkpointing=False,
-        model_init_kwargs={"dtype": "float32"},
-        save_strategy="no",
-        logging_steps=10_000,
-        report_to="none",
-        disable_tqdm=True,
-        **changes,
-    )
-    dataset = countdown_dataset(20_000, seed=0, num_numbers=numbers)
+    options = {"num_numbers": changes["num_numbers"]} if "num_numbers" in changes else {}
+    changes = {key: value for key, value in changes.items() if key != "num_numbers"}
     scheduler = EntropyScheduler(schedule, controller, actuator)
-    trainer = ESGRPOTrainer(BASE_MODEL, countdown_reward, args, train_dataset=dataset, callbacks=[scheduler])
-    trainer.train()
-    names = ("entropy", "control")
-    return {"run": name, **{n: [float(f"{r[n]:.5g}") for r in trainer.history.records] for n in names}}
+    records, failure = train_on_lab(ROLLOUTS, 0, changes, [scheduler], **options)
+    assert failure is None, failure
+    return {"run": name, **{n: [rounded(record[n]) for record in records] for n in ("entropy", "control")}}
 
 
 def fit(entropy: list[float], control: list[float], first: int = 1) -> tuple[numpy.ndarray, numpy.ndarray, float]:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from transformers.utils import logging
 
+from .control import part_rows
 from .history import HISTORY_FILE, read_history, read_loop
 from .plots import FIGURE_FILE, plot_run
 
@@ -22,9 +23,7 @@ def append_run_section(run_dir: Path) -> None:
     if loop is None:
         lines += ["The run measured the entropy of every rollout and did not control it.", ""]
     else:
-        rows = [("schedule", loop["schedule"]), ("controller", loop["controller"])]
-        rows += [("actuator" if i == 0 else "then", actuator) for i, actuator in enumerate(loop["actuators"])]
-        lines += [f"- {name}: `{part}`" for name, part in rows] + [""]
+        lines += [f"- {name}: `{part}`" for name, part in part_rows(loop)] + [""]
     if _draw(run_dir):
         lines += [f"![Target and entropy, control, reward and completion length over rollouts]({FIGURE_FILE})", ""]
     first, last = records[0], records[-1]

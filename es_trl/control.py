@@ -178,6 +178,13 @@ class EntropyLoop:
         self.chain.load_state_dict(state["chain"])
 
 
+def part_rows(described: dict[str, Any]) -> list[tuple[str, str]]:
+    """What [`EntropyLoop.describe`] returned as rows of a name and a part, an actuator a row."""
+    names = ["actuator", *["then"] * (len(described["actuators"]) - 1)]
+    actuators = zip(names, described["actuators"], strict=True)
+    return [("schedule", described["schedule"]), ("controller", described["controller"]), *actuators]
+
+
 def _on(parts: list[str]) -> str:
     return f"{parts[0]} on {', '.join(parts[1:])}"
 

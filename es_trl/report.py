@@ -3,7 +3,7 @@
 import math
 
 from .config import ESGRPOConfig
-from .control import EntropyLoop
+from .control import EntropyLoop, part_rows
 from .controllers import SignStepController
 from .geometry import Geometry
 from .schedules import Schedule, onset_rollout
@@ -24,9 +24,7 @@ def report(args: ESGRPOConfig, geometry: Geometry, loop: EntropyLoop | None) -> 
     """
     sections = [geometry.table()]
     if loop is not None:
-        rows = [("schedule", loop.schedule), ("controller", loop.controller)]
-        rows += [("actuator" if i == 0 else "then", actuator) for i, actuator in enumerate(loop.chain.actuators)]
-        sections.append("\n".join(f"{name:<10}  {part!r}" for name, part in rows))
+        sections.append("\n".join(f"{name:<10}  {part}" for name, part in part_rows(loop.describe())))
         onset = geometry.rollouts and onset_rollout(loop.schedule, geometry.rollouts)
         sections.append(sketch(loop.schedule) + (f" (rollout {onset} of {geometry.rollouts})" if onset else ""))
     sections.append("\n".join(f"warning: {warning}" for warning in find_warnings(args, geometry, loop)))
