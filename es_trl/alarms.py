@@ -25,6 +25,8 @@ def new_alarms(records: Records) -> list[str]:
         records (`list[dict]`):
             The history; the last record may still lack what is known only after its updates.
     """
+    # entropies of different stages are those of different prompts
+    records = [record for record in records if record["curriculum_stage"] == records[-1]["curriculum_stage"]]
     earlier = [_as_it_was(records[:-ago]) for ago in range(1, min(PATIENCE, len(records) - 1) + 1)]
     return [message for alarm in ALARMS if (message := alarm(records)) and not any(alarm(before) for before in earlier)]
 

@@ -1,17 +1,24 @@
-"""Two rollout events on top of `TrainerCallback`, and the entropy scheduler, which is such a callback."""
+"""Two rollout events on top of `TrainerCallback`; the entropy scheduler and the curriculum are such callbacks."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from accelerate import Accelerator
+from datasets import Dataset
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from .actuators import Actuator
 from .alarms import announce, new_alarms
+from .config import ESGRPOConfig
 from .control import EntropyLoop
 from .controllers import Controller
+from .curriculum import PlannedStage, Stage, plan_stages, stage_of
+from .geometry import Geometry
 from .history import RolloutRecord
-from .schedules import Schedule
+from .prompts import PromptOrder
+from .schedules import Schedule, onset_rollout
+from .train_data import check_stages
 
 
 if TYPE_CHECKING:
@@ -101,14 +108,17 @@ class EntropyScheduler(RolloutCallback):
         record: RolloutRecord,
         trainer: "ESGRPOTrainer",
     ) -> None:
-        tick = self.loop.tick(record.rollout, trainer.num_rollouts, record.entropy, record.entropy_se)
+        switched = record.jump is not None
+        tick = self.loop.tick(record.rollout, trainer.num_rollouts, record.entropy, record.entropy_se, switched)
+        earlier = record.events or []
         for field, value in vars(tick).items():
             setattr(record, field, value)
         trainer.apply_settings(tick.settings)
         if state.is_world_process_zero:  # only this process has the whole history after a resume
             records = [*trainer.history.records, asdict(record)]
-            record.events = [*tick.events, *({"kind": "alarm", "message": text} for text in new_alarms(records))]
-            announce(record.rollout, record.events, args.report_to)
+            found = [*tick.events, *({"kind": "alarm", "message": text} for text in new_alarms(records))]
+            announce(record.rollout, found, args.report_to)
+            record.events = [*earlier, *found]
 
     def state_dict(self) -> dict[str, Any]:
         return self.loop.state_dict()
@@ -117,12 +127,130 @@ class EntropyScheduler(RolloutCallback):
         self.loop.load_state_dict(state)
 
 
+class Curriculum(RolloutCallback):
+    """
+    Switches data, sizes and lengths from stage to stage, in the rollouts that the plan names.
+
+    With a curriculum the order of prompts is the run's own and not the data loader's: a function of the seed and of the
+    prompts drawn before, which is saved with the run.
+
+    Args:
+        stages (sequence of `Stage`):
+            In their order. Without any, the configuration's own values hold for the whole run.
+
+    Example:
+
+    ```python
+    stages = [Stage("onset", data={"bigmath": 3, "aime": 1}, num_generations=32, max_completion_length=16384)]
+    trainer = ESGRPOTrainer(model, reward_funcs, args, train_dataset=datasets, callbacks=[Curriculum(stages)])
+    ```
+    """
+
+    def __init__(self, stages: Sequence[Stage] = ()):
+        self.stages = list(stages)
+        self.schedule: Schedule | None = None
+        self.datasets: dict[str, Dataset | None] = {}  # `None` in a plan that cannot see it
+
+    def prepare(self, args: TrainingArguments) -> None:
+        rollouts = Geometry.of(args).rollouts
+        onset = None if self.schedule is None or rollouts is None else onset_rollout(self.schedule, rollouts)
+        self.planned = plan_stages(self.stages, args, rollouts, onset, self.datasets)
+        check_stages(self.planned, self.datasets)
+        sizes = {name: 0 if dataset is None else len(dataset) for name, dataset in self.datasets.items()}
+        self._order = PromptOrder(sizes, args.seed, args.shuffle_dataset)
+        self.stage: PlannedStage | None = None
+        self._last_entropy: float | None = None
+
+    def on_rollout_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        record: RolloutRecord,
+        trainer: "ESGRPOTrainer",
+    ) -> None:
+        before, stage = self.stage, stage_of(self.planned, record.rollout)
+        if stage is not before:
+            self._enter(stage, trainer)
+        record.curriculum_stage = stage.index
+        record.num_generations, record.max_completion_length = stage.num_generations, stage.max_completion_length
+        if before is not None and stage is not before:
+            message = f"stage {stage.index} begins: {stage.changes_from(before)}"
+            record.events = [{"kind": "switch", "message": message}]
+            trainer.accelerator.print(f"rollout {record.rollout}: {message}", flush=True)
+
+    def on_rollout_end(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        record: RolloutRecord,
+        trainer: "ESGRPOTrainer",
+    ) -> None:
+        first = record.rollout == self.stage.first and record.rollout > 0
+        if first and record.entropy is not None and self._last_entropy is not None:
+            record.jump = record.entropy - self._last_entropy
+        self._last_entropy = record.entropy
+
+    def _enter(self, stage: PlannedStage, trainer: "ESGRPOTrainer") -> None:
+        self.stage = stage
+        self._order.enter(stage.data)
+        trainer.apply_stage(stage)
+
+    def draw(self, prompts: int, num_generations: int, accelerator: Accelerator) -> list[dict[str, Any]]:
+        """This process's rows of the next prompts, one a completion."""
+        drawn = [place for place in self._order.draw(prompts) for _ in range(num_generations)]
+        size = len(drawn) // accelerator.num_processes
+        first = accelerator.process_index * size
+        return [dict(self.datasets[name][row]) for name, row in drawn[first : first + size]]
+
+    @property
+    def first_dataset(self) -> Dataset:
+        """A data set of the first stage."""
+        return self.datasets[next(iter(self.planned[0].data))]
+
+    def state_dict(self) -> dict[str, Any]:
+        stage = None if self.stage is None else self.stage.index
+        return {"stage": stage, "order": self._order.state_dict(), "last_entropy": self._last_entropy}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        if state["stage"] is None:
+            return
+        if state["stage"] >= len(self.planned):
+            raise ValueError(
+                f"the checkpoint is in stage {state['stage']} and this run has {len(self.planned)} stages: resume with "
+                "the curriculum that wrote it"
+            )
+        self.stage = self.planned[state["stage"]]
+        self._order.enter(self.stage.data)
+        self._order.load_state_dict(state["order"])
+        self._last_entropy = state["last_entropy"]
+
+
+def collect_callbacks(args: TrainingArguments, given: list[TrainerCallback]) -> list[TrainerCallback]:
+    """The user's callbacks and those that the blocks of the configuration name; the curriculum first."""
+    callbacks = [callback() if isinstance(callback, type) else callback for callback in given]
+    if isinstance(args, ESGRPOConfig):
+        parts, stages = args.build_parts(), args.build_stages()
+        if parts is not None:
+            callbacks.insert(0, EntropyScheduler(*parts))
+        has_curriculum = any(isinstance(callback, Curriculum) for callback in callbacks)
+        if stages is not None or (args.dynamic_sampling_tries > 0 and not has_curriculum):
+            callbacks.append(Curriculum(stages or []))
+    # what the others see is its stage's
+    return sorted(callbacks, key=lambda callback: not isinstance(callback, Curriculum))
+
+
 def prepare_callbacks(callbacks: list[RolloutCallback], args: TrainingArguments) -> None:
     """Let the rollout callbacks refuse what cannot work."""
-    if sum(isinstance(callback, EntropyScheduler) for callback in callbacks) > 1:
-        raise ValueError(
-            "two entropy schedulers would set the same attributes one after the other: keep either the entropy_* "
-            "blocks of the configuration or one EntropyScheduler in `callbacks`"
-        )
+    for kind, block in ((EntropyScheduler, "entropy_*"), (Curriculum, "curriculum")):
+        if sum(isinstance(callback, kind) for callback in callbacks) > 1:
+            raise ValueError(
+                f"there are two of {kind.__name__}, which would set the same attributes one after the other: keep "
+                f"either the {block} blocks of the configuration or one {kind.__name__} in `callbacks`"
+            )
+    scheduler = next((callback for callback in callbacks if isinstance(callback, EntropyScheduler)), None)
     for callback in callbacks:
+        if isinstance(callback, Curriculum) and scheduler is not None:
+            callback.schedule = scheduler.loop.schedule
         callback.prepare(args)

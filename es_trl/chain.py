@@ -113,6 +113,11 @@ class ActuatorChain:
         self._stuck_at = [bound, missing]
         self._eased = self._eased + 1 if self._could_return() else 0
 
+    def rebase(self, target: float, entropy: float, noise: float | None) -> None:
+        """Leave every control as it is; the arguments are those of [`Controller.rebase`]."""
+        self.controller.rebase(target, entropy, noise)
+        self._forget()
+
     def _could_return(self) -> bool:
         if len(self._links) < 2:
             return False

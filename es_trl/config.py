@@ -1,4 +1,4 @@
-"""`ESGRPOConfig`: TRL's configuration and three blocks that name schedule, controller and actuator."""
+"""`ESGRPOConfig`: TRL's configuration, and the blocks that name schedule, controller, actuator and stages."""
 
 import dataclasses
 import difflib
@@ -12,6 +12,7 @@ from trl import GRPOConfig
 
 from .actuators import Actuator, ClipActuator, ClipHighActuator, EntropyBonusActuator, KLCoefActuator
 from .controllers import Controller, PIDController, SignStepController
+from .curriculum import Stage
 from .schedules import (
     ConstantSchedule,
     CosineSchedule,
@@ -51,7 +52,7 @@ DEFAULT_KINDS = {"entropy_controller": "self_tuned_pid", "entropy_actuator": "en
 @dataclass
 class ESGRPOConfig(GRPOConfig):
     """
-    Configuration of [`ESGRPOTrainer`]: [`~trl.GRPOConfig`] and three blocks.
+    Configuration of [`ESGRPOTrainer`]: [`~trl.GRPOConfig`], the blocks of the control loop, and the curriculum.
 
     A block is a mapping with a `kind` and the arguments of the class that the kind names, as documented there; a kind
     alone stands for its defaults. With only `entropy_schedule` the controller is `self_tuned_pid` and the actuator
@@ -67,6 +68,15 @@ class ESGRPOConfig(GRPOConfig):
         entropy_actuator (`dict`, `list` or `str`, *optional*):
             What the control moves: kind `clip_high`, `clip`, `entropy_bonus` or `kl_coef` (`actuators.py`). Of a list
             of such blocks the next takes over where one cannot move entropy (`chain.py`).
+        curriculum (`list`, *optional*):
+            Stages, in their order, each a mapping of the arguments of [`Stage`] (`curriculum.py`). For example
+            `[{start: onset, data: hard, num_generations: 32, max_completion_length: 16384}]`.
+        dynamic_sampling_tries (`int`):
+            Generations beside a rollout's own in which prompts are replaced whose completions all got the same reward
+            (`dynamic_sampling.py`), from 0 (off). DAPO's code has 10.
+        overlong_cache (`int`):
+            Tokens before the longest completion over which the soft overlong punishment grows to -1
+            (`rewards/overlong.py`), from 0 (off). It is one more reward function; a weight for it may be given last.
 
     Raises:
         ValueError: for a block that names an unknown kind or argument, or a value out of its range.
@@ -91,6 +101,18 @@ class ESGRPOConfig(GRPOConfig):
             "or a list of them."
         },
     )
+    curriculum: list[Any] | str | None = field(
+        default=None,
+        metadata={"help": "Stages: a list of mappings with `start` (`onset`, or a share of the run) and what changes."},
+    )
+    dynamic_sampling_tries: int = field(
+        default=0,
+        metadata={"help": "Generations of fresh prompts for those whose rewards are all equal, at most; 0 is off."},
+    )
+    overlong_cache: int = field(
+        default=0,
+        metadata={"help": "Tokens before the longest completion over which reward is taken away; 0 is off."},
+    )
 
     def __post_init__(self):
         _check_counts(self)
@@ -102,9 +124,13 @@ class ESGRPOConfig(GRPOConfig):
         for name in PARTS:
             if getattr(self, name) in ("none", "null"):  # how a command line takes a recipe's block away
                 setattr(self, name, None)
-        if isinstance(self.entropy_actuator, str) and self.entropy_actuator.startswith("["):
-            self.entropy_actuator = _read_list(self.entropy_actuator)  # as it comes from a command line
+        if self.curriculum in ("none", "null", []):
+            self.curriculum = None
+        for name in ("entropy_actuator", "curriculum"):
+            if isinstance(getattr(self, name), str) and getattr(self, name).startswith("["):
+                setattr(self, name, _read_list(name, getattr(self, name)))  # as it comes from a command line
         self.build_parts()  # refuses a bad block here, long before a model loads
+        self.build_stages()
 
     @property
     def device(self) -> torch.device:
@@ -133,6 +159,17 @@ class ESGRPOConfig(GRPOConfig):
             [build_part("entropy_actuator", a) for a in (actuators if isinstance(actuators, list) else [actuators])],
         )
 
+    def build_stages(self) -> list[Stage] | None:
+        """The stages that the `curriculum` block names, or `None` where there is none."""
+        if self.curriculum is None:
+            return None
+        if not isinstance(self.curriculum, list):
+            raise ValueError(
+                f"`curriculum` is {self.curriculum!r}, and it lists stages: set for example "
+                "[{start: onset, num_generations: 32}]"
+            )
+        return [build("curriculum", f"stage {i}", Stage, values) for i, values in enumerate(self.curriculum, start=1)]
+
 
 def build_part(block: str, values: dict[str, Any] | str) -> Any:
     """
@@ -158,12 +195,31 @@ def build_part(block: str, values: dict[str, Any] | str) -> Any:
     kind = arguments.pop("kind")
     if not isinstance(kind, str) or kind not in kinds:
         raise ValueError(f"`{block}` has no kind {kind!r}{nearest(str(kind), kinds)}: set it to {', '.join(kinds)}")
-    known = {f.name: f for f in dataclasses.fields(kinds[kind])}
+    return build(block, f"kind {kind}", kinds[kind], arguments)
+
+
+def build(block: str, part: str, kind: type, arguments: Any) -> Any:
+    """
+    A dataclass from the mapping that a block of a recipe holds.
+
+    Args:
+        block (`str`), part (`str`):
+            Where the mapping stands, for messages.
+        kind (`type`):
+            The dataclass.
+        arguments (`dict[str, Any]`):
+            Its arguments.
+
+    Raises:
+        ValueError: as [`build_part`].
+    """
+    known = {f.name: f for f in dataclasses.fields(kind)}
+    if not isinstance(arguments, dict):
+        raise ValueError(f"`{block}` has {arguments!r} for {part}, and it is a mapping of {', '.join(known)}: set one")
     for name in arguments:
         if name not in known:
             raise ValueError(
-                f"`{block}` of kind {kind} has no argument {name!r}{nearest(str(name), known)}: "
-                f"it takes {', '.join(known)}"
+                f"`{block}` of {part} has no argument {name!r}{nearest(str(name), known)}: it takes {', '.join(known)}"
             )
     missing = [
         name
@@ -171,21 +227,21 @@ def build_part(block: str, values: dict[str, Any] | str) -> Any:
         if name not in arguments and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
     ]
     if missing:
-        raise ValueError(f"`{block}` of kind {kind} needs {' and '.join(f'`{name}`' for name in missing)}: set it")
+        raise ValueError(f"`{block}` of {part} needs {' and '.join(f'`{name}`' for name in missing)}: set it")
     try:
-        types = typing.get_type_hints(kinds[kind])
-        return kinds[kind](**{name: _convert(name, value, types[name]) for name, value in arguments.items()})
+        types = typing.get_type_hints(kind)
+        return kind(**{name: _convert(name, value, types[name]) for name, value in arguments.items()})
     except ValueError as error:
-        raise ValueError(f"`{block}` of kind {kind}: {error}") from None
+        raise ValueError(f"`{block}` of {part}: {error}") from None
 
 
-def _read_list(text: str) -> list[Any]:
+def _read_list(name: str, text: str) -> list[Any]:
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
         raise ValueError(
-            f"`entropy_actuator` is {text!r}, and no list that JSON can read ({error}): set it to kinds or blocks, for "
-            'example ["clip_high", "entropy_bonus"]'
+            f"`{name}` is {text!r}, and no list that JSON can read ({error}): set it as in "
+            '["clip_high", {"kind": "entropy_bonus", "high": 0.5}]'
         ) from None
 
 
@@ -217,10 +273,11 @@ def _check_counts(args: ESGRPOConfig) -> None:
     """Refuse counts that are none, before anything divides by them."""
     names = ["num_generations", "per_device_train_batch_size", "gradient_accumulation_steps", "num_iterations"]
     names += [name for name in ("steps_per_generation", "generation_batch_size") if getattr(args, name) is not None]
-    for name in (*names, "max_completion_length"):
+    least = dict.fromkeys([*names, "max_completion_length"], 1) | {"dynamic_sampling_tries": 0, "overlong_cache": 0}
+    for name, lowest in least.items():
         value = getattr(args, name)
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"`{name}` is {value!r}, and it counts: set a whole number of at least 1")
+        if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
+            raise ValueError(f"`{name}` is {value!r}, and it counts: set a whole number of at least {lowest}")
 
 
 def _check_groups(args: ESGRPOConfig) -> None:

@@ -99,7 +99,14 @@ class EntropyLoop:
         """The settings that the trainer has now, before the first tick those of its configuration."""
         return self.chain.settings
 
-    def tick(self, rollout: int, num_rollouts: int, entropy: float | None, noise: float | None = None) -> Tick:
+    def tick(
+        self,
+        rollout: int,
+        num_rollouts: int,
+        entropy: float | None,
+        noise: float | None = None,
+        switched: bool = False,
+    ) -> Tick:
         """
         One rollout: compare its entropy with the target, move the control.
 
@@ -110,6 +117,9 @@ class EntropyLoop:
                 Entropy of this rollout under the policy that sampled it, nats; `None` where nothing was measured.
             noise (`float`, *optional*):
                 Its standard error, nats; `None` where it is not known.
+            switched (`bool`):
+                Whether the prompts or their lengths are others than a rollout ago, so that entropy may have jumped with
+                the policy as it was. The control then stays for this rollout, and goes on from the new entropy.
 
         Raises:
             ValueError: where the entropy is not a number.
@@ -127,7 +137,10 @@ class EntropyLoop:
         target = self._target(progress)
         slope = self._target(progress_at(rollout + 1, num_rollouts)) - target
         chain = self.chain
-        chain.update(target, entropy, slope, noise)
+        if switched:
+            chain.rebase(target, entropy, noise)
+        else:
+            chain.update(target, entropy, slope, noise)
         tick = Tick(
             stage=stage_at(self.schedule, progress),
             target=target,

@@ -16,7 +16,8 @@ class Controller:
     """
     What the control loop asks of a controller.
 
-    A controller defines `begin`, `update`, `state_dict` and `load_state_dict`; the rest is for one that learns.
+    A controller defines `begin`, `update`, `rebase`, `state_dict` and `load_state_dict`; the rest is for one that
+    learns.
     `dead_time` counts the rollouts from a control to the first entropy that shows it.
     """
 
@@ -52,6 +53,15 @@ class Controller:
 
         Returns:
             `float`: the control, within the bounds.
+        """
+        raise NotImplementedError
+
+    def rebase(self, target: float, entropy: float, noise: float | None) -> None:
+        """
+        Take `entropy` for the first of a new series, measured on other prompts or lengths than all before.
+
+        That it differs from the last one says nothing of what the control did. The control stays as it is, and what
+        the controller knew of past entropies is forgotten; the arguments are those of [`update`].
         """
         raise NotImplementedError
 
@@ -132,6 +142,11 @@ class SignStepController(Controller):
             self._control = min(max(self._control + step, self._low), self._high)
         return self._control
 
+    def rebase(self, target: float, entropy: float, noise: float | None = None) -> None:
+        self._rollouts = 1  # the warm-up begins again, and with it the window
+        self._targets = deque([target], maxlen=self.window)
+        self._entropies = deque([entropy], maxlen=self.window)
+
     def state_dict(self) -> dict[str, Any]:
         return {
             "control": self._control,
@@ -158,7 +173,8 @@ class PIDController(Controller):
     The start is bumpless in the sense of simple-pid's `starting_output`: the integral begins at the control that the
     trainer has, so at zero error nothing moves, and an error that is there at the start acts at once. The derivative
     acts on the measurement, so a step of the target does not kick. An error that would push a saturated control
-    further out is not integrated, so there is no windup.
+    further out is not integrated, so there is no windup. Where the prompts change, the proportional part counts from
+    the error that is there then, and the integral takes that out.
 
     Args:
         kp (`float`), ki (`float`), kd (`float`):
@@ -183,7 +199,9 @@ class PIDController(Controller):
                 )
 
     def begin(self, initial: float, low: float, high: float) -> None:
-        self._integral, self._low, self._high = initial, low, high
+        self._integral = self._control = initial
+        self._low, self._high = low, high
+        self._first_error = 0.0  # at the last rebase
         self._last_entropy: float | None = None
 
     def update(self, target: float, entropy: float, slope: float = 0.0, noise: float | None = None) -> float:
@@ -191,14 +209,28 @@ class PIDController(Controller):
         drop = 0.0 if self._last_entropy is None else self._last_entropy - entropy
         self._last_entropy = entropy
         integral = self._integral + self.ki * error
-        control = self.kp * error + integral + self.kd * drop + self.kff * slope
+        control = self.kp * (error - self._first_error) + integral + self.kd * drop + self.kff * slope
         winds_up = (control > self._high and error > 0.0) or (control < self._low and error < 0.0)
         if not winds_up:
             self._integral = min(max(integral, self._low), self._high)
-        return min(max(control, self._low), self._high)
+        self._control = min(max(control, self._low), self._high)
+        return self._control
+
+    def rebase(self, target: float, entropy: float, noise: float | None = None) -> None:
+        # bumpless: the error that is there now, in part the jump, is left to the integral
+        self._integral = self._control
+        self._first_error = target - entropy
+        self._last_entropy = entropy
 
     def state_dict(self) -> dict[str, Any]:
-        return {"integral": self._integral, "last_entropy": self._last_entropy}
+        return {
+            "integral": self._integral,
+            "control": self._control,
+            "first_error": self._first_error,
+            "last_entropy": self._last_entropy,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._integral, self._last_entropy = state["integral"], state["last_entropy"]
+        self._first_error = state["first_error"]
+        self._control = min(max(state["control"], self._low), self._high)  # the bounds may have been narrowed

@@ -1,17 +1,27 @@
 """Prompts from a Hub data set or a local file, with the columns that a recipe asks for."""
 
-from dataclasses import dataclass, field
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from datasets import Dataset, IterableDataset, load_dataset
+import yaml
+from datasets import Dataset, load_dataset
 from datasets.exceptions import DatasetGenerationError
 
 from .config import nearest
+from .curriculum import BASE_DATA
 from .rewards.math import final_answer
 
 
 LOCAL_FORMATS = {".json": "json", ".jsonl": "json", ".parquet": "parquet"}
+
+
+_EXAMPLES = {
+    "dataset_filter": "{level: [0, 2]}",
+    "datasets": "{hard: {dataset_name: hard.jsonl, dataset_filter: {level: [4, 5]}}}",
+}
 
 
 @dataclass
@@ -32,6 +42,12 @@ class DataArguments:
             Column with the right answer; `a.b` names the field `b` of a nested column `a`.
         prompt_suffix (`str`):
             Instruction put after the text of a problem.
+        dataset_filter (`dict`, *optional*):
+            Which rows to keep, by numeric columns: `{level: [0, 2]}` keeps those whose `level` is from 0 to 2, both
+            included; `null` leaves an end open.
+        datasets (`dict`, *optional*):
+            More data sets for the stages of a curriculum: names, and for each a mapping of the keys above. What a
+            mapping does not give is as above. The data set above is called `train`.
     """
 
     dataset_name: str | None = field(default=None, metadata={"help": "Hub data set, or a local JSON(L)/Parquet file."})
@@ -40,6 +56,45 @@ class DataArguments:
     prompt_column: str = field(default="prompt", metadata={"help": "Column with the problem."})
     answer_column: str = field(default="solution", metadata={"help": "Column with the right answer."})
     prompt_suffix: str = field(default="", metadata={"help": "Instruction put after the text of a problem."})
+    dataset_filter: dict[str, Any] | str | None = field(
+        default=None, metadata={"help": "Rows to keep, by numeric columns: {level: [0, 2]}."}
+    )
+    datasets: dict[str, Any] | str | None = field(
+        default=None, metadata={"help": "More data sets, by name, for the stages of a curriculum."}
+    )
+
+    def __post_init__(self):
+        for name in ("dataset_filter", "datasets"):
+            value = getattr(self, name)
+            if isinstance(value, str):  # as it comes from a command line
+                value = yaml.safe_load(value)
+                setattr(self, name, value)
+            if value is not None and not isinstance(value, dict):
+                raise ValueError(f"`{name}` is {value!r}, and it is a mapping: set for example {_EXAMPLES[name]}")
+
+    def named(self) -> dict[str, "DataArguments"]:
+        """
+        Every data set's own arguments, that of the top level first, which is called `train`.
+
+        Raises:
+            ValueError: for a name that is taken, or an unknown key.
+        """
+        base = replace(self, datasets=None)
+        named = {BASE_DATA: base}
+        known = [f.name for f in fields(DataArguments) if f.name != "datasets"]
+        for name, values in (self.datasets or {}).items():
+            if name == BASE_DATA:
+                raise ValueError(f"`datasets` names a data set {name!r}, which is the top level's: choose another name")
+            if not isinstance(values, dict):
+                raise ValueError(f"`datasets` has {values!r} for {name!r}: set a mapping, as {_EXAMPLES['datasets']}")
+            for key in values:
+                if key not in known:
+                    raise ValueError(
+                        f"`datasets` has an unknown key {key!r} for {name!r}{nearest(str(key), known)}: it takes "
+                        f"{', '.join(known)}"
+                    )
+            named[name] = replace(base, **values)
+        return named
 
 
 def load_rows(args: DataArguments, columns: tuple[str, ...] = ()) -> Dataset:
@@ -101,7 +156,70 @@ def load_rows(args: DataArguments, columns: tuple[str, ...] = ()) -> Dataset:
                 f"row {list(dataset[column]).index(None)} of {args.dataset_name} has no {column!r}: fill it in, or "
                 "drop the row"
             )
+    return filter_rows(dataset, args.dataset_filter or {}, str(args.dataset_name))
+
+
+def filter_rows(dataset: Dataset, bounds: dict[str, Any], name: str) -> Dataset:
+    """
+    The rows whose numeric columns are within bounds.
+
+    Args:
+        dataset (`Dataset`):
+            What to choose from.
+        bounds (`dict[str, (low, high)]`):
+            Column to the least and the greatest value kept; `None` where there is none.
+        name (`str`):
+            Of the data set, for messages.
+
+    Raises:
+        ValueError: for a column that is missing or holds no numbers, bounds that are none, or where no row is left.
+    """
+    for column, ends in bounds.items():
+        if column not in dataset.column_names:
+            raise ValueError(
+                f"`dataset_filter` reads the column {column!r}, which {name} has not"
+                f"{nearest(str(column), dataset.column_names)}; it has {', '.join(dataset.column_names)}"
+            )
+        if not (isinstance(ends, list | tuple) and len(ends) == 2 and all(_is_number(e) or e is None for e in ends)):
+            raise ValueError(
+                f"`dataset_filter` has {ends!r} for {column!r}: set the least and the greatest value to keep, as "
+                f"{_EXAMPLES['dataset_filter']}"
+            )
+        values = dataset[column]
+        wrong = next((value for value in values if not _is_number(value)), 0)
+        if not _is_number(wrong):
+            raise ValueError(
+                f"`dataset_filter` compares the column {column!r} of {name}, which holds {wrong!r}: choose a column of "
+                "numbers, or drop the rows without one"
+            )
+        low = -math.inf if ends[0] is None else ends[0]
+        high = math.inf if ends[1] is None else ends[1]
+        rows = [row for row, value in enumerate(values) if low <= value <= high]
+        if not rows:
+            raise ValueError(
+                f"`dataset_filter` keeps no row of {name}: {column!r} goes from {min(values)} to {max(values)} there, "
+                f"and it keeps {low} to {high}: widen it"
+            )
+        dataset = dataset.select(rows)
     return dataset
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value == value
+
+
+def load_named(args: DataArguments, load: Callable[[DataArguments], Dataset]) -> Dataset | dict[str, Dataset]:
+    """
+    Every data set of a recipe, loaded by `load`: the one there is, or all by name.
+
+    Args:
+        args (`DataArguments`):
+            The recipe's.
+        load (`Callable`):
+            For example [`load_problems`].
+    """
+    named = {name: load(own) for name, own in args.named().items()}
+    return named if len(named) > 1 else named[BASE_DATA]
 
 
 def load_problems(args: DataArguments) -> Dataset:
@@ -127,26 +245,3 @@ def load_problems(args: DataArguments) -> Dataset:
 
     prompts = [as_chat(problem) for problem in dataset[args.prompt_column]]
     return Dataset.from_dict({"prompt": prompts, "solution": answers})
-
-
-def check_dataset(dataset: Dataset | IterableDataset | None, prompts_per_rollout: int) -> None:
-    """
-    Refuse training data that cannot fill one rollout.
-
-    Raises:
-        ValueError: where it has no `prompt` column or fewer rows than a rollout has prompts.
-    """
-    if not isinstance(dataset, Dataset):
-        return  # TRL checks streams and environments itself
-    if len(dataset) == 0:
-        raise ValueError("train_dataset is empty: give it at least as many prompts as a rollout has")
-    if "prompt" not in dataset.column_names:
-        raise ValueError(
-            f"train_dataset has no column 'prompt'{nearest('prompt', dataset.column_names)}; it has "
-            f"{', '.join(dataset.column_names)}: rename the column with the prompts"
-        )
-    if len(dataset) < prompts_per_rollout:
-        raise ValueError(
-            f"train_dataset has {len(dataset)} prompts and one rollout takes {prompts_per_rollout}, so not one could "
-            "be filled: set steps_per_generation lower, num_generations higher, or add prompts"
-        )

@@ -1,12 +1,14 @@
 """The history: one record a rollout, as a JSON line in `es_history.jsonl`, flushed as it happens."""
 
+import contextlib
 import json
 import math
 import os
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from statistics import mean
-from typing import Any
+from typing import Any, BinaryIO
 
 
 HISTORY_FILE = "es_history.jsonl"
@@ -34,7 +36,13 @@ class RolloutRecord:
         actuator (`str`, *optional*), estimate (`dict[str, float]`, *optional*):
             Class of the actuator that the control moved, and what a self-tuned controller believes of the plant.
         events (`list[dict[str, str]]`, *optional*):
-            What a person should know of this rollout: `kind` (`"hand_over"` or `"alarm"`) and `message`.
+            What a person should know of this rollout: `kind` (`"hand_over"`, `"alarm"` or `"switch"`) and `message`.
+        curriculum_stage (`int`, *optional*):
+            Index of the stage of the curriculum; `None` without one.
+        jump (`float`, *optional*):
+            At the first rollout of a later stage: entropy on its prompts minus entropy of the rollout before, nats.
+        sampling (`dict[str, float]`, *optional*):
+            What dynamic sampling did and cost, the fields of [`SamplingCost`].
         reward (`float`, *optional*):
             Mean reward over all completions of the rollout.
         clip_high_fraction (`float`, *optional*):
@@ -60,6 +68,9 @@ class RolloutRecord:
     actuator: str | None = None
     estimate: dict[str, float] | None = None
     events: list[dict[str, str]] | None = None
+    curriculum_stage: int | None = None
+    jump: float | None = None
+    sampling: dict[str, float] | None = None
     reward: float | None = None
     clip_high_fraction: float | None = None
     num_generations: int | None = None
@@ -69,7 +80,8 @@ class RolloutRecord:
 
 
 _FIELDS = {field.name for field in fields(RolloutRecord)}
-_LATER = {"entropy_se", "actuator", "estimate", "events"}  # fields that histories of earlier versions have not
+# fields that histories of earlier versions have not
+_LATER = {"entropy_se", "actuator", "estimate", "events", "curriculum_stage", "jump", "sampling"}
 
 
 class History:
@@ -179,9 +191,16 @@ def read_loop(run_dir: str | Path) -> dict[str, Any] | None:
 
 def write_atomically(path: Path, text: str) -> None:
     """Write a file so that a reader, or a run killed in the middle, sees the old content or the new one."""
+    with atomic_replacement(path) as file:
+        file.write(text.encode())
+
+
+@contextlib.contextmanager
+def atomic_replacement(path: Path) -> Iterator[BinaryIO]:
+    """A file to write to that takes the place of `path` when all is written."""
     temporary = path.with_name(path.name + ".tmp")
-    with open(temporary, "w") as file:
-        file.write(text)
+    with open(temporary, "wb") as file:
+        yield file
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)

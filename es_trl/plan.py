@@ -3,12 +3,14 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from .callbacks import EntropyScheduler
+from .callbacks import Curriculum, EntropyScheduler, collect_callbacks, prepare_callbacks
 from .config import ESGRPOConfig
-from .data import LOCAL_FORMATS, check_dataset, load_rows
+from .curriculum import BASE_DATA
+from .data import LOCAL_FORMATS, load_rows
 from .geometry import Geometry
 from .recipe import RecipeParser
 from .report import report
+from .train_data import check_dataset
 
 
 def plan(recipe_file: str, num_processes: int | None, overrides: list[str]) -> str:
@@ -33,17 +35,24 @@ def plan(recipe_file: str, num_processes: int | None, overrides: list[str]) -> s
     recipe = RecipeParser(training_class).parse(["--config", recipe_file, "--use_cpu", "true", *overrides])
     args = recipe.training
     geometry = Geometry.of(args)
-    name = recipe.data.dataset_name
-    if name is not None and (Path(name).suffix in LOCAL_FORMATS or Path(name).exists()):
-        dataset = load_rows(recipe.data)
-        check_dataset(dataset, geometry.prompts)
-        geometry = geometry.with_prompts(len(dataset), args.num_train_epochs)
-    parts = args.build_parts()
-    if parts is None:
-        return report(args, geometry, None)
-    scheduler = EntropyScheduler(*parts)
-    scheduler.prepare(args)
-    return report(args, geometry, scheduler.loop)
+    named = recipe.data.named()
+    datasets = {name: load_rows(own) for name, own in named.items() if _is_local(own.dataset_name)}
+    base = datasets.get(BASE_DATA)
+    if base is not None:
+        check_dataset(base, geometry.prompts)
+        geometry = geometry.with_prompts(len(base), args.num_train_epochs)
+    callbacks = collect_callbacks(args, [])
+    curriculum = next((callback for callback in callbacks if isinstance(callback, Curriculum)), None)
+    scheduler = next((callback for callback in callbacks if isinstance(callback, EntropyScheduler)), None)
+    if curriculum is not None:
+        # what is not on this machine is taken to be large enough
+        curriculum.datasets = {name: datasets.get(name) for name in named}
+    prepare_callbacks(callbacks, args)
+    return report(args, geometry, scheduler, curriculum)
+
+
+def _is_local(name: str | None) -> bool:
+    return name is not None and (Path(name).suffix in LOCAL_FORMATS or Path(name).exists())
 
 
 def _planned_for(num_processes: int) -> type[ESGRPOConfig]:

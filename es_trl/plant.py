@@ -96,6 +96,26 @@ class PlantEstimator:
         ]
         self._efforts = deque([0.0] * len(self._efforts), maxlen=len(self._efforts))
 
+    def rebase(self, entropy: float, noise: float) -> None:
+        """
+        Go on from `entropy`, measured on other prompts or lengths than before, so that nothing follows from the jump.
+
+        The sensitivity, a share of the entropy, stays as known, and the drift as a share of it; how well the drift is
+        known is forgotten.
+
+        Args:
+            entropy (`float`), noise (`float`):
+                As in [`measure`].
+        """
+        if not self._state:
+            self.measure(entropy, noise)
+            return
+        ratio = entropy / max(self.entropy, noise)
+        self._state = [entropy, self.drift * ratio, self.sensitivity]
+        self._covariance = _diagonal(noise**2, (PRIOR_DRIFT * entropy) ** 2, self._covariance[2][2])
+        self._efforts = deque([effort * ratio for effort in self._efforts], maxlen=len(self._efforts))
+        self._doubted = False
+
     def rescale(self, factor: float) -> None:
         """Count the control in a unit that is `factor` times as large."""
         self._efforts = deque([effort / factor for effort in self._efforts], maxlen=len(self._efforts))
@@ -120,8 +140,7 @@ class PlantEstimator:
         """
         if not self._state:
             self._state = [entropy, 0.0, PRIOR_SENSITIVITY]
-            variances = (noise**2, (PRIOR_DRIFT * entropy) ** 2, PRIOR_SENSITIVITY**2)
-            self._covariance = [[variances[i] if i == j else 0.0 for j in range(3)] for i in range(3)]
+            self._covariance = _diagonal(noise**2, (PRIOR_DRIFT * entropy) ** 2, PRIOR_SENSITIVITY**2)
             return
         self._predict(noise)
         self._correct(entropy, noise)
@@ -165,6 +184,10 @@ class PlantEstimator:
         self._efforts = deque(state["efforts"], maxlen=len(state["efforts"]))
         self._state, self._covariance = state["state"], state["covariance"]
         self._doubted, self._drift_gain = state["doubted"], state["drift_gain"]
+
+
+def _diagonal(*values: float) -> list[list[float]]:
+    return [[value if i == j else 0.0 for j in range(len(values))] for i, value in enumerate(values)]
 
 
 def _times(a: list[list[float]], b: list[list[float]]) -> list[list[float]]:

@@ -20,6 +20,7 @@ from .trainer import ESGRPOTrainer
 
 
 UNIONS = (Union, UnionType)
+BLOCKS = (*PARTS, "curriculum", "datasets", "dataset_filter")  # keys that hold mappings or lists of them
 
 
 @dataclass
@@ -103,7 +104,7 @@ class RecipeParser(TrlParser):
             block, _, key = option.removeprefix("--").replace("-", "_").partition(".")
             if not word.startswith("--") or word == "--config":
                 joined.append(word)
-            elif block in PARTS:
+            elif block in BLOCKS:
                 text = inline or next(words, None)
                 if text is None:
                     raise ValueError(f"the option {option} has no value: put one behind it")
@@ -160,15 +161,15 @@ def parse_recipe(script: str, argv: list[str] | None = None) -> Recipe:
     return RecipeParser().parse(argv)
 
 
-def train(recipe: Recipe, dataset: Dataset, reward_funcs: Any) -> ESGRPOTrainer:
+def train(recipe: Recipe, dataset: Dataset | dict[str, Dataset], reward_funcs: Any) -> ESGRPOTrainer:
     """
     Run a recipe: train, save the model, and push it where the recipe says so.
 
     Args:
         recipe (`Recipe`):
             What to run.
-        dataset (`Dataset`):
-            Rows with `prompt` and the columns that the reward reads.
+        dataset (`Dataset` or `dict[str, Dataset]`):
+            Rows with `prompt` and the columns that the reward reads; several by name for the stages of a curriculum.
         reward_funcs (reward function or list of them):
             As in `GRPOTrainer`.
 

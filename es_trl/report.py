@@ -2,15 +2,19 @@
 
 import math
 
+from .callbacks import Curriculum, EntropyScheduler
 from .config import ESGRPOConfig
 from .control import EntropyLoop, part_rows
 from .controllers import SignStepController
+from .curriculum import stage_table
 from .geometry import Geometry
 from .schedules import Schedule, onset_rollout
 from .self_tuned import SelfTunedPIDController
 
 
-def report(args: ESGRPOConfig, geometry: Geometry, loop: EntropyLoop | None) -> str:
+def report(
+    args: ESGRPOConfig, geometry: Geometry, scheduler: EntropyScheduler | None, curriculum: Curriculum | None
+) -> str:
     """
     The text that trainers print when they start, and `plan` prints before.
 
@@ -19,15 +23,19 @@ def report(args: ESGRPOConfig, geometry: Geometry, loop: EntropyLoop | None) -> 
             The configuration.
         geometry (`Geometry`):
             Its geometry.
-        loop (`EntropyLoop`, *optional*):
-            The control loop, where there is one.
+        scheduler (`EntropyScheduler`, *optional*), curriculum (`Curriculum`, *optional*):
+            Where there are any, prepared.
     """
+    loop = scheduler.loop if scheduler else None
     sections = [geometry.table()]
+    if curriculum is not None and curriculum.stages:
+        sections.append(stage_table(curriculum.planned, geometry.rollouts))
     if loop is not None:
         sections.append("\n".join(f"{name:<10}  {part}" for name, part in part_rows(loop.describe())))
         onset = geometry.rollouts and onset_rollout(loop.schedule, geometry.rollouts)
         sections.append(sketch(loop.schedule) + (f" (rollout {onset} of {geometry.rollouts})" if onset else ""))
-    sections.append("\n".join(f"warning: {warning}" for warning in find_warnings(args, geometry, loop)))
+    warnings = find_warnings(args, geometry, loop) + stage_warnings(args, curriculum)
+    sections.append("\n".join(f"warning: {warning}" for warning in warnings))
     return "\n\n".join(section for section in sections if section) + "\n"
 
 
@@ -54,15 +62,27 @@ def sketch(schedule: Schedule, width: int = 60, height: int = 8) -> str:
     return "\n".join(lines)
 
 
+def stage_warnings(args: ESGRPOConfig, curriculum: Curriculum | None) -> list[str]:
+    """Of the stages, what will run and probably not as meant."""
+    warnings = []
+    if curriculum is None:
+        return warnings
+    if any(stage.start == "onset" for stage in curriculum.stages) and len(curriculum.planned) == len(curriculum.stages):
+        warnings.append(
+            "the schedule anneals from the first rollout on, so the stage at the onset is the whole run: set its start "
+            "to a share of the run"
+        )
+    if args.loss_type == "dr_grpo" and len({stage.max_completion_length for stage in curriculum.planned}) > 1:
+        warnings.append(
+            f"dr_grpo divides by max_completion_length: by {args.max_completion_length} in every stage, so that a "
+            "switch leaves the scale of the loss as it is"
+        )
+    return warnings
+
+
 def find_warnings(args: ESGRPOConfig, geometry: Geometry, loop: EntropyLoop | None) -> list[str]:
     """What will run, and probably not as meant: one sentence each."""
     warnings = []
-    saves = args.save_strategy == "steps" and args.save_steps >= 1  # below 1 it is a share of the run
-    if geometry.updates > 1 and saves and args.save_steps % geometry.updates != 0:
-        warnings.append(
-            f"save_steps {args.save_steps:g} is no multiple of the {geometry.updates} updates of a rollout: a run "
-            "resumed from within a rollout samples the rest of it again, so it is not the same run"
-        )
     if args.save_only_model:
         warnings.append("save_only_model leaves out what a resume needs: no checkpoint of this run can be resumed")
     if loop is None:

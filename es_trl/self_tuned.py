@@ -28,7 +28,8 @@ class SelfTunedPIDController(Controller):
     sensitivity that is not known well is used with care, for its variance lowers the gains (the cautious regulator of
     Astrom and Wittenmark, "Adaptive Control", chapter 7). Until the run says otherwise, more control means more
     entropy. The first control stays within a twentieth of half the range of where it began, and may go twice as far
-    with every dead time that passes, so a plant that is quicker than thought is found out before it is harmed.
+    with every dead time that passes, so a plant that is quicker than thought is found out before it is harmed. The same
+    begins again where the prompts change, from the control that is there then; the sensitivity stays as learned.
 
     Args:
         dead_time (`int`):
@@ -48,7 +49,7 @@ class SelfTunedPIDController(Controller):
     def begin(self, initial: float, low: float, high: float) -> None:
         self._initial, self._low, self._high = initial, low, high
         self._plant = PlantEstimator(self.dead_time)
-        self._gain = self._part = 0.0
+        self._gain = self._part = self._center = 0.0
         self._reach = FIRST_REACH
 
     def take_over(self, initial: float, low: float, high: float, holds: bool) -> None:
@@ -58,20 +59,25 @@ class SelfTunedPIDController(Controller):
         self._plant = plant
 
     def update(self, target: float, entropy: float, slope: float = 0.0, noise: float | None = None) -> float:
-        # without a standard error a twentieth is assumed; an exact measurement would stop the filter
-        noise = max(0.05 * entropy if noise is None else noise, 1e-3 * entropy, 1e-6)
+        noise = _usable(noise, entropy)
         plant = self._plant
         plant.measure(entropy, noise)
         ahead = self.dead_time - 1
         expected = plant.entropy + plant.pending - ahead * plant.drift
         wanted = target + ahead * slope - expected + slope + plant.drift
         self._gain = self._cautious_inverse() / max(plant.entropy, noise)
-        part = min(max(self._gain * wanted, -self._reach), self._reach)  # of half the range
-        self._reach = min(2.0 ** (1.0 / self.dead_time) * self._reach, 2.0)
+        near, far = self._center - self._reach, self._center + self._reach  # of half the range
+        part = min(max(self._gain * wanted, near), far)
+        self._reach = min(2.0 ** (1.0 / self.dead_time) * self._reach, 4.0)
         control = min(max(self._initial + self._scale * part, self._low), self._high)
         self._part = (control - self._initial) / self._scale
         plant.act(self._part)
         return control
+
+    def rebase(self, target: float, entropy: float, noise: float | None = None) -> None:
+        self._plant.rebase(entropy, _usable(noise, entropy))
+        self._plant.act(self._part)
+        self._center, self._reach = self._part, FIRST_REACH  # the new series is met with as much care as the first
 
     def _cautious_inverse(self) -> float:
         sensitivity, sd = self._plant.sensitivity, self._plant.sensitivity_sd
@@ -122,6 +128,7 @@ class SelfTunedPIDController(Controller):
             "scale": self._scale,
             "gain": self._gain,
             "part": self._part,
+            "center": self._center,
             "reach": self._reach,
             "plant": self._plant.state_dict(),
         }
@@ -134,6 +141,11 @@ class SelfTunedPIDController(Controller):
             )
         unit = self._scale / state["scale"]  # the bounds may have been moved
         self._initial, self._gain = state["initial"], state["gain"] / unit
-        self._part, self._reach = state["part"] / unit, state["reach"] / unit
+        self._part, self._center, self._reach = (state[name] / unit for name in ("part", "center", "reach"))
         self._plant.load_state_dict(state["plant"])
         self._plant.rescale(unit)
+
+
+def _usable(noise: float | None, entropy: float) -> float:
+    """Without a standard error a twentieth is assumed; an exact measurement would stop the filter."""
+    return max(0.05 * entropy if noise is None else noise, 1e-3 * entropy, 1e-6)

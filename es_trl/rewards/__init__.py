@@ -1,6 +1,7 @@
 """Rewards for recipes."""
 
 from .math import math_reward
+from .overlong import SoftOverlongPunishment
 
 
-__all__ = ["math_reward"]
+__all__ = ["SoftOverlongPunishment", "math_reward"]

@@ -1,0 +1,90 @@
+"""What a trainer takes as training data: a data set, or several by name for the stages of a curriculum."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from datasets import Dataset, IterableDataset
+
+from .config import nearest
+from .curriculum import BASE_DATA, PlannedStage
+
+
+def check_dataset(dataset: Dataset | IterableDataset | None, prompts_per_rollout: int) -> None:
+    """
+    Refuse training data that cannot fill one rollout.
+
+    Raises:
+        ValueError: where it has no `prompt` column or fewer rows than a rollout has prompts.
+    """
+    if not isinstance(dataset, Dataset):
+        return  # TRL checks streams and environments itself
+    if len(dataset) == 0:
+        raise ValueError("train_dataset is empty: give it at least as many prompts as a rollout has")
+    if "prompt" not in dataset.column_names:
+        raise ValueError(
+            f"train_dataset has no column 'prompt'{nearest('prompt', dataset.column_names)}; it has "
+            f"{', '.join(dataset.column_names)}: rename the column with the prompts"
+        )
+    if len(dataset) < prompts_per_rollout:
+        raise ValueError(
+            f"train_dataset has {len(dataset)} prompts and one rollout takes {prompts_per_rollout}, so not one could "
+            "be filled: set steps_per_generation lower, num_generations higher, or add prompts"
+        )
+
+
+def named_datasets(train_dataset: Any) -> dict[str, Dataset]:
+    """
+    The data sets of a curriculum by name; a single one is called `train`.
+
+    Raises:
+        ValueError: where there is none, or one has no length or is empty.
+    """
+    named = dict(train_dataset) if isinstance(train_dataset, dict) else {BASE_DATA: train_dataset}
+    for name, dataset in named.items():
+        if not isinstance(dataset, Dataset):
+            raise ValueError(
+                f"the data set {name!r} is of {type(dataset).__name__}, and stages and dynamic sampling draw prompts "
+                "by their row: give a datasets.Dataset, or several by name in a dict"
+            )
+        check_dataset(dataset, 1)
+    return named
+
+
+def check_stages(planned: Sequence[PlannedStage], datasets: dict[str, Dataset | None]) -> None:
+    """
+    Refuse stages that their data sets cannot fill.
+
+    Raises:
+        ValueError: where one has fewer prompts than its share of a rollout, or those that are mixed have other columns.
+    """
+    for stage in planned:
+        if any(datasets[name] is None for name in stage.data):
+            continue  # a plan without the data
+        first, *others = stage.data
+        for name in others:
+            differ = set(datasets[first].column_names) ^ set(datasets[name].column_names)
+            if differ:
+                raise ValueError(
+                    f"stage {stage.index} mixes the data sets {first!r} and {name!r}, of which only one has "
+                    f"{', '.join(sorted(differ))}: rewards read the columns of a whole rollout, so give both the same"
+                )
+        for name, share in stage.data.items():
+            needed = stage.prompts if share == 1.0 else min(math.ceil(share * stage.prompts) + 1, stage.prompts)
+            if len(datasets[name]) < needed:
+                raise ValueError(
+                    f"stage {stage.index} takes up to {needed} prompts of {name!r} for one rollout, and it has "
+                    f"{len(datasets[name])}: give it a smaller weight, a wider filter or more rows, or set "
+                    "num_generations higher"
+                )
+
+
+def check_replaceable(train_dataset: Dataset, kwargs: dict[str, Any]) -> None:
+    """Refuse dynamic sampling where a prompt is more than its row: `kwargs` are those of `GRPOTrainer`."""
+    found = [name for name in ("tools", "environment_factory") if kwargs.get(name)]
+    found += [name for name in ("image", "images") if name in train_dataset.column_names]
+    if found:
+        raise ValueError(
+            f"dynamic sampling together with {', '.join(found)}: TRL sets these up for a rollout as a whole, so single "
+            "prompts cannot be replaced. Set dynamic_sampling_tries: 0"
+        )
