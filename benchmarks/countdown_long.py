@@ -5,24 +5,15 @@ python benchmarks/countdown_long.py report   # from the committed data: summary.
 """
 
 import argparse
-import json
-import os
-import shutil
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
-from importlib.metadata import version
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 
 from matplotlib.figure import Figure
+from recipe_runs import ROOT, SEEDS, load, rms, run_recipe, spread
 
-from es_trl.history import HISTORY_FILE, read_history
 
-
-ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "results" / "countdown_long"
-SEEDS = (0, 1, 2)
 OFF = [word for block in ("schedule", "controller", "actuator") for word in (f"--entropy_{block}", "none")]
 ARMS = {"scheduled": [], "uncontrolled": OFF}
 COLORS = {"scheduled": "#1f6fb4", "uncontrolled": "#d1495b"}
@@ -30,44 +21,13 @@ SETTLING = 15  # rollouts
 
 
 def run(arm: str, seed: int) -> None:
-    """Train one run and evaluate its model; the history and the scores go to the results."""
-    name = f"{arm}_seed{seed}"
-    run_dir = ROOT / "runs" / name
-    recipe = [str(ROOT / "recipes" / "countdown_es.py"), "--config", str(ROOT / "recipes" / "countdown_long.yaml")]
-    options = ["--seed", str(seed), "--output_dir", str(run_dir), *ARMS[arm]]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    subprocess.run([sys.executable, *recipe, *options], check=True, env=environment)
-    collect(name, run_dir)
-
-
-def collect(name: str, run_dir: Path) -> None:
-    """Copy a finished run's history, and sample its model on prompts drawn with another seed."""
-    from es_trl.lab.evaluate import evaluate_model
-
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    shutil.copy(run_dir / HISTORY_FILE, RESULTS / f"{name}.jsonl")
-    scores = {**evaluate_model(str(run_dir)), "versions": {p: version(p) for p in ("torch", "transformers", "trl")}}
-    (RESULTS / f"{name}.json").write_text(json.dumps(scores, indent=2) + "\n")
-
-
-def load(arm: str) -> list[tuple[list[dict], dict]]:
-    """Histories and scores of an arm's seeds."""
-    names = [RESULTS / f"{arm}_seed{seed}" for seed in SEEDS]
-    return [(read_history(n.with_suffix(".jsonl")), json.loads(n.with_suffix(".json").read_text())) for n in names]
-
-
-def spread(values: list[float]) -> str:
-    """Mean and standard deviation over seeds."""
-    return f"{mean(values):.3f} ± {stdev(values):.3f}"
-
-
-def rms(records: list[dict]) -> float:
-    return mean(record["error"] ** 2 for record in records) ** 0.5
+    """Train and evaluate one run."""
+    run_recipe("countdown_long.yaml", ["--seed", str(seed), *ARMS[arm]], f"{arm}_seed{seed}", RESULTS)
 
 
 def summarize() -> str:
     """The table of the README, as Markdown."""
-    arms = {arm: load(arm) for arm in ARMS}
+    arms = {arm: load(RESULTS, arm) for arm in ARMS}
     rows = [("", *ARMS)]
     windows = {
         "first 20": slice(0, 20),
@@ -98,7 +58,7 @@ def draw() -> Path:
     figure = Figure(figsize=(8.0, 5.0), dpi=120, layout="constrained")
     for axis, field, window in zip(figure.subplots(2, 1, sharex=True), ("entropy", "reward"), (1, 20), strict=True):
         for arm in ARMS:
-            lines = [[record[field] for record in records] for records, _ in load(arm)]
+            lines = [[record[field] for record in records] for records, _ in load(RESULTS, arm)]
             lines = [[mean(line[max(0, i + 1 - window) : i + 1]) for i in range(len(line))] for line in lines]
             for line in lines:
                 axis.plot(line, color=COLORS[arm], linewidth=0.6, alpha=0.35)

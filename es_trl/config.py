@@ -168,7 +168,7 @@ class ESGRPOConfig(GRPOConfig):
                 f"`curriculum` is {self.curriculum!r}, and it lists stages: set for example "
                 "[{start: onset, num_generations: 32}]"
             )
-        return [build("curriculum", f"stage {i}", Stage, values) for i, values in enumerate(self.curriculum, start=1)]
+        return [build("curriculum", f"entry {i}", Stage, values) for i, values in enumerate(self.curriculum, start=1)]
 
 
 def build_part(block: str, values: dict[str, Any] | str) -> Any:

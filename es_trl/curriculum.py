@@ -156,19 +156,19 @@ def plan_stages(
             planned.clear()
         elif planned and first <= planned[-1].first:
             raise ValueError(
-                f"stage {number} of the curriculum starts at rollout {first} of {num_rollouts}, and the one before it "
+                f"entry {number} of the curriculum starts at rollout {first} of {num_rollouts}, and the one before it "
                 f"at rollout {planned[-1].first}, so that one would have no rollout: put the stages in their order "
                 "and their starts farther apart, or raise max_steps"
             )
         try:
             planned.append(_follow(planned[-1] if planned else start, stage, len(planned), first, args))
         except ValueError as error:
-            raise ValueError(f"stage {number} of the curriculum: {error}") from None
+            raise ValueError(f"entry {number} of the curriculum: {error}") from None
     for stage in planned:
         for name in stage.data:
             if name not in names:
                 raise ValueError(
-                    f"stage {stage.index} of the run takes its prompts from {name!r}, and the data sets are "
+                    f"stage {stage.index} takes its prompts from {name!r}, and the data sets are "
                     f"{', '.join(names)}: name one of them under `data`"
                 )
     _check_lengths(planned, args)
@@ -214,8 +214,8 @@ def _first_rollout(stage: Stage, number: int, num_rollouts: int, onset: int | No
     if stage.start == "onset":
         if onset is None:
             raise ValueError(
-                f"stage {number} of the curriculum starts at the onset, and the entropy schedule has none: set "
-                "`entropy_schedule` to one that anneals (stable_anneal, cosine), or `start` to a share of the run"
+                f"entry {number} of the curriculum starts at the onset, and the entropy schedule has none in "
+                f"{num_rollouts} rollouts: set `entropy_schedule` to one that anneals (stable_anneal), or `start` to a share of the run"
             )
         return onset
     return next(rollout for rollout in range(num_rollouts) if progress_at(rollout, num_rollouts) >= stage.start)

@@ -1,14 +1,11 @@
 """Entropy-scheduled GRPO on the Countdown lab, on a CPU: `accelerate launch recipes/countdown_es.py`."""
 
 import torch
-from datasets import Dataset
 
-from es_trl.data import load_rows
-from es_trl.lab import BASE_MODEL, countdown_dataset, countdown_reward
+from es_trl.data import load_named
+from es_trl.lab import BASE_MODEL, countdown_reward
+from es_trl.lab.prompts import load_countdown
 from es_trl.recipe import parse_recipe, train
-
-
-NUM_PROMPTS = 20_000
 
 
 def main() -> None:
@@ -16,13 +13,8 @@ def main() -> None:
     recipe = parse_recipe(__file__)
     if recipe.model.model_name_or_path is None:
         recipe.model.model_name_or_path = BASE_MODEL
-    if recipe.data.dataset_name is None:
-        dataset = countdown_dataset(NUM_PROMPTS, seed=recipe.training.seed)
-    else:
-        rows = load_rows(recipe.data, ("numbers", "target"))
-        columns = {"prompt": recipe.data.prompt_column, "numbers": "numbers", "target": "target"}
-        dataset = Dataset.from_dict({name: rows[column] for name, column in columns.items()})
-    train(recipe, dataset, countdown_reward)
+    datasets = load_named(recipe.data, lambda data: load_countdown(data, recipe.training.seed))
+    train(recipe, datasets, countdown_reward)
 
 
 if __name__ == "__main__":

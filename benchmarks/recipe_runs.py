@@ -1,0 +1,51 @@
+"""What benchmarks of whole recipes share: a run of the lab with its model evaluated, and the spread over seeds."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from statistics import mean, stdev
+
+from es_trl.history import HISTORY_FILE, read_history
+
+
+ROOT = Path(__file__).parent.parent
+SEEDS = (0, 1, 2)
+
+
+def run_recipe(recipe: str, options: list[str], name: str, results: Path) -> None:
+    """Train one run of a recipe and evaluate its model; the history and the scores go to `results`."""
+    run_dir = ROOT / "runs" / name
+    command = [str(ROOT / "recipes" / "countdown_es.py"), "--config", str(ROOT / "recipes" / recipe)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run([sys.executable, *command, "--output_dir", str(run_dir), *options], check=True, env=environment)
+    collect(run_dir, name, results)
+
+
+def collect(run_dir: Path, name: str, results: Path) -> None:
+    """Copy a finished run's history, and sample its model on prompts drawn with another seed."""
+    from es_trl.lab.evaluate import evaluate_model
+
+    results.mkdir(parents=True, exist_ok=True)
+    shutil.copy(run_dir / HISTORY_FILE, results / f"{name}.jsonl")
+    scores = {**evaluate_model(str(run_dir)), "versions": {p: version(p) for p in ("torch", "transformers", "trl")}}
+    (results / f"{name}.json").write_text(json.dumps(scores, indent=2) + "\n")
+
+
+def load(results: Path, arm: str) -> list[tuple[list[dict], dict]]:
+    """Histories and scores of an arm's seeds."""
+    names = [results / f"{arm}_seed{seed}" for seed in SEEDS]
+    return [(read_history(n.with_suffix(".jsonl")), json.loads(n.with_suffix(".json").read_text())) for n in names]
+
+
+def spread(values: list[float]) -> str:
+    """Mean and standard deviation over seeds."""
+    return f"{mean(values):.3f} ± {stdev(values):.3f}"
+
+
+def rms(records: list[dict]) -> float:
+    """Root-mean-square error, nats."""
+    return mean(record["error"] ** 2 for record in records) ** 0.5
