@@ -142,7 +142,7 @@ def plan_stages(
         num_generations=geometry.num_generations,
         completions=geometry.completions,
         max_completion_length=args.max_completion_length,
-        overlong_cache=args.overlong_cache,
+        overlong_cache=getattr(args, "overlong_cache", 0),  # which a plain GRPOConfig has not
         passes=1,
     )
     if stages and num_rollouts is None:
@@ -215,7 +215,8 @@ def _first_rollout(stage: Stage, number: int, num_rollouts: int, onset: int | No
         if onset is None:
             raise ValueError(
                 f"entry {number} of the curriculum starts at the onset, and the entropy schedule has none in "
-                f"{num_rollouts} rollouts: set `entropy_schedule` to one that anneals (stable_anneal), or `start` to a share of the run"
+                f"{num_rollouts} rollouts: set `entropy_schedule` to one that anneals "
+                "(stable_anneal), or `start` to a share of the run"
             )
         return onset
     return next(rollout for rollout in range(num_rollouts) if progress_at(rollout, num_rollouts) >= stage.start)

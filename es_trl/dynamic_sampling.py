@@ -198,8 +198,8 @@ class DynamicSampling:
 def nothing_to_learn(rollout: int, cost: SamplingCost) -> str:
     """The message for a rollout in which no prompt has completions of different rewards."""
     return (
-        f"rollout {rollout} has no prompt whose completions got different rewards, after {cost.tries} more "
-        f"generations for {cost.fresh_prompts} fresh prompts (mean reward {cost.first_reward:.3g}): each is always "
-        "right or always wrong for this policy, so there is nothing to learn. Take easier or harder prompts "
-        "(`dataset_filter`, or another data set), raise num_generations or dynamic_sampling_tries, or look at the reward function"
+        f"rollout {rollout} has no prompt whose completions got different rewards, after {cost.tries} more generations "
+        f"for {cost.fresh_prompts} fresh prompts (mean reward {cost.first_reward:.3g}): each is always right or always "
+        "wrong for this policy, so there is nothing to learn. Take easier or harder prompts (`dataset_filter`, or "
+        "another data set), raise num_generations or dynamic_sampling_tries, or look at the reward function"
     )

@@ -72,6 +72,9 @@ def stage_warnings(args: ESGRPOConfig, curriculum: Curriculum | None) -> list[st
             "the schedule anneals from the first rollout on, so the stage at the onset is the whole run: set its start "
             "to a share of the run"
         )
+    idle = set(curriculum.datasets) - {name for stage in curriculum.planned for name in stage.data}
+    if idle:
+        warnings.append(f"no stage takes prompts from {', '.join(sorted(idle))}: name them under `data`, or drop them")
     if args.loss_type == "dr_grpo" and len({stage.max_completion_length for stage in curriculum.planned}) > 1:
         warnings.append(
             f"dr_grpo divides by max_completion_length: by {args.max_completion_length} in every stage, so that a "

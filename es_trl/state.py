@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import send_to_device
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from transformers.utils import logging
@@ -131,12 +132,13 @@ def load_rollout(checkpoint: Path, process: int, device: torch.device) -> list[d
     """
     path = _rollout_file(checkpoint, process)
     try:
-        return torch.load(path, map_location=device, weights_only=True)
+        micro_batches = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # pickle and zip have a dozen kinds for a file that is not what it was
         raise ValueError(
             f"{path} cannot be read ({error!r}), and the checkpoint is inside a rollout, which cannot go on without "
             "it: restore the file, or resume from another checkpoint"
         ) from error
+    return send_to_device(micro_batches, device)
 
 
 def find_checkpoint(resume: str | bool | None, run_dir: str | Path) -> str | None:

@@ -17,6 +17,11 @@ def check_dataset(dataset: Dataset | IterableDataset | None, prompts_per_rollout
     Raises:
         ValueError: where it has no `prompt` column or fewer rows than a rollout has prompts.
     """
+    if isinstance(dataset, dict):
+        raise ValueError(
+            f"train_dataset holds several data sets ({', '.join(dataset)}) and nothing says which to take: set "
+            "`curriculum`, whose stages name them, or give one data set"
+        )
     if not isinstance(dataset, Dataset):
         return  # TRL checks streams and environments itself
     if len(dataset) == 0:

@@ -1,39 +1,39 @@
-"""`ESGRPOTrainer`: the seam with TRL. Short overrides around `super()`; formulas live in the other files."""
+"""`ESGRPOTrainer`: the seam with TRL, with `prompting.py` and `checkpointing.py`.
+
+Short overrides around `super()`; formulas live in the other files.
+"""
 
 import contextlib
 import json
-import shutil
 import textwrap
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.data import SequentialSampler
 from transformers import Trainer, TrainerCallback
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
-from trl import GRPOConfig, GRPOTrainer
-from trl.trainer.utils import RepeatSampler
+from trl import GRPOConfig
 
 from .callbacks import Curriculum, EntropyScheduler, RolloutCallback, collect_callbacks, prepare_callbacks
 from .card import append_run_section
+from .checkpointing import CheckpointingMixin
 from .config import ESGRPOConfig
 from .control import broken_policy
 from .curriculum import PlannedStage
-from .dynamic_sampling import Answers, DynamicSampling, nothing_to_learn
+from .dynamic_sampling import DynamicSampling
 from .geometry import Geometry
 from .history import LOOP_FILE, History, RolloutRecord, write_atomically
 from .micro_batches import counted, cut, more_to_come, temporarily
+from .prompting import PromptingMixin
 from .report import report
 from .rewards.overlong import SoftOverlongPunishment
 from .rollout import OpenRollout
 from .sensor import EntropySensor, completion_mask, prompt_index
 from .stage_copies import check_engine, follow_stage, tell_rewards
-from .state import RunState, find_checkpoint, load_rollout, save_rollout, weights_are_finite
+from .state import find_checkpoint
 from .train_data import check_dataset, check_replaceable, named_datasets
 
 
-class ESGRPOTrainer(GRPOTrainer):
+class ESGRPOTrainer(CheckpointingMixin, PromptingMixin):
     """
     [`~trl.GRPOTrainer`] that holds the policy's entropy to a schedule.
 
@@ -102,15 +102,13 @@ class ESGRPOTrainer(GRPOTrainer):
         if tries:
             check_replaceable(train_dataset, kwargs)
         if cache := getattr(args, "overlong_cache", 0):
-            reward_funcs = [*(reward_funcs if isinstance(reward_funcs, list) else [reward_funcs])]
-            reward_funcs.append(SoftOverlongPunishment(cache))
+            given = reward_funcs if isinstance(reward_funcs, list) else [reward_funcs] if reward_funcs else []
+            reward_funcs = [*given, SoftOverlongPunishment(cache)]
         self.entropy_bonus = 0.0  # signed coefficient of the token-mean entropy; what `entropy_bonus` moves
-        self._prompt_sampler: RepeatSampler | None = None
         super().__init__(model, reward_funcs, args, train_dataset, eval_dataset, callbacks=callbacks, **kwargs)
-        by_function = self.multi_objective_aggregation == "normalize_then_sum"
-        self._dynamic_sampling = (
-            DynamicSampling(tries, self.reward_weights, by_function, self.accelerator) if tries else None
-        )
+        if tries:
+            by_function = self.multi_objective_aggregation == "normalize_then_sum"
+            self._dynamic_sampling = DynamicSampling(tries, self.reward_weights, by_function, self.accelerator)
         self.history = History(self.args.output_dir, writes=self.accelerator.is_main_process)
         self._begin_run()
         if self.use_vllm and curriculum is not None:
@@ -125,7 +123,7 @@ class ESGRPOTrainer(GRPOTrainer):
         self._rollout: OpenRollout | None = None
         self._settings: dict[str, float] = {}
         self._loss_entropies: torch.Tensor | None = None
-        self._rewards: torch.Tensor | None = None  # of a rollout that dynamic sampling has put together
+        self._rewards = None
         self._passes, self._pass = 1, 0  # backward passes for each of TRL's micro-batches, and the present one
         prepare_callbacks(self._rollout_callbacks, self.args)
         tell_rewards(self.reward_funcs, self.args.max_completion_length, getattr(self.args, "overlong_cache", 0))
@@ -276,80 +274,6 @@ class ESGRPOTrainer(GRPOTrainer):
         self._next_rollout += 1
         self._rollout = None
 
-    # --- the prompts -------------------------------------------------------------------------------------------------
-
-    def get_train_dataloader(self):
-        if self.curriculum is None:
-            return super().get_train_dataloader()
-        # A rollout draws its prompts when it begins, so the loader has only its micro-batches to count.
-        micro_batches = self.args.max_steps * self.args.gradient_accumulation_steps
-        if self.args.max_steps <= 0:
-            micro_batches = len(self.train_dataset) // Geometry.of(self.args).prompts * self._generate_every
-        return self._get_dataloader(
-            dataset=range(micro_batches * self.accelerator.num_processes),
-            description="Training",
-            batch_size=1,
-            sampler_fn=SequentialSampler,
-            is_training=True,
-        )
-
-    def _get_train_sampler(self, dataset=None):
-        self._prompt_sampler = super()._get_train_sampler(dataset)
-        return self._prompt_sampler
-
-    def _draw_rows(self, prompts: int) -> list[dict[str, Any]]:
-        """This process's rows of the next prompts, one a completion."""
-        return self.curriculum.draw(prompts, self.num_generations, self.accelerator)
-
-    def _generate(self, prompts):
-        generated = super()._generate(prompts)
-        if self._dynamic_sampling is None or not self.model.training:
-            return generated
-        own = self._score(self._rows, generated)
-        self._uniform, cost = self._dynamic_sampling.refill(own, self.num_generations, self._draw_rows, self._answer)
-        if self._uniform.all():
-            raise ValueError(nothing_to_learn(self._next_rollout, cost))
-        # TRL goes on with the lists that it gave
-        self._rows[:] = [entry["row"] for entry in own.entries]
-        prompts[:] = [row["prompt"] for row in self._rows]
-        self._rewards = own.rewards
-        for column in own.entries[0]["logged"]:
-            self._pending_extra_logs[column] = [entry["logged"].get(column) for entry in own.entries]
-        prompt_ids, completion_ids, tool_mask, completions, logprobs = own.columns()
-        lengths = torch.tensor([float(len(ids)) for ids in completion_ids], device=self.accelerator.device)
-        self._metrics["train"]["completions/mean_length"].append(self.accelerator.gather(lengths).mean().item())
-        self._rollout.record.sampling = asdict(cost)
-        for name, value in asdict(cost).items():
-            self._metrics["train"][f"es/sampling/{name}"].append(float(value))
-        return prompt_ids, completion_ids, tool_mask, completions, logprobs, {}, *generated[6:]
-
-    def _answer(self, rows: list[dict[str, Any]]) -> Answers:
-        """A completion for each row, and the rewards."""
-        return self._score(rows, super()._generate([row["prompt"] for row in rows]))
-
-    def _score(self, rows: list[dict[str, Any]], generated: tuple[Any, ...]) -> Answers:
-        _, completion_ids, _, completions, _, extra_fields, *_ = generated
-        for name, values in extra_fields.items():  # of a rollout function, as TRL hands them to the rewards
-            for row, value in zip(rows, values, strict=False):
-                row[name] = value
-        prompts = [row["prompt"] for row in rows]
-        rewards = super()._calculate_rewards(rows, prompts, completions, completion_ids)
-        logged = dict(self._pending_extra_logs)
-        self._pending_extra_logs.clear()
-        return Answers(Answers.entries_of(rows, generated, logged), rewards)
-
-    def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list):
-        rewards, self._rewards = self._rewards, None  # known already where dynamic sampling needed them
-        if rewards is not None:
-            return rewards
-        return super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
-
-    def _mask_uniform(self, batch: dict[str, Any]) -> None:
-        """Leave out of the loss what dynamic sampling could not replace."""
-        kept = ~self._uniform.to(batch["prompt_index"].device)[batch["prompt_index"]]
-        batch["completion_mask"] = batch["completion_mask"] * kept.unsqueeze(1)
-        batch["num_items_in_batch"] = self.accelerator.gather(completion_mask(batch).sum()).sum()
-
     # --- the passes --------------------------------------------------------------------------------------------------
 
     def _get_per_token_logps_and_entropies(self, model, *args, compute_entropy=False, **kwargs):
@@ -387,82 +311,6 @@ class ESGRPOTrainer(GRPOTrainer):
             if self._is_last_micro_batch and self._pass == self._passes - 1:
                 self._end_rollout()
         return loss
-
-    # --- checkpoints -------------------------------------------------------------------------------------------------
-
-    def _save_checkpoint(self, model, trial):
-        if not weights_are_finite(self.model_wrapped, self.accelerator):
-            raise ValueError(broken_policy(self._next_rollout, "its weights are not finite"))
-        folder = Path(self._get_output_dir(trial=trial)) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
-        if self.args.should_save and folder.exists():  # of a save that was cut short, or of an earlier run
-            shutil.rmtree(folder)
-        self.accelerator.wait_for_everyone()
-        super()._save_checkpoint(model, trial)
-
-    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
-        # The one hook of a checkpoint that comes before its push to the Hub.
-        super()._save_optimizer_and_scheduler(output_dir)
-        if self._rollout is not None:
-            Path(output_dir).mkdir(parents=True, exist_ok=True)
-            save_rollout(Path(output_dir), self.accelerator.process_index, self._buffered_inputs)
-        if self.args.should_save:
-            self._state().save(output_dir)
-            shutil.copy(self.history.path, output_dir)
-
-    def _save_rng_state(self, output_dir: str) -> None:
-        super()._save_rng_state(output_dir)
-        self.accelerator.wait_for_everyone()  # trainer_state.json, which comes next, says that all files are there
-
-    def _state(self) -> RunState:
-        rollout = self._rollout
-        return RunState(
-            geometry=self._counts,
-            micro_step=self._step,
-            rollout=self._next_rollout,
-            record=None if rollout is None else rollout.record,
-            clip_fractions=[] if rollout is None else rollout.clip_fractions,
-            seconds=0.0 if rollout is None else rollout.seconds,
-            settings=self._settings,
-            metrics=dict(self._metrics["train"]),
-            callbacks=[(type(callback).__name__, callback.state_dict()) for callback in self._rollout_callbacks],
-        )
-
-    @property
-    def _counts(self) -> dict[str, int]:
-        names = ("per_device_train_batch_size", "gradient_accumulation_steps", "steps_per_generation", "num_iterations")
-        counts = {name: getattr(self.args, name) for name in (*names, "num_generations")}
-        return {"num_processes": self.accelerator.num_processes, **counts}
-
-    def _read_state(self, checkpoint: str) -> RunState:
-        return RunState.load(
-            checkpoint, [type(callback).__name__ for callback in self._rollout_callbacks], self._counts
-        )
-
-    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        super()._load_optimizer_and_scheduler(checkpoint)
-        if checkpoint is not None:
-            self._load_run(Path(checkpoint))
-
-    def _load_run(self, checkpoint: Path) -> None:
-        state = self._read_state(str(checkpoint))
-        self._begin_run()
-        self._step = state.micro_step  # TRL restarts it at 0, which would shift every later rollout
-        self._next_rollout = state.rollout
-        self.history.begin(checkpoint / self.history.path.name, keep=state.rollout)
-        for callback, (_, callback_state) in zip(self._rollout_callbacks, state.callbacks, strict=True):
-            callback.load_state_dict(callback_state)
-        self.apply_settings(state.settings)
-        self._metrics["train"].update(state.metrics)
-        if self.curriculum is not None and self.curriculum.stage is not None:
-            self.apply_stage(self.curriculum.stage)
-        if state.record is not None:
-            sensor = EntropySensor(self._prompts)
-            self._rollout = OpenRollout(state.record, sensor, True, state.clip_fractions, state.seconds)
-            self._buffered_inputs = load_rollout(checkpoint, self.accelerator.process_index, self.accelerator.device)
-        if self._prompt_sampler is None:
-            return
-        for _ in range(int(self.state.epoch)):  # TRL's sampler draws an order an epoch, and would replay the first
-            next(iter(self._prompt_sampler))
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         super().create_model_card(*args, **kwargs)

@@ -18,8 +18,8 @@ def load_countdown(args: DataArguments, seed: int) -> Dataset:
 
     Args:
         args (`DataArguments`):
-            With `dataset_name` unset or `countdown:3` these are 20,000 prompts of three numbers, with `countdown:3,4` of
-            three or four; else the rows of a file with columns `prompt`, `numbers` and `target`.
+            With `dataset_name` unset or `countdown:3` these are 20,000 prompts of three numbers, with `countdown:3,4`
+            of three or four; else the rows of a file with columns `prompt`, `numbers` and `target`.
         seed (`int`):
             Of the generator: the same prompts for the same seed.
 
@@ -38,8 +38,8 @@ def load_countdown(args: DataArguments, seed: int) -> Dataset:
         return dataset.add_column("count", [len(numbers) for numbers in dataset["numbers"]])
     if not re.fullmatch(r"[2-6](,[2-6])*", name.removeprefix(GENERATED)):
         raise ValueError(
-            f"dataset_name is {name!r}, and behind {GENERATED!r} stand counts of numbers from 2 to 6: set countdown:3 or "
-            "countdown:3,4"
+            f"dataset_name is {name!r}, and behind {GENERATED!r} stand counts of numbers from 2 to 6: set countdown:3 "
+            "or countdown:3,4"
         )
     counts = tuple(int(count) for count in name.removeprefix(GENERATED).split(","))
     dataset = countdown_dataset(NUM_PROMPTS, seed=seed, num_numbers=counts)

@@ -1,0 +1,103 @@
+"""Checkpoints of [`ESGRPOTrainer`]: at whatever update, whole or not taken for whole, and resumed to the same run."""
+
+import shutil
+from pathlib import Path
+
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+from trl import GRPOTrainer
+from trl.trainer.utils import RepeatSampler
+
+from .control import broken_policy
+from .rollout import OpenRollout
+from .sensor import EntropySensor
+from .state import RunState, load_rollout, save_rollout, weights_are_finite
+
+
+class CheckpointingMixin(GRPOTrainer):
+    """
+    What TRL's checkpoints lack.
+
+    TRL counts rollouts from the resumed update on, samples what a rollout still had to train on anew, and replays the
+    first epoch's order of prompts in every later one. Here the count, the rollout's micro-batches on every process and
+    the order go on. `trainer_state.json` is written last, when every process is done, so what has it is whole.
+    """
+
+    _prompt_sampler: RepeatSampler | None = None
+
+    def _save_checkpoint(self, model, trial):
+        if not weights_are_finite(self.model_wrapped, self.accelerator):
+            raise ValueError(broken_policy(self._next_rollout, "its weights are not finite"))
+        folder = Path(self._get_output_dir(trial=trial)) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+        if self.args.should_save and folder.exists():  # of a save that was cut short, or of an earlier run
+            shutil.rmtree(folder)
+        self.accelerator.wait_for_everyone()
+        super()._save_checkpoint(model, trial)
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        # The one hook of a checkpoint that comes before its push to the Hub.
+        super()._save_optimizer_and_scheduler(output_dir)
+        if self._rollout is not None:
+            Path(output_dir).mkdir(parents=True, exist_ok=True)
+            save_rollout(Path(output_dir), self.accelerator.process_index, self._buffered_inputs)
+        if self.args.should_save:
+            self._state().save(output_dir)
+            shutil.copy(self.history.path, output_dir)
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        super()._save_rng_state(output_dir)
+        self.accelerator.wait_for_everyone()  # trainer_state.json, which comes next, says that all files are there
+
+    def _state(self) -> RunState:
+        rollout = self._rollout
+        return RunState(
+            geometry=self._counts,
+            micro_step=self._step,
+            rollout=self._next_rollout,
+            record=None if rollout is None else rollout.record,
+            clip_fractions=[] if rollout is None else rollout.clip_fractions,
+            seconds=0.0 if rollout is None else rollout.seconds,
+            settings=self._settings,
+            metrics=dict(self._metrics["train"]),
+            callbacks=[(type(callback).__name__, callback.state_dict()) for callback in self._rollout_callbacks],
+        )
+
+    @property
+    def _counts(self) -> dict[str, int]:
+        names = ("per_device_train_batch_size", "gradient_accumulation_steps", "steps_per_generation", "num_iterations")
+        counts = {name: getattr(self.args, name) for name in (*names, "num_generations")}
+        return {"num_processes": self.accelerator.num_processes, **counts}
+
+    def _read_state(self, checkpoint: str) -> RunState:
+        return RunState.load(
+            checkpoint, [type(callback).__name__ for callback in self._rollout_callbacks], self._counts
+        )
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is not None:
+            self._load_run(Path(checkpoint))
+
+    def _load_run(self, checkpoint: Path) -> None:
+        state = self._read_state(str(checkpoint))
+        self._begin_run()
+        self._step = state.micro_step  # TRL restarts it at 0, which would shift every later rollout
+        self._next_rollout = state.rollout
+        self.history.begin(checkpoint / self.history.path.name, keep=state.rollout)
+        for callback, (_, callback_state) in zip(self._rollout_callbacks, state.callbacks, strict=True):
+            callback.load_state_dict(callback_state)
+        self.apply_settings(state.settings)
+        self._metrics["train"].update(state.metrics)
+        if self.curriculum is not None and self.curriculum.stage is not None:
+            self.apply_stage(self.curriculum.stage)
+        if state.record is not None:
+            sensor = EntropySensor(self._prompts)
+            self._rollout = OpenRollout(state.record, sensor, True, state.clip_fractions, state.seconds)
+            self._buffered_inputs = load_rollout(checkpoint, self.accelerator.process_index, self.accelerator.device)
+        if self._prompt_sampler is None:
+            return
+        for _ in range(int(self.state.epoch)):  # TRL's sampler draws an order an epoch, and would replay the first
+            next(iter(self._prompt_sampler))
+
+    def _get_train_sampler(self, dataset=None):
+        self._prompt_sampler = super()._get_train_sampler(dataset)
+        return self._prompt_sampler
