@@ -13,6 +13,8 @@ _MODULES = {
     "ESGRPOConfig": "config",
     "ESGRPOTrainer": "trainer",
     "EntropyScheduler": "callbacks",
+    "Curriculum": "callbacks",
+    "Stage": "curriculum",
     "RolloutCallback": "callbacks",
     "EntropyLoop": "control",
     "ConstantSchedule": "schedules",

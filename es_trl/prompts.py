@@ -57,8 +57,8 @@ class PromptOrder:
     """
     The order of prompts of a run: a function of the seed and of what was drawn before, the same on every process.
 
-    Data sets are mixed by their weights, exactly: after n prompts of a stage each has given its share of n, to the
-    nearest prompt. A data set goes on in a later stage where it was left.
+    Data sets are mixed by their weights: after n prompts of a stage each has given its share of n, to within one
+    prompt. A data set goes on in a later stage where it was left.
 
     Args:
         sizes (`dict[str, int]`):

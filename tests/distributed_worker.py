@@ -28,7 +28,7 @@ def write_by_rule(prompts, trainer):
     """Completions drawn from a generator that is seeded by the prompt, the place in its group and the step."""
     tokenizer = trainer.processing_class
     completions = []
-    for place, prompt in enumerate(prompts):
+    for place, prompt in enumerate(prompts, start=trainer.accelerator.process_index * len(prompts)):
         rng = random.Random(f"{prompt}|{place % trainer.num_generations}|{trainer.state.global_step}")
         text = "".join(rng.choice("123456789+-*") for _ in range(rng.randint(2, 9)))
         completions.append([*tokenizer(text)["input_ids"], tokenizer.eos_token_id])
@@ -45,11 +45,18 @@ def main():
     resume = options.pop("resume_from", None)
     by_rule = options.pop("by_rule")
     args = ESGRPOConfig(**options)
+    datasets = {"train": countdown_dataset(32, seed=1), "hard": countdown_dataset(32, seed=2, num_numbers=(4,))}
+    asked = []
+
+    def reward(prompts, **kwargs):
+        asked.append(prompts)
+        return (reward_by_rule if by_rule else countdown_reward)(**kwargs)
+
     trainer = ESGRPOTrainer(
         BASE_MODEL,
-        reward_by_rule if by_rule else countdown_reward,
+        reward,
         args,
-        train_dataset=countdown_dataset(32, seed=1),
+        train_dataset=datasets if args.curriculum else datasets["train"],
         rollout_func=write_by_rule if by_rule else None,
     )
     trainer.train(resume_from_checkpoint=resume)
@@ -60,6 +67,7 @@ def main():
         "backend": torch.distributed.get_backend() if torch.distributed.is_initialized() else None,
         "wrapper": type(trainer.model_wrapped).__name__,
         "parameters_held": sum(sizes),
+        "prompts": asked,
         "records": trainer.history.records,
         "settings": [trainer.epsilon_low, trainer.epsilon_high, trainer.entropy_bonus],
         "weights": None if state is None else sum(value.double().abs().sum().item() for value in state.values()),

@@ -10,7 +10,7 @@ from es_trl.alarms import PATIENCE, announce, new_alarms
 def records(rollouts, **changes):
     """Records of a run on target; a change is a value, or a function of the rollout."""
     base = {"target": 0.4, "entropy": 0.4, "entropy_se": 0.01, "control": 0.2, "saturated": False,
-            "actuator": "ClipHighActuator", "clip_high_fraction": 0.01}  # fmt: skip
+            "actuator": "ClipHighActuator", "clip_high_fraction": 0.01, "curriculum_stage": None}  # fmt: skip
     rows = []
     for rollout in range(rollouts):
         row = {**base, **{name: value(rollout) if callable(value) else value for name, value in changes.items()}}
@@ -114,3 +114,14 @@ def test_a_tracker_that_fails_does_not_end_the_run(monkeypatch, caplog):
     monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(run=None))
     announce(7, EVENTS, ["wandb"])
     assert "the alert could not be sent: AttributeError" in caplog.messages[-1]
+
+
+def test_a_stage_of_the_curriculum_is_judged_by_itself():
+    # the second stage's prompts read three times the entropy, which within one stage would be an explosion
+    rows = records(40, entropy=lambda rollout: 0.4 if rollout < 20 else 1.2)
+    assert "exploded" in first_alarm(rows)[1][0]
+    for row in rows[20:]:
+        row.update(curriculum_stage=1, target=1.2, error=0.0)
+    for row in rows[:20]:
+        row["curriculum_stage"] = 0
+    assert first_alarm(rows) is None

@@ -240,3 +240,16 @@ def test_state_round_trip_after_a_hand_over(make):
         for entropy in (0.3, 0.5, 0.9, 0.95):
             chain.update(0.9, entropy, -0.01, 0.01)
     assert whole.state_dict() == restored.state_dict() and whole.settings == restored.settings
+
+
+def test_where_prompts_change_every_control_stays_and_patience_begins_again():
+    chain = begun(SignStepController(0.5, window=1, warmup=0), ClipHighActuator(0.1, 0.4), EntropyBonusActuator())
+    for _ in range(PATIENCE - 1):
+        chain.update(0.9, 0.3, 0.0, 0.01)
+        assert chain.hand_over() is None
+    settings = chain.settings
+    chain.rebase(0.9, 0.2, 0.01)
+    assert chain.hand_over() is None and chain.settings == settings
+    for left in range(PATIENCE, 0, -1):
+        chain.update(0.9, 0.2, 0.0, 0.01)
+        assert (chain.hand_over() is None) == (left > 1)

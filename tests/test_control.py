@@ -125,3 +125,12 @@ def test_control_period_is_the_rollout(accumulation, updates):
     loop = EntropyLoop(ConstantSchedule(0.4), PIDController(), EntropyBonusActuator())
     with pytest.raises(ValueError, match=f"there are {updates} updates in a rollout"):
         loop.begin(args)
+
+
+def test_a_switch_of_the_prompts_leaves_the_control_for_a_rollout():
+    loop = begun(ConstantSchedule(0.4), PIDController(kp=1.0, ki=0.0), EntropyBonusActuator(-1.0, 1.0))
+    before = loop.tick(0, 10, 0.3, 0.01)
+    tick = loop.tick(1, 10, 0.7, 0.01, switched=True)
+    assert (tick.control, tick.settings) == (before.control, before.settings)
+    assert (tick.target, tick.entropy, tick.error) == (0.4, 0.7, pytest.approx(-0.3))
+    assert loop.tick(2, 10, 0.6, 0.01).control == pytest.approx(before.control + 0.1)

@@ -109,3 +109,32 @@ def test_sign_step_defaults():
 def test_refusals(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_sign_step_begins_its_window_afresh_where_prompts_change():
+    step = begun(SignStepController(delta=0.01, window=2), initial=0.28, low=0.1, high=0.4)
+    assert [step.update(0.4, h) for h in (0.3, 0.3, 0.3)] == pytest.approx([0.28, 0.28, 0.29])
+    step.rebase(0.4, 0.6)
+    # a warm-up of two again, of which the new measurement is the first; then the mean of new ones alone
+    assert [step.update(0.4, h) for h in (0.3, 0.45, 0.3)] == pytest.approx([0.29, 0.30, 0.31])
+
+
+def test_pid_is_bumpless_where_prompts_change():
+    pid = begun(PIDController(kp=2.0, ki=0.5, kd=1.0), initial=0.0, low=-1.0, high=1.0)
+    before = pid.update(0.4, 0.3)
+    assert before == pytest.approx(2.0 * 0.1 + 0.5 * 0.1)
+    pid.rebase(0.4, 0.6)
+    # the new entropy again: no proportional and no derivative part of the jump, only the integral of the error
+    assert pid.update(0.4, 0.6) == pytest.approx(before + 0.5 * -0.2)
+    # and a real change of 0.1 is answered in full
+    assert pid.update(0.4, 0.7) == pytest.approx(before + 0.5 * -0.5 + 2.0 * -0.1 + 1.0 * -0.1)
+
+
+@pytest.mark.parametrize("make", [PIDController, lambda: SignStepController(window=3)])
+def test_state_round_trip_after_prompts_changed(make):
+    whole, restored = (begun(make(), initial=0.1, low=-0.5, high=0.5) for _ in range(2))
+    for entropy in (0.5, 0.45, 0.3):
+        whole.update(0.4, entropy)
+    whole.rebase(0.4, 0.8)
+    restored.load_state_dict(json.loads(json.dumps(whole.state_dict())))
+    assert [whole.update(0.4, h) for h in (0.7, 0.5, 0.2)] == [restored.update(0.4, h) for h in (0.7, 0.5, 0.2)]

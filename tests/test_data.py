@@ -3,7 +3,7 @@ import json
 import pytest
 from datasets import Dataset
 
-from es_trl.data import DataArguments, load_problems, load_rows
+from es_trl.data import DataArguments, load_named, load_problems, load_rows
 
 
 ROWS = [{"question": f"What is {i} + 1?", "answer": str(i + 1), "meta": {"truth": str(i + 1)}} for i in range(3)]
@@ -86,3 +86,70 @@ def test_refusals(name, content, message, tmp_path):
 def test_no_data_set_is_refused():
     with pytest.raises(ValueError, match="no data set is named: set dataset_name"):
         load_problems(DataArguments())
+
+
+def rows_of(tmp_path, **columns):
+    path = tmp_path / "rows.jsonl"
+    Dataset.from_dict({"prompt": list("abcde"), "solution": list("12345"), **columns}).to_json(path)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "kept"),
+    [
+        ({"level": [0, 2]}, "abc"),
+        ({"level": [3, None]}, "de"),
+        ({"level": [None, 1]}, "ab"),
+        ({"level": [1, 4], "year": [1983, 2023]}, "bd"),
+    ],
+)
+def test_filter_by_numeric_columns(bounds, kept, tmp_path):
+    path = rows_of(tmp_path, level=[0, 1, 2, 3, 4], year=[1990.0, 1983.0, 2024.0, 2023.0, 1982.0])
+    problems = load_problems(DataArguments(path, dataset_filter=bounds))
+    assert "".join(row[0]["content"] for row in problems["prompt"]) == kept
+
+
+@pytest.mark.parametrize(
+    ("bounds", "message"),
+    [
+        ({"levl": [0, 2]}, "reads the column 'levl', which .* has not, did you mean 'level'"),
+        ({"level": [5, 9]}, "keeps no row of .*: 'level' goes from 0 to 4 there, and it keeps 5 to 9: widen it"),
+        ({"level": 2}, "has 2 for 'level': set the least and the greatest value to keep"),
+        ({"level": ["0", 2]}, "for 'level': set the least and the greatest value"),
+        ({"solution": [0, 2]}, "compares the column 'solution' of .*, which holds '1': choose a column of numbers"),
+        ([0, 2], "`dataset_filter` is .*, and it is a mapping"),
+    ],
+)
+def test_bad_filters_are_refused(bounds, message, tmp_path):
+    path = rows_of(tmp_path, level=[0, 1, 2, 3, 4])
+    with pytest.raises(ValueError, match=message):
+        load_problems(DataArguments(path, dataset_filter=bounds))
+
+
+def test_rows_without_a_number_are_refused(tmp_path):
+    path = rows_of(tmp_path, level=[0, 1, None, 3, 4])
+    with pytest.raises(ValueError, match="holds None: choose a column of numbers, or drop the rows without one"):
+        load_problems(DataArguments(path, dataset_filter={"level": [0, 4]}))
+
+
+def test_named_data_sets_inherit_what_they_do_not_give(tmp_path):
+    path = rows_of(tmp_path, level=[0, 1, 2, 3, 4])
+    args = DataArguments(path, prompt_suffix="!", datasets={"hard": {"dataset_filter": {"level": [3, 4]}}})
+    sets = load_named(args, load_problems)
+    assert list(sets) == ["train", "hard"] and len(sets["train"]) == 5
+    assert [row[0]["content"] for row in sets["hard"]["prompt"]] == ["d!", "e!"]
+    assert len(load_named(DataArguments(path), load_problems)) == 5  # one data set is itself
+
+
+@pytest.mark.parametrize(
+    ("datasets", "message"),
+    [
+        ({"train": {}}, "names a data set 'train', which is the top level's"),
+        ({"hard": {"dataset_nam": "x"}}, "unknown key 'dataset_nam' for 'hard', did you mean 'dataset_name'"),
+        ({"hard": "x.jsonl"}, "has 'x.jsonl' for 'hard': set a mapping"),
+        (["hard"], "`datasets` is .*, and it is a mapping"),
+    ],
+)
+def test_bad_names_are_refused(datasets, message):
+    with pytest.raises(ValueError, match=message):
+        DataArguments("x.jsonl", datasets=datasets).named()

@@ -103,3 +103,50 @@ def test_zero3_equals_ddp_and_resumes(tmp_path):
     assert first["weights"] == pytest.approx(ddp["weights"], rel=1e-6)
     assert without_seconds(resumed[0]["records"]) == without_seconds(first["records"])
     assert resumed[0]["weights"] == first["weights"]
+
+
+SWITCH = {
+    "entropy_schedule": {"kind": "stable_anneal", "target": 0.5, "end": 0.2, "ratio": 0.5},
+    "entropy_actuator": {"kind": "entropy_bonus", "low": -0.5, "high": 0.5},
+    "dynamic_sampling_tries": 2,
+}
+HARDER = {"start": "onset", "data": {"hard": 3, "train": 1}, "num_generations": 8, "max_completion_length": 16}
+
+
+@pytest.mark.parametrize("hold", ["completions", "prompts"])
+def test_two_processes_have_the_stages_of_one(hold, tmp_path):
+    geometry = {"steps_per_generation": 4, "gradient_accumulation_steps": 4, "max_steps": 6, "by_rule": True}
+    geometry |= {"curriculum": [{**HARDER, "hold": hold}], **SWITCH}
+    (one,) = launch(tmp_path / "one", 1, "cpu", per_device_train_batch_size=4, **geometry)
+    two, other_rank = launch(tmp_path / "two", 2, "ddp", per_device_train_batch_size=2, **geometry)
+    assert one["prompts"] == [sum(parts, []) for parts in zip(two["prompts"], other_rank["prompts"], strict=True)]
+    assert [record["curriculum_stage"] for record in one["records"]] == [0, 0, 0, 1, 1, 1]
+    assert any(record["sampling"]["tries"] for record in one["records"])
+    for own, other in zip(one["records"], two["records"], strict=True):
+        assert own["sampling"] == pytest.approx(other["sampling"])
+        for field in ("target", "entropy", "entropy_se", "control", "jump", "reward", "completion_tokens"):
+            assert own[field] == (None if own[field] is None else pytest.approx(other[field], abs=2e-5)), field
+    assert one["weights"] == pytest.approx(two["weights"], rel=1e-6)
+
+
+@pytest.mark.parametrize("config", ["ddp", "zero3"])
+def test_resume_inside_a_rollout_on_two_processes(config, tmp_path):
+    if config == "zero3":
+        pytest.importorskip("deepspeed")
+    options = {"by_rule": True, "per_device_train_batch_size": 2, "max_steps": 16, "save_steps": 5}
+    options |= {"curriculum": [{**HARDER, "hold": "prompts"}], **SWITCH, "save_strategy": "steps"}
+    whole = launch(tmp_path / "run", 2, config, **options)
+    assert [record["num_generations"] for record in whole[0]["records"]] == [4, 4, 8, 8]
+    for update in (5, 10):  # inside the second rollout, and inside the first one of the new stage
+        checkpoint = str(tmp_path / "run" / f"checkpoint-{update}")
+        resumed = launch(tmp_path / "again", 2, config, resume_from=checkpoint, **options)
+        assert without_seconds(resumed[0]["records"]) == without_seconds(whole[0]["records"])
+        assert [result["weights"] for result in resumed] == [result["weights"] for result in whole]
+
+
+def test_another_number_of_processes_is_refused(tmp_path):
+    options = {"by_rule": False, "per_device_train_batch_size": 4, "max_steps": 4, "save_steps": 2, **BONUS}
+    launch(tmp_path / "run", 1, "cpu", save_strategy="steps", **options)
+    checkpoint = str(tmp_path / "run" / "checkpoint-2")
+    with pytest.raises(AssertionError, match="with num_processes 1 and this run has 2"):
+        launch(tmp_path / "again", 2, "ddp", resume_from=checkpoint, **{**options, "per_device_train_batch_size": 2})

@@ -124,3 +124,26 @@ def test_state_round_trip():
         estimator.act(-0.3)
         estimator.measure(0.9, 0.01)
     assert whole.state_dict() == restored.state_dict()
+
+
+def test_a_jump_of_the_prompts_teaches_nothing():
+    rng = random.Random(1)
+    estimator = PlantEstimator()
+    entropy = answer(estimator, 0.12, 0.004, [rng.choice((-0.3, 0.4)) for _ in range(80)], noise=0.002)
+    sensitivity, sd, drift, before = estimator.sensitivity, estimator.sensitivity_sd, estimator.drift, estimator.entropy
+    estimator.rebase(2.0 * before, 0.002)
+    assert (estimator.sensitivity, estimator.sensitivity_sd) == (sensitivity, sd)
+    assert (estimator.entropy, estimator.drift) == (2.0 * before, pytest.approx(2.0 * drift))
+    # the same jump, taken for what the control did, is answered with another sensitivity or drift
+    estimator.rebase(before, 0.002)
+    for _ in range(2):
+        estimator.measure(2.0 * entropy, 0.002)
+        estimator.act(0.1)
+    assert abs(estimator.drift - drift) > 5 * abs(drift)
+
+
+def test_rebase_before_anything_is_the_first_measurement():
+    one, other = PlantEstimator(), PlantEstimator()
+    one.rebase(0.5, 0.01)
+    other.measure(0.5, 0.01)
+    assert one.state_dict() == other.state_dict()

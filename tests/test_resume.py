@@ -80,20 +80,52 @@ def test_resume_across_a_hand_over(rollouts, in_process, lab_trainer, tmp_path, 
     assert all(torch.equal(value, weights[name]) for name, value in resumed.model.state_dict().items())
 
 
-def test_resume_inside_a_rollout_continues_it(lab_trainer, tmp_path):
-    run = {**RUN, "save_steps": 6, **BONUS}
+CURRICULUM = {
+    "entropy_schedule": {"kind": "stable_anneal", "target": 0.5, "end": 0.2, "ratio": 0.5},
+    "curriculum": [{"start": "onset", "num_generations": 8, "max_completion_length": 16, "hold": "prompts"}],
+    "dynamic_sampling_tries": 1,
+    "overlong_cache": 3,
+}
+
+
+@pytest.mark.parametrize(
+    ("blocks", "iterations", "updates"),
+    [(CHAIN, 1, (3, 9, 18)), (CURRICULUM, 1, (3, 9, 12, 15)), (CURRICULUM, 2, (9, 18)), ({}, 1, (3, 18))],
+    ids=["self_tuned", "curriculum", "reused", "off"],
+)
+def test_resume_inside_a_rollout_loses_nothing(blocks, iterations, updates, lab_trainer, tmp_path):
+    run = {**RUN, "save_steps": 3, "num_iterations": iterations, "max_steps": 20 * iterations, **blocks}
     whole = lab_trainer(**run)
     whole.train()
-    state = json.loads((tmp_path / "run" / "checkpoint-6" / "es_state.json").read_text())
-    assert (state["rollout"], state["micro_step"], state["record"]["rollout"]) == (1, 6, 1)
+    expected, weights = without_seconds(whole.history.records), copy.deepcopy(whole.model.state_dict())
+    assert len(expected) == 5
+    logged = [{k: v for k, v in line.items() if "time" not in k} for line in whole.state.log_history[:-1]]
+    for update in updates:  # of four a rollout, or of eight; the switch is after twelve of them, or 24
+        resumed = lab_trainer(**run)
+        resumed.train(resume_from_checkpoint=str(tmp_path / "run" / f"checkpoint-{update}"))
+        assert without_seconds(resumed.history.records) == expected
+        assert all(torch.equal(value, weights[name]) for name, value in resumed.model.state_dict().items())
+        found = [{k: v for k, v in line.items() if "time" not in k} for line in resumed.state.log_history[:-1]]
+        assert found == logged
+
+
+def test_metrics_between_two_lines_of_the_log_are_kept(lab_trainer, tmp_path):
+    run = {**RUN, "max_steps": 8, "save_steps": 3, "logging_steps": 8, **BONUS}
+    whole, resumed = lab_trainer(**run), lab_trainer(**run)
+    whole.train()
+    resumed.train(resume_from_checkpoint=str(tmp_path / "run" / "checkpoint-3"))
+    for name in ("entropy", "reward", "es/control", "clip_ratio/high_mean"):
+        assert resumed.state.log_history[0][name] == whole.state.log_history[0][name]
+
+
+def test_seconds_of_a_resumed_rollout_count_both_parts(lab_trainer, tmp_path):
+    run = {**RUN, "max_steps": 4, "save_steps": 3}
+    lab_trainer(**run).train()
+    path = tmp_path / "run" / "checkpoint-3" / "es_state.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "seconds": 1000.0}))
     resumed = lab_trainer(**run)
-    resumed.train(resume_from_checkpoint=str(tmp_path / "run" / "checkpoint-6"))
-    records = resumed.history.records
-    assert [record["rollout"] for record in records] == [0, 1, 2, 3, 4]
-    # what was measured and decided before the checkpoint stands; the cadence of rollouts is kept
-    assert [record["global_step"] for record in records] == [0, 4, 8, 12, 16]
-    assert records[1]["entropy"] == state["record"]["entropy"]
-    assert records[1]["control"] == state["settings"]["entropy_bonus"]
+    resumed.train(resume_from_checkpoint=str(path.parent))
+    assert 1000.0 < resumed.history.records[0]["seconds"] < 1100.0
 
 
 @pytest.fixture
@@ -160,3 +192,90 @@ def test_state_of_a_users_callback_is_restored(lab_trainer, tmp_path):
     counter = Counter()
     lab_trainer(**RUN, callbacks=[counter]).train(resume_from_checkpoint=str(tmp_path / "run" / "checkpoint-8"))
     assert counter.ends == 5
+
+
+def cut_short(folder, **changes):
+    """A checkpoint as a kill in the middle of its save leaves it: with what comes last missing, or half written."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "model.safetensors").write_bytes(b"half")
+    for name, text in changes.items():
+        (folder / f"{name}.json").write_text(text)
+    return folder
+
+
+@pytest.mark.parametrize("left", [{}, {"trainer_state": '{"epoch": 0.'}])
+def test_the_latest_whole_checkpoint_is_resumed(left, whole_run, lab_trainer, tmp_path):
+    folder, whole, blocks = whole_run
+    shutil.copytree(folder, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "checkpoint-20")
+    torn = cut_short(tmp_path / "run" / "checkpoint-18", **left)
+    resumed = lab_trainer(**RUN, **blocks)
+    with pytest.raises(ValueError, match=r"checkpoint-18 is not whole .* cut short: resume from .*checkpoint-16"):
+        resumed.train(resume_from_checkpoint=str(torn))
+    resumed.train(resume_from_checkpoint=True)
+    assert without_seconds(resumed.history.records) == without_seconds(whole.history.records)
+
+
+def test_without_a_whole_checkpoint_there_is_a_sentence(lab_trainer, tmp_path):
+    cut_short(tmp_path / "run" / "checkpoint-4")
+    with pytest.raises(ValueError, match="holds no whole checkpoint to resume from: start the run without"):
+        lab_trainer(**RUN).train(resume_from_checkpoint=True)
+
+
+def test_a_save_into_an_old_checkpoint_leaves_nothing_of_it(lab_trainer, tmp_path):
+    old = cut_short(tmp_path / "run" / "checkpoint-4", trainer_state="{}", es_state="{}")
+    (old / "es_rollout_7.pt").write_bytes(b"old")
+    lab_trainer(**{**RUN, "max_steps": 4}).train()
+    assert not (old / "es_rollout_7.pt").exists()
+    assert json.loads((old / "es_state.json").read_text())["rollout"] == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"version": 3, "roll', "es_state.json is torn, and no JSON .*: resume from another checkpoint"),
+        ("[]", "es_state.json is no mapping"),
+        ('{"version": 3}', "es_state.json is no state of a run"),
+        ("{}", "has version None"),
+    ],
+)
+def test_a_torn_state_is_one_sentence(text, message, checkpoint, lab_trainer):
+    (checkpoint / "es_state.json").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        lab_trainer(**RUN, **BONUS).train(resume_from_checkpoint=str(checkpoint))
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(path.read_bytes()[:99])])
+def test_a_torn_rollout_is_one_sentence(damage, lab_trainer, tmp_path):
+    run = {**RUN, "max_steps": 4, "save_steps": 3}
+    lab_trainer(**run).train()
+    damage(tmp_path / "run" / "checkpoint-3" / "es_rollout_0.pt")
+    with pytest.raises(ValueError, match="es_rollout_0.pt cannot be read .* inside a rollout, which cannot go on"):
+        lab_trainer(**run).train(resume_from_checkpoint=str(tmp_path / "run" / "checkpoint-3"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"steps_per_generation": 8}, "with steps_per_generation 4 and this run has 8, which shifts the rollouts"),
+        ({"num_generations": 2}, "with num_generations 4 and this run has 2"),
+    ],
+)
+def test_another_geometry_is_refused(change, message, checkpoint, lab_trainer):
+    with pytest.raises(ValueError, match=message):
+        lab_trainer(**{**RUN, **change}, **BONUS).train(resume_from_checkpoint=str(checkpoint))
+
+
+def test_another_number_of_processes_is_refused(checkpoint, lab_trainer):
+    path = checkpoint / "es_state.json"
+    state = json.loads(path.read_text())
+    path.write_text(json.dumps({**state, "geometry": {**state["geometry"], "num_processes": 2}}))
+    with pytest.raises(ValueError, match="with num_processes 2 and this run has 1, .* set num_processes to 2"):
+        lab_trainer(**RUN, **BONUS).train(resume_from_checkpoint=str(checkpoint))
+
+
+def test_other_data_is_refused(lab_trainer, tmp_path):
+    run = {**RUN, "max_steps": 4, "dynamic_sampling_tries": 1}
+    lab_trainer(**run).train()
+    with pytest.raises(ValueError, match="sizes: {'train': 12}, and this run has {'train': 16}"):
+        lab_trainer(**{**run, "prompts": 16}).train(resume_from_checkpoint=True)

@@ -2,6 +2,7 @@
 
 import inspect
 import re
+from pathlib import Path
 
 import trl
 from transformers import Trainer
@@ -26,6 +27,11 @@ def test_overridden_signatures():
         "_save_optimizer_and_scheduler": ["self", "output_dir"],
         "_save_checkpoint": ["self", "model", "trial"],
         "training_step": ["self", "model", "inputs", "num_items_in_batch"],
+        "_prepare_inputs": ["self", "generation_batch"],
+        "_generate": ["self", "prompts"],
+        "_calculate_rewards": ["self", "inputs", "prompts", "completions", "completion_ids_list"],
+        "get_train_dataloader": ["self"],
+        "_save_rng_state": ["self", "output_dir"],
     }
     found = {name: list(inspect.signature(getattr(GRPOTrainer, name)).parameters) for name in expected}
     assert found == expected
@@ -103,3 +109,46 @@ def test_config_and_parser():
     assert names == {"entropy_coef", "entropy_coef_delta", "entropy_coef_max", "entropy_coef_min", "entropy_target"}
     assert "model_init_kwargs" in GRPOConfig._VALID_DICT_FIELDS
     assert "fail_with_unknown_args" in inspect.signature(TrlParser.parse_args_and_config).parameters
+
+
+def test_what_dynamic_sampling_replaces():
+    generate = source(GRPOTrainer._generate_and_score_completions)
+    # the lists that are replaced in place are those that TRL scores
+    assert '[x["prompt"] for x in inputs]' in generate and ") = self._generate(prompts)" in generate
+    assert "self._calculate_rewards(inputs, prompts, completions, completion_ids_list)" in generate
+    assert generate.index("= self._generate(prompts)") < generate.index("self._get_per_token_logps_and_entropies(")
+    assert "return prompt_ids, completion_ids, tool_mask, completions, logprobs, extra_fields" in source(
+        GRPOTrainer._generate
+    )
+    assert "self._pending_extra_logs[column]" in source(GRPOTrainer._log_completion_extra)
+
+
+def test_copies_of_a_stages_sizes():
+    init = source(GRPOTrainer.__init__)
+    assert '"max_new_tokens": self.max_completion_length' in init
+    assert "self.generation_kwargs = generation_kwargs" in init
+    turn = source(GRPOTrainer._generate_single_turn)
+    assert "generation_kwargs=self.generation_kwargs" in turn and "generation_config=self.generation_config" in turn
+    assert "num_generations = self.num_generations if mode" in source(GRPOTrainer._generate)
+    assert "num_generations = self.num_generations if mode" in source(GRPOTrainer._generate_and_score_completions)
+    assert "deque(maxlen=args.generation_batch_size)" in init
+    vllm = (Path(trl.__file__).parent / "generation" / "vllm_generation.py").read_text()
+    assert "max_completion_length = self.max_completion_length" in vllm
+    assert vllm.count('"max_tokens": max_completion_length') == 2  # server and colocate
+
+
+def test_more_micro_batches_in_an_update():
+    # what a rollout holds is cut into steps_per_generation parts, whatever their number of rows
+    assert "split_tensor_dict(generation_batch, self.args.steps_per_generation)" in source(GRPOTrainer._prepare_inputs)
+    step = source(Trainer.training_step)
+    assert "inputs = self._prepare_inputs(inputs)" in step and "self.accelerator.backward(loss" in step
+    loss = source(GRPOTrainer._compute_loss)
+    assert loss.count("self.args.steps_per_generation") == 1
+    # of the micro-batches of an update TRL knows in its loss nothing but their number
+    assert loss.count("self.current_gradient_accumulation_steps") == 7
+
+
+def test_order_of_a_checkpoints_files():
+    save = source(Trainer._save_checkpoint)
+    order = ["self._save_optimizer_and_scheduler(", "self._save_rng_state(", "self.state.save_to_json(", "rotate_check"]
+    assert sorted(order, key=save.index) == order

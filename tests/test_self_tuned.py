@@ -1,4 +1,5 @@
 import json
+import random
 
 import pytest
 from hypothesis import given, settings
@@ -226,3 +227,41 @@ def test_the_simulated_plant_resembles_the_lab():
     """Uncontrolled entropy of the lab's runs of 100 rollouts at rollouts 0, 50 and 99: 0.49, 0.21 and 0.13 nats."""
     run = SimulatedPlant(wander=0.0).run(PIDController(kp=0.0, ki=0.0), HOLD)
     assert [run.entropies[rollout] for rollout in (0, 50, 99)] == pytest.approx([0.49, 0.21, 0.13], abs=0.02)
+
+
+@pytest.mark.parametrize("jump", [-0.15, 0.2])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_jump_of_the_prompts_is_met_with_care(jump, seed):
+    """The plant's entropy reads higher from rollout 40 on: other prompts, the same policy."""
+    plant, rng = SimulatedPlant(noise=0.0, wander=0.0), random.Random(seed)
+    controller = begun()
+    entropy, felt, controls = plant.initial, 0.0, []
+    offset = 0.0
+    for rollout in range(80):
+        measured = entropy + offset + rng.gauss(0.0, 0.01)
+        if rollout == 40:
+            offset = jump
+            measured += jump
+            sensitivity = controller.estimate["sensitivity"] / controller.estimate["entropy"]
+            controller.rebase(0.35, measured, 0.01)
+            controls.append(controls[-1])
+            now = controller.estimate
+            assert now["sensitivity"] / now["entropy"] == pytest.approx(sensitivity)
+        else:
+            controls.append(controller.update(0.35, measured, 0.0, 0.01))
+        both = (1.0 - plant.carried) * controls[-1] + plant.carried * felt
+        felt = controls[-1]
+        entropy += plant.sensitivity * entropy * both - plant.drift * entropy**1.5
+    steps = [abs(controls[t] - controls[40]) for t in (41, 42, 43)]
+    assert all(step <= limit + 1e-9 for step, limit in zip(steps, (0.05, 0.1, 0.2), strict=True))
+    assert abs(entropy + offset - 0.35) < 0.04  # and the error is taken out in the end
+
+
+def test_state_round_trip_after_a_jump():
+    whole, restored = begun(), begun()
+    for entropy in (0.5, 0.47, 0.44, 0.42):
+        whole.update(0.35, entropy, 0.0, 0.01)
+    whole.rebase(0.35, 0.6, 0.01)
+    restored.load_state_dict(json.loads(json.dumps(whole.state_dict())))
+    for entropy in (0.6, 0.55, 0.5):
+        assert whole.update(0.35, entropy, 0.0, 0.01) == restored.update(0.35, entropy, 0.0, 0.01)

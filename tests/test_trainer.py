@@ -230,8 +230,8 @@ def test_history_fields(lab_trainer):
     assert lines == trainer.history.records
     assert list(lines[0]) == [
         "rollout", "global_step", "stage", "target", "entropy", "entropy_se", "error", "control", "settings",
-        "saturated", "actuator", "estimate", "events", "reward", "clip_high_fraction", "num_generations",
-        "max_completion_length", "completion_tokens", "seconds",
+        "saturated", "actuator", "estimate", "events", "curriculum_stage", "jump", "sampling", "reward",
+        "clip_high_fraction", "num_generations", "max_completion_length", "completion_tokens", "seconds",
     ]  # fmt: skip
     first, second = lines
     assert (first["global_step"], second["global_step"], first["stage"]) == (0, 4, "stable")
@@ -429,7 +429,7 @@ def test_unfit_data_is_refused_before_weights_load(rows, message, lab_args):
 
 def test_two_schedulers_are_refused(lab_trainer):
     scheduler = EntropyScheduler(ConstantSchedule(0.4), PIDController(), ClipHighActuator())
-    with pytest.raises(ValueError, match="two entropy schedulers"):
+    with pytest.raises(ValueError, match="there are two of EntropyScheduler"):
         lab_trainer(callbacks=[scheduler], **BONUS)
 
 

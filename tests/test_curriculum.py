@@ -1,0 +1,152 @@
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from es_trl.curriculum import Stage, plan_stages, stage_of, stage_table
+from es_trl.schedules import StableAnnealSchedule, onset_rollout
+
+
+# 2 processes x 4 completions x 16 micro-batches: 128 completions of 16 prompts
+ARGS = {
+    "world_size": 2,
+    "per_device_train_batch_size": 4,
+    "steps_per_generation": 16,
+    "gradient_accumulation_steps": 2,
+    "num_iterations": 1,
+    "num_generations": 8,
+    "max_completion_length": 4096,
+    "overlong_cache": 0,
+    "max_steps": 800,
+    "use_vllm": False,
+    "vllm_max_model_length": None,
+}
+
+
+def plan(*stages, rollouts=100, onset=90, names=("train", "hard"), **changes):
+    return plan_stages(stages, SimpleNamespace(**{**ARGS, **changes}), rollouts, onset, names)
+
+
+def test_without_stages_the_run_is_one():
+    (only,) = plan()
+    assert (only.first, only.data, only.prompts, only.num_generations, only.completions) == (
+        0,
+        {"train": 1.0},
+        16,
+        8,
+        128,
+    )
+    assert (only.passes, only.tokens) == (1, 128 * 4096)
+
+
+def test_the_papers_switch():
+    before, after = plan(Stage("onset", data="hard", num_generations=32, max_completion_length=16384))
+    assert (before.first, before.prompts, before.num_generations, before.max_completion_length) == (0, 16, 8, 4096)
+    assert (after.first, after.prompts, after.num_generations, after.max_completion_length) == (90, 4, 32, 16384)
+    assert (after.data, after.completions, after.passes) == ({"hard": 1.0}, 128, 1)
+    assert after.tokens == 4 * before.tokens
+    assert after.changes_from(before) == (
+        "data train -> hard, prompts 16 -> 4, num_generations 8 -> 32, max_completion_length 4096 -> 16384"
+    )
+
+
+def test_hold_prompts_multiplies_the_passes():
+    _, after = plan(Stage(0.5, num_generations=32, hold="prompts"))
+    assert (after.prompts, after.completions, after.passes) == (16, 512, 4)
+    # 1.5 times as many completions: 6 in a micro-batch, which two passes of 3 make
+    _, after = plan(Stage(0.5, num_generations=12, hold="prompts"))
+    assert (after.completions, after.passes) == (192, 2)
+    # fewer completions: one pass, and it is smaller
+    _, after = plan(Stage(0.5, num_generations=4, hold="prompts"))
+    assert (after.completions, after.passes) == (64, 1)
+
+
+def test_hold_is_counted_from_the_stage_before():
+    _, second, third = plan(Stage(0.2, num_generations=32, hold="prompts"), Stage(0.6, num_generations=8))
+    assert (second.completions, third.prompts, third.completions, third.passes) == (512, 64, 512, 4)
+
+
+def test_a_stage_keeps_what_it_does_not_name():
+    _, second, third = plan(
+        Stage(0.2, data={"hard": 3, "train": 1}, overlong_cache=512), Stage(0.6, num_generations=16)
+    )
+    assert second.data == third.data == {"hard": 0.75, "train": 0.25}
+    assert (second.num_generations, second.max_completion_length, third.overlong_cache) == (8, 4096, 512)
+
+
+def test_a_stage_at_the_start_replaces_the_configuration():
+    first, second = plan(Stage(0.0, data="hard", num_generations=4), Stage(0.5, data="train"))
+    assert (first.index, first.first, first.data, first.num_generations) == (0, 0, {"hard": 1.0}, 4)
+    assert (second.index, second.first, second.num_generations) == (1, 50, 4)
+
+
+@pytest.mark.parametrize("rollouts", [2, 3, 10, 97, 300])
+def test_onset_is_that_of_the_schedule(rollouts):
+    schedule = StableAnnealSchedule(0.4, 0.05, ratio=0.5)
+    onset = onset_rollout(schedule, rollouts)
+    planned = plan(Stage("onset", data="hard"), rollouts=rollouts, onset=onset)
+    by_share = plan(Stage(0.5, data="hard"), rollouts=rollouts, onset=None)
+    assert planned == by_share and planned[1].first == onset
+
+
+@given(st.lists(st.floats(0.001, 1.0), min_size=1, max_size=4, unique=True), st.integers(20, 400))
+def test_every_rollout_has_the_last_stage_that_has_begun(starts, rollouts):
+    starts = sorted(starts)
+    try:
+        planned = plan(*(Stage(start) for start in starts), rollouts=rollouts)
+    except ValueError as error:
+        assert "would have no rollout" in str(error)
+        return
+    for rollout in range(rollouts):
+        begun = [start for start in starts if start <= rollout / (rollouts - 1)]
+        assert stage_of(planned, rollout).index == len(begun) - (len(starts) + 1 - len(planned))
+
+
+def test_table():
+    planned = plan(Stage("onset", data={"hard": 3, "train": 1}, num_generations=32, max_completion_length=16384))
+    lines = stage_table(planned, 100).splitlines()
+    assert lines[1].split() == ["0", "0", "to", "89", "train", "16", "x", "8", "4096", "1", "524,288", "1x", "69%"]
+    assert lines[2].split()[:4] == ["1", "90", "to", "99"]
+    # 10 rollouts of four times the tokens, of 90 + 40 in all
+    assert lines[2].split()[-3:] == ["2,097,152", "4x", "31%"] and "75% hard + 25% train" in lines[2]
+
+
+@pytest.mark.parametrize(
+    ("stage", "changes", "message"),
+    [
+        (Stage("onset"), {"onset": None}, "entry 1 .* starts at the onset, and the entropy schedule has none"),
+        (Stage(0.5, num_generations=7), {}, "128 completions, .* set a divisor of 128, or hold: prompts"),
+        (Stage(0.5, num_generations=9, hold="prompts"), {}, "16 prompts x 9 completions are 144.* set num_generations"),
+        (Stage(0.5, data="harder"), {}, "stage 1 takes its prompts from 'harder', and the data sets are train, hard"),
+        (Stage(0.5), {"rollouts": None}, "set max_steps"),
+        (Stage(0.5, overlong_cache=5000), {}, "overlong_cache is 5000 .* at most 4096 .* for example 1024"),
+        (Stage(0.5, max_completion_length=16384), {"use_vllm": True, "vllm_max_model_length": 6144},
+         "vllm_max_model_length is 6144 .* completions of 16384 .* for example 18432"),
+    ],
+)  # fmt: skip
+def test_impossible_plans_are_refused(stage, changes, message):
+    with pytest.raises(ValueError, match=message):
+        plan(stage, **changes)
+
+
+def test_stages_without_a_rollout_are_refused():
+    with pytest.raises(ValueError, match="entry 2 .* starts at rollout 50 of 100, and the one before it at rollout 50"):
+        plan(Stage(0.5), Stage(0.5))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"start": "onsett"}, "`start` is 'onsett'.* set onset, or a number from 0 to 1"),
+        ({"start": 1.5}, "`start` is 1.5"),
+        ({"start": 0.5, "num_generations": 1}, "`num_generations` is 1, .* at least 2"),
+        ({"start": 0.5, "max_completion_length": 0}, "`max_completion_length` is 0"),
+        ({"start": 0.5, "hold": "tokens"}, "`hold` is 'tokens': set completions .* or prompts"),
+        ({"start": 0.5, "data": {}}, "`data` is {}"),
+        ({"start": 0.5, "data": {"easy": 0}}, "the weight of 'easy' in `data` is 0: set a number above 0"),
+    ],
+)
+def test_bad_stages_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        Stage(**arguments)
