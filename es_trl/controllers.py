@@ -143,7 +143,7 @@ class SignStepController(Controller):
         return self._control
 
     def rebase(self, target: float, entropy: float, noise: float | None = None) -> None:
-        self._rollouts = 1  # the warm-up begins again, and with it the window
+        self._rollouts += 1
         self._targets = deque([target], maxlen=self.window)
         self._entropies = deque([entropy], maxlen=self.window)
 

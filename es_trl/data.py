@@ -161,7 +161,7 @@ def load_rows(args: DataArguments, columns: tuple[str, ...] = ()) -> Dataset:
 
 def filter_rows(dataset: Dataset, bounds: dict[str, Any], name: str) -> Dataset:
     """
-    The rows whose numeric columns are within bounds.
+    The rows whose numeric columns are within bounds; a row without a number is not.
 
     Args:
         dataset (`Dataset`):
@@ -186,26 +186,27 @@ def filter_rows(dataset: Dataset, bounds: dict[str, Any], name: str) -> Dataset:
                 f"{_EXAMPLES['dataset_filter']}"
             )
         values = dataset[column]
-        wrong = next((value for value in values if not _is_number(value)), 0)
-        if not _is_number(wrong):
+        wrong = [value for value in values if not (_is_number(value) or value is None)]
+        if wrong:
             raise ValueError(
-                f"`dataset_filter` compares the column {column!r} of {name}, which holds {wrong!r}: choose a column of "
-                "numbers, or drop the rows without one"
+                f"`dataset_filter` compares the column {column!r} of {name}, which holds {wrong[0]!r}: choose a column "
+                "of numbers"
             )
         low = -math.inf if ends[0] is None else ends[0]
         high = math.inf if ends[1] is None else ends[1]
-        rows = [row for row, value in enumerate(values) if low <= value <= high]
+        rows = [row for row, value in enumerate(values) if value is not None and low <= value <= high]
         if not rows:
+            there = [value for value in values if value is not None]
+            span = f"goes from {min(there)} to {max(there)} there" if there else "holds no number there"
             raise ValueError(
-                f"`dataset_filter` keeps no row of {name}: {column!r} goes from {min(values)} to {max(values)} there, "
-                f"and it keeps {low} to {high}: widen it"
+                f"`dataset_filter` keeps no row of {name}: {column!r} {span}, and it keeps {low} to {high}: widen it"
             )
         dataset = dataset.select(rows)
     return dataset
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value == value
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def load_named(args: DataArguments, load: Callable[[DataArguments], Dataset]) -> Dataset | dict[str, Dataset]:

@@ -116,9 +116,10 @@ def _draw_control(axis: Any, records: list[dict[str, Any]], bounds: dict[str, li
 
 
 def _mark_events(axis: Any, records: list[dict[str, Any]]) -> None:
+    marks = {"hand_over": (CONTROL, "-"), "alarm": (TARGET, ":"), "switch": (INK, "--")}
     for record in records:
         for event in record["events"] or []:
-            color, style = (CONTROL, "-") if event["kind"] == "hand_over" else (TARGET, ":")
+            color, style = marks[event["kind"]]
             axis.axvline(record["rollout"], color=color, linestyle=style, linewidth=1.0, alpha=0.7)
 
 
@@ -132,6 +133,12 @@ def _draw_reward(axis: Any, records: list[dict[str, Any]]) -> None:
 
 def _draw_length(axis: Any, records: list[dict[str, Any]]) -> None:
     rollouts, tokens = _series(records, "completion_tokens")
-    axis.plot(rollouts, tokens, color=LENGTH, linewidth=1.0)
-    axis.set_ylim(0, 1.2 * max(tokens, default=1.0))
+    axis.plot(rollouts, tokens, color=LENGTH, linewidth=1.0, label="mean")
+    top = max(tokens, default=1.0)
+    if len({record["max_completion_length"] for record in records}) > 1:  # a stage changed it
+        allowed = _series(records, "max_completion_length")
+        axis.plot(*allowed, color=INK, linewidth=1.0, linestyle=":", drawstyle="steps-post", label="longest allowed")
+        axis.legend(loc="lower right", fontsize=8, frameon=False)
+        top = max(top, *allowed[1])
+    axis.set_ylim(0, 1.2 * top)
     axis.set_ylabel("completion, tokens")

@@ -115,8 +115,8 @@ def test_sign_step_begins_its_window_afresh_where_prompts_change():
     step = begun(SignStepController(delta=0.01, window=2), initial=0.28, low=0.1, high=0.4)
     assert [step.update(0.4, h) for h in (0.3, 0.3, 0.3)] == pytest.approx([0.28, 0.28, 0.29])
     step.rebase(0.4, 0.6)
-    # a warm-up of two again, of which the new measurement is the first; then the mean of new ones alone
-    assert [step.update(0.4, h) for h in (0.3, 0.45, 0.3)] == pytest.approx([0.29, 0.30, 0.31])
+    # means over what is new: 0.6 and 0.3, then 0.3 and 0.45, then 0.45 and 0.3
+    assert [step.update(0.4, h) for h in (0.3, 0.45, 0.3)] == pytest.approx([0.28, 0.29, 0.30])
 
 
 def test_pid_is_bumpless_where_prompts_change():

@@ -126,10 +126,10 @@ def test_bad_filters_are_refused(bounds, message, tmp_path):
         load_problems(DataArguments(path, dataset_filter=bounds))
 
 
-def test_rows_without_a_number_are_refused(tmp_path):
+def test_rows_without_a_number_are_not_kept(tmp_path):
     path = rows_of(tmp_path, level=[0, 1, None, 3, 4])
-    with pytest.raises(ValueError, match="holds None: choose a column of numbers, or drop the rows without one"):
-        load_problems(DataArguments(path, dataset_filter={"level": [0, 4]}))
+    problems = load_problems(DataArguments(path, dataset_filter={"level": [None, None]}))
+    assert "".join(row[0]["content"] for row in problems["prompt"]) == "abde"
 
 
 def test_named_data_sets_inherit_what_they_do_not_give(tmp_path):

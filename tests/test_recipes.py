@@ -9,6 +9,9 @@ import yaml
 from accelerate.commands.config.config_args import load_config_from_file
 
 from es_trl.cli import main as cli
+from es_trl.data import DataArguments
+from es_trl.lab import countdown_dataset
+from es_trl.lab.prompts import load_countdown
 from es_trl.recipe import RecipeParser, parse_recipe
 
 
@@ -154,7 +157,7 @@ def test_plan_counts_a_local_file_and_warns(tmp_path, capsys):
     plan = capsys.readouterr().out
     # 100 prompts fill one rollout of 64 an epoch
     assert "rollouts in the run                       2" in plan
-    for warning in ("save_steps 10 is no multiple", "the anneal has 1 of 2 rollouts", "control by at most 0.01",
+    for warning in ("the anneal has 1 of 2 rollouts", "control by at most 0.01",
                     "drops most long completions: set token_truncate"):  # fmt: skip
         assert warning in plan
     assert cli(["plan", str(ROOT / "recipes" / "qwen7b_es.yaml"), *options, "--num_processes", "8"]) == 1
@@ -239,6 +242,84 @@ def test_qwen7b_recipe_makes_two_updates(tiny_qwen2, tmp_path):
     # a random policy over 258 tokens is nearly uniform, and answers nothing
     assert record["entropy"] == pytest.approx(5.55, abs=0.05) and record["reward"] == -1.0
     assert (run / "checkpoint-2" / "es_state.json").exists() and "ES-GRPO" in (run / "README.md").read_text()
+
+
+def test_plan_of_the_papers_curriculum(capsys):
+    assert cli(["plan", str(ROOT / "recipes" / "qwen7b_curriculum.yaml"), "--num_processes", "8"]) == 0
+    plan = capsys.readouterr().out.splitlines()
+    first, second = (line.split() for line in plan if line.startswith(("0 ", "1 ")))
+    assert first == ["0", "0", "to", "269", "train", *"512 x 8 4096 1 16,777,216 1x 69%".split()]
+    assert second == [*"1 270 to 299 90% bigmath + 10% aime 128 x 32 16384 1 67,108,864 4x 31%".split()]
+    assert not any("warning" in line for line in plan)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--curriculum", "[{start: onst}]"], "`curriculum` of entry 1: `start` is 'onst'"),
+        (
+            ["--curriculum", "[{strat: onset}]"],
+            "`curriculum` of entry 1 has no argument 'strat', did you mean 'start'",
+        ),
+        (["--curriculum", "[{data: hard}]"], "`curriculum` of entry 1 needs `start`"),
+        (["--curriculum", "{start: onset}"], "it lists stages"),
+        (["--curriculum", "[onset]"], "`curriculum` has 'onset' for entry 1"),
+        (["--curriculum", "[{start: 0.5, data: harder}]"], "the data sets are train, hard"),
+        (["--curriculum", "[{start: 0.5, num_generations: 24}]"], "set a divisor of 512, or hold: prompts"),
+        (["--entropy_schedule.ratio", "0"], "the entropy schedule has none in 160 rollouts"),
+        (["--max_steps", "-1"], "set max_steps"),
+        (["--datasets", "{hard: {dataset_filter: [3]}}"], "`dataset_filter` is [3], and it is a mapping"),
+        (["--overlong_cache", "14"], "overlong_cache is 14 and a completion of stage 0 has at most 12 tokens"),
+        (["--use_vllm", "true", "--vllm_max_model_length", "16"], "set it to 16 plus the longest prompt"),
+    ],
+)
+def test_plan_refuses_impossible_stages(options, message, capsys):
+    assert cli(["plan", str(ROOT / "recipes" / "countdown_curriculum.yaml"), *options]) == 1
+    printed = capsys.readouterr()
+    assert message in printed.err and len(printed.err.splitlines()) == 1 and printed.out == ""
+
+
+def test_plan_sees_the_local_files_of_every_stage(tmp_path, capsys):
+    problems = tmp_path / "problems.jsonl"
+    rows = [{"prompt": f"{i}", "solution": "1", "level": i % 6} for i in range(120)]
+    problems.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    plan = ["plan", str(ROOT / "recipes" / "qwen7b_curriculum.yaml"), "--dataset_name", str(problems)]
+    plan += ["--prompt_column", "prompt", "--max_steps", "160", "--curriculum", "[{start: 0.5, data: hard}]"]
+    for levels, refused in (([0, 5], False), ([3, 5], True)):
+        assert cli([*plan, "--datasets", f"{{hard: {{dataset_filter: {{level: {levels}}}}}}}"]) == refused
+        said = capsys.readouterr().err
+        assert ("stage 1 takes up to 64 prompts of 'hard' for one rollout, and it has 60" in said) == refused
+
+
+@pytest.mark.parametrize(
+    ("options", "warning"),
+    [
+        (["--entropy_schedule", "{kind: cosine, start: 0.4, end: 0.1}"], "anneals from the first rollout on, so the"),
+        (["--loss_type", "dr_grpo"], "dr_grpo divides by max_completion_length: by 12 in every stage"),
+        (["--curriculum", "[{start: 0.5, num_generations: 16}]"], "no stage takes prompts from hard"),
+    ],
+)
+def test_plan_warns_of_stages(options, warning, capsys):
+    assert cli(["plan", str(ROOT / "recipes" / "countdown_curriculum.yaml"), *options]) == 0
+    assert warning in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "bounds", "message"),
+    [
+        ("countdown:3,four", None, "behind 'countdown:' stand counts of numbers from 2 to 6: set countdown:3"),
+        ("countdown:3", {"count": [4, 4]}, "keeps no row of countdown:3: 'count' goes from 3 to 3 there"),
+    ],
+)
+def test_generated_prompts_that_are_none_are_refused(name, bounds, message):
+    with pytest.raises(ValueError, match=message):
+        load_countdown(DataArguments(name, dataset_filter=bounds), seed=0)
+
+
+def test_generated_prompts_by_difficulty():
+    rows = load_countdown(DataArguments("countdown:3,4", dataset_filter={"count": [4, 4]}), seed=0)
+    assert {len(numbers) for numbers in rows["numbers"]} == {4} and 9_000 < len(rows) < 11_000
+    assert load_countdown(DataArguments(), seed=0)["prompt"] == countdown_dataset(20_000, seed=0)["prompt"]
 
 
 @pytest.mark.parametrize(
