@@ -160,6 +160,11 @@ def find_checkpoint(resume: str | bool | None, run_dir: str | Path) -> str | Non
     if not resume:
         return None
     if resume is not True:
+        if not Path(resume).is_dir():
+            raise ValueError(
+                f"resume_from_checkpoint is {str(resume)!r}, and there is no such folder: set a checkpoint's folder, "
+                "or true for the latest whole one in output_dir"
+            )
         torn = _cut_short(Path(resume))
         if torn is not None:
             whole = _whole_checkpoints(Path(resume).parent)

@@ -129,6 +129,26 @@ def test_two_processes_have_the_stages_of_one(hold, tmp_path):
     assert one["weights"] == pytest.approx(two["weights"], rel=1e-6)
 
 
+def test_zero3_makes_the_same_passes_as_ddp(tmp_path):
+    pytest.importorskip("deepspeed")
+    options = {
+        "by_rule": True,
+        "per_device_train_batch_size": 2,
+        "max_steps": 16,
+        "optim": "sgd",
+        "learning_rate": 0.05,
+    }
+    options |= {"curriculum": [{**HARDER, "hold": "prompts"}], **SWITCH, "gradient_accumulation_steps": 2}
+    options |= {"steps_per_generation": 8}
+    ddp, _ = launch(tmp_path / "ddp", 2, "ddp", **options)
+    zero3, _ = launch(tmp_path / "zero3", 2, "zero3", **options)
+    assert [record["num_generations"] for record in ddp["records"]] == [4, 4, 8, 8]
+    for own, other in zip(zero3["records"], ddp["records"], strict=True):
+        assert own["entropy"] == pytest.approx(other["entropy"], abs=1e-5)
+        assert own["control"] == pytest.approx(other["control"], abs=1e-4)
+    assert zero3["weights"] == pytest.approx(ddp["weights"], rel=1e-6)
+
+
 @pytest.mark.parametrize("config", ["ddp", "zero3"])
 def test_resume_inside_a_rollout_on_two_processes(config, tmp_path):
     if config == "zero3":

@@ -216,6 +216,13 @@ def test_the_latest_whole_checkpoint_is_resumed(left, whole_run, lab_trainer, tm
     assert without_seconds(resumed.history.records) == without_seconds(whole.history.records)
 
 
+def test_a_folder_that_is_not_there_is_refused(lab_trainer):
+    with pytest.raises(
+        ValueError, match="is 'runs/none', and there is no such folder: set a checkpoint's folder"
+    ):
+        lab_trainer(**RUN).train(resume_from_checkpoint="runs/none")
+
+
 def test_without_a_whole_checkpoint_there_is_a_sentence(lab_trainer, tmp_path):
     cut_short(tmp_path / "run" / "checkpoint-4")
     with pytest.raises(ValueError, match="holds no whole checkpoint to resume from: start the run without"):
