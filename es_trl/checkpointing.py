@@ -56,10 +56,16 @@ class CheckpointingMixin(GRPOTrainer):
             record=None if rollout is None else rollout.record,
             clip_fractions=[] if rollout is None else rollout.clip_fractions,
             seconds=0.0 if rollout is None else rollout.seconds,
-            settings=self._settings,
+            settings={**self._settings, **self._adaptive_coefficient},
             metrics=dict(self._metrics["train"]),
             callbacks=[(type(callback).__name__, callback.state_dict()) for callback in self._rollout_callbacks],
         )
+
+    @property
+    def _adaptive_coefficient(self) -> dict[str, float]:
+        """The state of TRL's own controller, which TRL writes only after the file that says a checkpoint is whole."""
+        names = ("entropy_coef", "_last_world_entropy") if self.use_adaptive_entropy else ()
+        return {name: getattr(self, name) for name in names}
 
     @property
     def _counts(self) -> dict[str, int]:

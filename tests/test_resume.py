@@ -217,9 +217,7 @@ def test_the_latest_whole_checkpoint_is_resumed(left, whole_run, lab_trainer, tm
 
 
 def test_a_folder_that_is_not_there_is_refused(lab_trainer):
-    with pytest.raises(
-        ValueError, match="is 'runs/none', and there is no such folder: set a checkpoint's folder"
-    ):
+    with pytest.raises(ValueError, match="is 'runs/none', and there is no such folder: set a checkpoint's folder"):
         lab_trainer(**RUN).train(resume_from_checkpoint="runs/none")
 
 
@@ -286,3 +284,15 @@ def test_other_data_is_refused(lab_trainer, tmp_path):
     lab_trainer(**run).train()
     with pytest.raises(ValueError, match="sizes: {'train': 12}, and this run has {'train': 16}"):
         lab_trainer(**{**run, "prompts": 16}).train(resume_from_checkpoint=True)
+
+
+def test_trls_own_coefficient_is_in_the_state(lab_trainer, tmp_path):
+    adaptive = {"use_adaptive_entropy": True, "entropy_target": 0.6, "entropy_coef": 0.01, "entropy_coef_delta": 0.02}
+    run = {**RUN, "max_steps": 8, "save_steps": 3, **adaptive}
+    whole = lab_trainer(**run)
+    whole.train()
+    (tmp_path / "run" / "checkpoint-3" / "entropy_ctrl_state.json").unlink()  # a kill can come before TRL's own file
+    resumed = lab_trainer(**run)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "run" / "checkpoint-3"))
+    assert resumed.entropy_coef == whole.entropy_coef != 0.01
+    assert without_seconds(resumed.history.records) == without_seconds(whole.history.records)
