@@ -152,6 +152,11 @@ class Curriculum(RolloutCallback):
         self.datasets: dict[str, Dataset | None] = {}  # `None` in a plan that cannot see it
 
     def prepare(self, args: TrainingArguments) -> None:
+        if not self.datasets:
+            raise ValueError(
+                "a Curriculum has no data sets, because it came to the trainer after it was built: give it in "
+                "`callbacks`"
+            )
         rollouts = Geometry.of(args).rollouts
         onset = None if self.schedule is None or rollouts is None else onset_rollout(self.schedule, rollouts)
         self.planned = plan_stages(self.stages, args, rollouts, onset, self.datasets)
@@ -159,6 +164,7 @@ class Curriculum(RolloutCallback):
         sizes = {name: 0 if dataset is None else len(dataset) for name, dataset in self.datasets.items()}
         self._order = PromptOrder(sizes, args.seed, args.shuffle_dataset)
         self.stage: PlannedStage | None = None
+        self._switches = False
         self._last_entropy: float | None = None
 
     def on_rollout_begin(
@@ -170,11 +176,15 @@ class Curriculum(RolloutCallback):
         trainer: "ESGRPOTrainer",
     ) -> None:
         before, stage = self.stage, stage_of(self.planned, record.rollout)
+        self._switches = before is not None and stage is not before
         if stage is not before:
-            self._enter(stage, trainer)
+            self.stage = stage
+            self._order.enter(stage.data)
+            trainer.apply_stage(stage)
+        self._order.begin_rollout()
         record.curriculum_stage = stage.index
         record.num_generations, record.max_completion_length = stage.num_generations, stage.max_completion_length
-        if before is not None and stage is not before:
+        if self._switches:
             message = f"stage {stage.index} begins: {stage.changes_from(before)}"
             record.events = [{"kind": "switch", "message": message}]
             trainer.accelerator.print(f"rollout {record.rollout}: {message}", flush=True)
@@ -187,15 +197,9 @@ class Curriculum(RolloutCallback):
         record: RolloutRecord,
         trainer: "ESGRPOTrainer",
     ) -> None:
-        first = record.rollout == self.stage.first and record.rollout > 0
-        if first and record.entropy is not None and self._last_entropy is not None:
+        if self._switches and record.entropy is not None and self._last_entropy is not None:
             record.jump = record.entropy - self._last_entropy
         self._last_entropy = record.entropy
-
-    def _enter(self, stage: PlannedStage, trainer: "ESGRPOTrainer") -> None:
-        self.stage = stage
-        self._order.enter(stage.data)
-        trainer.apply_stage(stage)
 
     def draw(self, prompts: int, num_generations: int, accelerator: Accelerator) -> list[dict[str, Any]]:
         """This process's rows of the next prompts, one a completion."""
@@ -204,24 +208,19 @@ class Curriculum(RolloutCallback):
         first = accelerator.process_index * size
         return [dict(self.datasets[name][row]) for name, row in drawn[first : first + size]]
 
-    @property
-    def first_dataset(self) -> Dataset:
-        """A data set of the first stage."""
-        return self.datasets[next(iter(self.planned[0].data))]
-
     def state_dict(self) -> dict[str, Any]:
-        stage = None if self.stage is None else self.stage.index
-        return {"stage": stage, "order": self._order.state_dict(), "last_entropy": self._last_entropy}
+        assert self.stage is not None, "a checkpoint comes after an update, and so after a rollout has begun"
+        return {"stage": asdict(self.stage), "order": self._order.state_dict(), "last_entropy": self._last_entropy}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        if state["stage"] is None:
-            return
-        if state["stage"] >= len(self.planned):
+        saved = state["stage"]
+        if saved not in [asdict(stage) for stage in self.planned]:
             raise ValueError(
-                f"the checkpoint is in stage {state['stage']} and this run has {len(self.planned)} stages: resume with "
-                "the curriculum that wrote it"
+                f"the checkpoint is in stage {saved['index']}, from rollout {saved['first']} on, of {saved['prompts']} "
+                f"prompts x {saved['num_generations']} completions, and this run has no such stage: resume with the "
+                "curriculum and max_steps that wrote it, or start a new run with the checkpoint as the model"
             )
-        self.stage = self.planned[state["stage"]]
+        self.stage = self.planned[saved["index"]]
         self._order.enter(self.stage.data)
         self._order.load_state_dict(state["order"])
         self._last_entropy = state["last_entropy"]

@@ -3,14 +3,14 @@
 import shutil
 from pathlib import Path
 
+from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from trl import GRPOTrainer
 from trl.trainer.utils import RepeatSampler
 
 from .control import broken_policy
 from .rollout import OpenRollout
-from .sensor import EntropySensor
-from .state import RunState, load_rollout, save_rollout, weights_are_finite
+from .state import RunState, files_of, load_rollout, save_rollout, weights_are_finite
 
 
 class CheckpointingMixin(GRPOTrainer):
@@ -19,7 +19,8 @@ class CheckpointingMixin(GRPOTrainer):
 
     TRL counts rollouts from the resumed update on, samples what a rollout still had to train on anew, and replays the
     first epoch's order of prompts in every later one. Here the count, the rollout's micro-batches on every process and
-    the order go on. `trainer_state.json` is written last, when every process is done, so what has it is whole.
+    the order go on. `es_state.json` lists the files of a checkpoint when every process is done with its own, and
+    `trainer_state.json` is written last: what has both, and all that is listed, is whole.
     """
 
     _prompt_sampler: RepeatSampler | None = None
@@ -29,6 +30,7 @@ class CheckpointingMixin(GRPOTrainer):
             raise ValueError(broken_policy(self._next_rollout, "its weights are not finite"))
         folder = Path(self._get_output_dir(trial=trial)) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
         if self.args.should_save and folder.exists():  # of a save that was cut short, or of an earlier run
+            (folder / TRAINER_STATE_NAME).unlink(missing_ok=True)  # first: what is half deleted is not whole
             shutil.rmtree(folder)
         self.accelerator.wait_for_everyone()
         super()._save_checkpoint(model, trial)
@@ -40,16 +42,18 @@ class CheckpointingMixin(GRPOTrainer):
             Path(output_dir).mkdir(parents=True, exist_ok=True)
             save_rollout(Path(output_dir), self.accelerator.process_index, self._buffered_inputs)
         if self.args.should_save:
-            self._state().save(output_dir)
             shutil.copy(self.history.path, output_dir)
 
     def _save_rng_state(self, output_dir: str) -> None:
         super()._save_rng_state(output_dir)
-        self.accelerator.wait_for_everyone()  # trainer_state.json, which comes next, says that all files are there
+        self.accelerator.wait_for_everyone()  # es_state.json lists the files of every process
+        if self.args.should_save:
+            self._state(files_of(Path(output_dir))).save(output_dir)
 
-    def _state(self) -> RunState:
+    def _state(self, files: list[str]) -> RunState:
         rollout = self._rollout
         return RunState(
+            files=files,
             geometry=self._counts,
             micro_step=self._step,
             rollout=self._next_rollout,
@@ -96,8 +100,7 @@ class CheckpointingMixin(GRPOTrainer):
         if self.curriculum is not None and self.curriculum.stage is not None:
             self.apply_stage(self.curriculum.stage)
         if state.record is not None:
-            sensor = EntropySensor(self._prompts)
-            self._rollout = OpenRollout(state.record, sensor, True, state.clip_fractions, state.seconds)
+            self._rollout = OpenRollout(state.record, None, True, state.clip_fractions, state.seconds)
             self._buffered_inputs = load_rollout(checkpoint, self.accelerator.process_index, self.accelerator.device)
         if self._prompt_sampler is None:
             return

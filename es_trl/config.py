@@ -12,7 +12,7 @@ from trl import GRPOConfig
 
 from .actuators import Actuator, ClipActuator, ClipHighActuator, EntropyBonusActuator, KLCoefActuator
 from .controllers import Controller, PIDController, SignStepController
-from .curriculum import Stage
+from .curriculum import Stage, check_cache
 from .schedules import (
     ConstantSchedule,
     CosineSchedule,
@@ -76,7 +76,8 @@ class ESGRPOConfig(GRPOConfig):
             (`dynamic_sampling.py`), from 0 (off). DAPO's code has 10.
         overlong_cache (`int`):
             Tokens before the longest completion over which the soft overlong punishment grows to -1
-            (`rewards/overlong.py`), from 0 (off). It is one more reward function; a weight for it may be given last.
+            (`rewards/overlong.py`), from 0 (off). It is one more reward function, of weight 1 unless a weight more than
+            functions is given.
 
     Raises:
         ValueError: for a block that names an unknown kind or argument, or a value out of its range.
@@ -236,12 +237,15 @@ def build(block: str, part: str, kind: type, arguments: Any) -> Any:
 
 
 def _read_list(name: str, text: str) -> list[Any]:
+    examples = {
+        "entropy_actuator": '["clip_high", {"kind": "entropy_bonus", "high": 0.5}]',
+        "curriculum": '[{"start": "onset", "num_generations": 32}]',
+    }
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
         raise ValueError(
-            f"`{name}` is {text!r}, and no list that JSON can read ({error}): set it as in "
-            '["clip_high", {"kind": "entropy_bonus", "high": 0.5}]'
+            f"`{name}` is {text!r}, and no list that JSON can read ({error}): set it as in {examples[name]}"
         ) from None
 
 
@@ -278,6 +282,7 @@ def _check_counts(args: ESGRPOConfig) -> None:
         value = getattr(args, name)
         if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
             raise ValueError(f"`{name}` is {value!r}, and it counts: set a whole number of at least {lowest}")
+    check_cache(args.overlong_cache, args.max_completion_length, "overlong_cache")
 
 
 def _check_groups(args: ESGRPOConfig) -> None:

@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 
+RELEASE = 0.7  # of the offset that keeps a switch bumpless is left after each rollout: a sixth after five
+
+
 class Controller:
     """
     What the control loop asks of a controller.
@@ -173,8 +176,8 @@ class PIDController(Controller):
     The start is bumpless in the sense of simple-pid's `starting_output`: the integral begins at the control that the
     trainer has, so at zero error nothing moves, and an error that is there at the start acts at once. The derivative
     acts on the measurement, so a step of the target does not kick. An error that would push a saturated control
-    further out is not integrated, so there is no windup. Where the prompts change, the proportional part counts from
-    the error that is there then, and the integral takes that out.
+    further out is not integrated, so there is no windup. Where the prompts change, an offset keeps the control where it
+    is, and goes away by three tenths a rollout: the jump is answered, and not at once.
 
     Args:
         kp (`float`), ki (`float`), kd (`float`):
@@ -201,15 +204,16 @@ class PIDController(Controller):
     def begin(self, initial: float, low: float, high: float) -> None:
         self._integral = self._control = initial
         self._low, self._high = low, high
-        self._first_error = 0.0  # at the last rebase
+        self._offset = 0.0  # what keeps a switch of the prompts bumpless
         self._last_entropy: float | None = None
 
     def update(self, target: float, entropy: float, slope: float = 0.0, noise: float | None = None) -> float:
+        self._offset *= RELEASE
         error = target - entropy
         drop = 0.0 if self._last_entropy is None else self._last_entropy - entropy
         self._last_entropy = entropy
         integral = self._integral + self.ki * error
-        control = self.kp * (error - self._first_error) + integral + self.kd * drop + self.kff * slope
+        control = self.kp * error + integral + self.kd * drop + self.kff * slope + self._offset
         winds_up = (control > self._high and error > 0.0) or (control < self._low and error < 0.0)
         if not winds_up:
             self._integral = min(max(integral, self._low), self._high)
@@ -217,20 +221,18 @@ class PIDController(Controller):
         return self._control
 
     def rebase(self, target: float, entropy: float, noise: float | None = None) -> None:
-        # bumpless: the error that is there now, in part the jump, is left to the integral
-        self._integral = self._control
-        self._first_error = target - entropy
+        self._offset = self._control - self.kp * (target - entropy) - self._integral
         self._last_entropy = entropy
 
     def state_dict(self) -> dict[str, Any]:
         return {
             "integral": self._integral,
             "control": self._control,
-            "first_error": self._first_error,
+            "offset": self._offset,
             "last_entropy": self._last_entropy,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._integral, self._last_entropy = state["integral"], state["last_entropy"]
-        self._first_error = state["first_error"]
+        self._offset = state["offset"]
         self._control = min(max(state["control"], self._low), self._high)  # the bounds may have been narrowed

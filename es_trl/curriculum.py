@@ -98,14 +98,11 @@ class PlannedStage:
 
     def changes_from(self, before: "PlannedStage") -> str:
         """What is new, for people."""
-        names = {
-            "data": "data",
-            "prompts": "prompts",
-            "num_generations": "num_generations",
-            "max_completion_length": "max_completion_length",
-        }
-        rows = [(label, getattr(before, name), getattr(self, name)) for name, label in names.items()]
-        return ", ".join(f"{label} {_text(old)} -> {_text(new)}" for label, old, new in rows if old != new) or "nothing"
+        names = ("data", "prompts", "num_generations", "max_completion_length", "overlong_cache")
+        rows = [(name, getattr(before, name), getattr(self, name)) for name in names]
+        return (
+            ", ".join(f"{name} {as_text(old)} -> {as_text(new)}" for name, old, new in rows if old != new) or "nothing"
+        )
 
 
 def plan_stages(
@@ -133,18 +130,7 @@ def plan_stages(
     Raises:
         ValueError: where a stage cannot be had, or would have no rollout.
     """
-    geometry = Geometry.of(args)
-    start = PlannedStage(
-        index=0,
-        first=0,
-        data={BASE_DATA: 1.0},
-        prompts=geometry.prompts,
-        num_generations=geometry.num_generations,
-        completions=geometry.completions,
-        max_completion_length=args.max_completion_length,
-        overlong_cache=getattr(args, "overlong_cache", 0),  # which a plain GRPOConfig has not
-        passes=1,
-    )
+    start = _configured(args)
     if stages and num_rollouts is None:
         raise ValueError(
             "a curriculum needs the length of the run, and epochs of several stages have none: set max_steps"
@@ -164,13 +150,7 @@ def plan_stages(
             planned.append(_follow(planned[-1] if planned else start, stage, len(planned), first, args))
         except ValueError as error:
             raise ValueError(f"entry {number} of the curriculum: {error}") from None
-    for stage in planned:
-        for name in stage.data:
-            if name not in names:
-                raise ValueError(
-                    f"stage {stage.index} takes its prompts from {name!r}, and the data sets are "
-                    f"{', '.join(names)}: name one of them under `data`"
-                )
+    _check_names(planned, names)
     _check_lengths(planned, args)
     return planned
 
@@ -180,34 +160,29 @@ def stage_of(planned: Sequence[PlannedStage], rollout: int) -> PlannedStage:
     return next(stage for stage in reversed(planned) if stage.first <= rollout)
 
 
-def stage_table(planned: Sequence[PlannedStage], num_rollouts: int | None) -> str:
-    """
-    The stages for people: sizes, tokens, and cost beside the first stage.
-
-    The cost counts every completion as long as it may be, and every token the same.
-    """
-    ends = [*(stage.first for stage in planned[1:]), num_rollouts]
-    sizes = ("prompts x completions", "longest", "passes", "tokens/rollout", "cost", "share")
-    rows = [("stage", "rollouts", "data", *sizes)]
-    total = num_rollouts and sum((end - s.first) * s.tokens for s, end in zip(planned, ends, strict=True))
-    for stage, end in zip(planned, ends, strict=True):
-        rows.append(
-            (
-                str(stage.index),
-                f"{stage.first} to {end - 1}" if end else f"from {stage.first}",
-                _text(stage.data),
-                f"{stage.prompts} x {stage.num_generations}",
-                str(stage.max_completion_length),
-                str(stage.passes),
-                f"{stage.tokens:,}",
-                f"{stage.tokens / planned[0].tokens:.3g}x",
-                f"{(end - stage.first) * stage.tokens / total:.0%}" if total else "-",
-            )
+def check_cache(cache: int, longest: int, name: str) -> None:
+    """Refuse an overlong cache that leaves no length of a completion unpunished; `name` is for the message."""
+    if cache > longest:
+        raise ValueError(
+            f"{name} is {cache} and a completion has at most {longest} tokens, so that every one would be punished: "
+            f"set it to a part of that, for example {longest // 4}"
         )
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    note = "(longest: tokens of a completion; cost of a rollout beside stage 0, and share of the run's tokens, at most)"
-    return "\n".join([*lines, note])
+
+
+def _configured(args: GeometryArgs) -> PlannedStage:
+    """What the configuration itself says, as a stage."""
+    geometry = Geometry.of(args)
+    return PlannedStage(
+        index=0,
+        first=0,
+        data={BASE_DATA: 1.0},
+        prompts=geometry.prompts,
+        num_generations=geometry.num_generations,
+        completions=geometry.completions,
+        max_completion_length=args.max_completion_length,
+        overlong_cache=getattr(args, "overlong_cache", 0),  # which a plain GRPOConfig has not
+        passes=1,
+    )
 
 
 def _first_rollout(stage: Stage, number: int, num_rollouts: int, onset: int | None) -> int:
@@ -219,7 +194,14 @@ def _first_rollout(stage: Stage, number: int, num_rollouts: int, onset: int | No
                 "(stable_anneal), or `start` to a share of the run"
             )
         return onset
-    return next(rollout for rollout in range(num_rollouts) if progress_at(rollout, num_rollouts) >= stage.start)
+    begun = (rollout for rollout in range(num_rollouts) if progress_at(rollout, num_rollouts) >= stage.start)
+    first = next(begun, None)
+    if first is None:
+        raise ValueError(
+            f"entry {number} of the curriculum starts at {stage.start} of the run, which has {num_rollouts} rollout, "
+            "so it would have none: raise max_steps"
+        )
+    return first
 
 
 def _follow(before: PlannedStage, stage: Stage, index: int, first: int, args: GeometryArgs) -> PlannedStage:
@@ -258,14 +240,25 @@ def _follow(before: PlannedStage, stage: Stage, index: int, first: int, args: Ge
     )
 
 
+def _check_names(planned: Sequence[PlannedStage], names: Collection[str]) -> None:
+    for stage in planned:
+        for name in stage.data:
+            if name not in names:
+                raise ValueError(
+                    f"stage {stage.index} takes its prompts from {name!r}, and the data sets are "
+                    f"{', '.join(names)}: name one of them under `data`"
+                )
+
+
 def _check_lengths(planned: Sequence[PlannedStage], args: Any) -> None:
     for stage in planned:
-        if stage.overlong_cache > stage.max_completion_length:
-            raise ValueError(
-                f"overlong_cache is {stage.overlong_cache} and a completion of stage {stage.index} has at most "
-                f"{stage.max_completion_length} tokens, so that every one would be punished: set overlong_cache to a "
-                f"part of it, for example {stage.max_completion_length // 4}"
-            )
+        check_cache(stage.overlong_cache, stage.max_completion_length, f"overlong_cache of stage {stage.index}")
+    fixed = {"max_new_tokens", "max_tokens"} & set(getattr(args, "generation_kwargs", None) or {})
+    if fixed and len({stage.max_completion_length for stage in planned}) > 1:
+        raise ValueError(
+            f"generation_kwargs sets {fixed.pop()}, which stays, and the stages have different max_completion_length: "
+            "take it out of generation_kwargs"
+        )
     longest = max(stage.max_completion_length for stage in planned)
     if args.use_vllm and args.vllm_max_model_length is not None and args.vllm_max_model_length <= longest:
         raise ValueError(
@@ -287,7 +280,8 @@ def _weights(data: Any) -> dict[str, float]:
     return {name: weight / total for name, weight in weights.items()}
 
 
-def _text(value: Any) -> str:
+def as_text(value: Any) -> str:
+    """A size, or names with their shares, for people."""
     if not isinstance(value, dict):
         return str(value)
     return " + ".join(name if share == 1.0 else f"{share:.0%} {name}" for name, share in value.items())

@@ -67,7 +67,7 @@ class DataArguments:
         for name in ("dataset_filter", "datasets"):
             value = getattr(self, name)
             if isinstance(value, str):  # as it comes from a command line
-                value = yaml.safe_load(value)
+                value = None if value == "none" else yaml.safe_load(value)
                 setattr(self, name, value)
             if value is not None and not isinstance(value, dict):
                 raise ValueError(f"`{name}` is {value!r}, and it is a mapping: set for example {_EXAMPLES[name]}")
@@ -141,7 +141,7 @@ def load_rows(args: DataArguments, columns: tuple[str, ...] = ()) -> Dataset:
                 "dataset_name to a local file, or check name and connection"
             ) from error
     columns = (args.prompt_column, *columns)
-    if any("." in column and column not in dataset.column_names for column in columns):
+    if any("." in column and column not in dataset.column_names for column in (*columns, *(args.dataset_filter or {}))):
         dataset = dataset.flatten()
     if len(dataset) == 0:
         raise ValueError(f"the data set {args.dataset_name} is empty: set dataset_name to one with prompts")

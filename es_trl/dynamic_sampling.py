@@ -14,6 +14,9 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 
 
+COLUMNS = ("prompt_ids", "completion_ids", "tool_mask", "completion", "logprobs")  # the first that _generate returns
+
+
 @dataclass
 class Answers:
     """
@@ -43,8 +46,7 @@ class Answers:
             logged (`dict[str, list[Any]]`):
                 Columns that reward functions logged.
         """
-        names = ("prompt_ids", "completion_ids", "tool_mask", "completion", "logprobs")
-        columns = {name: column or [None] * len(rows) for name, column in zip(names, generated, strict=False)}
+        columns = {name: column or [None] * len(rows) for name, column in zip(COLUMNS, generated, strict=False)}
         return [
             {
                 "row": row,
@@ -56,8 +58,7 @@ class Answers:
 
     def columns(self) -> tuple[list[Any] | None, ...]:
         """The entries as `_generate` returns them: the five columns of [`entries_of`]."""
-        names = ("prompt_ids", "completion_ids", "tool_mask", "completion", "logprobs")
-        columns = ([entry[name] for entry in self.entries] for name in names)
+        columns = ([entry[name] for entry in self.entries] for name in COLUMNS)
         return tuple(column if None not in column else None for column in columns)
 
 

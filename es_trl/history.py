@@ -189,6 +189,15 @@ def read_loop(run_dir: str | Path) -> dict[str, Any] | None:
     return json.loads(path.read_text()) if path.exists() else None
 
 
+def write_loop(run_dir: str | Path, described: dict[str, Any] | None) -> None:
+    """Write what [`EntropyLoop.describe`] says; `None` takes away what an earlier run in the same folder wrote."""
+    path = Path(run_dir) / LOOP_FILE
+    if described is None:
+        path.unlink(missing_ok=True)
+    else:
+        write_atomically(path, json.dumps(described, indent=2) + "\n")
+
+
 def write_atomically(path: Path, text: str) -> None:
     """Write a file so that a reader, or a run killed in the middle, sees the old content or the new one."""
     with atomic_replacement(path) as file:
@@ -208,6 +217,8 @@ def atomic_replacement(path: Path) -> Iterator[BinaryIO]:
 
 def _finite_or_none(value: Any) -> Any:
     """JSON has no NaN: a reward that no function gave, or the entropy of a broken policy nobody controls, is null."""
+    if isinstance(value, dict):
+        return {name: _finite_or_none(part) for name, part in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

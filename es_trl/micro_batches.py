@@ -26,9 +26,11 @@ def more_to_come(accelerator: Accelerator, model: torch.nn.Module) -> Iterator[N
     state = accelerator.gradient_state
     before = state.sync_gradients
     state._set_sync_gradients(False)  # accelerate's DeepSpeed wrapper steps where it is true
-    deepspeed = accelerator.distributed_type == DistributedType.DEEPSPEED  # ZeRO reduces in every pass
+    # ZeRO reduces in every pass, and so does who set sync_each_batch to save memory
+    reduces = accelerator.distributed_type == DistributedType.DEEPSPEED
+    reduces = reduces or state.plugin_kwargs.get("sync_each_batch", False)
     try:
-        with contextlib.nullcontext() if deepspeed else accelerator.no_sync(model):
+        with contextlib.nullcontext() if reduces else accelerator.no_sync(model):
             yield
     finally:
         state._set_sync_gradients(before)

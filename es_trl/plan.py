@@ -39,12 +39,13 @@ def plan(recipe_file: str, num_processes: int | None, overrides: list[str]) -> s
     datasets = {name: load_rows(own) for name, own in named.items() if _is_local(own.dataset_name)}
     base = datasets.get(BASE_DATA)
     if base is not None:
-        check_dataset(base, geometry.prompts)
         geometry = geometry.with_prompts(len(base), args.num_train_epochs)
     callbacks = collect_callbacks(args, [])
     curriculum = next((callback for callback in callbacks if isinstance(callback, Curriculum)), None)
     scheduler = next((callback for callback in callbacks if isinstance(callback, EntropyScheduler)), None)
-    if curriculum is not None:
+    if curriculum is None:
+        check_dataset(base if len(named) == 1 else named, geometry.prompts)
+    else:
         # what is not on this machine is taken to be large enough
         curriculum.datasets = {name: datasets.get(name) for name in named}
     prepare_callbacks(callbacks, args)

@@ -119,7 +119,7 @@ def _mark_events(axis: Any, records: list[dict[str, Any]]) -> None:
     marks = {"hand_over": (CONTROL, "-"), "alarm": (TARGET, ":"), "switch": (INK, "--")}
     for record in records:
         for event in record["events"] or []:
-            color, style = marks[event["kind"]]
+            color, style = marks.get(event["kind"], (INK, ":"))  # a callback may have its own
             axis.axvline(record["rollout"], color=color, linestyle=style, linewidth=1.0, alpha=0.7)
 
 

@@ -46,6 +46,9 @@ class PromptingMixin(GRPOTrainer):
         generated = super()._generate(prompts)
         if self._dynamic_sampling is None or not self.model.training:
             return generated
+        if generated[6] is not None:
+            raise ValueError("dynamic sampling together with images in the prompts: set dynamic_sampling_tries: 0")
+        counts = {name: len(values) for name, values in self._metrics["train"].items()}
         own = self._score(self._rows, generated)
         self._uniform, cost = self._dynamic_sampling.refill(own, self.num_generations, self._draw_rows, self._answer)
         if self._uniform.all():
@@ -57,8 +60,11 @@ class PromptingMixin(GRPOTrainer):
         for column in own.entries[0]["logged"]:
             self._pending_extra_logs[column] = [entry["logged"].get(column) for entry in own.entries]
         prompt_ids, completion_ids, tool_mask, completions, logprobs = own.columns()
+        for name, count in counts.items():
+            if name.startswith("completions/"):
+                del self._metrics["train"][name][count:]  # of the tries
         lengths = torch.tensor([float(len(ids)) for ids in completion_ids], device=self.accelerator.device)
-        self._metrics["train"]["completions/mean_length"].append(self.accelerator.gather(lengths).mean().item())
+        self._metrics["train"]["completions/mean_length"][-1] = self.accelerator.gather(lengths).mean().item()
         self._rollout.record.sampling = asdict(cost)
         for name, value in asdict(cost).items():
             self._metrics["train"][f"es/sampling/{name}"].append(float(value))
@@ -71,8 +77,8 @@ class PromptingMixin(GRPOTrainer):
     def _score(self, rows: list[dict[str, Any]], generated: tuple[Any, ...]) -> Answers:
         _, completion_ids, _, completions, _, extra_fields, *_ = generated
         for name, values in extra_fields.items():  # of a rollout function, as TRL hands them to the rewards
-            for row, value in zip(rows, values, strict=False):
-                row[name] = value
+            for i, row in enumerate(rows):
+                row[name] = values[i] if isinstance(values, list) else values
         prompts = [row["prompt"] for row in rows]
         rewards = super()._calculate_rewards(rows, prompts, completions, completion_ids)
         logged = dict(self._pending_extra_logs)

@@ -12,7 +12,7 @@ class ShuffledPasses:
     One data set, dealt in shuffled passes over all its rows.
 
     The order is that of TRL's `RepeatSampler`: the same seed gives the same prompts. A draw does not reach over the end
-    of a pass, so that no rollout has a prompt twice; the rows left over there wait for the next pass.
+    of a pass; the rows left over there wait for the next one.
 
     Args:
         size (`int`):
@@ -28,16 +28,17 @@ class ShuffledPasses:
     shuffle: bool
     passes: int = field(default=0, init=False)
     position: int = field(default=0, init=False)
+    last: list[int] = field(default_factory=list, init=False)  # rows that the present pass has last
 
     def __post_init__(self):
         self._generator = torch.Generator().manual_seed(self.seed)
         self._order = self._draw_order()
 
-    def draw(self, count: int) -> list[int]:
-        """The next `count` rows."""
+    def draw(self, count: int, avoid: set[int]) -> list[int]:
+        """The next `count` rows; where that begins a pass, the rows to `avoid` come last in it."""
         if self.position + count > self.size:
-            self.passes, self.position = self.passes + 1, 0
-            self._order = self._draw_order()
+            self.passes, self.position, self.last = self.passes + 1, 0, sorted(avoid)
+            self._order = self._put_last(self._draw_order())
         rows = self._order[self.position : self.position + count]
         self.position += count
         return rows
@@ -45,20 +46,30 @@ class ShuffledPasses:
     def _draw_order(self) -> list[int]:
         return torch.randperm(self.size, generator=self._generator).tolist() if self.shuffle else [*range(self.size)]
 
-    def go_to(self, passes: int, position: int) -> None:
-        """Go on where another one was."""
+    def _put_last(self, order: list[int]) -> list[int]:
+        late = set(self.last)
+        return sorted(order, key=late.__contains__)  # stable: nothing else moves
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state as JSON values."""
+        return {"passes": self.passes, "position": self.position, "last": self.last}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up a saved state of the same data set."""
         self.__post_init__()
-        for _ in range(passes):
+        for _ in range(state["passes"]):
             self._order = self._draw_order()
-        self.passes, self.position = passes, position
+        self.passes, self.position, self.last = state["passes"], state["position"], state["last"]
+        self._order = self._put_last(self._order)
 
 
 class PromptOrder:
     """
     The order of prompts of a run: a function of the seed and of what was drawn before, the same on every process.
 
-    Data sets are mixed by their weights: after n prompts of a stage each has given its share of n, to within one
-    prompt. A data set goes on in a later stage where it was left.
+    Data sets are mixed by their weights: after n prompts of a stage each has given its share of n, to within one or
+    two. A data set goes on in a later stage where it was left. No rollout has a prompt twice, nor one that it has
+    replaced, while there are others.
 
     Args:
         sizes (`dict[str, int]`):
@@ -70,47 +81,58 @@ class PromptOrder:
     """
 
     def __init__(self, sizes: dict[str, int], seed: int, shuffle: bool = True):
+        self._source = {"sizes": sizes, "seed": seed, "shuffle": shuffle}
         self._sets = {name: ShuffledPasses(size, seed + i, shuffle) for i, (name, size) in enumerate(sizes.items())}
-        self._drawn: dict[str, int] = {}
+        self._given: dict[str, int] = {}
+        self._drawn: dict[str, set[int]] = {name: set() for name in sizes}  # in the present rollout
 
     def enter(self, weights: dict[str, float]) -> None:
         """Begin a stage, whose mixture is `weights`."""
         self._weights = weights
-        self._drawn = dict.fromkeys(weights, 0)
+        self._given = dict.fromkeys(weights, 0)
+
+    def begin_rollout(self) -> None:
+        """From here on another rollout is drawn."""
+        self._drawn = {name: set() for name in self._sets}
 
     def draw(self, count: int) -> list[tuple[str, int]]:
         """The next `count` prompts, each a data set's name and a row."""
+        places = []
+        for name, share in self._shares(count).items():
+            rows = self._sets[name].draw(share, self._drawn[name])
+            self._drawn[name].update(rows)
+            self._given[name] += share
+            places += [(name, row) for row in rows]
+        return places
+
+    def _shares(self, count: int) -> dict[str, int]:
+        """How many of `count` prompts each data set gives: one after the other from that which owes most."""
         shares = dict.fromkeys(self._weights, 0)
-        for number in range(sum(self._drawn.values()) + 1, sum(self._drawn.values()) + count + 1):
-            owed = {name: weight * number - self._drawn[name] - shares[name] for name, weight in self._weights.items()}
+        before = sum(self._given.values())
+        for number in range(before + 1, before + count + 1):
+            owed = {name: weight * number - self._given[name] - shares[name] for name, weight in self._weights.items()}
             shares[max(owed, key=owed.__getitem__)] += 1
-        rows = []
-        for name, share in shares.items():
-            self._drawn[name] += share
-            rows += [(name, row) for row in self._sets[name].draw(share)]
-        return rows
+        return shares
 
     def state_dict(self) -> dict[str, Any]:
-        """The state as JSON values."""
-        return {
-            "sets": {name: [own.size, own.passes, own.position] for name, own in self._sets.items()},
-            "drawn": self._drawn,
-        }
+        """The state as JSON values; a checkpoint is never taken while a rollout is drawn."""
+        sets = {name: own.state_dict() for name, own in self._sets.items()}
+        return {"source": self._source, "sets": sets, "weights": self._weights, "given": self._given}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """
         Take up a saved state; called after [`enter`].
 
         Raises:
-            ValueError: where it is of other data sets.
+            ValueError: where it is of other data, another seed or another mixture.
         """
-        sizes = {name: own.size for name, own in self._sets.items()}
-        saved = {name: size for name, (size, _, _) in state["sets"].items()}
-        if sizes != saved or state["drawn"].keys() != self._drawn.keys():
-            raise ValueError(
-                f"the checkpoint was written with data sets of these sizes: {saved}, and this run has {sizes}: resume "
-                "with the data and the stages that wrote it, or start a new run with the checkpoint as the model"
-            )
-        for name, (_, passes, position) in state["sets"].items():
-            self._sets[name].go_to(passes, position)
-        self._drawn = dict(state["drawn"])
+        for name, own in {**self._source, "weights": self._weights}.items():
+            saved = state[name] if name == "weights" else state["source"][name]
+            if saved != own:
+                raise ValueError(
+                    f"the checkpoint's order of prompts has {name} {saved}, and this run has {own}: resume with the "
+                    "data, seed and stages that wrote it, or start a new run with the checkpoint as the model"
+                )
+        for name, own_set in self._sets.items():
+            own_set.load_state_dict(state["sets"][name])
+        self._given = dict(state["given"])

@@ -1,12 +1,13 @@
 """What a run will do, as text for people: geometry, control loop, schedule, warnings."""
 
 import math
+from collections.abc import Sequence
 
 from .callbacks import Curriculum, EntropyScheduler
 from .config import ESGRPOConfig
 from .control import EntropyLoop, part_rows
 from .controllers import SignStepController
-from .curriculum import stage_table
+from .curriculum import PlannedStage, as_text
 from .geometry import Geometry
 from .schedules import Schedule, onset_rollout
 from .self_tuned import SelfTunedPIDController
@@ -37,6 +38,36 @@ def report(
     warnings = find_warnings(args, geometry, loop) + stage_warnings(args, curriculum)
     sections.append("\n".join(f"warning: {warning}" for warning in warnings))
     return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def stage_table(planned: Sequence[PlannedStage], num_rollouts: int | None) -> str:
+    """
+    The stages for people: sizes, tokens, and cost beside the first stage.
+
+    The cost counts every completion as long as it may be, and every token the same.
+    """
+    ends = [*(stage.first for stage in planned[1:]), num_rollouts]
+    sizes = ("prompts x completions", "longest", "passes", "tokens/rollout", "cost", "share")
+    rows = [("stage", "rollouts", "data", *sizes)]
+    total = num_rollouts and sum((end - s.first) * s.tokens for s, end in zip(planned, ends, strict=True))
+    for stage, end in zip(planned, ends, strict=True):
+        rows.append(
+            (
+                str(stage.index),
+                f"{stage.first} to {end - 1}" if end else f"from {stage.first}",
+                as_text(stage.data),
+                f"{stage.prompts} x {stage.num_generations}",
+                str(stage.max_completion_length),
+                str(stage.passes),
+                f"{stage.tokens:,}",
+                f"{stage.tokens / planned[0].tokens:.3g}x",
+                f"{(end - stage.first) * stage.tokens / total:.0%}" if total else "-",
+            )
+        )
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    note = "(longest: tokens of a completion; cost of a rollout beside stage 0, and share of the run's tokens, at most)"
+    return "\n".join([*lines, note])
 
 
 def sketch(schedule: Schedule, width: int = 60, height: int = 8) -> str:
@@ -75,9 +106,10 @@ def stage_warnings(args: ESGRPOConfig, curriculum: Curriculum | None) -> list[st
     idle = set(curriculum.datasets) - {name for stage in curriculum.planned for name in stage.data}
     if idle:
         warnings.append(f"no stage takes prompts from {', '.join(sorted(idle))}: name them under `data`, or drop them")
+    first_length = curriculum.planned[0].max_completion_length
     if args.loss_type == "dr_grpo" and len({stage.max_completion_length for stage in curriculum.planned}) > 1:
         warnings.append(
-            f"dr_grpo divides by max_completion_length: by {args.max_completion_length} in every stage, so that a "
+            f"dr_grpo divides by max_completion_length: by {first_length} in every stage, so that a "
             "switch leaves the scale of the loss as it is"
         )
     return warnings

@@ -17,8 +17,8 @@ class OpenRollout:
     Args:
         record (`RolloutRecord`):
             What the history will have of it.
-        sensor (`EntropySensor`):
-            Sums its entropies.
+        sensor (`EntropySensor`, *optional*):
+            Sums its entropies; `None` where a run was resumed after they were measured.
         measured (`bool`):
             Whether its entropy is known.
         clip_fractions (`list[float]`):
@@ -30,7 +30,7 @@ class OpenRollout:
     """
 
     record: RolloutRecord
-    sensor: EntropySensor
+    sensor: EntropySensor | None
     measured: bool = False
     clip_fractions: list[float] = field(default_factory=list)
     seconds_before: float = 0.0

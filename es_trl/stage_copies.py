@@ -17,19 +17,20 @@ def follow_stage(trainer: "ESGRPOTrainer", stage: PlannedStage) -> None:
     trainer.num_generations, trainer.max_completion_length = stage.num_generations, stage.max_completion_length
     if trainer.use_vllm:
         trainer.vllm_generation.max_completion_length = stage.max_completion_length
-    else:
+    elif "max_new_tokens" not in (trainer.args.generation_kwargs or {}):
         trainer.generation_config.max_new_tokens = stage.max_completion_length
         trainer.generation_kwargs["max_new_tokens"] = stage.max_completion_length
-    tell_rewards(trainer.reward_funcs, stage.max_completion_length, stage.overlong_cache)
+    tell_length(trainer.reward_funcs, stage.max_completion_length)
+    if trainer.overlong_punishment is not None:
+        trainer.overlong_punishment.cache = stage.overlong_cache
     trainer._logs = _resized(trainer._logs, stage.completions)
 
 
-def tell_rewards(reward_funcs: Sequence[Any], max_completion_length: int, overlong_cache: int) -> None:
-    """Tell the rewards that punish long completions how long they may be; a cache of 0 leaves theirs as it is."""
+def tell_length(reward_funcs: Sequence[Any], max_completion_length: int) -> None:
+    """Tell the rewards that punish long completions how long they may be."""
     for reward in reward_funcs:
         if isinstance(reward, SoftOverlongPunishment):
             reward.max_completion_length = max_completion_length
-            reward.cache = overlong_cache or reward.cache
 
 
 def check_engine(vllm_generation: Any, planned: Sequence[PlannedStage]) -> None:

@@ -16,7 +16,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from transformers.utils import logging
 
-from .history import RolloutRecord, atomic_replacement, write_atomically
+from .history import HISTORY_FILE, RolloutRecord, atomic_replacement, write_atomically
 
 
 STATE_FILE = "es_state.json"
@@ -31,6 +31,8 @@ class RunState:
     Where a run is.
 
     Args:
+        files (`list[str]`):
+            What else there must be in the checkpoint, as paths within it.
         geometry (`dict[str, int]`):
             The numbers that tie updates to rollouts and rollouts to processes; a resumed run must have the same.
         micro_step (`int`):
@@ -49,6 +51,7 @@ class RunState:
             Class name and state of every rollout callback: controller, schedule's anchor and order of prompts are here.
     """
 
+    files: list[str]
     geometry: dict[str, int]
     micro_step: int
     rollout: int
@@ -117,6 +120,12 @@ class RunState:
         return state
 
 
+def files_of(checkpoint: Path) -> list[str]:
+    """What a checkpoint holds but the history, which can be had from the run's folder, too."""
+    names = (str(path.relative_to(checkpoint)) for path in checkpoint.rglob("*") if path.is_file())
+    return sorted(name for name in names if name != HISTORY_FILE)
+
+
 def save_rollout(checkpoint: Path, process: int, micro_batches: list[dict[str, Any]]) -> None:
     """Write what this process still has to train on of the rollout under way."""
     with atomic_replacement(_rollout_file(checkpoint, process)) as file:
@@ -145,8 +154,8 @@ def find_checkpoint(resume: str | bool | None, run_dir: str | Path) -> str | Non
     """
     The checkpoint to resume from.
 
-    A save writes `trainer_state.json` last, when every process is done with its files: a checkpoint without it was cut
-    short.
+    A save writes `trainer_state.json` last, when every process is done with its files: a checkpoint without it, or
+    without a file that `es_state.json` lists, was cut short or half deleted.
 
     Args:
         resume (`str` or `bool`, *optional*):
@@ -167,9 +176,11 @@ def find_checkpoint(resume: str | bool | None, run_dir: str | Path) -> str | Non
             )
         torn = _cut_short(Path(resume))
         if torn is not None:
-            whole = _whole_checkpoints(Path(resume).parent)
+            whole = _whole_checkpoints(Path(resume)) or _whole_checkpoints(Path(resume).parent)
             advice = f"resume from {whole[0]}" if whole else "start a new run"
-            raise ValueError(f"the checkpoint {resume} is not whole ({torn}), its save was cut short: {advice}")
+            raise ValueError(
+                f"{resume} is no whole checkpoint ({torn}): it is another folder, or its save was cut short; {advice}"
+            )
         return str(resume)
     whole = _whole_checkpoints(Path(run_dir))
     if not whole:
@@ -192,7 +203,7 @@ def _whole_checkpoints(run_dir: Path) -> list[Path]:
         if torn is None:
             whole.append(path)
         else:
-            logger.warning(f"{path} is left aside: {torn}, its save was cut short")
+            logger.warning(f"{path} is left aside ({torn}): its save was cut short")
     return whole
 
 
@@ -203,9 +214,11 @@ def _cut_short(checkpoint: Path) -> str | None:
         return f"it has no {TRAINER_STATE_NAME}"
     try:
         _read_json(path)
-    except ValueError:
-        return f"its {TRAINER_STATE_NAME} is no JSON"
-    return None
+        state = _read_json(checkpoint / STATE_FILE) if (checkpoint / STATE_FILE).exists() else {}
+    except ValueError as error:
+        return str(error)
+    lacking = [name for name in state.get("files", []) if not (checkpoint / name).exists()]
+    return f"it lacks {', '.join(lacking)}" if lacking else None
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -10,30 +10,34 @@ from .config import nearest
 from .curriculum import BASE_DATA, PlannedStage
 
 
-def check_dataset(dataset: Dataset | IterableDataset | None, prompts_per_rollout: int) -> None:
+def check_dataset(
+    dataset: Dataset | IterableDataset | dict[str, Dataset] | None,
+    prompts_per_rollout: int,
+    name: str = "train_dataset",
+) -> None:
     """
-    Refuse training data that cannot fill one rollout.
+    Refuse training data that cannot fill one rollout; `name` is for messages.
 
     Raises:
         ValueError: where it has no `prompt` column or fewer rows than a rollout has prompts.
     """
     if isinstance(dataset, dict):
         raise ValueError(
-            f"train_dataset holds several data sets ({', '.join(dataset)}) and nothing says which to take: set "
+            f"{name} holds several data sets ({', '.join(dataset)}) and nothing says which to take: set "
             "`curriculum`, whose stages name them, or give one data set"
         )
     if not isinstance(dataset, Dataset):
         return  # TRL checks streams and environments itself
     if len(dataset) == 0:
-        raise ValueError("train_dataset is empty: give it at least as many prompts as a rollout has")
+        raise ValueError(f"{name} is empty: give it at least as many prompts as a rollout has")
     if "prompt" not in dataset.column_names:
         raise ValueError(
-            f"train_dataset has no column 'prompt'{nearest('prompt', dataset.column_names)}; it has "
+            f"{name} has no column 'prompt'{nearest('prompt', dataset.column_names)}; it has "
             f"{', '.join(dataset.column_names)}: rename the column with the prompts"
         )
     if len(dataset) < prompts_per_rollout:
         raise ValueError(
-            f"train_dataset has {len(dataset)} prompts and one rollout takes {prompts_per_rollout}, so not one could "
+            f"{name} has {len(dataset)} prompts and one rollout takes {prompts_per_rollout}, so not one could "
             "be filled: set steps_per_generation lower, num_generations higher, or add prompts"
         )
 
@@ -52,7 +56,7 @@ def named_datasets(train_dataset: Any) -> dict[str, Dataset]:
                 f"the data set {name!r} is of {type(dataset).__name__}, and stages and dynamic sampling draw prompts "
                 "by their row: give a datasets.Dataset, or several by name in a dict"
             )
-        check_dataset(dataset, 1)
+        check_dataset(dataset, 1, "train_dataset" if dataset is train_dataset else f"the data set {name!r}")
     return named
 
 
@@ -68,6 +72,11 @@ def check_stages(planned: Sequence[PlannedStage], datasets: dict[str, Dataset | 
             continue  # a plan without the data
         first, *others = stage.data
         for name in others:
+            if _is_text(datasets[first]) != _is_text(datasets[name]):
+                raise ValueError(
+                    f"stage {stage.index} mixes the data sets {first!r} and {name!r}, of which one has prompts of text "
+                    "and the other of messages: make both the same"
+                )
             differ = set(datasets[first].column_names) ^ set(datasets[name].column_names)
             if differ:
                 raise ValueError(
@@ -84,10 +93,15 @@ def check_stages(planned: Sequence[PlannedStage], datasets: dict[str, Dataset | 
                 )
 
 
-def check_replaceable(train_dataset: Dataset, kwargs: dict[str, Any]) -> None:
+def _is_text(dataset: Dataset) -> bool:
+    return isinstance(dataset[0]["prompt"], str)
+
+
+def check_replaceable(datasets: dict[str, Dataset], kwargs: dict[str, Any]) -> None:
     """Refuse dynamic sampling where a prompt is more than its row: `kwargs` are those of `GRPOTrainer`."""
+    columns = {column for dataset in datasets.values() for column in dataset.column_names}
     found = [name for name in ("tools", "environment_factory") if kwargs.get(name)]
-    found += [name for name in ("image", "images") if name in train_dataset.column_names]
+    found += sorted({"image", "images"} & columns)
     if found:
         raise ValueError(
             f"dynamic sampling together with {', '.join(found)}: TRL sets these up for a rollout as a whole, so single "

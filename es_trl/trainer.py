@@ -4,7 +4,6 @@ Short overrides around `super()`; formulas live in the other files.
 """
 
 import contextlib
-import json
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -21,14 +20,14 @@ from .control import broken_policy
 from .curriculum import PlannedStage
 from .dynamic_sampling import DynamicSampling
 from .geometry import Geometry
-from .history import LOOP_FILE, History, RolloutRecord, write_atomically
+from .history import History, RolloutRecord, write_loop
 from .micro_batches import counted, cut, more_to_come, temporarily
 from .prompting import PromptingMixin
 from .report import report
-from .rewards.overlong import SoftOverlongPunishment
+from .rewards.overlong import add_punishment
 from .rollout import OpenRollout
 from .sensor import EntropySensor, completion_mask, prompt_index
-from .stage_copies import check_engine, follow_stage, tell_rewards
+from .stage_copies import check_engine, follow_stage, tell_length
 from .state import find_checkpoint
 from .train_data import check_dataset, check_replaceable, named_datasets
 
@@ -60,7 +59,7 @@ class ESGRPOTrainer(CheckpointingMixin, PromptingMixin):
             Everything else goes to `GRPOTrainer` as it is.
 
     Raises:
-        ValueError: for what cannot work, before the model loads.
+        ValueError: for what cannot work, before the model loads (a vLLM engine that is too small: after it).
     """
 
     _tag_names = ["trl", "es-grpo", "entropy-scheduling"]
@@ -94,16 +93,17 @@ class ESGRPOTrainer(CheckpointingMixin, PromptingMixin):
         if curriculum is not None:
             curriculum.datasets = named_datasets(train_dataset)
         prepare_callbacks(rollout_callbacks, args)
+        sizes = [(args.max_completion_length, getattr(args, "overlong_cache", 0))]
+        tries = getattr(args, "dynamic_sampling_tries", 0)
         if curriculum is None:
             check_dataset(train_dataset, Geometry.of(args).prompts)
         else:
-            train_dataset = curriculum.first_dataset
-        tries = getattr(args, "dynamic_sampling_tries", 0)
-        if tries:
-            check_replaceable(train_dataset, kwargs)
-        if cache := getattr(args, "overlong_cache", 0):
-            given = reward_funcs if isinstance(reward_funcs, list) else [reward_funcs] if reward_funcs else []
-            reward_funcs = [*given, SoftOverlongPunishment(cache)]
+            sizes = [(stage.max_completion_length, stage.overlong_cache) for stage in curriculum.planned]
+            train_dataset = curriculum.datasets[next(iter(curriculum.planned[0].data))]
+            if tries:
+                check_replaceable(curriculum.datasets, kwargs)
+        reward_funcs, args, self.overlong_punishment = add_punishment(reward_funcs, args, kwargs, sizes)
+        self._loss_length = sizes[0][0]
         self.entropy_bonus = 0.0  # signed coefficient of the token-mean entropy; what `entropy_bonus` moves
         super().__init__(model, reward_funcs, args, train_dataset, eval_dataset, callbacks=callbacks, **kwargs)
         if tries:
@@ -126,7 +126,9 @@ class ESGRPOTrainer(CheckpointingMixin, PromptingMixin):
         self._rewards = None
         self._passes, self._pass = 1, 0  # backward passes for each of TRL's micro-batches, and the present one
         prepare_callbacks(self._rollout_callbacks, self.args)
-        tell_rewards(self.reward_funcs, self.args.max_completion_length, getattr(self.args, "overlong_cache", 0))
+        tell_length(self.reward_funcs, self.args.max_completion_length)
+        if self.curriculum is not None:
+            self.apply_stage(self.curriculum.planned[0])
         if self.entropy_scheduler is not None:
             self.apply_settings(self.entropy_scheduler.loop.settings)
 
@@ -163,11 +165,8 @@ class ESGRPOTrainer(CheckpointingMixin, PromptingMixin):
         else:
             self._read_state(checkpoint)  # refused before anything is loaded
         if self.accelerator.is_main_process:
-            path = Path(self.args.output_dir) / LOOP_FILE
-            if self.entropy_scheduler is None:
-                path.unlink(missing_ok=True)  # of an earlier run in the same folder
-            else:
-                write_atomically(path, json.dumps(self.entropy_scheduler.loop.describe(), indent=2) + "\n")
+            scheduler = self.entropy_scheduler
+            write_loop(self.args.output_dir, None if scheduler is None else scheduler.loop.describe())
         output = super().train(checkpoint, **kwargs)
         if self._rollout is not None:  # the run ended inside a rollout
             self._close_rollout()
@@ -291,7 +290,7 @@ class ESGRPOTrainer(CheckpointingMixin, PromptingMixin):
     def _compute_loss(self, model, inputs):
         # dr_grpo divides by the longest completion; that of the first stage throughout, so that a switch to longer ones
         # leaves the scale of the loss as it was
-        first_length = temporarily(self, max_completion_length=self.args.max_completion_length)
+        first_length = temporarily(self, max_completion_length=self._loss_length)
         with first_length, counted(self, self._passes) if self.model.training else contextlib.nullcontext():
             loss = super()._compute_loss(model, inputs)
         entropies, self._loss_entropies = self._loss_entropies, None

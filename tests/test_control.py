@@ -133,4 +133,5 @@ def test_a_switch_of_the_prompts_leaves_the_control_for_a_rollout():
     tick = loop.tick(1, 10, 0.7, 0.01, switched=True)
     assert (tick.control, tick.settings) == (before.control, before.settings)
     assert (tick.target, tick.entropy, tick.error) == (0.4, 0.7, pytest.approx(-0.3))
-    assert loop.tick(2, 10, 0.6, 0.01).control == pytest.approx(before.control + 0.1)
+    # proportional to the error of -0.2, and what is left of the offset that kept 0.1 at an error of -0.3
+    assert loop.tick(2, 10, 0.6, 0.01).control == pytest.approx(-0.2 + 0.7 * (before.control + 0.3))

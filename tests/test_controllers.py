@@ -123,11 +123,25 @@ def test_pid_is_bumpless_where_prompts_change():
     pid = begun(PIDController(kp=2.0, ki=0.5, kd=1.0), initial=0.0, low=-1.0, high=1.0)
     before = pid.update(0.4, 0.3)
     assert before == pytest.approx(2.0 * 0.1 + 0.5 * 0.1)
+    integral = 0.5 * 0.1
     pid.rebase(0.4, 0.6)
-    # the new entropy again: no proportional and no derivative part of the jump, only the integral of the error
-    assert pid.update(0.4, 0.6) == pytest.approx(before + 0.5 * -0.2)
-    # and a real change of 0.1 is answered in full
-    assert pid.update(0.4, 0.7) == pytest.approx(before + 0.5 * -0.5 + 2.0 * -0.1 + 1.0 * -0.1)
+    # the offset keeps the control at the new error of -0.2, and 0.7 of it is left after a rollout
+    offset = before - (2.0 * -0.2 + integral)
+    assert pid.update(0.4, 0.6) == pytest.approx(2.0 * -0.2 + integral + 0.5 * -0.2 + 0.7 * offset)
+    # a real change of 0.1 is answered in full
+    expected = 2.0 * -0.3 + integral + 0.5 * -0.5 + 1.0 * -0.1 + 0.49 * offset
+    assert pid.update(0.4, 0.7) == pytest.approx(expected)
+
+
+def test_a_proportional_controller_comes_back_to_its_target_after_a_switch():
+    pid, entropy, offset = begun(PIDController(kp=1.0, ki=0.0), initial=0.0, low=-1.0, high=1.0), 0.3, 0.0
+    for rollout in range(40):
+        if rollout == 10:
+            offset = 0.2
+            pid.rebase(0.3, entropy + offset)
+        else:
+            entropy += 0.3 * pid.update(0.3, entropy + offset)
+    assert entropy + offset == pytest.approx(0.3, abs=0.01)
 
 
 @pytest.mark.parametrize("make", [PIDController, lambda: SignStepController(window=3)])

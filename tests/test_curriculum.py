@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from es_trl.curriculum import Stage, plan_stages, stage_of, stage_table
+from es_trl.curriculum import Stage, plan_stages, stage_of
+from es_trl.report import stage_table
 from es_trl.schedules import StableAnnealSchedule, onset_rollout
 
 
@@ -120,7 +121,7 @@ def test_table():
         (Stage(0.5, num_generations=9, hold="prompts"), {}, "16 prompts x 9 completions are 144.* set num_generations"),
         (Stage(0.5, data="harder"), {}, "stage 1 takes its prompts from 'harder', and the data sets are train, hard"),
         (Stage(0.5), {"rollouts": None}, "set max_steps"),
-        (Stage(0.5, overlong_cache=5000), {}, "overlong_cache is 5000 .* at most 4096 .* for example 1024"),
+        (Stage(0.5, overlong_cache=5000), {}, "overlong_cache of stage 1 is 5000 .* at most 4096 .* for example 1024"),
         (Stage(0.5, max_completion_length=16384), {"use_vllm": True, "vllm_max_model_length": 6144},
          "vllm_max_model_length is 6144 .* completions of 16384 .* for example 18432"),
     ],
@@ -128,6 +129,16 @@ def test_table():
 def test_impossible_plans_are_refused(stage, changes, message):
     with pytest.raises(ValueError, match=message):
         plan(stage, **changes)
+
+
+def test_a_run_of_one_rollout_has_no_later_stage():
+    with pytest.raises(ValueError, match="starts at 0.5 of the run, which has 1 rollout, so it would have none"):
+        plan(Stage(0.5), rollouts=1)
+
+
+def test_a_length_that_generation_kwargs_fix_is_refused():
+    with pytest.raises(ValueError, match="generation_kwargs sets max_new_tokens, which stays"):
+        plan(Stage(0.5, max_completion_length=16384), generation_kwargs={"max_new_tokens": 100})
 
 
 def test_stages_without_a_rollout_are_refused():

@@ -26,7 +26,11 @@ def test_without_a_length_it_is_refused():
         SoftOverlongPunishment(4)([[0]])
 
 
-@pytest.mark.parametrize("cache", [0, 2.5, True])
+def test_without_a_cache_nothing_is_punished():
+    assert SoftOverlongPunishment(0, 10)([[0] * 10]) == [0.0]
+
+
+@pytest.mark.parametrize("cache", [-1, 2.5, True])
 def test_bad_caches_are_refused(cache):
     with pytest.raises(ValueError, match="`cache` is"):
         SoftOverlongPunishment(cache)

@@ -268,8 +268,9 @@ def test_plan_of_the_papers_curriculum(capsys):
         (["--curriculum", "[{start: 0.5, num_generations: 24}]"], "set a divisor of 512, or hold: prompts"),
         (["--entropy_schedule.ratio", "0"], "the entropy schedule has none in 160 rollouts"),
         (["--max_steps", "-1"], "set max_steps"),
+        (["--curriculum", "none"], "holds several data sets (train, hard) and nothing says which to take"),
         (["--datasets", "{hard: {dataset_filter: [3]}}"], "`dataset_filter` is [3], and it is a mapping"),
-        (["--overlong_cache", "14"], "overlong_cache is 14 and a completion of stage 0 has at most 12 tokens"),
+        (["--overlong_cache", "14"], "overlong_cache is 14 and a completion has at most 12 tokens"),
         (["--use_vllm", "true", "--vllm_max_model_length", "16"], "set it to 16 plus the longest prompt"),
     ],
 )
@@ -295,11 +296,12 @@ def test_plan_sees_the_local_files_of_every_stage(tmp_path, capsys):
     ("options", "warning"),
     [
         (["--entropy_schedule", "{kind: cosine, start: 0.4, end: 0.1}"], "anneals from the first rollout on, so the"),
+        (["--curriculum", "none", "--datasets", "none"], "rollouts in the run                       160"),
         (["--loss_type", "dr_grpo"], "dr_grpo divides by max_completion_length: by 12 in every stage"),
         (["--curriculum", "[{start: 0.5, num_generations: 16}]"], "no stage takes prompts from hard"),
     ],
 )
-def test_plan_warns_of_stages(options, warning, capsys):
+def test_plan_says(options, warning, capsys):
     assert cli(["plan", str(ROOT / "recipes" / "countdown_curriculum.yaml"), *options]) == 0
     assert warning in capsys.readouterr().out
 

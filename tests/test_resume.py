@@ -210,7 +210,7 @@ def test_the_latest_whole_checkpoint_is_resumed(left, whole_run, lab_trainer, tm
     shutil.rmtree(tmp_path / "run" / "checkpoint-20")
     torn = cut_short(tmp_path / "run" / "checkpoint-18", **left)
     resumed = lab_trainer(**RUN, **blocks)
-    with pytest.raises(ValueError, match=r"checkpoint-18 is not whole .* cut short: resume from .*checkpoint-16"):
+    with pytest.raises(ValueError, match=r"checkpoint-18 is no whole checkpoint .* resume from .*checkpoint-16"):
         resumed.train(resume_from_checkpoint=str(torn))
     resumed.train(resume_from_checkpoint=True)
     assert without_seconds(resumed.history.records) == without_seconds(whole.history.records)
@@ -238,8 +238,8 @@ def test_a_save_into_an_old_checkpoint_leaves_nothing_of_it(lab_trainer, tmp_pat
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{"version": 3, "roll', "es_state.json is torn, and no JSON .*: resume from another checkpoint"),
-        ("[]", "es_state.json is no mapping"),
+        ('{"version": 3, "roll', "is no whole checkpoint .*es_state.json is torn, and no JSON"),
+        ("[]", "is no whole checkpoint .*es_state.json is no mapping"),
         ('{"version": 3}', "es_state.json is no state of a run"),
         ("{}", "has version None"),
     ],
@@ -250,11 +250,29 @@ def test_a_torn_state_is_one_sentence(text, message, checkpoint, lab_trainer):
         lab_trainer(**RUN, **BONUS).train(resume_from_checkpoint=str(checkpoint))
 
 
-@pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(path.read_bytes()[:99])])
-def test_a_torn_rollout_is_one_sentence(damage, lab_trainer, tmp_path):
+@pytest.mark.parametrize("name", ["optimizer.pt", "rng_state.pth", "model.safetensors", "es_rollout_0.pt"])
+def test_a_half_deleted_checkpoint_is_no_checkpoint(name, lab_trainer, tmp_path):
     run = {**RUN, "max_steps": 4, "save_steps": 3}
     lab_trainer(**run).train()
-    damage(tmp_path / "run" / "checkpoint-3" / "es_rollout_0.pt")
+    (tmp_path / "run" / "checkpoint-3" / name).unlink()
+    shutil.rmtree(tmp_path / "run" / "checkpoint-4")
+    with pytest.raises(ValueError, match=f"checkpoint-3 is no whole checkpoint .it lacks {name}"):
+        lab_trainer(**run).train(resume_from_checkpoint=str(tmp_path / "run" / "checkpoint-3"))
+    with pytest.raises(ValueError, match="holds no whole checkpoint"):
+        lab_trainer(**run).train(resume_from_checkpoint=True)
+
+
+def test_a_runs_folder_is_no_checkpoint(lab_trainer, tmp_path):
+    lab_trainer(**{**RUN, "max_steps": 4}).train()
+    with pytest.raises(ValueError, match="run is no whole checkpoint .* it is another folder, .* resume from .*-4"):
+        lab_trainer(**RUN).train(resume_from_checkpoint=str(tmp_path / "run"))
+
+
+def test_a_torn_rollout_is_one_sentence(lab_trainer, tmp_path):
+    run = {**RUN, "max_steps": 4, "save_steps": 3}
+    lab_trainer(**run).train()
+    path = tmp_path / "run" / "checkpoint-3" / "es_rollout_0.pt"
+    path.write_bytes(path.read_bytes()[:99])
     with pytest.raises(ValueError, match="es_rollout_0.pt cannot be read .* inside a rollout, which cannot go on"):
         lab_trainer(**run).train(resume_from_checkpoint=str(tmp_path / "run" / "checkpoint-3"))
 
@@ -282,8 +300,16 @@ def test_another_number_of_processes_is_refused(checkpoint, lab_trainer):
 def test_other_data_is_refused(lab_trainer, tmp_path):
     run = {**RUN, "max_steps": 4, "dynamic_sampling_tries": 1}
     lab_trainer(**run).train()
-    with pytest.raises(ValueError, match="sizes: {'train': 12}, and this run has {'train': 16}"):
+    with pytest.raises(ValueError, match="sizes {'train': 12}, and this run has {'train': 16}"):
         lab_trainer(**{**run, "prompts": 16}).train(resume_from_checkpoint=True)
+
+
+@pytest.mark.parametrize("change", [{"max_steps": 40}, {"curriculum": [{"start": 0.5, "num_generations": 16}]}])
+def test_a_stage_that_has_moved_is_refused(change, lab_trainer, tmp_path):
+    run = {**RUN, "curriculum": [{"start": 0.5, "num_generations": 8}], "prompts": 16}
+    lab_trainer(**run).train()
+    with pytest.raises(ValueError, match="in stage 1, from rollout 2 on, of 2 prompts x 8 .* no such stage"):
+        lab_trainer(**{**run, **change}).train(resume_from_checkpoint=str(tmp_path / "run" / "checkpoint-16"))
 
 
 def test_trls_own_coefficient_is_in_the_state(lab_trainer, tmp_path):

@@ -1,6 +1,7 @@
 """Countdown prompts of a recipe: generated, or from a file."""
 
 import re
+from dataclasses import replace
 
 from datasets import Dataset
 
@@ -31,17 +32,22 @@ def load_countdown(args: DataArguments, seed: int) -> Dataset:
         ValueError: for a name that says no counts, and as [`load_rows`].
     """
     name = args.dataset_name or f"{GENERATED}3"
-    if not name.startswith(GENERATED):
-        rows = load_rows(args, ("numbers", "target"))
-        columns = {"prompt": args.prompt_column, "numbers": "numbers", "target": "target"}
-        dataset = Dataset.from_dict({name: rows[column] for name, column in columns.items()})
-        return dataset.add_column("count", [len(numbers) for numbers in dataset["numbers"]])
+    dataset = _generate(name, seed) if name.startswith(GENERATED) else _read(args)
+    dataset = dataset.add_column("count", [len(numbers) for numbers in dataset["numbers"]])
+    return filter_rows(dataset, args.dataset_filter or {}, name)
+
+
+def _read(args: DataArguments) -> Dataset:
+    rows = load_rows(replace(args, dataset_filter=None), ("numbers", "target"))
+    columns = {"prompt": args.prompt_column, "numbers": "numbers", "target": "target"}
+    return Dataset.from_dict({name: rows[column] for name, column in columns.items()})
+
+
+def _generate(name: str, seed: int) -> Dataset:
     if not re.fullmatch(r"[2-6](,[2-6])*", name.removeprefix(GENERATED)):
         raise ValueError(
             f"dataset_name is {name!r}, and behind {GENERATED!r} stand counts of numbers from 2 to 6: set countdown:3 "
             "or countdown:3,4"
         )
     counts = tuple(int(count) for count in name.removeprefix(GENERATED).split(","))
-    dataset = countdown_dataset(NUM_PROMPTS, seed=seed, num_numbers=counts)
-    dataset = dataset.add_column("count", [len(numbers) for numbers in dataset["numbers"]])
-    return filter_rows(dataset, args.dataset_filter or {}, name)
+    return countdown_dataset(NUM_PROMPTS, seed=seed, num_numbers=counts)
