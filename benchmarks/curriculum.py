@@ -28,8 +28,8 @@ TITLES = {
     "anneal": "the anneal alone",
     "harder": "harder prompts",
     "rollouts": "32 rollouts",
-    "both": "both (the recipe)",
-    "both_hold_prompts": "both, hold: prompts",
+    "both": "both, hold: completions",
+    "both_hold_prompts": "both, hold: prompts (the recipe)",
 }
 COLORS = dict(zip(STAGES, ("#333333", "#d1495b", "#c77700", "#1f6fb4", "#2a9d5c"), strict=True))
 
