@@ -31,6 +31,8 @@ def report(
     sections = [geometry.table()]
     if curriculum is not None and curriculum.stages:
         sections.append(stage_table(curriculum.planned, geometry.rollouts))
+    if tries := getattr(args, "dynamic_sampling_tries", 0):
+        sections.append(f"dynamic sampling: up to {tries} more generations a rollout, of prompts that are missing")
     if loop is not None:
         sections.append("\n".join(f"{name:<10}  {part}" for name, part in part_rows(loop.describe())))
         onset = geometry.rollouts and onset_rollout(loop.schedule, geometry.rollouts)

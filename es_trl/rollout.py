@@ -18,7 +18,7 @@ class OpenRollout:
         record (`RolloutRecord`):
             What the history will have of it.
         sensor (`EntropySensor`, *optional*):
-            Sums its entropies; `None` where a run was resumed after they were measured.
+            Sums its entropies; `None` until its prompts are known, and where a run was resumed after it was measured.
         measured (`bool`):
             Whether its entropy is known.
         clip_fractions (`list[float]`):
@@ -30,7 +30,7 @@ class OpenRollout:
     """
 
     record: RolloutRecord
-    sensor: EntropySensor | None
+    sensor: EntropySensor | None = None
     measured: bool = False
     clip_fractions: list[float] = field(default_factory=list)
     seconds_before: float = 0.0

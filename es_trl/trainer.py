@@ -219,9 +219,10 @@ class ESGRPOTrainer(CheckpointingMixin, PromptingMixin):
             num_generations=self.num_generations,
             max_completion_length=self.max_completion_length,
         )
+        self._rollout = OpenRollout(record)
         for callback in self._rollout_callbacks:
             callback.on_rollout_begin(self.args, self.state, self.control, record=record, trainer=self)
-        self._rollout = OpenRollout(record, EntropySensor(self._prompts))
+        self._rollout.sensor = EntropySensor(self._prompts)
 
     def _prepare_inputs(self, generation_batch):
         if not self.model.training or self._passes == 1:

@@ -11,6 +11,7 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 
 import control  # noqa: E402
 import control_report  # noqa: E402
+import curriculum  # noqa: E402
 
 
 def made_run(entropy, schedule="constant", failure=None, **changes):
@@ -79,3 +80,9 @@ def test_the_data_hold_what_the_summary_says():
     lines = (ROOT / "results" / "control" / "runs.jsonl").read_text().splitlines()
     runs = [json.loads(line) for line in lines]
     assert all(len(run["entropy"]) == run["rollouts"] for run in runs if run["failure"] is None)
+
+
+def test_the_curriculums_summary_is_made_from_its_data():
+    summary = (ROOT / "results" / "countdown_curriculum" / "summary.md").read_text()
+    assert curriculum.summarize() == summary
+    assert summary in (ROOT / "README.md").read_text()
