@@ -27,8 +27,11 @@ def run_recipe(recipe: str, options: list[str], name: str, results: Path) -> Non
 
 def collect(run_dir: Path, name: str, results: Path) -> None:
     """Copy a finished run's history, and sample its model on prompts drawn with another seed."""
+    import torch
+
     from es_trl.lab.evaluate import evaluate_model
 
+    torch.set_num_threads(1)  # two threads on two shared cores are many times slower
     results.mkdir(parents=True, exist_ok=True)
     shutil.copy(run_dir / HISTORY_FILE, results / f"{name}.jsonl")
     scores = {**evaluate_model(str(run_dir)), "versions": {p: version(p) for p in ("torch", "transformers", "trl")}}

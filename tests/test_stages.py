@@ -119,8 +119,9 @@ def test_one_stage_is_the_run_without_a_curriculum(tmp_path):
     assert all(torch.equal(value, expected[name]) for name, value in staged.model.state_dict().items())
 
 
-@pytest.mark.parametrize("loss_type", ["dapo", "grpo", "dr_grpo", "luspo"])
-@pytest.mark.parametrize("accumulation", [1, 2])
+@pytest.mark.parametrize(
+    ("loss_type", "accumulation"), [("dapo", 1), ("dapo", 2), ("grpo", 2), ("dr_grpo", 1), ("luspo", 1)]
+)
 def test_held_prompts_equal_larger_micro_batches(loss_type, accumulation, tmp_path):
     # 4 prompts x 8 completions, as 4 micro-batches of 8, and as 4 of 4 in two passes each
     same = {
