@@ -114,6 +114,7 @@ class EntropyScheduler(RolloutCallback):
         for field, value in vars(tick).items():
             setattr(record, field, value)
         trainer.apply_settings(tick.settings)
+        record.events = [*earlier, *tick.events]
         if state.is_world_process_zero:  # only this process has the whole history after a resume
             records = [*trainer.history.records, asdict(record)]
             found = [*tick.events, *({"kind": "alarm", "message": text} for text in new_alarms(records))]
