@@ -26,7 +26,7 @@ from control_report import SCHEDULES, SETTLING, error_over, load, report
 from lab_run import rounded, train_on_lab
 
 from es_trl import RolloutCallback
-from es_trl.config import build_part
+from es_trl.blocks import build_part
 from es_trl.lab.make_base import main as make_base
 from es_trl.schedules import progress_at
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from es_trl.config import build_part
+from es_trl.blocks import build_part
 from es_trl.schedules import progress_at, stage_at
 
 

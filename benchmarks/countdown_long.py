@@ -10,7 +10,9 @@ from pathlib import Path
 from statistics import mean
 
 from matplotlib.figure import Figure
-from recipe_runs import ROOT, SEEDS, load, rms, run_recipe, spread
+from recipe_runs import ROOT, SEEDS, dress, load, rms, run_recipe, spread
+
+from es_trl.plots import smooth
 
 
 RESULTS = ROOT / "results" / "countdown_long"
@@ -59,15 +61,13 @@ def draw() -> Path:
     for axis, field, window in zip(figure.subplots(2, 1, sharex=True), ("entropy", "reward"), (1, 20), strict=True):
         for arm in ARMS:
             lines = [[record[field] for record in records] for records, _ in load(RESULTS, arm)]
-            lines = [[mean(line[max(0, i + 1 - window) : i + 1]) for i in range(len(line))] for line in lines]
+            lines = [smooth(line, window) for line in lines]
             for line in lines:
                 axis.plot(line, color=COLORS[arm], linewidth=0.6, alpha=0.35)
             axis.plot(
                 [mean(values) for values in zip(*lines, strict=True)], color=COLORS[arm], linewidth=1.6, label=arm
             )
-        axis.set_ylabel("entropy, nats" if field == "entropy" else f"reward, mean of {window} rollouts")
-        axis.grid(alpha=0.25, linewidth=0.6)
-        axis.spines[["top", "right"]].set_visible(False)
+        dress(axis, field, window)
         axis.legend(fontsize=8, frameon=False)
     axis.set_xlabel("rollout")
     output = RESULTS / "compare.png"

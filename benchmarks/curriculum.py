@@ -10,7 +10,9 @@ from pathlib import Path
 from statistics import mean
 
 from matplotlib.figure import Figure
-from recipe_runs import ROOT, SEEDS, load, rms, run_recipe, spread
+from recipe_runs import ROOT, SEEDS, dress, load, rms, run_recipe, spread
+
+from es_trl.plots import smooth
 
 
 RESULTS = ROOT / "results" / "countdown_curriculum"
@@ -73,15 +75,12 @@ def draw() -> Path:
         for arm in STAGES:
             lines = [[record[field] for record in records] for records, _ in load(RESULTS, arm)]
             line = [mean(values) for values in zip(*lines, strict=True)]
-            smooth = [mean(line[max(0, i + 1 - window) : i + 1]) for i in range(len(line))]
-            axis.plot(range(100, 160), smooth[100:], color=COLORS[arm], linewidth=1.3, label=TITLES[arm])
+            axis.plot(range(100, 160), smooth(line, window)[100:], color=COLORS[arm], linewidth=1.3, label=TITLES[arm])
         if field == "entropy":
             targets = [record["target"] for record in load(RESULTS, "both")[0][0]]
             axis.plot(range(100, 160), targets[100:], color="#999999", linestyle="--", linewidth=1.0, label="target")
         axis.axvline(120, color="#999999", linewidth=0.8, linestyle=":")
-        axis.set_ylabel("entropy, nats" if field == "entropy" else f"reward, mean of {window} rollouts")
-        axis.grid(alpha=0.25, linewidth=0.6)
-        axis.spines[["top", "right"]].set_visible(False)
+        dress(axis, field, window)
     figure.axes[0].legend(fontsize=8, frameon=False)
     axis.set_xlabel("rollout")
     output = RESULTS / "compare.png"

@@ -8,6 +8,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 from statistics import mean, stdev
+from typing import Any
 
 from es_trl.history import HISTORY_FILE, read_history
 
@@ -47,6 +48,13 @@ def load(results: Path, arm: str) -> list[tuple[list[dict], dict]]:
 def spread(values: list[float]) -> str:
     """Mean and standard deviation over seeds."""
     return f"{mean(values):.3f} ± {stdev(values):.3f}"
+
+
+def dress(axis: Any, field: str, window: int) -> None:
+    """Label and grid of an axis that shows a field of the history."""
+    axis.set_ylabel("entropy, nats" if field == "entropy" else f"reward, mean of {window} rollouts")
+    axis.grid(alpha=0.25, linewidth=0.6)
+    axis.spines[["top", "right"]].set_visible(False)
 
 
 def rms(records: list[dict]) -> float:

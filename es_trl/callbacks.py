@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from accelerate import Accelerator
 from datasets import Dataset
@@ -23,6 +23,8 @@ from .train_data import check_stages
 
 if TYPE_CHECKING:
     from .trainer import ESGRPOTrainer
+
+_Callback = TypeVar("_Callback", bound=TrainerCallback)
 
 
 class RolloutCallback(TrainerCallback):
@@ -114,12 +116,12 @@ class EntropyScheduler(RolloutCallback):
         for field, value in vars(tick).items():
             setattr(record, field, value)
         trainer.apply_settings(tick.settings)
-        record.events = [*earlier, *tick.events]
+        found = tick.events
         if state.is_world_process_zero:  # only this process has the whole history after a resume
             records = [*trainer.history.records, asdict(record)]
-            found = [*tick.events, *({"kind": "alarm", "message": text} for text in new_alarms(records))]
+            found = [*found, *({"kind": "alarm", "message": text} for text in new_alarms(records))]
             announce(record.rollout, found, args.report_to)
-            record.events = [*earlier, *found]
+        record.events = [*earlier, *found]
 
     def state_dict(self) -> dict[str, Any]:
         return self.loop.state_dict()
@@ -227,6 +229,11 @@ class Curriculum(RolloutCallback):
         self._last_entropy = state["last_entropy"]
 
 
+def find(callbacks: Sequence[TrainerCallback], kind: type[_Callback]) -> _Callback | None:
+    """The first callback of a kind, or `None`."""
+    return next((callback for callback in callbacks if isinstance(callback, kind)), None)
+
+
 def collect_callbacks(args: TrainingArguments, given: list[TrainerCallback]) -> list[TrainerCallback]:
     """The user's callbacks and those that the blocks of the configuration name; the curriculum first."""
     callbacks = [callback() if isinstance(callback, type) else callback for callback in given]
@@ -234,8 +241,7 @@ def collect_callbacks(args: TrainingArguments, given: list[TrainerCallback]) -> 
         parts, stages = args.build_parts(), args.build_stages()
         if parts is not None:
             callbacks.insert(0, EntropyScheduler(*parts))
-        has_curriculum = any(isinstance(callback, Curriculum) for callback in callbacks)
-        if stages is not None or (args.dynamic_sampling_tries > 0 and not has_curriculum):
+        if stages is not None or (args.dynamic_sampling_tries > 0 and find(callbacks, Curriculum) is None):
             callbacks.append(Curriculum(stages or []))
     # what the others see is its stage's
     return sorted(callbacks, key=lambda callback: not isinstance(callback, Curriculum))
@@ -249,8 +255,8 @@ def prepare_callbacks(callbacks: list[RolloutCallback], args: TrainingArguments)
                 f"there are two of {kind.__name__}, which would set the same attributes one after the other: keep "
                 f"either the {block} blocks of the configuration or one {kind.__name__} in `callbacks`"
             )
-    scheduler = next((callback for callback in callbacks if isinstance(callback, EntropyScheduler)), None)
+    scheduler, curriculum = find(callbacks, EntropyScheduler), find(callbacks, Curriculum)
+    if scheduler is not None and curriculum is not None:
+        curriculum.schedule = scheduler.loop.schedule
     for callback in callbacks:
-        if isinstance(callback, Curriculum) and scheduler is not None:
-            callback.schedule = scheduler.loop.schedule
         callback.prepare(args)

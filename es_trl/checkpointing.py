@@ -36,7 +36,7 @@ class CheckpointingMixin(GRPOTrainer):
         super()._save_checkpoint(model, trial)
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
-        # The one hook of a checkpoint that comes before its push to the Hub.
+        # Here and in the next hook, because both come before the push to the Hub.
         super()._save_optimizer_and_scheduler(output_dir)
         if self._rollout is not None:
             Path(output_dir).mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from .geometry import Geometry, GeometryArgs
+from .geometry import Geometry, GeometryArgs, check_count
 from .schedules import progress_at
 
 
@@ -54,9 +54,8 @@ class Stage:
                 "of the run: set onset, or a number from 0 to 1"
             )
         for name, least in (("num_generations", 2), ("max_completion_length", 1), ("overlong_cache", 0)):
-            value = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
-                raise ValueError(f"`{name}` is {value!r}, and it counts: set a whole number of at least {least}")
+            if getattr(self, name) is not None:
+                check_count(name, getattr(self, name), least)
         if self.hold not in ("completions", "prompts"):
             raise ValueError(f"`hold` is {self.hold!r}: set completions (fewer prompts) or prompts (more completions)")
         if self.data is not None:

@@ -10,7 +10,7 @@ import yaml
 from datasets import Dataset, load_dataset
 from datasets.exceptions import DatasetGenerationError
 
-from .config import nearest
+from .blocks import nearest
 from .curriculum import BASE_DATA
 from .rewards.math import final_answer
 
@@ -185,7 +185,7 @@ def filter_rows(dataset: Dataset, bounds: dict[str, Any], name: str) -> Dataset:
                 f"`dataset_filter` has {ends!r} for {column!r}: set the least and the greatest value to keep, as "
                 f"{_EXAMPLES['dataset_filter']}"
             )
-        values = dataset[column]
+        values = list(dataset[column])  # read once
         wrong = [value for value in values if not (_is_number(value) or value is None)]
         if wrong:
             raise ValueError(

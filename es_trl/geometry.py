@@ -8,7 +8,13 @@ import dataclasses
 import math
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Protocol
+from typing import Any, Protocol
+
+
+def check_count(name: str, value: Any, least: int) -> None:
+    """Refuse what counts nothing: all but a whole number of at least `least`."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ValueError(f"`{name}` is {value!r}, and it counts: set a whole number of at least {least}")
 
 
 class GeometryArgs(Protocol):

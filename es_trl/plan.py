@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from .callbacks import Curriculum, EntropyScheduler, collect_callbacks, prepare_callbacks
+from .callbacks import Curriculum, EntropyScheduler, collect_callbacks, find, prepare_callbacks
 from .config import ESGRPOConfig
 from .curriculum import BASE_DATA
 from .data import LOCAL_FORMATS, load_rows
@@ -41,8 +41,7 @@ def plan(recipe_file: str, num_processes: int | None, overrides: list[str]) -> s
     if base is not None:
         geometry = geometry.with_prompts(len(base), args.num_train_epochs)
     callbacks = collect_callbacks(args, [])
-    curriculum = next((callback for callback in callbacks if isinstance(callback, Curriculum)), None)
-    scheduler = next((callback for callback in callbacks if isinstance(callback, EntropyScheduler)), None)
+    curriculum, scheduler = find(callbacks, Curriculum), find(callbacks, EntropyScheduler)
     if curriculum is None:
         check_dataset(base if len(named) == 1 else named, geometry.prompts)
     else:

@@ -60,7 +60,7 @@ def _series(records: list[dict[str, Any]], name: str) -> tuple[list[int], list[f
     return [record["rollout"] for record in present], [record[name] for record in present]
 
 
-def _smooth(values: list[float], window: int) -> list[float]:
+def smooth(values: list[float], window: int) -> list[float]:
     """Trailing mean over at most `window` values."""
     return [sum(values[max(0, i + 1 - window) : i + 1]) / min(i + 1, window) for i in range(len(values))]
 
@@ -126,7 +126,7 @@ def _mark_events(axis: Any, records: list[dict[str, Any]]) -> None:
 def _draw_reward(axis: Any, records: list[dict[str, Any]]) -> None:
     rollouts, reward = _series(records, "reward")
     axis.plot(rollouts, reward, color=REWARD, linewidth=0.7, alpha=0.45)
-    axis.plot(rollouts, _smooth(reward, 10), color=REWARD, linewidth=1.6, label="mean of 10 rollouts")
+    axis.plot(rollouts, smooth(reward, 10), color=REWARD, linewidth=1.6, label="mean of 10 rollouts")
     axis.set_ylabel("reward")
     axis.legend(loc="lower right", fontsize=8, frameon=False)
 

@@ -126,12 +126,12 @@ class PromptOrder:
         Raises:
             ValueError: where it is of other data, another seed or another mixture.
         """
+        saved = {**state["source"], "weights": state["weights"]}
         for name, own in {**self._source, "weights": self._weights}.items():
-            saved = state[name] if name == "weights" else state["source"][name]
-            if saved != own:
+            if saved[name] != own:
                 raise ValueError(
-                    f"the checkpoint's order of prompts has {name} {saved}, and this run has {own}: resume with the "
-                    "data, seed and stages that wrote it, or start a new run with the checkpoint as the model"
+                    f"the checkpoint's order of prompts has {name} {saved[name]}, and this run has {own}: resume with "
+                    "the data, seed and stages that wrote it, or start a new run with the checkpoint as the model"
                 )
         for name, own_set in self._sets.items():
             own_set.load_state_dict(state["sets"][name])

@@ -14,7 +14,8 @@ import yaml
 from datasets import Dataset
 from trl import ModelConfig, TrlParser, get_peft_config, get_quantization_config
 
-from .config import PARTS, ESGRPOConfig, nearest
+from .blocks import PARTS, nearest
+from .config import ESGRPOConfig
 from .data import DataArguments
 from .trainer import ESGRPOTrainer
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from datasets import Dataset, IterableDataset
 
-from .config import nearest
+from .blocks import nearest
 from .curriculum import BASE_DATA, PlannedStage
 
 

@@ -1,18 +1,17 @@
-"""`ESGRPOTrainer`: the seam with TRL, with `prompting.py` and `checkpointing.py`.
+"""`ESGRPOTrainer`: the seam with TRL, with `prompting.py`, `passes.py` and `checkpointing.py`.
 
 Short overrides around `super()`; formulas live in the other files.
 """
 
-import contextlib
 import textwrap
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import Trainer, TrainerCallback
+from transformers import TrainerCallback
 from trl import GRPOConfig
 
-from .callbacks import Curriculum, EntropyScheduler, RolloutCallback, collect_callbacks, prepare_callbacks
+from .callbacks import Curriculum, EntropyScheduler, RolloutCallback, collect_callbacks, find, prepare_callbacks
 from .card import append_run_section
 from .checkpointing import CheckpointingMixin
 from .config import ESGRPOConfig
@@ -21,7 +20,7 @@ from .curriculum import PlannedStage
 from .dynamic_sampling import DynamicSampling
 from .geometry import Geometry
 from .history import History, RolloutRecord, write_loop
-from .micro_batches import counted, cut, more_to_come, temporarily
+from .passes import PassesMixin
 from .prompting import PromptingMixin
 from .report import report
 from .rewards.overlong import add_punishment
@@ -32,7 +31,7 @@ from .state import find_checkpoint
 from .train_data import check_dataset, check_replaceable, named_datasets
 
 
-class ESGRPOTrainer(CheckpointingMixin, PromptingMixin):
+class ESGRPOTrainer(CheckpointingMixin, PromptingMixin, PassesMixin):
     """
     [`~trl.GRPOTrainer`] that holds the policy's entropy to a schedule.
 
@@ -89,7 +88,7 @@ class ESGRPOTrainer(CheckpointingMixin, PromptingMixin):
         args = ESGRPOConfig("es-grpo") if args is None else args
         callbacks = collect_callbacks(args, callbacks or [])
         rollout_callbacks = [callback for callback in callbacks if isinstance(callback, RolloutCallback)]
-        curriculum = next((callback for callback in callbacks if isinstance(callback, Curriculum)), None)
+        curriculum = find(callbacks, Curriculum)
         if curriculum is not None:
             curriculum.datasets = named_datasets(train_dataset)
         prepare_callbacks(rollout_callbacks, args)
@@ -139,12 +138,12 @@ class ESGRPOTrainer(CheckpointingMixin, PromptingMixin):
     @property
     def entropy_scheduler(self) -> EntropyScheduler | None:
         """The scheduler among the callbacks, or `None` where entropy is only measured."""
-        return next((c for c in self._rollout_callbacks if isinstance(c, EntropyScheduler)), None)
+        return find(self.callback_handler.callbacks, EntropyScheduler)
 
     @property
     def curriculum(self) -> Curriculum | None:
         """The curriculum among the callbacks, or `None` where TRL's data loader gives the prompts."""
-        return next((c for c in self._rollout_callbacks if isinstance(c, Curriculum)), None)
+        return find(self.callback_handler.callbacks, Curriculum)
 
     def apply_settings(self, settings: dict[str, float]) -> None:
         """Set the trainer attributes that an actuator moves; they are restored on resume."""
@@ -194,12 +193,7 @@ class ESGRPOTrainer(CheckpointingMixin, PromptingMixin):
         if self._step % self._generate_every == 0:
             self._begin_rollout()
         is_last = self._is_last_micro_batch
-        earlier, self._pass = 0.0, 0
-        while self._pass < self._passes - 1:
-            with more_to_come(self.accelerator, model):
-                earlier = earlier + Trainer.training_step(self, model, inputs, num_items_in_batch)
-            self._pass += 1
-        loss = super().training_step(model, inputs, num_items_in_batch) + earlier
+        loss = super().training_step(model, inputs, num_items_in_batch)
         if is_last:
             self._close_rollout()
         return loss
@@ -223,13 +217,6 @@ class ESGRPOTrainer(CheckpointingMixin, PromptingMixin):
         for callback in self._rollout_callbacks:
             callback.on_rollout_begin(self.args, self.state, self.control, record=record, trainer=self)
         self._rollout.sensor = EntropySensor(self._prompts)
-
-    def _prepare_inputs(self, generation_batch):
-        if not self.model.training or self._passes == 1:
-            return super()._prepare_inputs(generation_batch)
-        if self._pass == 0:
-            self._parts = cut(super()._prepare_inputs(generation_batch), self._passes)
-        return self._parts[self._pass]
 
     def _generate_and_score_completions(self, inputs):
         if not self.model.training:
@@ -273,44 +260,6 @@ class ESGRPOTrainer(CheckpointingMixin, PromptingMixin):
         self.history.append(self._rollout.close())
         self._next_rollout += 1
         self._rollout = None
-
-    # --- the passes --------------------------------------------------------------------------------------------------
-
-    def _get_per_token_logps_and_entropies(self, model, *args, compute_entropy=False, **kwargs):
-        # The fused head has the entropy in every pass of the policy; TRL drops it where no gradient is needed.
-        measures = model is self.model and self.model.training and not torch.is_grad_enabled()
-        logps, entropies, aux_loss = super()._get_per_token_logps_and_entropies(
-            model, *args, compute_entropy=compute_entropy or measures, **kwargs
-        )
-        if measures and self._rollout is not None and not self._rollout.measured:
-            self._rollout.no_grad_passes.append((logps, entropies))
-        elif compute_entropy:
-            self._loss_entropies = entropies
-        return logps, entropies if compute_entropy else None, aux_loss
-
-    def _compute_loss(self, model, inputs):
-        # dr_grpo divides by the longest completion; that of the first stage throughout, so that a switch to longer ones
-        # leaves the scale of the loss as it was
-        first_length = temporarily(self, max_completion_length=self._loss_length)
-        with first_length, counted(self, self._passes) if self.model.training else contextlib.nullcontext():
-            loss = super()._compute_loss(model, inputs)
-        entropies, self._loss_entropies = self._loss_entropies, None
-        if not self.model.training:
-            return loss
-        mask = completion_mask(inputs)
-        if self.entropy_bonus != 0.0:
-            # TRL's token count spans the rollout: a token weighs the same in every micro-batch and on every process.
-            updates = self.args.steps_per_generation / self.current_gradient_accumulation_steps
-            tokens = inputs["num_items_in_batch"].clamp(min=1.0) / self.accelerator.num_processes / updates
-            loss = loss - self.entropy_bonus * (entropies * mask).sum() / tokens
-        for name in ("clip_ratio/high_mean", "cispo_clip_ratio"):
-            if name in self._metrics["train"]:
-                self._rollout.clip_fractions.append(self._metrics["train"][name][-1])
-        if not self._rollout.measured:  # TRL made no pass before the first update: measure in the only one
-            self._rollout.sensor.add(entropies, mask, inputs["prompt_index"])
-            if self._is_last_micro_batch and self._pass == self._passes - 1:
-                self._end_rollout()
-        return loss
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         super().create_model_card(*args, **kwargs)

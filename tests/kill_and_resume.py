@@ -21,12 +21,8 @@ import traceback
 from collections import Counter
 from pathlib import Path
 
-
-os.environ["OMP_NUM_THREADS"] = "1"
-os.environ["HF_HUB_OFFLINE"] = "1"
-os.environ["TOKENIZERS_PARALLELISM"] = "false"
-
 import torch
+from conftest import LAB_ARGS  # which pins the threads, too
 from safetensors.torch import load_file
 
 from es_trl import ESGRPOConfig, ESGRPOTrainer
@@ -36,25 +32,13 @@ from es_trl.state import find_checkpoint
 
 ROLLOUTS, UPDATES = 6, 4  # a rollout
 OPTIONS = {
-    "steps_per_generation": 4,
-    "gradient_accumulation_steps": 1,
-    "num_generations": 4,
-    "max_completion_length": 12,
+    **LAB_ARGS,
     "max_steps": ROLLOUTS * UPDATES,
-    "learning_rate": 1e-3,
     "lr_scheduler_type": "linear",
-    "epsilon_high": 0.28,
-    "top_k": 0,
     "logging_steps": 3,
     "save_strategy": "steps",
     "save_steps": 1,
     "save_total_limit": 2,
-    "report_to": "none",
-    "use_cpu": True,
-    "bf16": False,
-    "gradient_checkpointing": False,
-    "disable_tqdm": True,
-    "seed": 3,
     "dynamic_sampling_tries": 2,
     "overlong_cache": 3,
     "entropy_schedule": {"kind": "stable_anneal", "target": 0.5, "end": 0.2, "ratio": 0.5},
@@ -73,7 +57,7 @@ OPTIONS = {
 
 def train(folder: Path, processes: int) -> None:
     """One process of a run, from its last whole checkpoint where there is one."""
-    args = ESGRPOConfig(str(folder), per_device_train_batch_size=4 // processes, **OPTIONS)
+    args = ESGRPOConfig(str(folder), **{**OPTIONS, "per_device_train_batch_size": 4 // processes})
     datasets = {"train": countdown_dataset(24, seed=1), "hard": countdown_dataset(24, seed=2, num_numbers=(4,))}
     trainer = ESGRPOTrainer(BASE_MODEL, countdown_reward, args, train_dataset=datasets)
     trainer.train(resume_from_checkpoint=has_checkpoint(folder))

@@ -113,6 +113,12 @@ def test_bad_recipes_are_refused(text, argv, message, tmp_path):
         RecipeParser().parse(["--config", str(path), *argv])
 
 
+def assert_plan_refuses(recipe, options, message, capsys):
+    assert cli(["plan", str(ROOT / "recipes" / recipe), *options]) == 1
+    printed = capsys.readouterr()
+    assert message in printed.err and len(printed.err.splitlines()) == 1 and printed.out == ""
+
+
 def test_missing_recipe_is_refused():
     with pytest.raises(ValueError, match="does not exist: give --config a YAML file"):
         RecipeParser().parse(["--config", "no/such.yaml"])
@@ -143,9 +149,7 @@ def test_plan_of_the_papers_recipe_on_8_gpus(capsys):
     ],
 )
 def test_plan_refuses_in_one_line(options, message, capsys):
-    assert cli(["plan", str(ROOT / "recipes" / "qwen7b_es.yaml"), *options]) == 1
-    printed = capsys.readouterr()
-    assert message in printed.err and len(printed.err.splitlines()) == 1 and printed.out == ""
+    assert_plan_refuses("qwen7b_es.yaml", options, message, capsys)
 
 
 def test_plan_counts_a_local_file_and_warns(tmp_path, capsys):
@@ -275,9 +279,7 @@ def test_plan_of_the_papers_curriculum(capsys):
     ],
 )
 def test_plan_refuses_impossible_stages(options, message, capsys):
-    assert cli(["plan", str(ROOT / "recipes" / "countdown_curriculum.yaml"), *options]) == 1
-    printed = capsys.readouterr()
-    assert message in printed.err and len(printed.err.splitlines()) == 1 and printed.out == ""
+    assert_plan_refuses("countdown_curriculum.yaml", options, message, capsys)
 
 
 def test_plan_sees_the_local_files_of_every_stage(tmp_path, capsys):

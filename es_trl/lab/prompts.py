@@ -1,5 +1,6 @@
 """Countdown prompts of a recipe: generated, or from a file."""
 
+import functools
 import re
 from dataclasses import replace
 
@@ -43,6 +44,7 @@ def _read(args: DataArguments) -> Dataset:
     return Dataset.from_dict({name: rows[column] for name, column in columns.items()})
 
 
+@functools.cache  # data sets of a recipe that differ by their filter are drawn once
 def _generate(name: str, seed: int) -> Dataset:
     if not re.fullmatch(r"[2-6](,[2-6])*", name.removeprefix(GENERATED)):
         raise ValueError(
