@@ -30,6 +30,18 @@ _MODULES = {
     "ClipActuator": "actuators",
     "EntropyBonusActuator": "actuators",
     "KLCoefActuator": "actuators",
+    "AdaptiveTargetActuator": "actuators",
+    "DeadBandController": "band",
+    "BandSignController": "band",
+    "HoldController": "open_loop",
+    "FollowController": "open_loop",
+    "DifficultyBonusActuator": "effects",
+    "ClampedBonusActuator": "effects",
+    "SampleFilterActuator": "effects",
+    "SampleWeightActuator": "effects",
+    "ClipCovActuator": "effects",
+    "KLCovActuator": "effects",
+    "Effect": "effects",
 }
 __all__ = list(_MODULES)
 

@@ -23,6 +23,8 @@ class ActuatorArgs(Protocol):
     epsilon_high: float | None
     delta: float | None
     entropy_coef: float
+    use_adaptive_entropy: bool
+    entropy_target: float
     beta: float
     loss_type: str
     importance_sampling_level: str
@@ -62,7 +64,7 @@ class ClipHighActuator:
     high: float = 0.40
 
     def __post_init__(self):
-        _check_bounds(self)
+        check_bounds(self)
         if self.low <= 0.0:
             raise ValueError(f"`low` is {self.low}, and a clip bound is above 0: set 0.10")
 
@@ -91,7 +93,7 @@ class ClipHighActuator:
                 f"clip_high up to {self.high} with delta={args.delta}: the ratio is cut at delta first, so no "
                 f"epsilon_high above delta - 1 acts. Set `high` to at most {args.delta - 1.0:g}, or raise delta"
             )
-        _check_initial(self, "epsilon_high", args)
+        check_initial(self, "epsilon_high", args)
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ class ClipActuator:
     high: float = 1.3
 
     def __post_init__(self):
-        _check_bounds(self)
+        check_bounds(self)
         if max(-self.low, self.high) > 3.0:
             raise ValueError(
                 f"the bounds are low={self.low} and high={self.high}, powers of ten: set both within -3 and 3"
@@ -143,7 +145,7 @@ class ClipActuator:
                 f"clip down to {self.low} makes epsilon_low {widest:.2f}, and a ratio is never below 0, so nothing "
                 f"from 1 on acts. Set `low` to at least {math.log10(args.epsilon) + 0.01:.2f}, or epsilon lower"
             )
-        _check_initial(self, "the control", args)
+        check_initial(self, "the control", args)
 
 
 @dataclass(frozen=True)
@@ -163,7 +165,7 @@ class EntropyBonusActuator:
     high: float = 0.02
 
     def __post_init__(self):
-        _check_bounds(self)
+        check_bounds(self)
 
     def initial(self, args: ActuatorArgs) -> float:
         return 0.0
@@ -172,13 +174,9 @@ class EntropyBonusActuator:
         return {"entropy_bonus": control}
 
     def check(self, args: ActuatorArgs) -> None:
-        _check_loss(args)
-        if args.entropy_coef != 0.0:
-            raise ValueError(
-                f"entropy_bonus together with TRL's entropy_coef={args.entropy_coef}: two bonuses would act at once, "
-                "and only one of them would be controlled. Set entropy_coef: 0"
-            )
-        _check_initial(self, "the coefficient", args)
+        check_loss(args)
+        check_no_other_bonus("entropy_bonus", args)
+        check_initial(self, "the coefficient", args)
 
 
 @dataclass(frozen=True)
@@ -197,7 +195,7 @@ class KLCoefActuator:
     high: float = 0.1
 
     def __post_init__(self):
-        _check_bounds(self)
+        check_bounds(self)
         if self.low <= 0.0:
             raise ValueError(f"`low` is {self.low}, and TRL leaves the reference model out where beta is 0: set 0.0001")
 
@@ -208,20 +206,63 @@ class KLCoefActuator:
         return {"beta": control}
 
     def check(self, args: ActuatorArgs) -> None:
-        _check_loss(args)
+        check_loss(args)
         if args.beta == 0.0:
             raise ValueError(
                 "kl_coef has no authority with beta=0, because no reference model is loaded then: set beta, for "
                 "example 0.005"
             )
-        _check_initial(self, "beta", args)
+        check_initial(self, "beta", args)
+
+
+@dataclass(frozen=True)
+class AdaptiveTargetActuator:
+    """
+    The target of TRL's own adaptive entropy coefficient (Skywork-OR1, arXiv 2505.22312), its `entropy_target`.
+
+    TRL steps the coefficient after every update; what moves here is only what it aims at.
+
+    Args:
+        low (`float`), high (`float`):
+            Bounds of the target, from 0 nats.
+    """
+
+    low: float = 0.0
+    high: float = 10.0
+
+    def __post_init__(self):
+        check_bounds(self)
+
+    def initial(self, args: ActuatorArgs) -> float:
+        return args.entropy_target
+
+    def settings(self, control: float, args: ActuatorArgs) -> dict[str, float]:
+        return {"entropy_target": control}
+
+    def check(self, args: ActuatorArgs) -> None:
+        if not args.use_adaptive_entropy:
+            raise ValueError(
+                "adaptive_target moves the target of TRL's adaptive entropy coefficient, which is off: set "
+                "use_adaptive_entropy: true, or method: skywork"
+            )
+        check_initial(self, "entropy_target", args)
 
 
 def _epsilon_high(args: ActuatorArgs) -> float:
     return args.epsilon if args.epsilon_high is None else args.epsilon_high
 
 
-def _check_bounds(actuator: Actuator) -> None:
+def check_no_other_bonus(kind: str, args: ActuatorArgs) -> None:
+    """Refuse a bonus beside TRL's own."""
+    if args.entropy_coef != 0.0:
+        raise ValueError(
+            f"{kind} together with TRL's entropy_coef={args.entropy_coef}: two bonuses would act at once, and only one "
+            "of them would be controlled. Set entropy_coef: 0"
+        )
+
+
+def check_bounds(actuator: Actuator) -> None:
+    """Refuse bounds with nothing between them."""
     finite = math.isfinite(actuator.low) and math.isfinite(actuator.high)
     if not finite or actuator.low >= actuator.high:
         raise ValueError(
@@ -230,12 +271,14 @@ def _check_bounds(actuator: Actuator) -> None:
         )
 
 
-def _check_loss(args: ActuatorArgs) -> None:
+def check_loss(args: ActuatorArgs) -> None:
+    """Refuse a loss that TRL has not."""
     if args.loss_type not in LOSSES:
         raise ValueError(f"loss_type is {args.loss_type!r}, which TRL has not: set one of {', '.join(LOSSES)}")
 
 
-def _check_initial(actuator: Actuator, name: str, args: ActuatorArgs) -> None:
+def check_initial(actuator: Actuator, name: str, args: ActuatorArgs) -> None:
+    """Refuse bounds that the control begins outside of."""
     initial = actuator.initial(args)
     if not actuator.low <= initial <= actuator.high:
         raise ValueError(

@@ -5,8 +5,24 @@ import difflib
 import typing
 from typing import Any
 
-from .actuators import ClipActuator, ClipHighActuator, EntropyBonusActuator, KLCoefActuator
+from .actuators import (
+    AdaptiveTargetActuator,
+    ClipActuator,
+    ClipHighActuator,
+    EntropyBonusActuator,
+    KLCoefActuator,
+)
+from .band import BandSignController, DeadBandController
 from .controllers import PIDController, SignStepController
+from .effects import (
+    ClampedBonusActuator,
+    ClipCovActuator,
+    DifficultyBonusActuator,
+    KLCovActuator,
+    SampleFilterActuator,
+    SampleWeightActuator,
+)
+from .open_loop import FollowController, HoldController
 from .schedules import (
     ConstantSchedule,
     CosineSchedule,
@@ -30,14 +46,26 @@ PARTS: dict[str, dict[str, type]] = {
         "sign_step": SignStepController,
         "pid": PIDController,
         "self_tuned_pid": SelfTunedPIDController,
+        "dead_band": DeadBandController,
+        "band_sign": BandSignController,
+        "hold": HoldController,
+        "follow": FollowController,
     },
     "entropy_actuator": {
         "clip_high": ClipHighActuator,
         "clip": ClipActuator,
         "entropy_bonus": EntropyBonusActuator,
         "kl_coef": KLCoefActuator,
+        "adaptive_target": AdaptiveTargetActuator,
+        "difficulty_bonus": DifficultyBonusActuator,
+        "clamped_bonus": ClampedBonusActuator,
+        "sample_filter": SampleFilterActuator,
+        "sample_weight": SampleWeightActuator,
+        "clip_cov": ClipCovActuator,
+        "kl_cov": KLCovActuator,
     },
 }
+BLOCKS = tuple(PARTS)  # schedule, controller, actuator
 
 
 def build_part(block: str, values: dict[str, Any] | str) -> Any:

@@ -8,7 +8,7 @@ from accelerate import Accelerator
 from datasets import Dataset
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from .actuators import Actuator
+from .actuators import Actuator, AdaptiveTargetActuator
 from .alarms import announce, new_alarms
 from .config import ESGRPOConfig
 from .control import EntropyLoop
@@ -70,8 +70,8 @@ class EntropyScheduler(RolloutCallback):
     Holds the policy's entropy to a schedule.
 
     Args:
-        schedule (`Schedule` or `Callable[[float], float]`):
-            Target entropy over the progress of the run, nats.
+        schedule (`Schedule` or `Callable[[float], float]`, *optional*):
+            Target entropy over the progress of the run, nats; `None` for a controller that needs no target.
         controller (`Controller`):
             For example `SignStepController()` (the paper's Algorithm 1) or `PIDController(kp=1.0, ki=0.05)`.
         actuator (`Actuator` or sequence of `Actuator`):
@@ -88,14 +88,14 @@ class EntropyScheduler(RolloutCallback):
 
     def __init__(
         self,
-        schedule: Schedule | Callable[[float], float],
+        schedule: Schedule | Callable[[float], float] | None,
         controller: Controller,
         actuator: Actuator | Sequence[Actuator],
     ):
         self.loop = EntropyLoop(schedule, controller, actuator)
 
     def prepare(self, args: TrainingArguments) -> None:
-        if args.use_adaptive_entropy:
+        if args.use_adaptive_entropy and not isinstance(self.loop.chain.actuators[0], AdaptiveTargetActuator):
             raise ValueError(
                 "use_adaptive_entropy together with an entropy schedule: two controllers would fight over one "
                 "entropy. Set use_adaptive_entropy: false, or remove the entropy_* blocks and EntropyScheduler"
@@ -111,13 +111,16 @@ class EntropyScheduler(RolloutCallback):
         trainer: "ESGRPOTrainer",
     ) -> None:
         switched = record.jump is not None
-        tick = self.loop.tick(record.rollout, trainer.num_rollouts, record.entropy, record.entropy_se, switched)
+        entropy = record.entropy if record.clamped_entropy is None else record.clamped_entropy
+        tick = self.loop.tick(record.rollout, trainer.num_rollouts, entropy, record.entropy_se, switched)
         earlier = record.events or []
         for field, value in vars(tick).items():
-            setattr(record, field, value)
+            if field != "entropy":
+                setattr(record, field, value)
         trainer.apply_settings(tick.settings)
         found = tick.events
-        if state.is_world_process_zero:  # only this process has the whole history after a resume
+        # only the main process has the whole history after a resume
+        if state.is_world_process_zero and tick.target is not None:
             records = [*trainer.history.records, asdict(record)]
             found = [*found, *({"kind": "alarm", "message": text} for text in new_alarms(records))]
             announce(record.rollout, found, args.report_to)

@@ -8,10 +8,11 @@ import torch
 from trl import GRPOConfig
 
 from .actuators import Actuator
-from .blocks import PARTS, build, build_part
+from .blocks import BLOCKS, PARTS, build, build_part
 from .controllers import Controller
 from .curriculum import Stage, check_cache
 from .geometry import check_count
+from .methods import METHODS, apply_method
 from .schedules import Schedule
 
 
@@ -29,15 +30,25 @@ class ESGRPOConfig(GRPOConfig):
     `entropy_bonus`; the paper's own method is `sign_step` on `clip_high`. With no block the trainer is `GRPOTrainer`.
 
     Parameters:
+        method (`str`, *optional*):
+            A published method by name (`methods.py`, `docs/methods.md`): its controller, its actuator and, where the
+            field has its default, what it sets of TRL's fields. The blocks may change the arguments of its parts, and
+            `entropy_schedule` takes the place of its schedule.
         entropy_schedule (`dict` or `str`, *optional*):
             Target entropy over the run: kind `constant`, `linear`, `cosine`, `stable_anneal` or `piecewise`
             (`schedules.py`). For example `{kind: stable_anneal, target: 0.4, end: 0.05, ratio: 0.1}`.
         entropy_controller (`dict` or `str`, *optional*):
             What turns the error into a control: kind `self_tuned_pid` (`self_tuned.py`), `pid` or `sign_step`
-            (Algorithm 1, both in `controllers.py`).
+            (Algorithm 1, both in `controllers.py`), `dead_band` or `band_sign` (`band.py`), `hold` or `follow`
+            (`open_loop.py`).
         entropy_actuator (`dict`, `list` or `str`, *optional*):
-            What the control moves: kind `clip_high`, `clip`, `entropy_bonus` or `kl_coef` (`actuators.py`). Of a list
-            of such blocks the next takes over where one cannot move entropy (`chain.py`).
+            What the control moves: kind `clip_high`, `clip`, `entropy_bonus`, `kl_coef` or `adaptive_target`
+            (`actuators.py`), `difficulty_bonus`, `clamped_bonus`, `sample_filter`, `sample_weight`, `clip_cov` or
+            `kl_cov` (`effects/`). Of a list of such blocks the next takes over where one cannot move entropy
+            (`chain.py`).
+        entropy_bonus_scale (`float`):
+            What every coefficient of an entropy bonus is multiplied by in the loss, above 0. Published coefficients are
+            those of models of billions of parameters; the Countdown lab needs 50 times as much.
         curriculum (`list`, *optional*):
             Stages, in their order, each a mapping of the arguments of [`Stage`] (`curriculum.py`). For example
             `[{start: onset, data: hard, num_generations: 32, max_completion_length: 16384}]`.
@@ -55,6 +66,7 @@ class ESGRPOConfig(GRPOConfig):
 
     _VALID_DICT_FIELDS = GRPOConfig._VALID_DICT_FIELDS + list(PARTS)
 
+    method: str | None = field(default=None, metadata={"help": f"A published method: {', '.join(METHODS)}."})
     entropy_schedule: dict[str, Any] | str | None = field(
         default=None,
         metadata={"help": "Target entropy over the run: a mapping with `kind` and the arguments of that schedule."},
@@ -62,15 +74,19 @@ class ESGRPOConfig(GRPOConfig):
     entropy_controller: dict[str, Any] | str | None = field(
         default=None,
         metadata={
-            "help": "Controller: a mapping with `kind` (`self_tuned_pid`, `pid`, `sign_step`) and its arguments."
+            "help": f"Controller: a mapping with `kind` ({', '.join(PARTS['entropy_controller'])}) and its arguments."
         },
     )
     entropy_actuator: dict[str, Any] | str | list[Any] | None = field(
         default=None,
         metadata={
-            "help": "Actuator: a mapping with `kind` (`clip_high`, `clip`, `entropy_bonus`, `kl_coef`) and its bounds, "
-            "or a list of them."
+            "help": f"Actuator: a mapping with `kind` ({', '.join(PARTS['entropy_actuator'])}) and its arguments, or a "
+            "list of them."
         },
+    )
+    entropy_bonus_scale: float = field(
+        default=1.0,
+        metadata={"help": "What every coefficient of an entropy bonus is multiplied by; small models need more."},
     )
     curriculum: list[Any] | str | None = field(
         default=None,
@@ -86,15 +102,21 @@ class ESGRPOConfig(GRPOConfig):
     )
 
     def __post_init__(self):
+        for name in ("method", *BLOCKS):
+            if getattr(self, name) in ("none", "null"):  # how a command line takes a recipe's block away
+                setattr(self, name, None)
+        if not (isinstance(self.entropy_bonus_scale, int | float) and 0.0 < self.entropy_bonus_scale < float("inf")):
+            raise ValueError(
+                f"entropy_bonus_scale is {self.entropy_bonus_scale!r}, and it multiplies coefficients: set a finite "
+                "number above 0, for example 1"
+            )
+        apply_method(self)
         _check_counts(self)
         try:
             super().__post_init__()
         except ValueError:
             _check_groups(self)  # says what to set, where TRL says what is wrong
             raise
-        for name in PARTS:
-            if getattr(self, name) in ("none", "null"):  # how a command line takes a recipe's block away
-                setattr(self, name, None)
         if self.curriculum in ("none", "null", []):
             self.curriculum = None
         for name in ("entropy_actuator", "curriculum"):
@@ -109,23 +131,23 @@ class ESGRPOConfig(GRPOConfig):
         device = super().device
         return torch.device("cpu") if device.type == "cpu" else device
 
-    def build_parts(self) -> tuple[Schedule, Controller, list[Actuator]] | None:
+    def build_parts(self) -> tuple[Schedule | None, Controller, list[Actuator]] | None:
         """Schedule, controller and actuators that the blocks name, or `None` where there is no block."""
-        if self.entropy_schedule is None:
-            for name in DEFAULT_KINDS:
-                if getattr(self, name) is not None:
+        given = {name: getattr(self, name) for name in DEFAULT_KINDS}
+        if self.entropy_schedule is None and not _holds(given["entropy_controller"]):
+            for name, block in given.items():
+                if block is not None:
                     raise ValueError(
                         f"`{name}` is set and `entropy_schedule` is not, so there is no target to hold: set "
                         "`entropy_schedule`, for example {kind: constant, target: 0.4}"
                     )
             return None
-        given = {name: getattr(self, name) for name in DEFAULT_KINDS}
         blocks = {name: DEFAULT_KINDS[name] if value is None else value for name, value in given.items()}
         actuators = blocks["entropy_actuator"]
         if actuators == []:
             raise ValueError("`entropy_actuator` is an empty list: name at least one kind, for example entropy_bonus")
         return (
-            build_part("entropy_schedule", self.entropy_schedule),
+            self.entropy_schedule and build_part("entropy_schedule", self.entropy_schedule),
             build_part("entropy_controller", blocks["entropy_controller"]),
             [build_part("entropy_actuator", a) for a in (actuators if isinstance(actuators, list) else [actuators])],
         )
@@ -140,6 +162,11 @@ class ESGRPOConfig(GRPOConfig):
                 "[{start: onset, num_generations: 32}]"
             )
         return [build("curriculum", f"entry {i}", Stage, values) for i, values in enumerate(self.curriculum, start=1)]
+
+
+def _holds(controller: Any) -> bool:
+    """Whether a controller's block names the one that needs no target."""
+    return controller == "hold" or (isinstance(controller, dict) and controller.get("kind") == "hold")
 
 
 def _read_list(name: str, text: str) -> list[Any]:

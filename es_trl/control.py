@@ -18,9 +18,9 @@ class Tick:
     What the loop decided at one rollout.
 
     Args:
-        stage (`str`):
-            `"stable"` or `"anneal"`.
-        target (`float`), entropy (`float`), error (`float`):
+        stage (`str`, *optional*):
+            `"stable"` or `"anneal"`; `None` without a schedule, as target and error.
+        target (`float`, *optional*), entropy (`float`), error (`float`, *optional*):
             Scheduled and measured entropy and their difference, target minus entropy, nats.
         control (`float`):
             The controller's output, in the unit of the actuator.
@@ -36,10 +36,10 @@ class Tick:
             Hand-overs from one actuator to another, with effect from the next rollout: `kind` and `message`.
     """
 
-    stage: str
-    target: float
+    stage: str | None
+    target: float | None
     entropy: float
-    error: float
+    error: float | None
     control: float
     settings: dict[str, float]
     saturated: bool
@@ -53,8 +53,8 @@ class EntropyLoop:
     Any schedule with any controller and any actuator.
 
     Args:
-        schedule (`Schedule` or `Callable[[float], float]`):
-            Target entropy over progress.
+        schedule (`Schedule` or `Callable[[float], float]`, *optional*):
+            Target entropy over progress; `None` for a controller that needs no target.
         controller (`Controller`):
             Turns target and entropy into a control.
         actuator (`Actuator` or sequence of `Actuator`):
@@ -63,11 +63,15 @@ class EntropyLoop:
 
     def __init__(
         self,
-        schedule: Schedule | Callable[[float], float],
+        schedule: Schedule | Callable[[float], float] | None,
         controller: Controller,
         actuator: Actuator | Sequence[Actuator],
     ):
-        self.schedule = as_schedule(schedule)
+        if schedule is None and controller.needs_target:
+            raise ValueError(
+                f"{controller!r} has no target to hold: give a schedule, for example StableAnnealSchedule(0.4, 0.05)"
+            )
+        self.schedule = None if schedule is None else as_schedule(schedule)
         self.chain = ActuatorChain(controller, actuator if isinstance(actuator, Sequence) else [actuator])
 
     @property
@@ -89,7 +93,7 @@ class EntropyLoop:
                 "steps_per_generation to a multiple of gradient_accumulation_steps "
                 f"({args.gradient_accumulation_steps})"
             )
-        for hundredth in range(101):
+        for hundredth in range(101 if self.schedule is not None else 0):
             self.schedule(hundredth / 100)  # a function that cannot be a target is refused before the run
         self.anchor: float | None = None
         self.chain.begin(args)
@@ -134,18 +138,19 @@ class EntropyLoop:
         if self.anchor is None:
             self.anchor = entropy
         progress = progress_at(rollout, num_rollouts)
-        target = self._target(progress)
-        slope = self._target(progress_at(rollout + 1, num_rollouts)) - target
+        stage = None if self.schedule is None else stage_at(self.schedule, progress)
+        target = self._target(progress, entropy)
+        slope = self._target(progress_at(rollout + 1, num_rollouts), entropy) - target
         chain = self.chain
         if switched:
             chain.rebase(target, entropy, noise)
         else:
             chain.update(target, entropy, slope, noise)
         tick = Tick(
-            stage=stage_at(self.schedule, progress),
-            target=target,
+            stage=stage,
+            target=None if self.schedule is None else target,
             entropy=entropy,
-            error=target - entropy,
+            error=None if self.schedule is None else target - entropy,
             control=chain.control,
             settings=chain.settings,
             saturated=chain.saturated,
@@ -158,14 +163,16 @@ class EntropyLoop:
             tick.events.append({"kind": "hand_over", "message": message})
         return tick
 
-    def _target(self, progress: float) -> float:
+    def _target(self, progress: float, entropy: float) -> float:
+        if self.schedule is None:  # whatever entropy is, is right
+            return entropy
         target = self.schedule(progress)
         return target * self.anchor if self.schedule.relative else target
 
     def describe(self) -> dict[str, Any]:
         """The loop for people and figures, as JSON values."""
         return {
-            "schedule": repr(self.schedule),
+            "schedule": "none" if self.schedule is None else repr(self.schedule),
             "controller": repr(self.controller),
             "actuators": [repr(actuator) for actuator in self.chain.actuators],
             "bounds": {type(a).__name__: [a.low, a.high] for a in self.chain.actuators},

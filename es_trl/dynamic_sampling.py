@@ -106,6 +106,23 @@ def uniform_groups(rewards: torch.Tensor, num_generations: int) -> torch.Tensor:
     return (lowest >= highest).all(dim=1)  # nothing but NaN leaves inf >= -inf
 
 
+def weighted_sums(rewards: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """
+    The reward of each completion, as TRL sums it.
+
+    Args:
+        rewards (`torch.Tensor` of shape `(completions, reward functions)`):
+            NaN where a function gave none.
+        weights (`torch.Tensor` of shape `(reward functions,)`):
+            Of the functions.
+
+    Returns:
+        `torch.Tensor` of shape `(completions, 1)`, NaN where no function gave a reward.
+    """
+    sums = (rewards * weights.to(rewards.device)).nansum(dim=1, keepdim=True)
+    return sums.masked_fill(rewards.isnan().all(dim=1, keepdim=True), torch.nan)
+
+
 class DynamicSampling:
     """
     Replaces the prompts of a rollout that have nothing to teach.
@@ -155,7 +172,7 @@ class DynamicSampling:
             Which prompts of the rollout remain uniform, `(prompts,)`, and the cost.
         """
         uniform = self._uniform(own.rewards, num_generations)
-        first_reward = self._sums(own.rewards).nanmean().item()
+        first_reward = weighted_sums(own.rewards, self._weights).nanmean().item()
         tries = fresh_prompts = extra_tokens = 0
         while tries < self.tries and uniform.any():
             count = self._shareable(int(uniform.sum()), num_generations)
@@ -172,11 +189,7 @@ class DynamicSampling:
         return uniform, cost
 
     def _uniform(self, rewards: torch.Tensor, num_generations: int) -> torch.Tensor:
-        return uniform_groups(rewards if self._by_function else self._sums(rewards), num_generations)
-
-    def _sums(self, rewards: torch.Tensor) -> torch.Tensor:
-        sums = (rewards * self._weights.to(rewards.device)).nansum(dim=1, keepdim=True)
-        return sums.masked_fill(rewards.isnan().all(dim=1, keepdim=True), torch.nan)
+        return uniform_groups(rewards if self._by_function else weighted_sums(rewards, self._weights), num_generations)
 
     def _shareable(self, prompts: int, num_generations: int) -> int:
         """The least number of prompts, at least `prompts`, whose completions all processes can share equally."""

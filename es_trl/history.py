@@ -31,12 +31,15 @@ class RolloutRecord:
             Scheduled entropy, measured entropy, and target minus entropy, nats.
         entropy_se (`float`, *optional*):
             Standard error of the measured entropy, clustered by prompt, nats: the noise floor of the control.
+        clamped_entropy (`float`, *optional*):
+            Entropy over the top of the vocabulary, nats, where it is what is held: `error` is of it then.
         control (`float`, *optional*), settings (`dict[str, float]`, *optional*), saturated (`bool`, *optional*):
             What the controller decided, which trainer attributes it set, and whether the control is at a bound.
         actuator (`str`, *optional*), estimate (`dict[str, float]`, *optional*):
             Class of the actuator that the control moved, and what a self-tuned controller believes of the plant.
         events (`list[dict[str, str]]`, *optional*):
-            What a person should know of this rollout: `kind` (`"hand_over"`, `"alarm"` or `"switch"`) and `message`.
+            What a person should know of this rollout: `kind` (`"hand_over"`, `"alarm"`, `"switch"` or `"guard"`) and
+            `message`.
         curriculum_stage (`int`, *optional*):
             Index of the stage of the curriculum; `None` without one.
         jump (`float`, *optional*):
@@ -45,6 +48,8 @@ class RolloutRecord:
             What dynamic sampling did and cost, the fields of [`SamplingCost`].
         reward (`float`, *optional*):
             Mean reward over all completions of the rollout.
+        kept (`float`, *optional*):
+            Share of the completions whose advantages were used, where an actuator filters them.
         clip_high_fraction (`float`, *optional*):
             Share of tokens whose ratio was cut at the upper clip bound, the mean over the rollout's micro-batches.
         num_generations (`int`), max_completion_length (`int`):
@@ -61,6 +66,7 @@ class RolloutRecord:
     target: float | None = None
     entropy: float | None = None
     entropy_se: float | None = None
+    clamped_entropy: float | None = None
     error: float | None = None
     control: float | None = None
     settings: dict[str, float] | None = None
@@ -72,6 +78,7 @@ class RolloutRecord:
     jump: float | None = None
     sampling: dict[str, float] | None = None
     reward: float | None = None
+    kept: float | None = None
     clip_high_fraction: float | None = None
     num_generations: int | None = None
     max_completion_length: int | None = None
@@ -82,6 +89,7 @@ class RolloutRecord:
 _FIELDS = {field.name for field in fields(RolloutRecord)}
 # fields that histories of earlier versions have not
 _LATER = {"entropy_se", "actuator", "estimate", "events", "curriculum_stage", "jump", "sampling"}
+_LATER |= {"clamped_entropy", "kept"}
 
 
 class History:

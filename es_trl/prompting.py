@@ -22,6 +22,7 @@ class PromptingMixin(GRPOTrainer):
 
     _dynamic_sampling: DynamicSampling | None = None
     _rewards: torch.Tensor | None = None  # of a rollout that dynamic sampling has put together
+    _scored: torch.Tensor | None = None  # of the rollout that is being scored, of all processes
 
     def get_train_dataloader(self):
         if self.curriculum is None:
@@ -87,9 +88,10 @@ class PromptingMixin(GRPOTrainer):
 
     def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list):
         rewards, self._rewards = self._rewards, None  # known already where dynamic sampling needed them
-        if rewards is not None:
-            return rewards
-        return super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        if rewards is None:
+            rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        self._scored = rewards
+        return rewards
 
     def _mask_uniform(self, batch: dict[str, Any]) -> None:
         """Leave out of the loss what dynamic sampling could not replace."""

@@ -21,7 +21,7 @@ from .trainer import ESGRPOTrainer
 
 
 UNIONS = (Union, UnionType)
-BLOCKS = (*PARTS, "curriculum", "datasets", "dataset_filter")  # keys that hold mappings or lists of them
+NESTED = (*PARTS, "curriculum", "datasets", "dataset_filter")  # keys that hold mappings or lists of them
 
 
 @dataclass
@@ -105,7 +105,7 @@ class RecipeParser(TrlParser):
             block, _, key = option.removeprefix("--").replace("-", "_").partition(".")
             if not word.startswith("--") or word == "--config":
                 joined.append(word)
-            elif block in BLOCKS:
+            elif block in NESTED:
                 text = inline or next(words, None)
                 if text is None:
                     raise ValueError(f"the option {option} has no value: put one behind it")

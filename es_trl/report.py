@@ -9,6 +9,7 @@ from .control import EntropyLoop, part_rows
 from .controllers import SignStepController
 from .curriculum import PlannedStage, as_text
 from .geometry import Geometry
+from .methods import METHODS
 from .schedules import Schedule, onset_rollout
 from .self_tuned import SelfTunedPIDController
 
@@ -31,10 +32,13 @@ def report(
     sections = [geometry.table()]
     if curriculum is not None and curriculum.stages:
         sections.append(stage_table(curriculum.planned, geometry.rollouts))
+    if name := getattr(args, "method", None):
+        sections.append(f"method      {name}: {METHODS[name].title}")
     if tries := getattr(args, "dynamic_sampling_tries", 0):
         sections.append(f"dynamic sampling: up to {tries} more generations a rollout, of prompts that are missing")
     if loop is not None:
         sections.append("\n".join(f"{name:<10}  {part}" for name, part in part_rows(loop.describe())))
+    if loop is not None and loop.schedule is not None:
         onset = geometry.rollouts and onset_rollout(loop.schedule, geometry.rollouts)
         sections.append(sketch(loop.schedule) + (f" (rollout {onset} of {geometry.rollouts})" if onset else ""))
     warnings = find_warnings(args, geometry, loop) + stage_warnings(args, curriculum)
@@ -122,7 +126,7 @@ def find_warnings(args: ESGRPOConfig, geometry: Geometry, loop: EntropyLoop | No
     warnings = []
     if args.save_only_model:
         warnings.append("save_only_model leaves out what a resume needs: no checkpoint of this run can be resumed")
-    if loop is None:
+    if loop is None or loop.schedule is None:
         return warnings
     rollouts = geometry.rollouts
     onset = None if rollouts is None else onset_rollout(loop.schedule, rollouts)

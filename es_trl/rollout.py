@@ -25,8 +25,9 @@ class OpenRollout:
             Share of clipped tokens in each of its micro-batches so far.
         seconds_before (`float`):
             Time it took before the run was resumed.
-        no_grad_passes (list of pairs of `torch.Tensor`):
-            Log-probabilities and entropies of the policy's passes without gradient while it is generated.
+        no_grad_passes (list of triples of `torch.Tensor`):
+            Log-probabilities, entropies and clamped entropies (or `None`) of the policy's passes without gradient while
+            it is generated.
     """
 
     record: RolloutRecord
@@ -34,7 +35,7 @@ class OpenRollout:
     measured: bool = False
     clip_fractions: list[float] = field(default_factory=list)
     seconds_before: float = 0.0
-    no_grad_passes: list[tuple[torch.Tensor, torch.Tensor]] = field(default_factory=list)
+    no_grad_passes: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]] = field(default_factory=list)
 
     def __post_init__(self):
         self._started = time.perf_counter()

@@ -17,10 +17,13 @@ class EntropyReading:
         standard_error (`float`, *optional*):
             What the mean would scatter by if the rollout were drawn again, nats: prompts are drawn independently and
             the completions of one prompt are not, so it is clustered by prompt. `None` with fewer than two prompts.
+        clamped (`float`, *optional*):
+            The mean of the clamped entropy, nats; `None` where none was counted in.
     """
 
     mean: float
     standard_error: float | None
+    clamped: float | None = None
 
 
 class EntropySensor:
@@ -36,9 +39,17 @@ class EntropySensor:
     """
 
     def __init__(self, prompts: int):
-        self._sums = torch.zeros(2, prompts, dtype=torch.float64)  # entropies and tokens of each prompt
+        # entropies, tokens and clamped entropies of each prompt
+        self._sums = torch.zeros(3, prompts, dtype=torch.float64)
+        self._clamps = False
 
-    def add(self, entropies: torch.Tensor, mask: torch.Tensor, prompt_index: torch.Tensor) -> None:
+    def add(
+        self,
+        entropies: torch.Tensor,
+        mask: torch.Tensor,
+        prompt_index: torch.Tensor,
+        clamped: torch.Tensor | None = None,
+    ) -> None:
         """
         Count one batch in.
 
@@ -49,32 +60,39 @@ class EntropySensor:
                 1 where the position counts, 0 for padding and for tokens that the model did not write.
             prompt_index (`torch.Tensor` of shape `(batch,)`):
                 Which prompt of the rollout each completion answers, from 0, counted over all processes.
+            clamped (`torch.Tensor` of shape `(batch, tokens)`, *optional*):
+                Clamped entropies of the same positions, nats: in all batches of a rollout, or in none.
         """
-        entropies = entropies.detach()
+        self._clamps = clamped is not None
         # `where`, not a product: padding may hold NaN, and 0 * NaN is NaN
-        totals = torch.where(mask.bool(), entropies, entropies.new_zeros(())).sum(dim=1, dtype=torch.float32)
-        rows = torch.stack([totals, mask.sum(dim=1)]).cpu().double()
+        totals, clamped_totals = (
+            torch.where(mask.bool(), values.detach(), values.new_zeros(())).sum(dim=1, dtype=torch.float32)
+            for values in (entropies, entropies if clamped is None else clamped)
+        )
+        rows = torch.stack([totals, mask.sum(dim=1), clamped_totals]).cpu().double()
         self._sums.index_add_(1, prompt_index.cpu(), rows)
 
     def read(self, accelerator: Accelerator) -> EntropyReading | None:
         """
         The reading over everything counted in on all processes, the same on each.
 
-        One reduce of two floats a prompt. `None` where no token was counted in on any process.
+        One reduce of three floats a prompt. `None` where no token was counted in on any process.
         """
         # float64 where the device has it: float32 cannot count the tokens of a large rollout
         dtype = torch.float32 if accelerator.device.type == "mps" else torch.float64
-        totals, tokens = accelerator.reduce(self._sums.to(accelerator.device, dtype), reduction="sum").cpu().double()
+        sums = accelerator.reduce(self._sums.to(accelerator.device, dtype), reduction="sum").cpu().double()
+        totals, tokens, clamped_totals = sums
         count = tokens.sum().item()
         if count == 0:
             return None
         mean = totals.sum().item() / count
+        clamped = clamped_totals.sum().item() / count if self._clamps else None
         prompts = int((tokens > 0).sum())
         if prompts < 2:
-            return EntropyReading(mean, None)
+            return EntropyReading(mean, None, clamped)
         # linearised ratio of two sums over independent prompts
         squares = ((totals - mean * tokens) ** 2).sum().item()
-        return EntropyReading(mean, (prompts / (prompts - 1) * squares) ** 0.5 / count)
+        return EntropyReading(mean, (prompts / (prompts - 1) * squares) ** 0.5 / count, clamped)
 
 
 def completion_mask(batch: dict[str, torch.Tensor]) -> torch.Tensor:

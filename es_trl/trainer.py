@@ -7,7 +7,6 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import TrainerCallback
 from trl import GRPOConfig
 
@@ -17,7 +16,7 @@ from .checkpointing import CheckpointingMixin
 from .config import ESGRPOConfig
 from .control import broken_policy
 from .curriculum import PlannedStage
-from .dynamic_sampling import DynamicSampling
+from .dynamic_sampling import DynamicSampling, weighted_sums
 from .geometry import Geometry
 from .history import History, RolloutRecord, write_loop
 from .passes import PassesMixin
@@ -29,6 +28,20 @@ from .sensor import EntropySensor, completion_mask, prompt_index
 from .stage_copies import check_engine, follow_stage, tell_length
 from .state import find_checkpoint
 from .train_data import check_dataset, check_replaceable, named_datasets
+
+
+# what trackers get of a rollout when it is measured, as es/...
+TRACKED = (
+    "target",
+    "entropy",
+    "clamped_entropy",
+    "entropy_se",
+    "error",
+    "control",
+    "saturated",
+    "curriculum_stage",
+    "jump",
+)
 
 
 class ESGRPOTrainer(CheckpointingMixin, PromptingMixin, PassesMixin):
@@ -121,8 +134,7 @@ class ESGRPOTrainer(CheckpointingMixin, PromptingMixin, PassesMixin):
         self._next_rollout = 0
         self._rollout: OpenRollout | None = None
         self._settings: dict[str, float] = {}
-        self._loss_entropies: torch.Tensor | None = None
-        self._rewards = None
+        self._rewards = self._scored = None
         self._passes, self._pass = 1, 0  # backward passes for each of TRL's micro-batches, and the present one
         prepare_callbacks(self._rollout_callbacks, self.args)
         tell_length(self.reward_funcs, self.args.max_completion_length)
@@ -139,6 +151,15 @@ class ESGRPOTrainer(CheckpointingMixin, PromptingMixin, PassesMixin):
     def entropy_scheduler(self) -> EntropyScheduler | None:
         """The scheduler among the callbacks, or `None` where entropy is only measured."""
         return find(self.callback_handler.callbacks, EntropyScheduler)
+
+    @property
+    def entropy_target(self) -> float:
+        """What TRL's adaptive entropy coefficient aims at, nats; TRL reads it from its arguments."""
+        return self.args.entropy_target
+
+    @entropy_target.setter
+    def entropy_target(self, target: float) -> None:
+        self.args.entropy_target = target
 
     @property
     def curriculum(self) -> Curriculum | None:
@@ -235,10 +256,11 @@ class ESGRPOTrainer(CheckpointingMixin, PromptingMixin, PassesMixin):
         batch["prompt_index"] = prompt_index(len(self._rows), self.num_generations, self.accelerator)
         if self._dynamic_sampling is not None:
             self._mask_uniform(batch)
+        self._add_columns(batch, weighted_sums(self._scored, self.reward_weights).squeeze(1))
         passes, rollout.no_grad_passes = rollout.no_grad_passes, []
-        for logps, entropies in passes:
+        for logps, entropies, clamped in passes:
             if logps is batch.get("old_per_token_logps"):
-                rollout.sensor.add(entropies, completion_mask(batch), batch["prompt_index"])
+                rollout.sensor.add(entropies, completion_mask(batch), batch["prompt_index"], clamped)
                 self._end_rollout()
         return batch
 
@@ -248,15 +270,18 @@ class ESGRPOTrainer(CheckpointingMixin, PromptingMixin, PassesMixin):
         reading = self._rollout.sensor.read(self.accelerator)
         if reading is not None:
             record.entropy, record.entropy_se = reading.mean, reading.standard_error
+            record.clamped_entropy = reading.clamped
         self._rollout.measured = True
         for callback in self._rollout_callbacks:
             callback.on_rollout_end(self.args, self.state, self.control, record=record, trainer=self)
-        for field in ("target", "entropy", "entropy_se", "error", "control", "saturated", "curriculum_stage", "jump"):
+        for field in TRACKED:
             if (value := getattr(record, field)) is not None:
                 self._metrics["train"][f"es/{field}"].append(float(value))
 
     def _close_rollout(self) -> None:
         """The rollout is used up: its record is complete."""
+        if (kept := self._rollout.record.kept) is not None:
+            self._metrics["train"]["es/kept"].append(kept)
         self.history.append(self._rollout.close())
         self._next_rollout += 1
         self._rollout = None
