@@ -8,7 +8,7 @@ import argparse
 import json
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from ..evaluate import count_correct, summarize
 from . import BASE_MODEL, countdown_dataset, countdown_reward
@@ -30,12 +30,16 @@ def evaluate_model(model_dir: str, num_prompts: int = 500) -> dict[str, dict[str
     """
     model = AutoModelForCausalLM.from_pretrained(model_dir, dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(model_dir)
-    results = {}
-    for count in (3, 4):
-        dataset = countdown_dataset(num_prompts, seed=EVALUATION_SEED, num_numbers=(count,))
-        counts = count_correct(model, tokenizer, dataset, countdown_reward, samples=SAMPLES)
-        results[f"{count} numbers"] = {name: round(value, 4) for name, value in summarize(counts, SAMPLES).items()}
-    return results
+    return {f"{count} numbers": score(model, tokenizer, count, num_prompts) for count in (3, 4)}
+
+
+def score(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, count: int, num_prompts: int = 500
+) -> dict[str, float]:
+    """pass@1, pass@8 and pass@64 on prompts of `count` numbers; the arguments are those of [`evaluate_model`]."""
+    dataset = countdown_dataset(num_prompts, seed=EVALUATION_SEED, num_numbers=(count,))
+    counts = count_correct(model, tokenizer, dataset, countdown_reward, samples=SAMPLES)
+    return {name: round(value, 4) for name, value in summarize(counts, SAMPLES).items()}
 
 
 def main(argv: list[str] | None = None) -> None:

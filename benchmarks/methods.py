@@ -1,0 +1,112 @@
+"""Each published method on the Countdown lab with everything else equal: how it holds entropy, and what the model can.
+
+python benchmarks/methods.py run            # every method, schedule and seed: about two hours on two cores
+python benchmarks/methods.py run --short    # the same code in some minutes: 10 rollouts, one seed, to runs/methods
+python benchmarks/methods.py report         # from the committed data: summary.md and tracking.png
+
+Runs that the data already hold are not run again. Every run is one process of one thread.
+"""
+
+import argparse
+import json
+import multiprocessing
+import os
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+import torch
+from control_report import SCHEDULES
+from lab_run import rounded, trained_on_lab
+from methods_report import OPEN, load, report
+
+from es_trl.lab.evaluate import score
+
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "results" / "methods"
+ROLLOUTS = 100
+SEEDS = (0, 1, 2)
+NO_DEFAULT = {"epsilon_high": None}  # the lab's 0.28 gives way to the method's own clip
+LAB = {"entropy_bonus_scale": 50.0, **NO_DEFAULT}
+
+# published numbers throughout; bonus coefficients times 50, which the lab's small model needs
+METHODS: dict[str, dict[str, Any]] = {
+    "es_pid": {"method": "es_pid"},
+    "es": {"method": "es"},
+    "aer": {"method": "aer"},
+    "aer, hard": {"method": "aer", "entropy_actuator": {"difficulty": "hard"}},
+    "aent": {"method": "aent"},
+    "aent, p = 0": {"method": "aent", "entropy_actuator": {"clamp": 0.0}},
+    "entrocraft": {"method": "entrocraft"},
+    "entrocraft, code": {"method": "entrocraft", "entropy_actuator": {"variant": "code"}},
+    "entropic": {"method": "entropic"},
+    "skywork": {"method": "skywork"},
+    **{name: {"method": name} for name in OPEN},
+}
+
+Job = tuple[str, str, int, int]  # method, schedule, seed, rollouts
+
+
+def run(job: Job) -> dict[str, Any]:
+    """Train one run and sample its model; what is kept is a few series with an entry a rollout, and pass@k."""
+    torch.set_num_threads(1)
+    method, schedule, seed, rollouts = job
+    changes = {**LAB, **METHODS[method]}
+    if schedule != "none":
+        changes["entropy_schedule"] = SCHEDULES[schedule]
+    trainer, failure = trained_on_lab(rollouts, seed, changes, [])
+    records = trainer.history.records
+    scores = None if failure else score(trainer.model, trainer.processing_class, count=3, num_prompts=250)
+    series = ("entropy", "clamped_entropy", "entropy_se", "control", "reward", "kept", "completion_tokens", "seconds")
+    return {
+        **dict(zip(("method", "schedule", "seed", "rollouts"), job, strict=True)),
+        "failure": failure,
+        "scores": scores,
+        "versions": {package: version(package) for package in ("torch", "transformers", "trl")},
+        **{name: [rounded(record[name]) for record in records] for name in series},
+        "extra_tokens": sum(record["sampling"]["extra_tokens"] for record in records if record["sampling"]),
+    }
+
+
+def jobs(seeds: tuple[int, ...], rollouts: int) -> list[Job]:
+    """All runs, a whole seed before the next one."""
+    return [
+        (method, schedule, seed, rollouts)
+        for seed in seeds
+        for method in METHODS
+        for schedule in (("none",) if method in OPEN else SCHEDULES)
+    ]
+
+
+def run_all(wanted: list[Job], data: Path, workers: int) -> None:
+    """Run what `data` does not hold yet, and append each run as it ends."""
+    done = load(data)
+    wanted = [job for job in wanted if job not in done]
+    data.parent.mkdir(parents=True, exist_ok=True)
+    with multiprocessing.get_context("fork").Pool(workers, maxtasksperchild=1) as pool:
+        for number, result in enumerate(pool.imap_unordered(run, wanted), start=1):
+            with open(data, "a") as file:
+                file.write(json.dumps(result) + "\n")
+            print(f"{number}/{len(wanted)}", *[result[n] for n in ("method", "schedule", "seed")], flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("command", choices=("run", "report"))
+    parser.add_argument("--short", action="store_true", help="10 rollouts and one seed, into runs/methods")
+    parser.add_argument("--workers", type=int, default=2, help="runs at a time, one core each")
+    options = parser.parse_args()
+    folder = ROOT / "runs" / "methods" if options.short else RESULTS
+    data, rollouts = folder / "runs.jsonl", 10 if options.short else ROLLOUTS
+    if options.command == "run":
+        run_all(jobs(SEEDS[:1] if options.short else SEEDS, rollouts), data, options.workers)
+    print(report(load(data), folder))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""The table and the figure of benchmarks/methods.py, from its data."""
+
+import json
+import math
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from control_report import SCHEDULES, SETTLING, rms, spread, table, target
+from matplotlib.figure import Figure
+
+
+OPEN = ("grpo", "dapo", "clip_cov", "kl_cov")  # without a schedule: their runs are compared with each
+PASSES = ("pass@1", "pass@8", "pass@64")
+COLORS = dict(zip(SCHEDULES, ("#1f6fb4", "#c77700", "#2a9d5c"), strict=True))
+Run = dict[str, Any]
+
+
+def load(path: Path) -> dict[tuple, Run]:
+    """Finished runs by their key."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    runs = [json.loads(line) for line in lines]
+    return {tuple(run[n] for n in ("method", "schedule", "seed", "rollouts")): run for run in runs}
+
+
+def held(run: Run) -> list[float]:
+    """The entropy that the method holds, which is the clamped one where it has one, nats."""
+    return run["entropy"] if run["clamped_entropy"][0] is None else run["clamped_entropy"]
+
+
+def error(run: Run, schedule: str) -> float:
+    """Root-mean-square distance to the target, in bands to their middle, after the first rollouts, nats."""
+    if run["failure"]:
+        return math.inf
+    off = [wanted - own for wanted, own in zip(target(schedule, run["rollouts"]), held(run), strict=True)]
+    return rms(off[min(SETTLING, run["rollouts"] // 2) :])
+
+
+def of_seeds(runs: dict[tuple, Run], method: str, schedule: str) -> list[Run]:
+    """The runs of a method on a schedule; of one without control the same ones for each."""
+    own = "none" if method in OPEN else schedule
+    return [run for key, run in sorted(runs.items(), key=lambda item: item[0][2]) if key[:2] == (method, own)]
+
+
+def seconds(runs: list[Run]) -> list[float]:
+    return [mean(run["seconds"]) for run in runs]
+
+
+def rows_of(runs: dict[tuple, Run], schedule: str) -> list[list[str]]:
+    """One schedule's table: a row a method, mean and standard deviation over seeds."""
+    methods = list(dict.fromkeys(key[0] for key in runs))
+    baseline = mean(seconds(of_seeds(runs, "grpo", schedule)))
+    rows = [["method", "error, nats", "entropy at the end", *PASSES, "time of a rollout"]]
+    for method in methods:
+        own = of_seeds(runs, method, schedule)
+        ends = [mean(run["entropy"][-10:]) for run in own]
+        whole = [run for run in own if run["scores"]]
+        scores = [
+            spread([run["scores"][k] for run in whole], 3) if whole else "-" for k in ("pass@1", "pass@8", "pass@64")
+        ]
+        cost = spread([value / baseline for value in seconds(own)], 2)
+        rows.append([method, spread([error(run, schedule) for run in own], 3), spread(ends, 3), *scores, cost])
+    return rows
+
+
+def report(runs: dict[tuple, Run], folder: Path) -> str:
+    """Write summary.md and tracking.png; returns the former."""
+    rollouts, versions = next((run["rollouts"], run["versions"]) for run in runs.values())
+    seeds = len({key[2] for key in runs})
+    parts = [
+        f"# Published methods on the Countdown lab: {rollouts} rollouts, {seeds} seed{'s' * (seeds > 1)}",
+        "`python benchmarks/methods.py run`; " + ", ".join(f"{name} {number}" for name, number in versions.items()),
+        "Published numbers, with the coefficients of entropy bonuses times 50. Error: root mean square of target minus "
+        f"the entropy that the method holds, after {SETTLING} rollouts; of a band, to its middle. Entropy at the end: "
+        "mean of the last 10 rollouts, nats. pass@k: 250 prompts of three numbers, 64 samples each. Time: beside grpo, "
+        "two runs at a time on two shared cores. Methods without control have no target; theirs is the distance of the "
+        "same runs to each schedule.",
+    ]
+    parts += [f"## {schedule}\n\n{table(rows_of(runs, schedule))}" for schedule in SCHEDULES]
+    folder.mkdir(parents=True, exist_ok=True)
+    text = "\n\n".join(parts).rstrip() + "\n"
+    (folder / "summary.md").write_text(text)
+    draw(runs, folder / "tracking.png")
+    return text
+
+
+def draw(runs: dict[tuple, Run], path: Path) -> None:
+    """Target and entropy of the first seed, a panel a method, a colour a schedule."""
+    methods = list(dict.fromkeys(key[0] for key in runs))
+    figure = Figure(figsize=(11.0, 1.9 * math.ceil(len(methods) / 4)), dpi=100, layout="constrained")
+    axes = figure.subplots(math.ceil(len(methods) / 4), 4, sharex=True, sharey=True, squeeze=False).flatten()
+    for axis in axes[len(methods) :]:
+        axis.set_visible(False)
+    for axis, method in zip(axes, methods, strict=False):
+        for schedule, color in COLORS.items():
+            run = next(iter(of_seeds(runs, method, schedule)), None)
+            if run is None:
+                continue
+            if method not in OPEN:
+                axis.plot(target(schedule, run["rollouts"]), color=color, linewidth=1.0, linestyle="--")
+            line = held(run)
+            axis.plot(line, color="#333333" if method in OPEN else color, linewidth=1.0, label=schedule)
+        axis.set_ylim(0.0, 0.8)
+        axis.set_title(method, fontsize=9)
+        axis.grid(alpha=0.25, linewidth=0.6)
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0].legend(fontsize=7, frameon=False)
+    figure.supxlabel("rollout; dashed: target", fontsize=9)
+    figure.supylabel("entropy, nats", fontsize=9)
+    figure.savefig(path, metadata={"Software": None})
