@@ -154,10 +154,10 @@ def _merged(name: str, given: Any, own: dict[str, Any] | None, method: str) -> A
         given = json.loads(given) if given.startswith(("{", "[")) else {"kind": given}
     if given is None:
         return own
+    if name == "entropy_schedule" and (own is None or not isinstance(given, dict) or "kind" in given):
+        return given  # the user's own, whole: the method's may be relative
     if isinstance(given, dict) and own is not None and given.get("kind", own["kind"]) == own["kind"]:
         return {**own, **given}
-    if name == "entropy_schedule":
-        return given
     if own is None:
         raise ValueError(
             f"method {method} holds entropy to no target, and the recipe sets `{name}`: remove it, or choose a method "

@@ -1,0 +1,264 @@
+"""What each effect does to tiny tensors, with numbers that can be followed by hand from its formula."""
+
+import pytest
+import torch
+
+from es_trl.effects import (
+    ClampedBonusActuator,
+    ClipCovActuator,
+    DifficultyBonusActuator,
+    KLCovActuator,
+    MicroBatch,
+    SampleFilterActuator,
+    SampleWeightActuator,
+    Scores,
+)
+from es_trl.effects.covariance import covariances
+from es_trl.effects.difficulty_bonus import difficulty_weights, success_rates
+from es_trl.history import RolloutRecord
+
+
+def batch_of(advantages, logps=None, old_logps=None, mask=None, entropies=None, clamped=None, **columns):
+    """A micro-batch that is a whole update of one process."""
+    advantages = torch.tensor(advantages)
+    logps = torch.zeros(len(advantages), 2) if logps is None else torch.tensor(logps)
+    mask = torch.ones_like(logps) if mask is None else torch.tensor(mask)
+    return MicroBatch(
+        inputs={"advantages": advantages, **columns},
+        mask=mask,
+        logps=logps,
+        old_logps=logps if old_logps is None else torch.tensor(old_logps),
+        entropies=torch.ones_like(logps) if entropies is None else torch.tensor(entropies),
+        clamped=None if clamped is None else torch.tensor(clamped),
+        clip=(0.2, 0.28),
+        tokens=mask.sum(),
+        completions=len(advantages),
+        bonus_scale=1.0,
+        record=RolloutRecord(rollout=3, global_step=0),
+    )
+
+
+def scores_of(advantages, rewards, num_generations=4, tokens=None, token_mean=False):
+    tokens = [2.0] * len(rewards) if tokens is None else tokens
+    return Scores(
+        torch.tensor(advantages), torch.tensor(rewards), torch.tensor(tokens), num_generations, token_mean, rollout=3
+    )
+
+
+# --- AER --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("wrong", [-1.0, 0.0, float("nan")])
+def test_success_rates_of_every_scale(wrong):
+    rewards = torch.tensor([wrong, wrong, wrong, wrong, 1.0, wrong, wrong, wrong, 1.0, 1.0, 1.0, wrong])
+    assert success_rates(rewards, 4).tolist() == [0.0, 0.25, 0.75]
+
+
+def test_difficulty_by_hand():
+    rates = torch.tensor([0.0, 0.25, 0.5, 0.75, 1.0])
+    assert difficulty_weights(rates, 0.5, "linear").tolist() == [1.0, 0.5, 0.0, 0.0, 0.0]
+    assert difficulty_weights(rates, 0.5, "hard").tolist() == [1.0, 1.0, 1.0, 0.0, 0.0]
+    assert difficulty_weights(rates, 1.0, "linear").tolist() == [1.0, 0.75, 0.5, 0.25, 0.0]
+
+
+def test_the_difficulty_bonus_by_hand():
+    actuator = DifficultyBonusActuator(rho=0.5)
+    columns = actuator.columns(scores_of([0.0] * 8, [-1.0] * 4 + [1.0] + [-1.0] * 3), None)
+    assert columns["difficulty"].tolist() == [1.0] * 4 + [0.5] * 4
+    # token means 0.3 and 0.6; weights 1 and 0.5; (0.3 + 0.3) / 2 completions; coefficient 0.01
+    batch = batch_of(
+        [1.0, -1.0],
+        mask=[[1.0, 1.0], [1.0, 0.0]],
+        entropies=[[0.2, 0.4], [0.6, 9.0]],
+        difficulty=columns["difficulty"][[0, 4]],
+    )
+    assert actuator.bonus(batch, {"difficulty_bonus": 0.01}).item() == pytest.approx(0.003)
+    assert actuator.bonus(batch, {"difficulty_bonus": 0.0}) == 0.0
+
+
+def test_the_difficulty_bonus_has_the_gradient_of_the_entropy():
+    batch = batch_of([1.0, -1.0], entropies=[[0.2, 0.4], [0.6, 0.8]], difficulty=torch.tensor([1.0, 0.5]))
+    batch.entropies.requires_grad_()
+    DifficultyBonusActuator().bonus(batch, {"difficulty_bonus": 0.02}).backward()
+    # 0.02 * weight / (2 tokens * 2 completions)
+    assert batch.entropies.grad.flatten().tolist() == pytest.approx([0.005, 0.005, 0.0025, 0.0025])
+
+
+# --- AEnt -------------------------------------------------------------------------------------------------------------
+
+
+def test_the_clamped_bonus_by_hand():
+    batch = batch_of(
+        [1.0, -1.0],
+        mask=[[1.0, 1.0], [1.0, 0.0]],
+        entropies=[[0.4, 0.4], [0.4, 9.0]],
+        clamped=[[0.1, 0.2], [0.3, 9.0]],
+    )
+    actuator = ClampedBonusActuator()
+    assert actuator.bonus(batch, {"clamped_bonus": 0.002}).item() == pytest.approx(0.002 * 0.2)
+    plain = batch_of([1.0, -1.0], mask=[[1.0, 1.0], [1.0, 0.0]], entropies=[[0.4, 0.4], [0.4, 9.0]])
+    assert ClampedBonusActuator(clamp=0.0).bonus(plain, {"clamped_bonus": 0.002}).item() == pytest.approx(0.002 * 0.4)
+
+
+# --- Entrocraft -------------------------------------------------------------------------------------------------------
+
+ADVANTAGES, REWARDS = [1.5, -0.5, -0.5, -0.5, 0.0, 0.0, 0.0, 0.0], [1.0, -1.0, -1.0, -1.0, 1.0, 1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("variant", "control", "token_mean", "expected", "kept"),
+    [
+        # m = -1: 7 of 8 completions are kept, and the mean is over them: times 8/7
+        ("paper", 1.0, False, [0.0, -4 / 7, -4 / 7, -4 / 7, 0.0, 0.0, 0.0, 0.0], 7 / 8),
+        # m = +1: 5 of 8
+        ("paper", -1.0, False, [2.4, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], 5 / 8),
+        # the same in tokens: 22 of 24 are kept, and 12
+        ("paper", 1.0, True, [0.0, -6 / 11, -6 / 11, -6 / 11, 0.0, 0.0, 0.0, 0.0], 7 / 8),
+        ("paper", -1.0, True, [1.5 * 24 / 12, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], 5 / 8),
+        # raw rewards, the others 0 and still in the mean; prompts that are all right count
+        ("code", 1.0, True, [0.0, -1.0, -1.0, -1.0, 0.0, 0.0, 0.0, 0.0], 3 / 8),
+        ("code", -1.0, True, [1.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0], 5 / 8),
+        ("paper", 0.0, True, ADVANTAGES, 1.0),
+        ("code", 0.0, False, ADVANTAGES, 1.0),
+    ],
+)
+def test_the_filter_by_hand(variant, control, token_mean, expected, kept):
+    actuator = SampleFilterActuator(variant=variant)
+    tokens = [2.0, 4.0, 4.0, 4.0, 2.0, 2.0, 3.0, 3.0]
+    columns = actuator.columns(scores_of(ADVANTAGES, REWARDS, tokens=tokens, token_mean=token_mean), None)
+    batch = batch_of(ADVANTAGES, **columns)
+    assert actuator.advantages(batch, {"sample_filter": control}).tolist() == pytest.approx(expected)
+    assert batch.record.kept == pytest.approx(kept) and batch.record.events is None
+
+
+def test_too_few_kept_keep_all_and_say_so():
+    actuator = SampleFilterActuator(min_kept=0.5)
+    advantages = [3.0, -1.0, -1.0, -1.0]
+    columns = actuator.columns(scores_of(advantages, [1.0, -1.0, -1.0, -1.0]), None)
+    batch = batch_of(advantages, **columns)
+    for _ in range(2):  # micro-batches of one rollout
+        # one of the four that have an advantage would be kept
+        assert actuator.advantages(batch, {"sample_filter": -1.0}).tolist() == advantages
+    assert batch.record.kept == 1.0
+    (event,) = batch.record.events
+    assert event["kind"] == "guard" and "positive advantages there are too few (at most 50%" in event["message"]
+    assert actuator.advantages(batch, {"sample_filter": 1.0}).tolist() == pytest.approx([0.0, -4 / 3, -4 / 3, -4 / 3])
+
+
+@pytest.mark.parametrize(
+    ("rewards", "side"),
+    [([1.0, 0.0, 0.0, 1.0], "negative rewards alone where entropy is below"), ([0.0, -1.0] * 2, "positive rewards")],
+)
+def test_rewards_without_a_sign_are_refused_in_the_code_variant(rewards, side):
+    with pytest.raises(ValueError, match=f"the rewards of rollout 3 are from .*{side}.*variant: paper"):
+        SampleFilterActuator(variant="code").columns(scores_of([0.5, -0.5] * 2, rewards), None)
+    SampleFilterActuator(variant="paper").columns(scores_of([0.5, -0.5] * 2, rewards), None)
+
+
+@pytest.mark.parametrize("rewards", [[1.0, -1.0, 0.0, 1.0], [1.0] * 4, [-1.0] * 4, [float("nan"), 1.0, -1.0, 0.0]])
+def test_rewards_of_both_signs_or_not_yet_known_are_not(rewards):
+    SampleFilterActuator(variant="code").columns(scores_of([0.5, -0.5] * 2, rewards), None)
+
+
+# --- EntroPIC ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("control", "expected"),
+    [(0.0, [2.0, -1.0, 0.0]), (0.4, [1.2, -1.4, 0.0]), (-0.4, [2.8, -0.6, 0.0]), (1.0, [0.0, -2.0, 0.0])],
+)
+def test_the_weights_by_hand(control, expected):
+    actual = SampleWeightActuator().advantages(batch_of([2.0, -1.0, 0.0]), {"sample_weight": control})
+    assert actual.tolist() == pytest.approx(expected)
+
+
+def test_the_weights_are_the_term_of_the_authors_code():
+    # alpha * mean(-ratio * |A|) beside mean(-ratio * A), alpha being minus the control
+    advantages, ratios, alpha = torch.tensor([2.0, -1.0]), torch.tensor([1.1, 0.9]), 0.3
+    weighted = SampleWeightActuator().advantages(batch_of([2.0, -1.0]), {"sample_weight": -alpha})
+    published = (-ratios * advantages).mean() + alpha * (-ratios * advantages.abs()).mean()
+    assert (-ratios * weighted).mean().item() == pytest.approx(published.item())
+
+
+# --- Clip-Cov and KL-Cov ----------------------------------------------------------------------------------------------
+
+
+def test_covariances_by_hand():
+    # means over the three scored tokens: A 1/3, log pi -2
+    covs = covariances(
+        torch.tensor([1.0, -1.0]), torch.tensor([[-1.0, -2.0], [-3.0, 7.0]]), torch.tensor([[1, 1], [1, 0]])
+    )
+    assert covs[0].tolist() == pytest.approx([2 / 3, 0.0]) and covs[1, 0].item() == pytest.approx(4 / 3)
+
+
+def test_clip_cov_takes_a_token_of_high_covariance():
+    batch = batch_of([1.0, -1.0], logps=[[-1.0, -2.0], [-3.0, 7.0]], mask=[[1.0, 1.0], [1.0, 0.0]])
+    advantages = ClipCovActuator(ratio=1e-6).advantages(batch, {"clip_cov_ratio": 1e-6})
+    # only the token with 4/3 lies between 1 and 5
+    assert advantages.tolist() == [[1.0, 1.0], [0.0, -1.0]]
+    assert batch.inputs["advantages"].tolist() == [1.0, -1.0]
+    assert ClipCovActuator().advantages(batch, {"clip_cov_ratio": 0.0}).tolist() == [[1.0, 1.0], [-1.0, -1.0]]
+
+
+def test_clip_cov_leaves_out_what_ppo_has_clipped():
+    # the ratio of that token is exp(-1), below 1 - 0.2, and its advantage is negative
+    batch = batch_of(
+        [1.0, -1.0],
+        logps=[[-1.0, -2.0], [-3.0, 7.0]],
+        old_logps=[[-1.0, -2.0], [-2.0, 7.0]],
+        mask=[[1.0, 1.0], [1.0, 0.0]],
+    )
+    assert ClipCovActuator().advantages(batch, {"clip_cov_ratio": 0.5}).tolist() == [[1.0, 1.0], [-1.0, -1.0]]
+
+
+@pytest.mark.parametrize(("ratio", "taken"), [(1e-6, 1), (0.1, 2), (0.19, 3), (1.0, 20)])
+def test_clip_cov_takes_the_share(ratio, taken):
+    # 20 tokens, likely ones of right answers and unlikely ones of wrong answers: 1.5 * 2 = 3 for each
+    batch = batch_of([1.5, -1.5], logps=[[-1.0] * 10, [-5.0] * 10])
+    covs = covariances(torch.tensor([1.5, -1.5]), batch.logps, batch.mask)
+    assert covs.unique().tolist() == [3.0]
+    advantages = ClipCovActuator(high=1.0).advantages(batch, {"clip_cov_ratio": ratio})
+    assert (advantages == 0.0).sum().item() == taken
+
+
+@pytest.mark.parametrize("coefficient", [0.0, 0.1, 1.0])
+def test_kl_cov_has_the_gradient_of_its_formula(coefficient):
+    generator = torch.Generator().manual_seed(0)
+    logps = (-torch.rand(3, 4, generator=generator, dtype=torch.float64) * 3.0).requires_grad_()
+    old_logps = (logps + torch.randn(3, 4, generator=generator, dtype=torch.float64)).detach()
+    advantages = torch.tensor([1.3, -0.7, -0.6], dtype=torch.float64)
+    mask = torch.tensor([[1.0, 1.0, 1.0, 1.0], [1.0, 1.0, 0.0, 0.0], [1.0, 1.0, 1.0, 0.0]], dtype=torch.float64)
+    # paper: -A * ratio, plus k * |log pi - log pi_old| on the tokens of highest covariance (2 of 9)
+    highest = covariances(advantages, logps.detach(), mask).masked_fill(mask == 0.0, -torch.inf).flatten().topk(2)
+    chosen = torch.zeros(12, dtype=torch.float64)
+    chosen[highest.indices] = 1.0
+    ratios = (logps - old_logps).exp()
+    published = -advantages[:, None] * ratios + coefficient * chosen.view(3, 4) * (logps - old_logps).abs()
+    (expected,) = torch.autograd.grad((published * mask).sum(), logps, retain_graph=True)
+    batch = batch_of([0.0] * 3)
+    batch = MicroBatch(**{**vars(batch), "logps": logps, "old_logps": old_logps, "mask": mask})
+    batch.inputs["advantages"] = advantages
+    own = KLCovActuator(ratio=2.5 / 9).advantages(batch, {"kl_cov_coef": coefficient})
+    # TRL's clipped loss with the clip out of reach
+    (found,) = torch.autograd.grad((-torch.min(ratios * own, ratios.clamp(0.0, 1e9) * own) * mask).sum(), logps)
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: DifficultyBonusActuator(rho=0.0), "`rho` is 0.0, and it is a success rate"),
+        (lambda: DifficultyBonusActuator(difficulty="soft"), "set `linear` or `hard`"),
+        (lambda: ClampedBonusActuator(clamp=1.0), "the share of the vocabulary that is left out"),
+        (lambda: SampleFilterActuator(variant="repo"), "set `paper` or `code`"),
+        (lambda: SampleFilterActuator(min_kept=2.0), "`min_kept` is 2.0, and it is a share"),
+        (lambda: SampleFilterActuator(low=-0.5), "a completion is kept or not: set -1 and 1"),
+        (lambda: SampleWeightActuator(high=1.5), "what is right would be unlearned"),
+        (lambda: ClipCovActuator(cov_low=5.0), "no token lies between: set 1 and 5"),
+        (lambda: ClipCovActuator(high=2.0), "of a share: set both from 0 to 1"),
+        (lambda: KLCovActuator(ratio=0.0), "a share of the tokens"),
+    ],
+)
+def test_what_is_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()

@@ -1,0 +1,323 @@
+"""The methods by name: what each is made of, what it refuses, and that it moves entropy as it promises."""
+
+import pytest
+import torch
+from conftest import without_seconds
+
+from es_trl import EntropyScheduler, RolloutCallback
+from es_trl.cli import main as cli
+from es_trl.lab import countdown_reward
+from es_trl.methods import METHODS
+
+
+CONTROLLED = ("es", "es_pid", "aer", "aent", "entrocraft", "entropic")
+OPEN = ("grpo", "dapo", "clip_cov", "kl_cov")
+PLAIN = {"epsilon_high": None}  # the lab's arguments have DAPO's
+
+
+def parts_of(lab_args, **changes):
+    return lab_args(**PLAIN, **changes).build_parts()
+
+
+def test_the_names():
+    assert set(METHODS) == {*CONTROLLED, *OPEN, "skywork"}
+
+
+def test_published_numbers(lab_args):
+    schedule, controller, (actuator,) = parts_of(lab_args, method="es")
+    assert (schedule.target, schedule.ratio, controller.window, actuator.high) == (0.4, 0.1, 5, 0.40)
+    schedule, controller, (actuator,) = parts_of(lab_args, method="aer")
+    assert (schedule.target, schedule.relative, controller.width, actuator.low) == (0.4, True, 0.0, 0.0)
+    schedule, controller, (actuator,) = parts_of(lab_args, method="aent")
+    low, high = schedule.target - controller.width / 2, schedule.target + controller.width / 2
+    assert (low, high) == pytest.approx((0.15, 0.24))
+    assert (controller.gain, controller.warmup, actuator.clamp, actuator.start) == (0.002, 30, 0.33, 0.002)
+    assert (actuator.low, actuator.high) == (6e-4, 9e-3)
+    schedule, controller, (actuator,) = parts_of(lab_args, method="entrocraft")
+    bands = [(schedule(x) - controller.width / 2, schedule(x) + controller.width / 2) for x in (0.0, 1.0)]
+    assert bands == [pytest.approx((0.6, 0.7)), pytest.approx((0.4, 0.5))] and actuator.variant == "paper"
+    schedule, controller, (actuator,) = parts_of(lab_args, method="entropic")
+    assert (schedule.target, controller.kp, controller.ki, actuator.low, actuator.high) == (0.1, 1.0, 0.01, -1.0, 1.0)
+    assert parts_of(lab_args, method="grpo") is None
+    _, _, (actuator,) = parts_of(lab_args, method="clip_cov")
+    assert (actuator.ratio, actuator.cov_low, actuator.cov_high) == (2e-4, 1.0, 5.0)
+    _, _, (actuator,) = parts_of(lab_args, method="kl_cov")
+    assert (actuator.ratio, actuator.coefficient) == (2e-3, 1.0)
+
+
+def test_what_a_method_sets_of_trls_fields(lab_args):
+    args = lab_args(method="skywork", **PLAIN)
+    assert args.use_adaptive_entropy and (args.entropy_target, args.entropy_coef) == (0.2, 0.0)
+    assert (args.entropy_coef_delta, args.entropy_coef_min, args.entropy_coef_max) == (1e-4, 0.0, 5e-3)
+    assert lab_args(method="skywork", entropy_bonus_scale=50.0).entropy_coef_max == pytest.approx(0.25)
+    args = lab_args(method="dapo", max_completion_length=20, **PLAIN)
+    assert (args.epsilon, args.epsilon_high, args.dynamic_sampling_tries, args.overlong_cache) == (0.2, 0.28, 10, 4)
+    args = lab_args(method="clip_cov", **PLAIN)
+    assert (args.epsilon, args.epsilon_high, args.delta) == (1.0, 1.0, 10.0)
+    assert lab_args(method="grpo", **PLAIN).epsilon_high is None
+
+
+def test_a_users_value_counts_more_than_the_methods(lab_args):
+    assert lab_args(method="dapo", epsilon_high=0.3, dynamic_sampling_tries=3).epsilon_high == 0.3
+    assert lab_args(method="dapo", dynamic_sampling_tries=3).dynamic_sampling_tries == 3
+
+
+def test_a_schedule_with_a_kind_is_the_users_alone(lab_args):
+    block = {"kind": "constant", "target": 0.3}
+    assert not parts_of(lab_args, method="aer", entropy_schedule=block)[0].relative
+    assert parts_of(lab_args, method="aer", entropy_schedule={"target": 0.3})[0].relative
+
+
+@pytest.mark.parametrize("schedule", [{"target": 0.3}, '{"target": 0.3}', {"kind": "constant", "target": 0.3}])
+def test_blocks_change_what_they_name(schedule, lab_args):
+    schedule, controller, (actuator,) = parts_of(
+        lab_args,
+        method="aent",
+        entropy_schedule=schedule,
+        entropy_controller={"kind": "dead_band", "gain": 0.1},
+        entropy_actuator={"clamp": 0.0},
+    )
+    assert (schedule.target, controller.gain, controller.width, actuator.clamp) == (0.3, 0.1, 0.09, 0.0)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_any_method_takes_any_schedule(method, lab_args):
+    for block in ({"kind": "cosine", "start": 0.5, "end": 0.1}, {"kind": "constant", "target": 1.1, "relative": True}):
+        schedule, controller, _ = parts_of(lab_args, method=method, entropy_schedule=block)
+        assert schedule(0.0) in (0.5, 1.1) and controller.needs_target is (method not in OPEN)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"method": "entrocaft"}, "there is no method 'entrocaft', did you mean 'entrocraft'"),
+        (
+            {"method": "aer", "entropy_controller": "pid"},
+            "method aer has the controller dead_band, and the recipe sets",
+        ),
+        ({"method": "es", "entropy_actuator": ["clip_high", "clip"]}, "method es has the actuator clip_high"),
+        ({"method": "grpo", "entropy_actuator": "clip"}, "method grpo holds entropy to no target"),
+        ({"method": "aent", "entropy_controller": {"width": -0.1}}, "the upper end of the band would be below"),
+        ({"method": "entrocraft", "entropy_controller": {"width": -0.1}}, "the upper end of the band would be below"),
+        ({"method": "aer", "entropy_actuator": {"tau": 0.4}}, "has no argument 'tau'"),
+        ({"method": "aer", "entropy_bonus_scale": 0.0}, "entropy_bonus_scale is 0.0"),
+        ({"entropy_actuator": "clip_cov"}, "there is no target to hold"),
+    ],
+)
+def test_what_a_configuration_refuses(changes, message, lab_args):
+    with pytest.raises(ValueError, match=message):
+        lab_args(**PLAIN, **changes)
+
+
+ONE_UPDATE = {"steps_per_generation": 1}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"method": "es", **ONE_UPDATE}, "clip_high has no authority with 1 update a rollout"),
+        ({"method": "kl_cov", **ONE_UPDATE}, "kl_cov has no authority with one update a rollout"),
+        ({"method": "kl_cov", "delta": 5.0}, "kl_cov clips no ratio"),
+        ({"method": "clip_cov", "loss_type": "sapo"}, "clip_cov with loss_type='sapo'"),
+        ({"method": "clip_cov", "importance_sampling_level": "sequence"}, "clip_cov chooses tokens"),
+        ({"method": "aer", "entropy_coef": 0.01}, "difficulty_bonus together with TRL's entropy_coef=0.01"),
+        ({"method": "aent", "entropy_coef": 0.01}, "clamped_bonus together with TRL's entropy_coef=0.01"),
+        ({"method": "aent", "entropy_actuator": {"start": 0.5}}, "`start` begins at 0.5, outside its bounds"),
+        ({"method": "aer", "use_adaptive_entropy": True}, "two controllers would fight"),
+        (
+            {"entropy_schedule": {"kind": "constant", "target": 1}, "entropy_actuator": "adaptive_target"},
+            "TRL's adaptive entropy coefficient, which is off",
+        ),
+    ],
+)
+def test_what_a_trainer_refuses(changes, message, lab_trainer):
+    with pytest.raises(ValueError, match=message):
+        lab_trainer(**{"per_device_train_batch_size": 16, **PLAIN, **changes})
+
+
+def test_the_code_variant_refuses_rewards_without_a_sign(lab_trainer):
+    def zero_or_one(**columns):
+        return [max(value, 0.0) for value in countdown_reward(**columns)]
+
+    code = {"method": "entrocraft", "entropy_actuator": {"variant": "code"}}
+    with pytest.raises(ValueError, match="Let the reward be 1 for right and -1 for wrong, or set variant: paper"):
+        lab_trainer(reward=zero_or_one, per_device_train_batch_size=16, **code, **PLAIN).train()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_plan_shows_each(method, capsys):
+    assert cli(["plan", "recipes/countdown_es.yaml", "--method", method]) == 0
+    assert f"{method}: {METHODS[method].title}" in capsys.readouterr().out
+
+
+# --- runs -------------------------------------------------------------------------------------------------------------
+
+
+def weights_of(trainer):
+    return torch.cat([parameter.detach().flatten() for parameter in trainer.model.parameters()])
+
+
+def trained(lab_trainer, **changes):
+    trainer = lab_trainer(**{**PLAIN, **changes})
+    trainer.train()
+    return trainer
+
+
+@pytest.mark.parametrize("loss_type", ["dapo", "grpo"])
+@pytest.mark.parametrize(
+    "neutral",
+    [
+        {"method": "grpo"},
+        {"method": "grpo", "entropy_schedule": {"kind": "constant", "target": 0.4}},
+        {
+            "method": "entrocraft",
+            "entropy_schedule": {"kind": "constant", "target": 5.0},
+            "entropy_controller": {"width": 10},
+        },
+        {"method": "entropic", "entropy_controller": {"kp": 0.0, "ki": 0.0}},
+        {"method": "aer", "entropy_schedule": {"kind": "constant", "target": 0.0}},
+        {"method": "clip_cov", "entropy_actuator": {"ratio": 0.0}, "epsilon": 0.2000001},
+    ],
+    ids=["grpo", "grpo_recorded", "entrocraft", "entropic", "aer", "clip_cov"],
+)
+def test_what_does_nothing_is_grpo(neutral, loss_type, lab_trainer):
+    plain = trained(lab_trainer, loss_type=loss_type, epsilon=0.2000001, epsilon_high=0.3)
+    neutral = {"epsilon": 0.2000001, **neutral, "epsilon_high": 0.3}
+    assert torch.equal(weights_of(trained(lab_trainer, loss_type=loss_type, **neutral)), weights_of(plain))
+
+
+def test_a_clamped_bonus_that_clamps_nothing_is_the_entropy_bonus(lab_trainer):
+    constant = {"entropy_schedule": {"kind": "constant", "target": 0.4}}
+    clamped = trained(
+        lab_trainer,
+        **constant,
+        entropy_controller={"kind": "dead_band", "gain": 0.05},
+        entropy_actuator={"kind": "clamped_bonus", "clamp": 0.0, "low": -0.1, "high": 0.1, "start": 0.0},
+    )
+    plain = trained(
+        lab_trainer,
+        **constant,
+        entropy_controller={"kind": "dead_band", "gain": 0.05},
+        entropy_actuator={"kind": "entropy_bonus", "low": -0.1, "high": 0.1},
+    )
+    assert torch.equal(weights_of(clamped), weights_of(plain))
+    assert {record["control"] for record in plain.history.records} != {0.0}
+
+
+def test_the_clamped_entropy_is_measured_and_held(lab_trainer):
+    trainer = trained(lab_trainer, method="aent", entropy_actuator={"clamp": 0.9}, entropy_controller={"warmup": 0})
+    for record in trainer.history.records:
+        assert 0.0 < record["clamped_entropy"] < record["entropy"] - 0.001
+        assert record["error"] == pytest.approx(record["target"] - record["clamped_entropy"])
+
+
+def test_the_scale_multiplies_the_coefficient(lab_trainer):
+    blocks = {"entropy_schedule": {"kind": "constant", "target": 9.0}, "entropy_controller": {"kind": "follow"}}
+    scaled = trained(
+        lab_trainer,
+        **blocks,
+        entropy_actuator={"kind": "entropy_bonus", "low": 0.0, "high": 0.125},
+        entropy_bonus_scale=2.0,
+    )
+    plain = trained(lab_trainer, **blocks, entropy_actuator={"kind": "entropy_bonus", "low": 0.0, "high": 0.25})
+    assert torch.equal(weights_of(scaled), weights_of(plain))
+
+
+def test_skywork_follows_a_schedule(lab_trainer):
+    aims = []
+
+    class Watch(RolloutCallback):
+        def on_rollout_end(self, args, state, control, record, trainer):
+            aims.append((trainer.args.entropy_target, record.target))
+
+    schedule = {"kind": "linear", "start": 0.9, "end": 0.1}
+    trainer = lab_trainer(method="skywork", entropy_schedule=schedule, callbacks=[Watch()], max_steps=12, **PLAIN)
+    trainer.train()
+    assert [target for target, _ in aims] == pytest.approx([0.9, 0.5, 0.1]) and all(a == b for a, b in aims)
+
+
+@pytest.mark.parametrize(
+    "geometry", [{}, {"steps_per_generation": 1, "per_device_train_batch_size": 16, "max_steps": 3}]
+)
+@pytest.mark.parametrize("method", [*CONTROLLED, "skywork"])
+def test_after_a_resume_it_goes_on(method, geometry, lab_trainer, tmp_path):
+    if method == "es" and geometry:
+        pytest.skip("the clip has no authority there")
+    run = {"method": method, "entropy_bonus_scale": 50.0, "max_steps": 12, **geometry, **PLAIN}
+    run |= {
+        "save_strategy": "steps",
+        "save_steps": 2 if geometry else 6,
+        "entropy_schedule": {"kind": "linear", "start": 0.6, "end": 0.3},
+    }
+    whole = trained(lab_trainer, **run)
+    checkpoint = f"{whole.args.output_dir}/checkpoint-{run['save_steps']}"
+    resumed = lab_trainer(**run)
+    resumed.train(resume_from_checkpoint=checkpoint)
+    assert without_seconds(resumed.history.records) == without_seconds(whole.history.records)
+    assert torch.equal(weights_of(resumed), weights_of(whole))
+
+
+LARGER = {
+    "per_device_train_batch_size": 32,
+    "num_generations": 8,
+    "max_steps": 32,
+    "learning_rate": 1e-3,
+    "lr_scheduler_type": "constant",
+    "entropy_bonus_scale": 50.0,
+    "prompts": 512,
+}
+FAST = {  # so that eight rollouts show it
+    "aer": {"entropy_controller": {"gain": 1.0}},
+    "aent": {"entropy_controller": {"gain": 1.0, "warmup": 0}},
+    "entropic": {"entropy_controller": {"kp": 10.0}},
+    "es_pid": {},
+    "entrocraft": {},
+    "skywork": {"entropy_coef_delta": 0.02},
+}
+
+
+def end_of(trainer):
+    return sum(record["entropy"] for record in trainer.history.records[-2:]) / 2
+
+
+@pytest.mark.parametrize("loss_type", ["dapo", "grpo"])
+@pytest.mark.parametrize("method", FAST)
+def test_a_higher_target_makes_more_entropy(method, loss_type, lab_trainer):
+    low, high = (
+        trained(
+            lab_trainer,
+            method=method,
+            loss_type=loss_type,
+            entropy_schedule={"kind": "constant", "target": target},
+            **LARGER,
+            **FAST[method],
+        )
+        for target in (0.05, 0.9)
+    )
+    assert end_of(high) > end_of(low) + 0.05
+    if method == "aer":
+        assert all(record["control"] >= 0.0 for record in [*low.history.records, *high.history.records])
+
+
+@pytest.mark.parametrize(
+    ("method", "changes"),
+    [
+        ("clip_cov", {"entropy_actuator": {"ratio": 0.05, "cov_low": 0.3, "cov_high": 50.0}}),
+        ("kl_cov", {"entropy_actuator": {"ratio": 0.2, "coefficient": 5.0}}),
+    ],
+)
+def test_the_open_loops_slow_the_fall_of_entropy(method, changes, lab_trainer):
+    free = {"clip_cov": {"epsilon": 1.0, "epsilon_high": 1.0}, "kl_cov": {"epsilon": 1.0, "epsilon_high": 1e9}}[method]
+    acting = trained(lab_trainer, method=method, **LARGER, **changes)
+    assert end_of(acting) > end_of(trained(lab_trainer, **LARGER, **free)) + 0.01
+    records = acting.history.records
+    assert {record["target"] for record in records} == {None} and {record["stage"] for record in records} == {None}
+    assert len({record["control"] for record in records}) == 1
+
+
+def test_a_schedule_may_be_missing_only_where_nothing_is_held():
+    from es_trl import HoldController, KLCovActuator, PIDController
+
+    with pytest.raises(ValueError, match="has no target to hold: give a schedule"):
+        EntropyScheduler(None, PIDController(), KLCovActuator())
+    assert EntropyScheduler(None, HoldController(), KLCovActuator()).loop.describe()["schedule"] == "none"
