@@ -117,9 +117,9 @@ def report() -> str:
     parts = [
         "# AEnt's clamped entropy",
         "`python benchmarks/clamped_entropy.py run`; " + ", ".join(f"{n} {v}" for n, v in data["versions"].items()),
-        f"## Cost\n\nForward and backward of {TOKENS:,} tokens x {VOCABULARY:,} of vocabulary, {HIDDEN} hidden, float32, "
-        "one CPU core. `fused` is TRL's head with its entropy, `clamped` ours with log-probabilities, entropy and "
-        f"clamped entropy: {clamped['seconds'] / fused['seconds']:.2f} times the time. Of the memory "
+        f"## Cost\n\nForward and backward of {TOKENS:,} tokens x {VOCABULARY:,} of vocabulary, {HIDDEN} hidden, "
+        "float32, one CPU core. `fused` is TRL's head with its entropy, `clamped` ours with log-probabilities, entropy "
+        f"and clamped entropy: {clamped['seconds'] / fused['seconds']:.2f} times the time. Of the memory "
         f"{4 * VOCABULARY * HIDDEN / 2**20:.0f} MiB are the gradient of the weights in both.",
         table(rows).rstrip(),
         "## What the clamp changes\n\nRelative to the entropy over the whole vocabulary, on synthetic logits: five "

@@ -30,7 +30,7 @@ _MODULES = {
     "ClipActuator": "actuators",
     "EntropyBonusActuator": "actuators",
     "KLCoefActuator": "actuators",
-    "AdaptiveTargetActuator": "actuators",
+    "AdaptiveTargetActuator": "open_loop",
     "DeadBandController": "band",
     "BandSignController": "band",
     "HoldController": "open_loop",

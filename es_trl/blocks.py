@@ -5,13 +5,7 @@ import difflib
 import typing
 from typing import Any
 
-from .actuators import (
-    AdaptiveTargetActuator,
-    ClipActuator,
-    ClipHighActuator,
-    EntropyBonusActuator,
-    KLCoefActuator,
-)
+from .actuators import ClipActuator, ClipHighActuator, EntropyBonusActuator, KLCoefActuator
 from .band import BandSignController, DeadBandController
 from .controllers import PIDController, SignStepController
 from .effects import (
@@ -22,7 +16,7 @@ from .effects import (
     SampleFilterActuator,
     SampleWeightActuator,
 )
-from .open_loop import FollowController, HoldController
+from .open_loop import AdaptiveTargetActuator, FollowController, HoldController
 from .schedules import (
     ConstantSchedule,
     CosineSchedule,

@@ -8,7 +8,7 @@ from accelerate import Accelerator
 from datasets import Dataset
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from .actuators import Actuator, AdaptiveTargetActuator
+from .actuators import Actuator
 from .alarms import announce, new_alarms
 from .config import ESGRPOConfig
 from .control import EntropyLoop
@@ -16,6 +16,7 @@ from .controllers import Controller
 from .curriculum import PlannedStage, Stage, plan_stages, stage_of
 from .geometry import Geometry
 from .history import RolloutRecord
+from .open_loop import AdaptiveTargetActuator
 from .prompts import PromptOrder
 from .schedules import Schedule, onset_rollout
 from .train_data import check_stages

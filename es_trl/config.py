@@ -42,10 +42,10 @@ class ESGRPOConfig(GRPOConfig):
             (Algorithm 1, both in `controllers.py`), `dead_band` or `band_sign` (`band.py`), `hold` or `follow`
             (`open_loop.py`).
         entropy_actuator (`dict`, `list` or `str`, *optional*):
-            What the control moves: kind `clip_high`, `clip`, `entropy_bonus`, `kl_coef` or `adaptive_target`
-            (`actuators.py`), `difficulty_bonus`, `clamped_bonus`, `sample_filter`, `sample_weight`, `clip_cov` or
-            `kl_cov` (`effects/`). Of a list of such blocks the next takes over where one cannot move entropy
-            (`chain.py`).
+            What the control moves: kind `clip_high`, `clip`, `entropy_bonus` or `kl_coef` (`actuators.py`),
+            `difficulty_bonus`, `clamped_bonus`, `sample_filter`, `sample_weight`, `clip_cov` or `kl_cov` (`effects/`),
+            or `adaptive_target` (`open_loop.py`). Of a list of such blocks the next takes over where one cannot move
+            entropy (`chain.py`).
         entropy_bonus_scale (`float`):
             What every coefficient of an entropy bonus is multiplied by in the loss, above 0. Published coefficients are
             those of models of billions of parameters; the Countdown lab needs 50 times as much.
@@ -147,7 +147,7 @@ class ESGRPOConfig(GRPOConfig):
         if actuators == []:
             raise ValueError("`entropy_actuator` is an empty list: name at least one kind, for example entropy_bonus")
         return (
-            self.entropy_schedule and build_part("entropy_schedule", self.entropy_schedule),
+            None if self.entropy_schedule is None else build_part("entropy_schedule", self.entropy_schedule),
             build_part("entropy_controller", blocks["entropy_controller"]),
             [build_part("entropy_actuator", a) for a in (actuators if isinstance(actuators, list) else [actuators])],
         )

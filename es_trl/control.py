@@ -67,11 +67,7 @@ class EntropyLoop:
         controller: Controller,
         actuator: Actuator | Sequence[Actuator],
     ):
-        if schedule is None and controller.needs_target:
-            raise ValueError(
-                f"{controller!r} has no target to hold: give a schedule, for example StableAnnealSchedule(0.4, 0.05)"
-            )
-        self.schedule = None if schedule is None else as_schedule(schedule)
+        self.schedule = None if schedule is None and not controller.needs_target else as_schedule(schedule)
         self.chain = ActuatorChain(controller, actuator if isinstance(actuator, Sequence) else [actuator])
 
     @property

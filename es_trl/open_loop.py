@@ -1,8 +1,9 @@
-"""Controllers that look at no entropy: published settings held as they are, and a target handed on."""
+"""What looks at no entropy: a controller that holds a setting, and one that hands the target to TRL's own loop."""
 
 from dataclasses import dataclass
 from typing import Any
 
+from .actuators import ActuatorArgs, check_bounds, check_initial
 from .controllers import Controller
 
 
@@ -44,3 +45,36 @@ class FollowController(HoldController):
     def update(self, target: float, entropy: float, slope: float = 0.0, noise: float | None = None) -> float:
         self._control = min(max(target, self._low), self._high)
         return self._control
+
+
+@dataclass(frozen=True)
+class AdaptiveTargetActuator:
+    """
+    The target of TRL's own adaptive entropy coefficient (Skywork-OR1, arXiv 2505.22312), its `entropy_target`.
+
+    TRL steps the coefficient after every update; what moves here is only what it aims at.
+
+    Args:
+        low (`float`), high (`float`):
+            Bounds of the target, from 0 nats.
+    """
+
+    low: float = 0.0
+    high: float = 2.0
+
+    def __post_init__(self):
+        check_bounds(self)
+
+    def initial(self, args: ActuatorArgs) -> float:
+        return args.entropy_target
+
+    def settings(self, control: float, args: ActuatorArgs) -> dict[str, float]:
+        return {"entropy_target": control}
+
+    def check(self, args: ActuatorArgs) -> None:
+        if not args.use_adaptive_entropy:
+            raise ValueError(
+                "adaptive_target moves the target of TRL's adaptive entropy coefficient, which is off: set "
+                "use_adaptive_entropy: true, or method: skywork"
+            )
+        check_initial(self, "entropy_target", args)

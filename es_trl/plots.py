@@ -86,6 +86,9 @@ def _draw_entropy(axis: Any, records: list[dict[str, Any]]) -> None:
         )
     axis.plot(*_series(records, "target"), color=TARGET, linewidth=1.4, linestyle="--", label="target")
     axis.plot(*_series(records, "entropy"), color=MEASURED, linewidth=1.0, label="entropy")
+    if any(record["clamped_entropy"] is not None for record in records):
+        clamped = _series(records, "clamped_entropy")
+        axis.plot(*clamped, color=CONTROL, linewidth=1.0, linestyle=":", label="clamped entropy, which is held")
     axis.set_ylabel("entropy, nats")
     axis.set_ylim(bottom=0)
     if any(record["stage"] == "anneal" for record in records):
@@ -116,7 +119,7 @@ def _draw_control(axis: Any, records: list[dict[str, Any]], bounds: dict[str, li
 
 
 def _mark_events(axis: Any, records: list[dict[str, Any]]) -> None:
-    marks = {"hand_over": (CONTROL, "-"), "alarm": (TARGET, ":"), "switch": (INK, "--")}
+    marks = {"hand_over": (CONTROL, "-"), "alarm": (TARGET, ":"), "switch": (INK, "--"), "guard": (INK, ":")}
     for record in records:
         for event in record["events"] or []:
             color, style = marks.get(event["kind"], (INK, ":"))  # a callback may have its own

@@ -1,5 +1,7 @@
 """The methods by name: what each is made of, what it refuses, and that it moves entropy as it promises."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from conftest import without_seconds
@@ -315,9 +317,27 @@ def test_the_open_loops_slow_the_fall_of_entropy(method, changes, lab_trainer):
     assert len({record["control"] for record in records}) == 1
 
 
+def test_the_readmes_own_method(lab_trainer):
+    from dataclasses import dataclass
+
+    import es_trl
+
+    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    (code,) = [block for block in readme.split("```")[1::2] if "class DampPositives" in block]
+    names = {"dataclass": dataclass, "torch": torch, **{name: getattr(es_trl, name) for name in es_trl.__all__}}
+    exec(code.removeprefix("python\n"), names)
+    assert len(code.split("\n\n\n")[0].strip().splitlines()) <= 13
+    trainer = lab_trainer(callbacks=names["callbacks"], **PLAIN)
+    trainer.train()
+    first, last = trainer.history.records
+    # kp 5 times the error at the first rollout; above its target entropy needs no damping
+    assert first["settings"] == {"damping": max(0.0, min(5.0 * (0.5 - first["entropy"]), 1.0))}
+    assert last["control"] == 0.0 and last["target"] == 0.1
+
+
 def test_a_schedule_may_be_missing_only_where_nothing_is_held():
     from es_trl import HoldController, KLCovActuator, PIDController
 
-    with pytest.raises(ValueError, match="has no target to hold: give a schedule"):
+    with pytest.raises(ValueError, match="None is no schedule: give one"):
         EntropyScheduler(None, PIDController(), KLCovActuator())
     assert EntropyScheduler(None, HoldController(), KLCovActuator()).loop.describe()["schedule"] == "none"

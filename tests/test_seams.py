@@ -96,6 +96,38 @@ def test_attributes_that_actuators_move():
     assert not hasattr(GRPOTrainer, "entropy_bonus") and "self.entropy_bonus" not in init
 
 
+def test_the_head_that_the_clamped_one_replaces():
+    from trl.kernels.chunked_logprob import ChunkedLogProbFunction
+    from trl.trainer import utils
+
+    assert utils._ChunkedLogProbFunction is ChunkedLogProbFunction
+    names = "hidden weight bias targets temperature chunk_size final_logit_softcapping logit_scale outputs"
+    assert list(inspect.signature(ChunkedLogProbFunction.forward).parameters) == ["ctx", *names.split()]
+    forward = source(utils.add_fused_lm_head)
+    # it is looked up when the forward runs, all five results are shaped alike, and the third is one TRL leaves unread
+    assert "per_token = _ChunkedLogProbFunction.apply(" in forward
+    assert "log_probs, entropy, log_sum_sq_probs, mean_logits, is_top1 = per_token" in forward
+    assert "log_sum_sq_probs" not in source(GRPOTrainer._get_per_token_logps_and_entropies)
+    assert "outputs = model(**model_inputs, labels=labels, fused_lm_head=True)" in source(
+        GRPOTrainer._get_per_token_logps_and_entropies
+    )
+    assert callable(utils.maybe_gather_lm_head_ctx)
+
+
+def test_advantages_are_read_after_the_log_probabilities():
+    loss = source(GRPOTrainer._compute_loss)
+    # effects replace the entry of the batch in between, with one advantage a completion or a token
+    assert loss.count('inputs["advantages"]') == 1
+    assert loss.index("self._get_per_token_logps_and_entropies(") < loss.index('advantages = inputs["advantages"]')
+    assert "if advantages.dim() == 1:" in loss
+
+
+def test_trls_adaptive_coefficient():
+    loss = source(GRPOTrainer._compute_loss)
+    # read from the arguments in every update, so that a schedule can move it
+    assert loss.count("self.args.entropy_target") == 2 and "self.entropy_target" not in loss
+
+
 def test_checkpoint_order():
     save = source(Trainer._save_checkpoint)
     # our state must be in the folder when it is pushed
