@@ -2,6 +2,7 @@
 
 python benchmarks/methods.py run            # every method, schedule and seed: about two hours on two cores
 python benchmarks/methods.py run --short    # the same code in some minutes: 10 rollouts, one seed, to runs/methods
+python benchmarks/methods.py time           # some minutes on a quiet core: what a rollout of each takes
 python benchmarks/methods.py report         # from the committed data: summary.md and tracking.png
 
 Runs that the data already hold are not run again. Every run is one process of one thread.
@@ -13,6 +14,7 @@ import multiprocessing
 import os
 from importlib.metadata import version
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 
@@ -31,8 +33,7 @@ ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "results" / "methods"
 ROLLOUTS = 100
 SEEDS = (0, 1, 2)
-NO_DEFAULT = {"epsilon_high": None}  # the lab's 0.28 gives way to the method's own clip
-LAB = {"entropy_bonus_scale": 50.0, **NO_DEFAULT}
+LAB = {"entropy_bonus_scale": 50.0, "epsilon_high": None}  # the method's own upper clip
 
 # published numbers throughout; bonus coefficients times 50, which the lab's small model needs
 METHODS: dict[str, dict[str, Any]] = {
@@ -52,14 +53,27 @@ METHODS: dict[str, dict[str, Any]] = {
 Job = tuple[str, str, int, int]  # method, schedule, seed, rollouts
 
 
+def changes_of(method: str, schedule: str) -> dict[str, Any]:
+    changes = {**LAB, **METHODS[method]}
+    return changes if schedule == "none" else {**changes, "entropy_schedule": SCHEDULES[schedule]}
+
+
+def measure_times() -> dict[str, float]:
+    """Seconds of a rollout of each method, the median of two passes of 12 rollouts without the first two."""
+    torch.set_num_threads(1)
+    seconds: dict[str, list[float]] = {method: [] for method in METHODS}
+    for _ in range(2):
+        for method in METHODS:
+            trainer, _ = trained_on_lab(12, 0, changes_of(method, "none" if method in OPEN else "stable_anneal"), [])
+            seconds[method] += [record["seconds"] for record in trainer.history.records[2:]]
+    return {method: rounded(median(values)) for method, values in seconds.items()}
+
+
 def run(job: Job) -> dict[str, Any]:
     """Train one run and sample its model; what is kept is a few series with an entry a rollout, and pass@k."""
     torch.set_num_threads(1)
     method, schedule, seed, rollouts = job
-    changes = {**LAB, **METHODS[method]}
-    if schedule != "none":
-        changes["entropy_schedule"] = SCHEDULES[schedule]
-    trainer, failure = trained_on_lab(rollouts, seed, changes, [])
+    trainer, failure = trained_on_lab(rollouts, seed, changes_of(method, schedule), [])
     records = trainer.history.records
     scores = None if failure else score(trainer.model, trainer.processing_class, count=3, num_prompts=250)
     series = ("entropy", "clamped_entropy", "entropy_se", "control", "reward", "kept", "completion_tokens", "seconds")
@@ -97,7 +111,7 @@ def run_all(wanted: list[Job], data: Path, workers: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("command", choices=("run", "report"))
+    parser.add_argument("command", choices=("run", "time", "report"))
     parser.add_argument("--short", action="store_true", help="10 rollouts and one seed, into runs/methods")
     parser.add_argument("--workers", type=int, default=2, help="runs at a time, one core each")
     options = parser.parse_args()
@@ -105,7 +119,10 @@ def main() -> None:
     data, rollouts = folder / "runs.jsonl", 10 if options.short else ROLLOUTS
     if options.command == "run":
         run_all(jobs(SEEDS[:1] if options.short else SEEDS, rollouts), data, options.workers)
-    print(report(load(data), folder))
+    times = RESULTS / "times.json"
+    if options.command == "time":
+        times.write_text(json.dumps(measure_times(), indent=1) + "\n")
+    print(report(load(data), json.loads(times.read_text()), list(METHODS), folder))
 
 
 if __name__ == "__main__":

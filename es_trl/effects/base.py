@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from ..actuators import ActuatorArgs
+from ..actuators import ActuatorArgs, check_initial, check_loss
 from ..history import RolloutRecord
 
 
@@ -85,13 +85,28 @@ class Effect:
     """
     An actuator that acts on tensors.
 
-    A subclass is a frozen dataclass with `low`, `high`, `initial`, `settings` and `check`, as in
-    [`~actuators.Actuator`], and overrides what it needs of the rest. `settings` in the methods below are the trainer
-    attributes as they are set now.
+    A subclass is a frozen dataclass with `low`, `high` and `settings`, as in [`~actuators.Actuator`], and overrides
+    what it needs of the rest. What `advantages` and `bonus` get as `settings` are the trainer attributes as they are.
     """
+
+    low: float
+    high: float
 
     clamp: float = 0.0
     """Share of the vocabulary, lowest logits first, that the entropy leaves out which the loop holds."""
+
+    def initial(self, args: ActuatorArgs) -> float:
+        """The control at which nothing is changed, 0."""
+        return 0.0
+
+    def settings(self, control: float, args: ActuatorArgs) -> dict[str, float]:
+        """Trainer attribute to value, by a name of its own. More control means more entropy."""
+        raise NotImplementedError
+
+    def check(self, args: ActuatorArgs) -> None:
+        """Raise `ValueError` where the effect has no authority, or its control begins outside of its bounds."""
+        check_loss(args)
+        check_initial(self, "the control", args)
 
     def columns(self, scores: Scores, args: ActuatorArgs) -> dict[str, torch.Tensor]:
         """Columns for the batch, one row a completion of all processes; each goes with its completion."""

@@ -7,7 +7,7 @@ coefficient is moved by a [`DeadBandController`].
 from dataclasses import dataclass
 from typing import Any
 
-from ..actuators import ActuatorArgs, check_bounds, check_initial, check_loss, check_no_other_bonus
+from ..actuators import ActuatorArgs, check_bounds, check_no_other_bonus
 from .base import Effect, MicroBatch
 
 
@@ -46,9 +46,8 @@ class ClampedBonusActuator(Effect):
         return {"clamped_bonus": control}
 
     def check(self, args: ActuatorArgs) -> None:
-        check_loss(args)
+        super().check(args)
         check_no_other_bonus("clamped_bonus", args)
-        check_initial(self, "`start`", args)
 
     def bonus(self, batch: MicroBatch, settings: dict[str, float]) -> Any:
         coefficient = settings["clamped_bonus"]

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import torch
 
-from ..actuators import ActuatorArgs, check_bounds, check_initial, check_loss, check_no_other_bonus
+from ..actuators import ActuatorArgs, check_bounds, check_no_other_bonus
 from .base import Effect, MicroBatch, Scores
 
 
@@ -41,16 +41,12 @@ class DifficultyBonusActuator(Effect):
         if self.difficulty not in ("linear", "hard"):
             raise ValueError(f"`difficulty` is {self.difficulty!r}, which is no known form: set `linear` or `hard`")
 
-    def initial(self, args: ActuatorArgs) -> float:
-        return 0.0
-
     def settings(self, control: float, args: ActuatorArgs) -> dict[str, float]:
         return {"difficulty_bonus": control}
 
     def check(self, args: ActuatorArgs) -> None:
-        check_loss(args)
+        super().check(args)
         check_no_other_bonus("difficulty_bonus", args)
-        check_initial(self, "the coefficient", args)
 
     def columns(self, scores: Scores, args: ActuatorArgs) -> dict[str, torch.Tensor]:
         rates = success_rates(scores.rewards, scores.num_generations)

@@ -10,7 +10,7 @@ from typing import Literal
 
 import torch
 
-from ..actuators import ActuatorArgs, check_bounds, check_loss
+from ..actuators import ActuatorArgs, check_bounds
 from .base import Effect, MicroBatch, Scores
 
 
@@ -47,14 +47,8 @@ class SampleFilterActuator(Effect):
                 f"the bounds are low={self.low} and high={self.high}, and a completion is kept or not: set -1 and 1"
             )
 
-    def initial(self, args: ActuatorArgs) -> float:
-        return 0.0
-
     def settings(self, control: float, args: ActuatorArgs) -> dict[str, float]:
         return {"sample_filter": control}
-
-    def check(self, args: ActuatorArgs) -> None:
-        check_loss(args)
 
     def columns(self, scores: Scores, args: ActuatorArgs) -> dict[str, torch.Tensor]:
         if self.variant == "code":

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ..actuators import ActuatorArgs, check_bounds, check_initial, check_loss
+from ..actuators import ActuatorArgs, check_bounds
 from .base import Effect, MicroBatch
 
 
@@ -36,15 +36,8 @@ class SampleWeightActuator(Effect):
                 "set both within -1 and 1"
             )
 
-    def initial(self, args: ActuatorArgs) -> float:
-        return 0.0
-
     def settings(self, control: float, args: ActuatorArgs) -> dict[str, float]:
         return {"sample_weight": control}
-
-    def check(self, args: ActuatorArgs) -> None:
-        check_loss(args)
-        check_initial(self, "the control", args)
 
     def advantages(self, batch: MicroBatch, settings: dict[str, float]) -> torch.Tensor:
         advantages = batch.inputs["advantages"]
