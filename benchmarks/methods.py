@@ -122,7 +122,8 @@ def main() -> None:
     times = RESULTS / "times.json"
     if options.command == "time":
         times.write_text(json.dumps(measure_times(), indent=1) + "\n")
-    print(report(load(data), json.loads(times.read_text()), list(METHODS), folder))
+    known = json.loads(times.read_text()) if times.exists() else {}
+    print(report(load(data), known, list(METHODS), folder))
 
 
 if __name__ == "__main__":

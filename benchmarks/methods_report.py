@@ -65,7 +65,8 @@ def in_short(runs: dict[tuple, Run], times: dict[str, float], methods: list[str]
         found = [mean(error(run, schedule) for run in of_seeds(runs, method, schedule)) for schedule in SCHEDULES]
         annealed = of_seeds(runs, method, "stable_anneal")
         scores = [cells([run["scores"][k] for run in annealed if run["scores"]]) for k in PASSES]
-        rows.append([method, *(f"{value:.3f}" for value in found), *scores, f"{times[method] / times['grpo']:.2f}"])
+        time = f"{times[method] / times['grpo']:.2f}" if method in times else "-"
+        rows.append([method, *(f"{value:.3f}" for value in found), *scores, time])
     return rows
 
 
@@ -76,11 +77,12 @@ def report(runs: dict[tuple, Run], times: dict[str, float], methods: list[str], 
     parts = [
         f"# Published methods on the Countdown lab: {rollouts} rollouts, {seeds} seed{'s' * (seeds > 1)}",
         "`python benchmarks/methods.py run`; " + ", ".join(f"{name} {number}" for name, number in versions.items()),
-        "Published numbers, with the coefficients of entropy bonuses times 50; the targets are the schedule's. Error: root "
-        f"mean square of target minus the entropy that the method holds, nats, after {SETTLING} rollouts; of a band, to "
-        "its middle. At the end: mean of the last 10 rollouts. pass@k: 250 prompts of three numbers, 64 samples each. "
-        "Methods without control have no target; theirs is the distance of the same runs to each schedule. Time: median "
-        "of 20 rollouts on one core beside grpo, measured by themselves. Mean ± standard deviation over seeds.",
+        "Published numbers, with the coefficients of entropy bonuses times 50; the targets are the schedule's. Error: "
+        "root mean square of target minus the entropy that the method holds, nats, after "
+        f"{SETTLING} rollouts; of a band, to its middle. At the end: mean of the last 10 rollouts. pass@k: 250 prompts "
+        "of three numbers, 64 samples each. Methods without control have no target; theirs is the distance of the same "
+        "runs to each schedule. Time: median of 20 rollouts on one core beside grpo, measured by themselves. Mean ± "
+        "standard deviation over seeds.",
         "## In short\n\nError of each schedule in nats, mean over seeds; pass@k after stable_anneal.",
         table(in_short(runs, times, methods)).rstrip(),
     ]

@@ -22,6 +22,7 @@ class ActuatorArgs(Protocol):
     epsilon: float
     epsilon_high: float | None
     delta: float | None
+    off_policy_mask_threshold: float | None
     entropy_coef: float
     use_adaptive_entropy: bool
     entropy_target: float

@@ -48,8 +48,8 @@ def saturation(records: Records) -> str | None:
     side = "below" if errors[-1] > 0.0 else "above"
     return (
         f"the control has been at its bound {last['control']:.3g} for {PATIENCE} rollouts and entropy is "
-        f"{abs(mean(errors)):.3f} nats {side} its target: widen the actuator's bounds, or add another actuator to the "
-        "chain (entropy_bonus acts in every geometry)"
+        f"{abs(mean(errors)):.3f} nats {side} its target: it can do no more. Widen the actuator's bounds where they "
+        "can be, move the target, or use an actuator that can (entropy_bonus acts in every geometry)"
     )
 
 

@@ -80,7 +80,8 @@ class DeadBandController(Controller):
 @dataclass
 class BandSignController(Controller):
     """
-    The sign of the excursion, each rollout afresh: the upper bound below the band, the lower one above it, 0 within.
+    The sign of the excursion, each rollout afresh: the control is at its upper bound where entropy is below the band,
+    at its lower one where it is above, and where it began within.
 
     Source: Entrocraft (arXiv 2604.26326), Algorithm 1, whose m is minus this control.
 
@@ -90,26 +91,28 @@ class BandSignController(Controller):
     """
 
     width: float = 0.1
+    gives_sign = True
 
     def __post_init__(self):
         _check_width(self.width)
 
     def begin(self, initial: float, low: float, high: float) -> None:
-        self._control, self._low, self._high = initial, low, high
+        self._control = self._initial = initial
+        self._low, self._high = low, high
 
     def update(self, target: float, entropy: float, slope: float = 0.0, noise: float | None = None) -> float:
         outside = excursion(target, entropy, self.width)
-        self._control = self._high if outside > 0.0 else self._low if outside < 0.0 else 0.0
+        self._control = self._high if outside > 0.0 else self._low if outside < 0.0 else self._initial
         return self._control
 
     def rebase(self, target: float, entropy: float, noise: float | None = None) -> None:
         """The control stays; there is nothing to forget."""
 
     def state_dict(self) -> dict[str, Any]:
-        return {"control": self._control}
+        return {"control": self._control, "initial": self._initial}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._control = state["control"]
+        self._control, self._initial = state["control"], state["initial"]
 
 
 def _check_width(width: float) -> None:

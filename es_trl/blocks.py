@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import json
 import typing
 from typing import Any
 
@@ -16,7 +17,7 @@ from .effects import (
     SampleFilterActuator,
     SampleWeightActuator,
 )
-from .open_loop import AdaptiveTargetActuator, FollowController, HoldController
+from .open_loop import AdaptiveTargetActuator, FollowController, HoldController, RecordOnlyActuator
 from .schedules import (
     ConstantSchedule,
     CosineSchedule,
@@ -51,6 +52,7 @@ PARTS: dict[str, dict[str, type]] = {
         "entropy_bonus": EntropyBonusActuator,
         "kl_coef": KLCoefActuator,
         "adaptive_target": AdaptiveTargetActuator,
+        "record_only": RecordOnlyActuator,
         "difficulty_bonus": DifficultyBonusActuator,
         "clamped_bonus": ClampedBonusActuator,
         "sample_filter": SampleFilterActuator,
@@ -60,6 +62,12 @@ PARTS: dict[str, dict[str, type]] = {
     },
 }
 BLOCKS = tuple(PARTS)  # schedule, controller, actuator
+EXAMPLES = {
+    "entropy_schedule": '{"kind": "constant", "target": 0.4}',
+    "entropy_controller": '{"kind": "pid", "kp": 1.0}',
+    "entropy_actuator": '["clip_high", {"kind": "entropy_bonus", "high": 0.5}]',
+    "curriculum": '[{"start": "onset", "num_generations": 32}]',
+}
 
 
 def build_part(block: str, values: dict[str, Any] | str) -> Any:
@@ -124,6 +132,21 @@ def build(block: str, part: str, kind: type, arguments: Any) -> Any:
         return kind(**{name: _convert(name, value, types[name]) for name, value in arguments.items()})
     except ValueError as error:
         raise ValueError(f"`{block}` of {part}: {error}") from None
+
+
+def read_json(name: str, text: str) -> Any:
+    """
+    The mapping or list that a block's text holds, as it comes from a command line.
+
+    Raises:
+        ValueError: where it holds none.
+    """
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(
+            f"`{name}` is {text!r}, and nothing that JSON can read ({error}): set it as in {EXAMPLES[name]}"
+        ) from None
 
 
 def nearest(name: str, known: typing.Iterable[str]) -> str:

@@ -98,8 +98,8 @@ class EntropyScheduler(RolloutCallback):
     def prepare(self, args: TrainingArguments) -> None:
         if args.use_adaptive_entropy and not isinstance(self.loop.chain.actuators[0], AdaptiveTargetActuator):
             raise ValueError(
-                "use_adaptive_entropy together with an entropy schedule: two controllers would fight over one "
-                "entropy. Set use_adaptive_entropy: false, or remove the entropy_* blocks and EntropyScheduler"
+                "use_adaptive_entropy together with another control of entropy: two controllers would fight over one "
+                "entropy. Set use_adaptive_entropy: false, or remove method, the entropy_* blocks and EntropyScheduler"
             )
         self.loop.begin(args)
 
@@ -121,7 +121,7 @@ class EntropyScheduler(RolloutCallback):
         trainer.apply_settings(tick.settings)
         found = tick.events
         # only the main process has the whole history after a resume
-        if state.is_world_process_zero and tick.target is not None:
+        if state.is_world_process_zero and self.loop.controller.needs_target:
             records = [*trainer.history.records, asdict(record)]
             found = [*found, *({"kind": "alarm", "message": text} for text in new_alarms(records))]
             announce(record.rollout, found, args.report_to)
@@ -242,6 +242,11 @@ def collect_callbacks(args: TrainingArguments, given: list[TrainerCallback]) -> 
     """The user's callbacks and those that the blocks of the configuration name; the curriculum first."""
     callbacks = [callback() if isinstance(callback, type) else callback for callback in given]
     if isinstance(args, ESGRPOConfig):
+        if args.method is not None and find(callbacks, EntropyScheduler) is not None:
+            raise ValueError(
+                f"method {args.method} together with an EntropyScheduler in `callbacks`: the run would not be what the "
+                "method's name says. Keep one of them"
+            )
         parts, stages = args.build_parts(), args.build_stages()
         if parts is not None:
             callbacks.insert(0, EntropyScheduler(*parts))

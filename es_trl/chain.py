@@ -71,6 +71,12 @@ class ActuatorChain:
         Raises:
             ValueError: where an actuator has no authority in it, or may find the ones before it where it cannot go on.
         """
+        for actuator in self.actuators:
+            if len(self.actuators) > 1 and getattr(actuator, "alone", False):
+                raise ValueError(
+                    f"{_name(actuator)} acts from the first rollout on, so it cannot wait for others in a chain: name "
+                    "it alone"
+                )
         found = [args]
         for actuator in self.actuators:
             for view in found:
@@ -98,8 +104,8 @@ class ActuatorChain:
 
     @property
     def saturated(self) -> bool:
-        """Whether that control is at a bound."""
-        return self.control in (self.actuator.low, self.actuator.high)
+        """Whether that control is at a bound; one that rests where it began has not been needed yet."""
+        return self.control in (self.actuator.low, self.actuator.high) and self.control != self._links[-1].entry
 
     def update(self, target: float, entropy: float, slope: float, noise: float | None) -> None:
         """Move the control of the actuator that acts; the arguments are those of [`Controller.update`]."""
@@ -174,6 +180,8 @@ class ActuatorChain:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up a saved state; called after [`begin`]."""
+        if not self.controller.needs_target:
+            return  # what is held is what the configuration says
         self._links = [Link(**link) for link in state["links"]]
         self.settings = state["settings"]
         link = self._links[-1]

@@ -1,6 +1,5 @@
 """`ESGRPOConfig`: TRL's configuration, and the blocks that name schedule, controller, actuator and stages."""
 
-import json
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,7 +7,7 @@ import torch
 from trl import GRPOConfig
 
 from .actuators import Actuator
-from .blocks import BLOCKS, PARTS, build, build_part
+from .blocks import BLOCKS, PARTS, build, build_part, read_json
 from .controllers import Controller
 from .curriculum import Stage, check_cache
 from .geometry import check_count
@@ -47,18 +46,19 @@ class ESGRPOConfig(GRPOConfig):
             or `adaptive_target` (`open_loop.py`). Of a list of such blocks the next takes over where one cannot move
             entropy (`chain.py`).
         entropy_bonus_scale (`float`):
-            What every coefficient of an entropy bonus is multiplied by in the loss, above 0. Published coefficients are
-            those of models of billions of parameters; the Countdown lab needs 50 times as much.
+            What the coefficient of every entropy bonus of these actuators is multiplied by in the loss, and the
+            published numbers of method `skywork`, above 0. Published coefficients are those of models of billions of
+            parameters; the Countdown lab needs 50 times as much. TRL's own `entropy_coef` fields are taken as given.
         curriculum (`list`, *optional*):
             Stages, in their order, each a mapping of the arguments of [`Stage`] (`curriculum.py`). For example
             `[{start: onset, data: hard, num_generations: 32, max_completion_length: 16384}]`.
-        dynamic_sampling_tries (`int`):
+        dynamic_sampling_tries (`int`, *optional*):
             Generations beside a rollout's own in which prompts are replaced whose completions all got the same reward
-            (`dynamic_sampling.py`), from 0 (off). DAPO's code has 10.
-        overlong_cache (`int`):
+            (`dynamic_sampling.py`), from 0 (off). Unset it is the method's, or 0; DAPO's code has 10.
+        overlong_cache (`int`, *optional*):
             Tokens before the longest completion over which the soft overlong punishment grows to -1
-            (`rewards/overlong.py`), from 0 (off). It is one more reward function, of weight 1 unless a weight more than
-            functions is given.
+            (`rewards/overlong.py`), from 0 (off). Unset it is the method's, or 0. It is one more reward function, of
+            weight 1 unless a weight more than functions is given.
 
     Raises:
         ValueError: for a block that names an unknown kind or argument, or a value out of its range.
@@ -92,12 +92,12 @@ class ESGRPOConfig(GRPOConfig):
         default=None,
         metadata={"help": "Stages: a list of mappings with `start` (`onset`, or a share of the run) and what changes."},
     )
-    dynamic_sampling_tries: int = field(
-        default=0,
+    dynamic_sampling_tries: int | None = field(
+        default=None,
         metadata={"help": "Generations of fresh prompts for those whose rewards are all equal, at most; 0 is off."},
     )
-    overlong_cache: int = field(
-        default=0,
+    overlong_cache: int | None = field(
+        default=None,
         metadata={"help": "Tokens before the longest completion over which reward is taken away; 0 is off."},
     )
 
@@ -110,8 +110,12 @@ class ESGRPOConfig(GRPOConfig):
                 f"entropy_bonus_scale is {self.entropy_bonus_scale!r}, and it multiplies coefficients: set a finite "
                 "number above 0, for example 1"
             )
-        apply_method(self)
         _check_counts(self)
+        apply_method(self)
+        for name in ("dynamic_sampling_tries", "overlong_cache"):
+            if getattr(self, name) is None:
+                setattr(self, name, 0)
+        check_cache(self.overlong_cache, self.max_completion_length, "overlong_cache")
         try:
             super().__post_init__()
         except ValueError:
@@ -121,7 +125,7 @@ class ESGRPOConfig(GRPOConfig):
             self.curriculum = None
         for name in ("entropy_actuator", "curriculum"):
             if isinstance(getattr(self, name), str) and getattr(self, name).startswith("["):
-                setattr(self, name, _read_list(name, getattr(self, name)))  # as it comes from a command line
+                setattr(self, name, read_json(name, getattr(self, name)))  # as it comes from a command line
         self.build_parts()  # refuses a bad block here, long before a model loads
         self.build_stages()
 
@@ -169,27 +173,13 @@ def _holds(controller: Any) -> bool:
     return controller == "hold" or (isinstance(controller, dict) and controller.get("kind") == "hold")
 
 
-def _read_list(name: str, text: str) -> list[Any]:
-    examples = {
-        "entropy_actuator": '["clip_high", {"kind": "entropy_bonus", "high": 0.5}]',
-        "curriculum": '[{"start": "onset", "num_generations": 32}]',
-    }
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ValueError(
-            f"`{name}` is {text!r}, and no list that JSON can read ({error}): set it as in {examples[name]}"
-        ) from None
-
-
 def _check_counts(args: ESGRPOConfig) -> None:
     """Refuse counts that are none, before anything divides by them."""
     names = ["num_generations", "per_device_train_batch_size", "gradient_accumulation_steps", "num_iterations"]
     names += [name for name in ("steps_per_generation", "generation_batch_size") if getattr(args, name) is not None]
-    least = dict.fromkeys([*names, "max_completion_length"], 1) | {"dynamic_sampling_tries": 0, "overlong_cache": 0}
-    for name, lowest in least.items():
+    own = [name for name in ("dynamic_sampling_tries", "overlong_cache") if getattr(args, name) is not None]
+    for name, lowest in (dict.fromkeys([*names, "max_completion_length"], 1) | dict.fromkeys(own, 0)).items():
         check_count(name, getattr(args, name), lowest)
-    check_cache(args.overlong_cache, args.max_completion_length, "overlong_cache")
 
 
 def _check_groups(args: ESGRPOConfig) -> None:

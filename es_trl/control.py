@@ -89,6 +89,13 @@ class EntropyLoop:
                 "steps_per_generation to a multiple of gradient_accumulation_steps "
                 f"({args.gradient_accumulation_steps})"
             )
+        for actuator in self.chain.actuators:
+            if getattr(actuator, "needs_sign", False) and not self.controller.gives_sign:
+                raise ValueError(
+                    f"{type(actuator).__name__} goes by the sign of its control alone, which of "
+                    f"{type(self.controller).__name__} says nothing of the present error: set the controller to "
+                    "band_sign (BandSignController)"
+                )
         for hundredth in range(101 if self.schedule is not None else 0):
             self.schedule(hundredth / 100)  # a function that cannot be a target is refused before the run
         self.anchor: float | None = None
@@ -165,9 +172,10 @@ class EntropyLoop:
         target = self.schedule(progress)
         return target * self.anchor if self.schedule.relative else target
 
-    def describe(self) -> dict[str, Any]:
-        """The loop for people and figures, as JSON values."""
+    def describe(self, method: str | None = None) -> dict[str, Any]:
+        """The loop for people and figures, as JSON values, with the method's name where it is one."""
         return {
+            **({} if method is None else {"method": method}),
             "schedule": "none" if self.schedule is None else repr(self.schedule),
             "controller": repr(self.controller),
             "actuators": [repr(actuator) for actuator in self.chain.actuators],
@@ -198,7 +206,8 @@ def part_rows(described: dict[str, Any]) -> list[tuple[str, str]]:
     """What [`EntropyLoop.describe`] returned as rows of a name and a part, an actuator a row."""
     names = ["actuator", *["then"] * (len(described["actuators"]) - 1)]
     actuators = zip(names, described["actuators"], strict=True)
-    return [("schedule", described["schedule"]), ("controller", described["controller"]), *actuators]
+    named = [(name, described[name]) for name in ("method", "schedule", "controller") if name in described]
+    return [*named, *actuators]
 
 
 def _on(parts: list[str]) -> str:

@@ -22,11 +22,12 @@ class Controller:
     A controller defines `begin`, `update`, `rebase`, `state_dict` and `load_state_dict`; the rest is for one that
     learns.
     `dead_time` counts the rollouts from a control to the first entropy that shows it. One that `needs_target` cannot
-    run without a schedule.
+    run without a schedule; one that `gives_sign` has nothing to say but more, less or neither.
     """
 
     dead_time = 1
     needs_target = True
+    gives_sign = False
 
     def begin(self, initial: float, low: float, high: float) -> None:
         """Start afresh from the control `initial`, to move within [`low`, `high`]."""

@@ -4,12 +4,11 @@
 owns its controller and its actuator; the schedule, and the arguments of all three, are the user's to change.
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from .blocks import BLOCKS, nearest
+from .blocks import BLOCKS, nearest, read_json
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class Method:
 
 # the paper advises 0.3 to 0.5 nats and annealing over the last tenth; it gives no end
 STABLE_ANNEAL = {"kind": "stable_anneal", "target": 0.4, "end": 0.05, "ratio": 0.1}
-OPEN_LOOP = ({"kind": "hold"}, {"kind": "entropy_bonus"})  # a bonus that stays at 0
+OPEN_LOOP = ({"kind": "hold"}, {"kind": "record_only"})
 
 METHODS: dict[str, Method] = {
     "grpo": Method("GRPO, clip 0.2, without control (arXiv 2402.03300)", None, *OPEN_LOOP),
@@ -49,7 +48,7 @@ METHODS: dict[str, Method] = {
         lambda args: {
             "epsilon_high": 0.28,
             "dynamic_sampling_tries": 10,
-            "overlong_cache": args.max_completion_length // 5,  # 4,096 of 20,480 tokens
+            "overlong_cache": max(args.max_completion_length // 5, 1),  # 4,096 of 20,480 tokens
         },
     ),
     "es": Method(
@@ -92,12 +91,11 @@ METHODS: dict[str, Method] = {
     ),
     "skywork": Method(
         "Skywork-OR1: TRL's adaptive entropy coefficient with Skywork's numbers (arXiv 2505.22312)",
-        None,
+        {"kind": "constant", "target": 0.2},
         {"kind": "follow"},
         {"kind": "adaptive_target"},
         lambda args: {
             "use_adaptive_entropy": True,
-            "entropy_target": 0.2,
             "entropy_coef_delta": 1e-4 * args.entropy_bonus_scale,
             "entropy_coef_min": 0.0,
             "entropy_coef_max": 5e-3 * args.entropy_bonus_scale,
@@ -134,8 +132,11 @@ def apply_method(args: Any) -> None:
     """
     if args.method is None:
         return
-    if args.method not in METHODS:
-        raise ValueError(f"there is no method {args.method!r}{nearest(args.method, METHODS)}: set {', '.join(METHODS)}")
+    if not isinstance(args.method, str) or args.method not in METHODS:
+        known = ", ".join(METHODS)
+        raise ValueError(
+            f"there is no method {args.method!r}{nearest(str(args.method), METHODS)}: set {known}, or none"
+        )
     method = METHODS[args.method]
     defaults = {f.name: f.default for f in fields(args)}
     for name, value in method.settings(args).items():
@@ -148,10 +149,17 @@ def apply_method(args: Any) -> None:
         setattr(args, name, _merged(name, getattr(args, name), block, args.method))
 
 
+def describe_method(args: Any) -> str:
+    """The method of a configuration and what TRL's fields are with it, for people."""
+    method = METHODS[args.method]
+    values = ", ".join(f"{name} {getattr(args, name):g}" for name in method.settings(args))
+    return f"method      {args.method}: {method.title}" + (f"\n            with {values}" if values else "")
+
+
 def _merged(name: str, given: Any, own: dict[str, Any] | None, method: str) -> Any:
     """The user's block, with what it leaves open from the method's."""
     if isinstance(given, str):
-        given = json.loads(given) if given.startswith(("{", "[")) else {"kind": given}
+        given = read_json(name, given) if given.startswith(("{", "[")) else {"kind": given}
     if given is None:
         return own
     if name == "entropy_schedule" and (own is None or not isinstance(given, dict) or "kind" in given):

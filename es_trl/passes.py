@@ -7,8 +7,10 @@ from transformers import Trainer
 from trl import GRPOTrainer
 
 from .clamped_entropy import ClampedHead
+from .dynamic_sampling import weighted_sums
 from .effects import Effect, MicroBatch, Scores
 from .micro_batches import counted, cut, more_to_come, temporarily
+from .rewards.overlong import SoftOverlongPunishment
 from .sensor import completion_mask
 
 
@@ -29,16 +31,19 @@ class PassesMixin(GRPOTrainer):
         actuators = [] if scheduler is None else scheduler.loop.chain.actuators
         return [actuator for actuator in actuators if isinstance(actuator, Effect)]
 
-    def _add_columns(self, batch: dict[str, Any], rewards: torch.Tensor) -> None:
+    def _add_columns(self, batch: dict[str, Any]) -> None:
         """Let the effects add to the batch of a rollout what they need of its scores."""
         effects = self._effects
         if not effects:
             return
         own = torch.stack([batch["advantages"].float(), completion_mask(batch).sum(dim=1).float()], dim=1)
         advantages, tokens = self.accelerator.gather(own).unbind(dim=1)
+        weights = self.reward_weights.to(self._scored.device)
+        answers = [not isinstance(function, SoftOverlongPunishment) for function in self.reward_funcs]
         scores = Scores(
             advantages=advantages,
-            rewards=rewards,
+            rewards=weighted_sums(self._scored, weights).squeeze(1),
+            answers=weighted_sums(self._scored[:, answers], weights[answers]).squeeze(1),
             tokens=tokens,
             num_generations=self.num_generations,
             token_mean=self.loss_type in ("bnpo", "cispo", "dapo", "vespo"),

@@ -3,13 +3,14 @@
 import math
 from collections.abc import Sequence
 
+from .band import DeadBandController
 from .callbacks import Curriculum, EntropyScheduler
 from .config import ESGRPOConfig
 from .control import EntropyLoop, part_rows
 from .controllers import SignStepController
 from .curriculum import PlannedStage, as_text
 from .geometry import Geometry
-from .methods import METHODS
+from .methods import describe_method
 from .schedules import Schedule, onset_rollout
 from .self_tuned import SelfTunedPIDController
 
@@ -32,8 +33,8 @@ def report(
     sections = [geometry.table()]
     if curriculum is not None and curriculum.stages:
         sections.append(stage_table(curriculum.planned, geometry.rollouts))
-    if name := getattr(args, "method", None):
-        sections.append(f"method      {name}: {METHODS[name].title}")
+    if getattr(args, "method", None) is not None:
+        sections.append(describe_method(args))
     if tries := getattr(args, "dynamic_sampling_tries", 0):
         sections.append(f"dynamic sampling: up to {tries} more generations a rollout, of prompts that are missing")
     if loop is not None:
@@ -143,6 +144,12 @@ def find_warnings(args: ESGRPOConfig, geometry: Geometry, loop: EntropyLoop | No
             "the actuators count their controls in different units, and one set of gains serves them all: set the "
             "controller to self_tuned_pid"
         )
+    elif isinstance(loop.controller, DeadBandController) and rollouts is not None:
+        if loop.controller.warmup >= rollouts:
+            warnings.append(
+                f"the warm-up of dead_band is {loop.controller.warmup} rollouts and the run has {rollouts}, so the "
+                "coefficient never moves: lower warmup"
+            )
     elif isinstance(loop.controller, SignStepController):
         delta, span = loop.controller.delta, actuators[0].high - actuators[0].low
         if rollouts is not None and delta * rollouts < span / 2:

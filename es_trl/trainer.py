@@ -16,7 +16,7 @@ from .checkpointing import CheckpointingMixin
 from .config import ESGRPOConfig
 from .control import broken_policy
 from .curriculum import PlannedStage
-from .dynamic_sampling import DynamicSampling, weighted_sums
+from .dynamic_sampling import DynamicSampling
 from .geometry import Geometry
 from .history import History, RolloutRecord, write_loop
 from .passes import PassesMixin
@@ -186,7 +186,8 @@ class ESGRPOTrainer(CheckpointingMixin, PromptingMixin, PassesMixin):
             self._read_state(checkpoint)  # refused before anything is loaded
         if self.accelerator.is_main_process:
             scheduler = self.entropy_scheduler
-            write_loop(self.args.output_dir, None if scheduler is None else scheduler.loop.describe())
+            method = getattr(self.args, "method", None)
+            write_loop(self.args.output_dir, None if scheduler is None else scheduler.loop.describe(method))
         output = super().train(checkpoint, **kwargs)
         if self._rollout is not None:  # the run ended inside a rollout
             self._close_rollout()
@@ -256,7 +257,7 @@ class ESGRPOTrainer(CheckpointingMixin, PromptingMixin, PassesMixin):
         batch["prompt_index"] = prompt_index(len(self._rows), self.num_generations, self.accelerator)
         if self._dynamic_sampling is not None:
             self._mask_uniform(batch)
-        self._add_columns(batch, weighted_sums(self._scored, self.reward_weights).squeeze(1))
+        self._add_columns(batch)
         passes, rollout.no_grad_passes = rollout.no_grad_passes, []
         for logps, entropies, clamped in passes:
             if logps is batch.get("old_per_token_logps"):

@@ -60,6 +60,12 @@ def test_the_sign_of_the_band_by_hand():
     assert [controller.update(0.6, entropy) for entropy in entropies] == [1.0, 0.0, 0.0, 0.0, -1.0]
 
 
+def test_within_the_band_the_control_is_the_one_it_began_with():
+    controller = BandSignController(width=0.1)
+    controller.begin(0.28, 0.1, 0.4)
+    assert [controller.update(0.6, entropy) for entropy in (0.5, 0.6, 0.7)] == [0.4, 0.28, 0.1]
+
+
 def test_a_band_without_width_is_bang_bang():
     controller = BandSignController(width=0.0)
     controller.begin(0.0, -1.0, 1.0)

@@ -12,6 +12,8 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 import control  # noqa: E402
 import control_report  # noqa: E402
 import curriculum  # noqa: E402
+import methods  # noqa: E402
+import methods_report  # noqa: E402
 
 
 def made_run(entropy, schedule="constant", failure=None, **changes):
@@ -86,3 +88,42 @@ def test_the_curriculums_summary_is_made_from_its_data():
     summary = (ROOT / "results" / "countdown_curriculum" / "summary.md").read_text()
     assert curriculum.summarize() == summary
     assert summary in (ROOT / "README.md").read_text()
+
+
+def method_run(method, schedule, entropy, clamped=None, failure=None, seed=0):
+    series = {"entropy": [entropy] * 100, "clamped_entropy": [clamped] * 100, "reward": [0.5] * 100}
+    scores = None if failure else {"pass@1": 0.7 + 0.1 * seed, "pass@8": 0.8, "pass@64": 0.9}
+    run = {"method": method, "schedule": schedule, "seed": seed, "rollouts": 100, "failure": failure}
+    return {**run, **series, "scores": scores, "versions": {"torch": "2"}}
+
+
+def test_errors_of_the_methods_by_hand():
+    runs = [
+        method_run("grpo", "none", 0.25),
+        method_run("aent", "constant", 0.45, clamped=0.3),
+        method_run("aent", "constant", 0.45, clamped=0.4, seed=1),
+        method_run("es", "constant", 0.3, failure="the policy is broken"),
+    ]
+    keyed = {tuple(run[n] for n in ("method", "schedule", "seed", "rollouts")): run for run in runs}
+    # 0.35 nats on constant: the clamped entropy is what is held; grpo's run is compared with every schedule
+    rows = methods_report.rows_of(keyed, ["grpo", "aent", "es"], "constant")
+    assert [row[1] for row in rows[1:]] == ["0.100", "0.050 ± 0.000", "broke in 1 of 1"]
+    assert rows[2][4] == "0.750 ± 0.071" and rows[3][4] == "-"
+    assert methods_report.in_short(keyed, {"grpo": 2.0, "aent": 3.0}, ["grpo", "aent"])[2][-1] == "1.50"
+
+
+def test_the_methods_summary_is_made_from_its_data(tmp_path):
+    results = ROOT / "results" / "methods"
+    runs = methods_report.load(results / "runs.jsonl")
+    assert set(runs) == set(methods.jobs(methods.SEEDS, methods.ROLLOUTS))
+    times = json.loads((results / "times.json").read_text())
+    summary = methods_report.report(runs, times, list(methods.METHODS), tmp_path)
+    assert summary == (results / "summary.md").read_text()
+    short = summary.split("## In short")[1].split("\n\n")[2]
+    assert short.count("\n") == len(methods.METHODS) + 1 and short in (ROOT / "README.md").read_text()
+
+
+def test_the_clamped_entropys_summary_is_made_from_its_data():
+    import clamped_entropy
+
+    assert clamped_entropy.report() == (clamped_entropy.RESULTS / "summary.md").read_text()

@@ -76,7 +76,10 @@ def test_blocks_name_their_parts(lab_args):
         ({"entropy_schedule": STABLE, "entropy_actuator": ["clip", "bonus"]}, "`entropy_actuator` has no kind 'b"),
         ({"entropy_schedule": STABLE, "entropy_controller": {}}, "`entropy_controller` is .., and a block is a m"),
         ({"entropy_schedule": STABLE, "entropy_actuator": []}, "`entropy_actuator` is an empty list: name at lea"),
-        ({"entropy_schedule": STABLE, "entropy_actuator": "[clip,"}, "`entropy_actuator` is '.clip,', and no list"),
+        (
+            {"entropy_schedule": STABLE, "entropy_actuator": "[clip,"},
+            "`entropy_actuator` is '.clip,', and nothing that JSON can read",
+        ),
         ({"entropy_schedule": STABLE, "entropy_controller": {"kind": "sign_step", "window": float("inf")}}, "whole n"),
         ({"entropy_schedule": {"kind": "constant", "target": 10**400}}, "`target` is 1000.*: set a number"),
         ({"entropy_schedule": "constant"}, "`entropy_schedule` of kind constant needs `target`: set it"),

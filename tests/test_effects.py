@@ -41,17 +41,28 @@ def batch_of(advantages, logps=None, old_logps=None, mask=None, entropies=None, 
 def scores_of(advantages, rewards, num_generations=4, tokens=None, token_mean=False):
     tokens = [2.0] * len(rewards) if tokens is None else tokens
     return Scores(
-        torch.tensor(advantages), torch.tensor(rewards), torch.tensor(tokens), num_generations, token_mean, rollout=3
+        advantages=torch.tensor(advantages),
+        rewards=torch.tensor(rewards),
+        answers=torch.tensor(rewards),
+        tokens=torch.tensor(tokens),
+        num_generations=num_generations,
+        token_mean=token_mean,
+        rollout=3,
     )
 
 
 # --- AER --------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("wrong", [-1.0, 0.0, float("nan")])
+@pytest.mark.parametrize("wrong", [-1.0, 0.0])
 def test_success_rates_of_every_scale(wrong):
     rewards = torch.tensor([wrong, wrong, wrong, wrong, 1.0, wrong, wrong, wrong, 1.0, 1.0, 1.0, wrong])
     assert success_rates(rewards, 4).tolist() == [0.0, 0.25, 0.75]
+
+
+def test_what_has_no_reward_does_not_count():
+    rewards = torch.tensor([1.0, -1.0, torch.nan, torch.nan, torch.nan, torch.nan, torch.nan, torch.nan])
+    assert success_rates(rewards, 4).tolist() == [0.5, 1.0]
 
 
 def test_difficulty_by_hand():
@@ -147,12 +158,28 @@ def test_too_few_kept_keep_all_and_say_so():
 
 @pytest.mark.parametrize(
     ("rewards", "side"),
-    [([1.0, 0.0, 0.0, 1.0], "negative rewards alone where entropy is below"), ([0.0, -1.0] * 2, "positive rewards")],
+    [
+        ([1.0, 0.0, 0.0, 1.0], "negative rewards alone where entropy is below"),
+        ([1.1, 0.1, 0.1, 1.1], "negative rewards alone where entropy is below"),
+        ([0.0, -1.0] * 2, "positive rewards alone where entropy is above"),
+    ],
 )
 def test_rewards_without_a_sign_are_refused_in_the_code_variant(rewards, side):
     with pytest.raises(ValueError, match=f"the rewards of rollout 3 are from .*{side}.*variant: paper"):
         SampleFilterActuator(variant="code").columns(scores_of([0.5, -0.5] * 2, rewards), None)
     SampleFilterActuator(variant="paper").columns(scores_of([0.5, -0.5] * 2, rewards), None)
+
+
+def test_a_sign_that_a_later_rollout_lacks_by_chance_is_no_reason_to_end_the_run():
+    scores = scores_of([0.5, -0.5] * 2, [1.0, 0.0] * 2)
+    SampleFilterActuator(variant="code").columns(Scores(**{**vars(scores), "rollout": 5}), None)
+
+
+def test_a_rollout_without_any_advantage_is_no_guard():
+    columns = SampleFilterActuator().columns(scores_of([0.0] * 4, [1.0] * 4), None)
+    batch = batch_of([0.0] * 4, **columns)
+    assert SampleFilterActuator().advantages(batch, {"sample_filter": 1.0}).tolist() == [0.0] * 4
+    assert batch.record.kept == 1.0 and batch.record.events is None
 
 
 @pytest.mark.parametrize("rewards", [[1.0, -1.0, 0.0, 1.0], [1.0] * 4, [-1.0] * 4, [float("nan"), 1.0, -1.0, 0.0]])
@@ -242,6 +269,11 @@ def test_kl_cov_has_the_gradient_of_its_formula(coefficient):
     # TRL's clipped loss with the clip out of reach
     (found,) = torch.autograd.grad((-torch.min(ratios * own, ratios.clamp(0.0, 1e9) * own) * mask).sum(), logps)
     torch.testing.assert_close(found, expected)
+
+
+def test_kl_cov_stays_finite_where_a_token_has_become_impossible():
+    batch = batch_of([1.0, -1.0], logps=[[-100.0, -1.0], [-1.0, -1.0]], old_logps=[[-1.0] * 2] * 2)
+    assert KLCovActuator(ratio=1.0).advantages(batch, {"kl_cov_coef": 1.0}).isfinite().all()
 
 
 @pytest.mark.parametrize(

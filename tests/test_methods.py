@@ -6,10 +6,11 @@ import pytest
 import torch
 from conftest import without_seconds
 
-from es_trl import EntropyScheduler, RolloutCallback
+from es_trl import EntropyScheduler, ESGRPOTrainer, HoldController, RolloutCallback
 from es_trl.cli import main as cli
-from es_trl.lab import countdown_reward
+from es_trl.lab import BASE_MODEL, countdown_dataset, countdown_reward
 from es_trl.methods import METHODS
+from es_trl.open_loop import RecordOnlyActuator
 
 
 CONTROLLED = ("es", "es_pid", "aer", "aent", "entrocraft", "entropic")
@@ -29,7 +30,8 @@ def test_published_numbers(lab_args):
     schedule, controller, (actuator,) = parts_of(lab_args, method="es")
     assert (schedule.target, schedule.ratio, controller.window, actuator.high) == (0.4, 0.1, 5, 0.40)
     schedule, controller, (actuator,) = parts_of(lab_args, method="aer")
-    assert (schedule.target, schedule.relative, controller.width, actuator.low) == (0.4, True, 0.0, 0.0)
+    assert (schedule.target, schedule.relative, controller.width, controller.gain) == (0.4, True, 0.0, 0.002)
+    assert (actuator.low, actuator.high, actuator.rho, actuator.difficulty) == (0.0, 0.01, 0.5, "linear")
     schedule, controller, (actuator,) = parts_of(lab_args, method="aent")
     low, high = schedule.target - controller.width / 2, schedule.target + controller.width / 2
     assert (low, high) == pytest.approx((0.15, 0.24))
@@ -49,7 +51,7 @@ def test_published_numbers(lab_args):
 
 def test_what_a_method_sets_of_trls_fields(lab_args):
     args = lab_args(method="skywork", **PLAIN)
-    assert args.use_adaptive_entropy and (args.entropy_target, args.entropy_coef) == (0.2, 0.0)
+    assert args.use_adaptive_entropy and args.build_parts()[0].target == 0.2 and args.entropy_coef == 0.0
     assert (args.entropy_coef_delta, args.entropy_coef_min, args.entropy_coef_max) == (1e-4, 0.0, 5e-3)
     assert lab_args(method="skywork", entropy_bonus_scale=50.0).entropy_coef_max == pytest.approx(0.25)
     args = lab_args(method="dapo", max_completion_length=20, **PLAIN)
@@ -60,6 +62,10 @@ def test_what_a_method_sets_of_trls_fields(lab_args):
 
 
 def test_a_users_value_counts_more_than_the_methods(lab_args):
+    off = lab_args(method="dapo", dynamic_sampling_tries=0, overlong_cache=0)
+    assert (off.dynamic_sampling_tries, off.overlong_cache) == (0, 0)
+    unset = lab_args()
+    assert (unset.dynamic_sampling_tries, unset.overlong_cache) == (0, 0)
     assert lab_args(method="dapo", epsilon_high=0.3, dynamic_sampling_tries=3).epsilon_high == 0.3
     assert lab_args(method="dapo", dynamic_sampling_tries=3).dynamic_sampling_tries == 3
 
@@ -103,6 +109,9 @@ def test_any_method_takes_any_schedule(method, lab_args):
         ({"method": "entrocraft", "entropy_controller": {"width": -0.1}}, "the upper end of the band would be below"),
         ({"method": "aer", "entropy_actuator": {"tau": 0.4}}, "has no argument 'tau'"),
         ({"method": "aer", "entropy_bonus_scale": 0.0}, "entropy_bonus_scale is 0.0"),
+        ({"method": False}, "there is no method False"),
+        ({"method": "aer", "entropy_schedule": "{bad"}, "`entropy_schedule` is '{bad', and nothing that JSON can read"),
+        ({"method": "dapo", "max_completion_length": None}, "`max_completion_length` is None"),
         ({"entropy_actuator": "clip_cov"}, "there is no target to hold"),
     ],
 )
@@ -120,6 +129,15 @@ ONE_UPDATE = {"steps_per_generation": 1}
         ({"method": "es", **ONE_UPDATE}, "clip_high has no authority with 1 update a rollout"),
         ({"method": "kl_cov", **ONE_UPDATE}, "kl_cov has no authority with one update a rollout"),
         ({"method": "kl_cov", "delta": 5.0}, "kl_cov clips no ratio"),
+        ({"method": "kl_cov", "off_policy_mask_threshold": 0.5}, "the off-policy mask goes by that sign"),
+        (
+            {"entropy_schedule": {"kind": "constant", "target": 1}, "entropy_actuator": "sample_filter"},
+            "SampleFilterActuator goes by the sign of its control alone.*set the controller to band_sign",
+        ),
+        (
+            {"entropy_schedule": {"kind": "constant", "target": 1}, "entropy_actuator": ["clip_high", "kl_cov"]},
+            "KLCovActuator acts from the first rollout on, so it cannot wait for others in a chain",
+        ),
         ({"method": "clip_cov", "loss_type": "sapo"}, "clip_cov with loss_type='sapo'"),
         ({"method": "clip_cov", "importance_sampling_level": "sequence"}, "clip_cov chooses tokens"),
         ({"method": "aer", "entropy_coef": 0.01}, "difficulty_bonus together with TRL's entropy_coef=0.01"),
@@ -225,6 +243,64 @@ def test_the_scale_multiplies_the_coefficient(lab_trainer):
     assert torch.equal(weights_of(scaled), weights_of(plain))
 
 
+def test_a_method_and_a_scheduler_of_ones_own_are_refused(lab_trainer):
+    scheduler = EntropyScheduler((0.4).__mul__, HoldController(), RecordOnlyActuator())
+    with pytest.raises(ValueError, match="method grpo together with an EntropyScheduler in `callbacks`"):
+        lab_trainer(method="grpo", callbacks=[scheduler], **PLAIN)
+
+
+def test_what_is_held_on_resume_is_what_the_configuration_says(lab_trainer):
+    run = {"method": "clip_cov", "save_strategy": "steps", "save_steps": 4, **PLAIN}
+    whole = trained(lab_trainer, **run)
+    resumed = lab_trainer(entropy_actuator={"ratio": 0.01}, **run)
+    resumed.train(resume_from_checkpoint=f"{whole.args.output_dir}/checkpoint-4")
+    assert [record["control"] for record in resumed.history.records] == [2e-4, 0.01]
+
+
+def test_a_bonus_that_rests_at_nothing_is_not_at_its_bound(lab_trainer):
+    trainer = trained(lab_trainer, method="aer", max_steps=48)
+    records = trainer.history.records
+    assert {record["control"] for record in records} == {0.0} and {record["saturated"] for record in records} == {False}
+    assert not [event for record in records for event in record["events"] if "at its bound" in event["message"]]
+
+
+def test_a_warm_up_as_long_as_the_run_is_a_warning(capsys):
+    assert cli(["plan", "recipes/countdown_es.yaml", "--method", "aent", "--max_steps", "240"]) == 0
+    assert "the warm-up of dead_band is 30 rollouts and the run has 30" in capsys.readouterr().out
+
+
+MIXED = {
+    "num_iterations": 2,
+    "dynamic_sampling_tries": 1,
+    "overlong_cache": 4,
+    "max_steps": 32,
+    "curriculum": [{"start": 0.5, "num_generations": 8, "hold": "prompts"}],
+    "eval_strategy": "steps",
+    "eval_steps": 4,
+    "per_device_eval_batch_size": 4,
+    "entropy_bonus_scale": 50.0,
+    "entropy_schedule": {"kind": "linear", "start": 0.9, "end": 0.1},
+}
+
+
+@pytest.mark.parametrize("method", ["aer", "aent", "entrocraft", "entropic", "clip_cov", "kl_cov"])
+def test_with_everything_else_at_once(method, lab_args):
+    options = {**MIXED, "entropy_controller": {"warmup": 0}} if method in ("aer", "aent") else MIXED
+    args = lab_args(method=method, **PLAIN, **options)
+    trainer = ESGRPOTrainer(
+        BASE_MODEL, countdown_reward, args, countdown_dataset(64, seed=1), countdown_dataset(4, seed=9)
+    )
+    trainer.train()
+    records = trainer.history.records
+    assert [record["num_generations"] for record in records] == [4, 4, 8, 8] and weights_of(trainer).isfinite().all()
+    assert all(0.0 <= record["entropy"] < 3.0 for record in records)
+    if method == "entrocraft":
+        assert records[0]["control"] == 1.0 and records[-1]["control"] == -1.0
+        assert all(0.0 < record["kept"] < 1.0 for record in (records[0], records[-1]))
+    elif method not in OPEN:
+        assert len({record["control"] for record in records}) > 1
+
+
 def test_skywork_follows_a_schedule(lab_trainer):
     aims = []
 
@@ -238,25 +314,30 @@ def test_skywork_follows_a_schedule(lab_trainer):
     assert [target for target, _ in aims] == pytest.approx([0.9, 0.5, 0.1]) and all(a == b for a, b in aims)
 
 
+ONE_UPDATE_RUN = {"steps_per_generation": 1, "per_device_train_batch_size": 16, "max_steps": 4}
+
+
 @pytest.mark.parametrize(
-    "geometry", [{}, {"steps_per_generation": 1, "per_device_train_batch_size": 16, "max_steps": 3}]
+    ("method", "geometry"),
+    [*((method, {}) for method in (*CONTROLLED, "skywork")), ("entrocraft", ONE_UPDATE_RUN), ("aent", ONE_UPDATE_RUN)],
 )
-@pytest.mark.parametrize("method", [*CONTROLLED, "skywork"])
 def test_after_a_resume_it_goes_on(method, geometry, lab_trainer, tmp_path):
-    if method == "es" and geometry:
-        pytest.skip("the clip has no authority there")
     run = {"method": method, "entropy_bonus_scale": 50.0, "max_steps": 12, **geometry, **PLAIN}
     run |= {
         "save_strategy": "steps",
-        "save_steps": 2 if geometry else 6,
-        "entropy_schedule": {"kind": "linear", "start": 0.6, "end": 0.3},
+        "save_steps": 2 if geometry else 6,  # inside a rollout, where there is an inside
+        "entropy_schedule": {"kind": "linear", "start": 0.9, "end": 0.3},
     }
+    if method == "aent":
+        run["entropy_controller"] = {"warmup": 0}
     whole = trained(lab_trainer, **run)
     checkpoint = f"{whole.args.output_dir}/checkpoint-{run['save_steps']}"
     resumed = lab_trainer(**run)
     resumed.train(resume_from_checkpoint=checkpoint)
     assert without_seconds(resumed.history.records) == without_seconds(whole.history.records)
     assert torch.equal(weights_of(resumed), weights_of(whole))
+    moved = [record["kept"] if method == "entrocraft" else record["control"] for record in whole.history.records]
+    assert method == "es" or len(set(moved)) > 1
 
 
 LARGER = {
@@ -336,7 +417,7 @@ def test_the_readmes_own_method(lab_trainer):
 
 
 def test_a_schedule_may_be_missing_only_where_nothing_is_held():
-    from es_trl import HoldController, KLCovActuator, PIDController
+    from es_trl import KLCovActuator, PIDController
 
     with pytest.raises(ValueError, match="None is no schedule: give one"):
         EntropyScheduler(None, PIDController(), KLCovActuator())

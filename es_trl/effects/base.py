@@ -15,8 +15,9 @@ class Scores:
     A rollout when it is scored, before its first update; the same on every process.
 
     Args:
-        advantages (`torch.Tensor` of shape `(completions,)`), rewards (`torch.Tensor` of shape `(completions,)`):
-            Of all processes, the completions of a prompt in a row. A reward is NaN where no function gave one.
+        advantages (`torch.Tensor`), rewards (`torch.Tensor`), answers (`torch.Tensor`), all of shape `(completions,)`:
+            Of all processes, the completions of a prompt in a row. A reward is NaN where no function gave one;
+            `answers` are rewards without the punishment for length.
         tokens (`torch.Tensor` of shape `(completions,)`):
             Scored tokens of each.
         num_generations (`int`):
@@ -29,6 +30,7 @@ class Scores:
 
     advantages: torch.Tensor
     rewards: torch.Tensor
+    answers: torch.Tensor
     tokens: torch.Tensor
     num_generations: int
     token_mean: bool
@@ -94,6 +96,12 @@ class Effect:
 
     clamp: float = 0.0
     """Share of the vocabulary, lowest logits first, that the entropy leaves out which the loop holds."""
+
+    alone: bool = False
+    """Whether it acts at the control it begins with, and so cannot wait in a chain."""
+
+    needs_sign: bool = False
+    """Whether it goes by the sign of the control, and so needs a controller that gives one."""
 
     def initial(self, args: ActuatorArgs) -> float:
         """The control at which nothing is changed, 0."""

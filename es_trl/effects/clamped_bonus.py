@@ -30,6 +30,7 @@ class ClampedBonusActuator(Effect):
     high: float = 9e-3
     start: float = 2e-3
     clamp: float = 0.33
+    alone = True
 
     def __post_init__(self):
         check_bounds(self)

@@ -13,6 +13,7 @@ from .base import Effect, MicroBatch
 
 
 NO_CLIP = 1e9  # an upper clip that no ratio reaches
+FAR = 20.0  # nats that a token's log-probability moves by; beyond, one over the ratio would overflow
 
 
 def covariances(advantages: torch.Tensor, logps: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -55,6 +56,7 @@ class ClipCovActuator(Effect):
     cov_high: float = 5.0
     low: float = 0.0
     high: float = 0.05
+    alone = True
 
     def __post_init__(self):
         check_bounds(self)
@@ -114,6 +116,7 @@ class KLCovActuator(Effect):
     coefficient: float = 1.0
     low: float = 0.0
     high: float = 10.0
+    alone = True
 
     def __post_init__(self):
         check_bounds(self)
@@ -136,6 +139,11 @@ class KLCovActuator(Effect):
             )
         if args.delta is not None:
             raise ValueError(f"kl_cov clips no ratio, and delta={args.delta} does: remove delta")
+        if args.off_policy_mask_threshold is not None:
+            raise ValueError(
+                "kl_cov changes the sign of advantages token by token, and the off-policy mask goes by that sign: "
+                f"remove off_policy_mask_threshold={args.off_policy_mask_threshold}"
+            )
         check_initial(self, "`coefficient`", args)
 
     def advantages(self, batch: MicroBatch, settings: dict[str, float]) -> torch.Tensor:
@@ -149,7 +157,7 @@ class KLCovActuator(Effect):
         highest = torch.zeros_like(scored).view(-1)
         highest[covs.flatten().topk(count).indices] = True
         moved = logps - batch.old_logps
-        penalty = settings["kl_cov_coef"] * moved.sign() * (-moved).exp()
+        penalty = settings["kl_cov_coef"] * moved.sign() * (-moved.clamp(-FAR, FAR)).exp()
         return torch.where(highest.view_as(scored), advantages - penalty, advantages)
 
 

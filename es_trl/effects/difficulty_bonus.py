@@ -49,7 +49,7 @@ class DifficultyBonusActuator(Effect):
         check_no_other_bonus("difficulty_bonus", args)
 
     def columns(self, scores: Scores, args: ActuatorArgs) -> dict[str, torch.Tensor]:
-        rates = success_rates(scores.rewards, scores.num_generations)
+        rates = success_rates(scores.answers, scores.num_generations)
         weights = difficulty_weights(rates, self.rho, self.difficulty)
         return {"difficulty": weights.repeat_interleave(scores.num_generations)}
 
@@ -64,16 +64,19 @@ def success_rates(rewards: torch.Tensor, num_generations: int) -> torch.Tensor:
     """
     Share of each prompt's completions that are right, those whose reward is above 0: of ±1 and of 0/1 rewards alike.
 
+    A completion without a reward does not count, and a prompt without any is taken for right: it gets no bonus.
+
     Args:
         rewards (`torch.Tensor` of shape `(prompts * num_generations,)`):
-            The completions of a prompt in a row; NaN is not right.
+            The completions of a prompt in a row; NaN where there is none.
         num_generations (`int`):
             Completions of each prompt.
 
     Returns:
         `torch.Tensor` of shape `(prompts,)`.
     """
-    return (rewards > 0.0).float().view(-1, num_generations).mean(dim=1)
+    right = torch.where(rewards.isnan(), rewards, (rewards > 0.0).to(rewards.dtype))
+    return right.view(-1, num_generations).nanmean(dim=1).nan_to_num(1.0)
 
 
 def difficulty_weights(rates: torch.Tensor, rho: float, form: str) -> torch.Tensor:

@@ -4,6 +4,7 @@ Source: "Addressing Performance Saturation for LLM RL via Precise Entropy Curve 
 1. The band is a schedule and the width of a [`BandSignController`].
 """
 
+import logging
 import math
 from dataclasses import dataclass
 from typing import Literal
@@ -12,6 +13,11 @@ import torch
 
 from ..actuators import ActuatorArgs, check_bounds
 from .base import Effect, MicroBatch, Scores
+
+
+FIRST = 5  # rollouts in which rewards are looked at: later ones may lack a sign by chance
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,8 @@ class SampleFilterActuator(Effect):
     min_kept: float = 0.05
     low: float = -1.0
     high: float = 1.0
+    alone = True
+    needs_sign = True
 
     def __post_init__(self):
         check_bounds(self)
@@ -51,8 +59,8 @@ class SampleFilterActuator(Effect):
         return {"sample_filter": control}
 
     def columns(self, scores: Scores, args: ActuatorArgs) -> dict[str, torch.Tensor]:
-        if self.variant == "code":
-            check_signs(scores.rewards, scores.rollout)
+        if self.variant == "code" and scores.rollout < FIRST:
+            check_signs(scores.answers, scores.rollout)
         down, up = (self._filtered(scores, m) for m in (1.0, -1.0))  # what lowers entropy, and what raises it
         return {
             "filtered": torch.stack([down[0], up[0]], dim=1),
@@ -70,7 +78,7 @@ class SampleFilterActuator(Effect):
             keeps = m * values >= 0.0
             scale = mean_over_kept(keeps, scores.tokens if scores.token_mean else torch.ones_like(values))
         able = values != 0.0
-        if (keeps & able).sum() <= self.min_kept * able.sum():
+        if able.any() and (keeps & able).sum() <= self.min_kept * able.sum():
             return scores.advantages, math.nan
         return torch.where(keeps, values * scale, 0.0), keeps.float().mean().item()
 
@@ -86,6 +94,7 @@ class SampleFilterActuator(Effect):
                 f"(at most {self.min_kept:.0%} of those with any): all are kept"
             )
             record.events = [*(record.events or []), {"kind": "guard", "message": message}]
+            logger.warning("rollout %d: %s", record.rollout, message)
         record.kept = 1.0 if math.isnan(kept) else kept
         return batch.inputs["filtered"][:, int(control > 0.0)]
 
@@ -105,14 +114,22 @@ def mean_over_kept(keeps: torch.Tensor, weights: torch.Tensor) -> float:
 
 
 def check_signs(rewards: torch.Tensor, rollout: int) -> None:
-    """Refuse rewards on a scale where one sign is missing, so that its side of the filter would have no gradient."""
+    """
+    Refuse rewards on a scale where one sign is missing, so that its side of the filter would have no gradient.
+
+    Args:
+        rewards (`torch.Tensor` of shape `(completions,)`):
+            Without the punishment for length. All equal, they say nothing yet.
+        rollout (`int`):
+            Index of the rollout, for the message.
+    """
     given = rewards[~rewards.isnan()]
-    if len(given) == 0 or not (given == 0.0).any() or (given.min() < 0.0 < given.max()):
+    if len(given) == 0 or given.min() == given.max() or given.min() < 0.0 < given.max():
         return
     side, where = ("negative", "below") if given.min() >= 0.0 else ("positive", "above")
     raise ValueError(
         f"the rewards of rollout {rollout} are from {given.min().item():g} to {given.max().item():g}, and the `code` "
-        f"variant of sample_filter learns from {side} rewards alone where entropy is {where} the band: with 0 in their "
-        "place it has no gradient there. Let the reward be 1 for right and -1 for wrong, or set variant: paper, which "
+        f"variant of sample_filter learns from {side} rewards alone where entropy is {where} the band: without "
+        "any it has no gradient there. Let the reward be 1 for right and -1 for wrong, or set variant: paper, which "
         "goes by the sign of the advantages"
     )
