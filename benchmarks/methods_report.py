@@ -62,11 +62,12 @@ def in_short(runs: dict[tuple, Run], times: dict[str, float], methods: list[str]
     """The README's table: the error on every schedule, what the model can after the anneal, and the time."""
     rows = [["method", *(f"error, {schedule}" for schedule in SCHEDULES), *PASSES, "time of a rollout"]]
     for method in methods:
-        found = [mean(error(run, schedule) for run in of_seeds(runs, method, schedule)) for schedule in SCHEDULES]
+        found = [[error(run, schedule) for run in of_seeds(runs, method, schedule)] for schedule in SCHEDULES]
+        errors = [f"{mean(values):.3f}" if values else "-" for values in found]
         annealed = of_seeds(runs, method, "stable_anneal")
         scores = [cells([run["scores"][k] for run in annealed if run["scores"]]) for k in PASSES]
         time = f"{times[method] / times['grpo']:.2f}" if method in times else "-"
-        rows.append([method, *(f"{value:.3f}" for value in found), *scores, time])
+        rows.append([method, *errors, *scores, time])
     return rows
 
 

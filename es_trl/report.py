@@ -35,6 +35,8 @@ def report(
         sections.append(stage_table(curriculum.planned, geometry.rollouts))
     if getattr(args, "method", None) is not None:
         sections.append(describe_method(args))
+    if (scale := getattr(args, "entropy_bonus_scale", 1.0)) != 1.0:
+        sections.append(f"coefficients of entropy bonuses count {scale:g} times in the loss")
     if tries := getattr(args, "dynamic_sampling_tries", 0):
         sections.append(f"dynamic sampling: up to {tries} more generations a rollout, of prompts that are missing")
     if loop is not None:
