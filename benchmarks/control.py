@@ -114,7 +114,8 @@ def run(job: Job) -> dict[str, Any]:
         callbacks.append(MoveTarget(SCHEDULES[job.schedule]))
     elif "entropy_controller" in changes:
         changes["entropy_schedule"] = SCHEDULES[job.schedule]
-    records, failure = train_on_lab(job.rollouts, job.seed, changes, callbacks, **options)
+    trainer, failure = train_on_lab(job.rollouts, job.seed, changes, callbacks, **options)
+    records = trainer.history.records
     names = ("entropy", "entropy_se", "control", "reward", "seconds")
     return {
         "condition": job.condition,

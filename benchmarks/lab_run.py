@@ -15,26 +15,13 @@ def train_on_lab(
     callbacks: list[RolloutCallback],
     num_numbers: tuple[int, ...] = (3,),
     model: str = BASE_MODEL,
-) -> tuple[list[dict[str, Any]], str | None]:
+) -> tuple[ESGRPOTrainer, str | None]:
     """
     Train one run with `changes` of its configuration.
 
     Returns:
-        Its history, and what it broke with, or `None`.
+        Its trainer, and what it broke with, or `None`.
     """
-    trainer, failure = trained_on_lab(rollouts, seed, changes, callbacks, num_numbers, model)
-    return trainer.history.records, failure
-
-
-def trained_on_lab(
-    rollouts: int,
-    seed: int,
-    changes: dict[str, Any],
-    callbacks: list[RolloutCallback],
-    num_numbers: tuple[int, ...] = (3,),
-    model: str = BASE_MODEL,
-) -> tuple[ESGRPOTrainer, str | None]:
-    """As [`train_on_lab`], with the trainer in the place of its history."""
     geometry = {"learning_rate": 1e-4, "steps_per_generation": 8, "per_device_train_batch_size": 64}
     changes = {**geometry, "epsilon_high": 0.28, **changes}
     folder = tempfile.mkdtemp()

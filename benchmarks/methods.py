@@ -23,7 +23,7 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 import torch
 from control_report import SCHEDULES
-from lab_run import rounded, trained_on_lab
+from lab_run import rounded, train_on_lab
 from methods_report import OPEN, load, report
 
 from es_trl.lab.evaluate import score
@@ -64,7 +64,7 @@ def measure_times() -> dict[str, float]:
     seconds: dict[str, list[float]] = {method: [] for method in METHODS}
     for _ in range(2):
         for method in METHODS:
-            trainer, _ = trained_on_lab(12, 0, changes_of(method, "none" if method in OPEN else "stable_anneal"), [])
+            trainer, _ = train_on_lab(12, 0, changes_of(method, "none" if method in OPEN else "stable_anneal"), [])
             seconds[method] += [record["seconds"] for record in trainer.history.records[2:]]
     return {method: rounded(median(values)) for method, values in seconds.items()}
 
@@ -73,7 +73,7 @@ def run(job: Job) -> dict[str, Any]:
     """Train one run and sample its model; what is kept is a few series with an entry a rollout, and pass@k."""
     torch.set_num_threads(1)
     method, schedule, seed, rollouts = job
-    trainer, failure = trained_on_lab(rollouts, seed, changes_of(method, schedule), [])
+    trainer, failure = train_on_lab(rollouts, seed, changes_of(method, schedule), [])
     records = trainer.history.records
     scores = None if failure else score(trainer.model, trainer.processing_class, count=3, num_prompts=250)
     series = ("entropy", "clamped_entropy", "entropy_se", "control", "reward", "kept", "completion_tokens", "seconds")

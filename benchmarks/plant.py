@@ -86,9 +86,12 @@ def run(name: str) -> dict[str, Any]:
     options = {"num_numbers": changes["num_numbers"]} if "num_numbers" in changes else {}
     changes = {key: value for key, value in changes.items() if key != "num_numbers"}
     scheduler = EntropyScheduler(schedule, controller, actuator)
-    records, failure = train_on_lab(ROLLOUTS, 0, changes, [scheduler], **options)
+    trainer, failure = train_on_lab(ROLLOUTS, 0, changes, [scheduler], **options)
     assert failure is None, failure
-    return {"run": name, **{n: [rounded(record[n]) for record in records] for n in ("entropy", "control")}}
+    return {
+        "run": name,
+        **{n: [rounded(record[n]) for record in trainer.history.records] for n in ("entropy", "control")},
+    }
 
 
 def fit(entropy: list[float], control: list[float], first: int = 1) -> tuple[numpy.ndarray, numpy.ndarray, float]:
