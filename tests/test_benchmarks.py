@@ -127,3 +127,19 @@ def test_the_clamped_entropys_summary_is_made_from_its_data():
     import clamped_entropy
 
     assert clamped_entropy.report() == (clamped_entropy.RESULTS / "summary.md").read_text()
+
+
+def test_the_direction_is_that_of_the_entropy():
+    import direction
+    import torch
+
+    logits = torch.tensor([[0.3, -1.2, 2.0, 0.1]], dtype=torch.float64)
+    probabilities = logits.softmax(-1)
+
+    def entropy(values):
+        return -(values.softmax(-1) * values.log_softmax(-1)).sum().item()
+
+    for token in range(4):
+        step = torch.nn.functional.one_hot(torch.tensor([token]), 4) - probabilities
+        change = (entropy(logits + 1e-6 * step) - entropy(logits - 1e-6 * step)) / 2e-6
+        assert direction.directions(logits, torch.tensor([token])).item() == pytest.approx(-change, abs=1e-8)
