@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import without_seconds
+from reference import algorithm_1
 
 from es_trl import EntropyScheduler, ESGRPOTrainer, HoldController, RolloutCallback
 from es_trl.cli import main as cli
@@ -380,6 +381,15 @@ def test_a_higher_target_makes_more_entropy(method, loss_type, lab_trainer):
     assert end_of(high) > end_of(low) + 0.05
     if method == "aer":
         assert all(record["control"] >= 0.0 for record in [*low.history.records, *high.history.records])
+
+
+def test_es_moves_the_clip_as_the_paper_says(lab_trainer):
+    # the clip itself moves the lab's entropy by less than training does, so the promise is the control's
+    trainer = trained(lab_trainer, method="es", max_steps=32, entropy_schedule={"kind": "constant", "target": 0.5})
+    records = trainer.history.records
+    entropies = [record["entropy"] for record in records]
+    clips = algorithm_1(entropies, lambda t: 0.5, c0=0.28, delta=0.005, w=5, T=5, c_min=0.10, c_max=0.40)
+    assert [record["settings"]["epsilon_high"] for record in records] == pytest.approx(clips) and len(set(clips)) > 1
 
 
 @pytest.mark.parametrize(
