@@ -11,7 +11,7 @@ from .blocks import BLOCKS, PARTS, build, build_part, read_json
 from .controllers import Controller
 from .curriculum import Stage, check_cache
 from .geometry import check_count
-from .methods import METHODS, apply_method
+from .methods import METHODS, NONE, apply_method
 from .schedules import Schedule
 
 
@@ -102,9 +102,8 @@ class ESGRPOConfig(GRPOConfig):
     )
 
     def __post_init__(self):
-        for name in ("method", *BLOCKS):
-            if getattr(self, name) in ("none", "null"):  # how a command line takes a recipe's block away
-                setattr(self, name, None)
+        if self.method in NONE:
+            self.method = None
         if not (isinstance(self.entropy_bonus_scale, int | float) and 0.0 < self.entropy_bonus_scale < float("inf")):
             raise ValueError(
                 f"entropy_bonus_scale is {self.entropy_bonus_scale!r}, and it multiplies coefficients: set a finite "
@@ -112,6 +111,9 @@ class ESGRPOConfig(GRPOConfig):
             )
         _check_counts(self)
         apply_method(self)
+        for name in BLOCKS:
+            if getattr(self, name) in NONE:
+                setattr(self, name, None)
         for name in ("dynamic_sampling_tries", "overlong_cache"):
             if getattr(self, name) is None:
                 setattr(self, name, 0)

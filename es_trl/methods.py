@@ -25,6 +25,8 @@ class Method:
             From the configuration to TRL's fields; each counts where the field has its default.
         always (`bool`):
             Whether controller and actuator are there without a schedule, too.
+        replaceable (`bool`):
+            Whether a recipe may name other kinds of controller and actuator: our default, which is no published method.
     """
 
     title: str
@@ -33,10 +35,12 @@ class Method:
     actuator: dict[str, Any]
     settings: Callable[[Any], dict[str, Any]] = field(default=lambda args: {})
     always: bool = False
+    replaceable: bool = False
 
 
 # the paper advises 0.3 to 0.5 nats and annealing over the last tenth; it gives no end
 STABLE_ANNEAL = {"kind": "stable_anneal", "target": 0.4, "end": 0.05, "ratio": 0.1}
+NONE = ("none", "null")  # how a command line takes a block away
 OPEN_LOOP = ({"kind": "hold"}, {"kind": "record_only"})
 
 METHODS: dict[str, Method] = {
@@ -64,6 +68,7 @@ METHODS: dict[str, Method] = {
         {"kind": "self_tuned_pid"},
         {"kind": "entropy_bonus"},
         lambda args: {"epsilon_high": 0.28},
+        replaceable=True,
     ),
     "aer": Method(
         "AER-style, a reconstruction: a bonus by difficulty, target relative to the first entropy (arXiv 2510.10959)",
@@ -142,11 +147,14 @@ def apply_method(args: Any) -> None:
     for name, value in method.settings(args).items():
         if getattr(args, name) == defaults[name]:
             setattr(args, name, value)
-    blocks = dict(zip(BLOCKS, (method.schedule, method.controller, method.actuator), strict=True))
-    if method.schedule is None and args.entropy_schedule is None and not method.always:
+    given = {name: getattr(args, name) for name in BLOCKS}
+    schedule = None if given["entropy_schedule"] in NONE else method.schedule
+    blocks = dict(zip(BLOCKS, (schedule, method.controller, method.actuator), strict=True))
+    given = {name: None if block in NONE else block for name, block in given.items()}
+    if schedule is None and given["entropy_schedule"] is None and not method.always:
         blocks = dict.fromkeys(BLOCKS)
     for name, block in blocks.items():
-        setattr(args, name, _merged(name, getattr(args, name), block, args.method))
+        setattr(args, name, _merged(name, given[name], block, args.method))
 
 
 def describe_method(args: Any) -> str:
@@ -166,6 +174,8 @@ def _merged(name: str, given: Any, own: dict[str, Any] | None, method: str) -> A
         return given  # the user's own, whole: the method's may be relative
     if isinstance(given, dict) and own is not None and given.get("kind", own["kind"]) == own["kind"]:
         return {**own, **given}
+    if own is not None and METHODS[method].replaceable:
+        return given
     if own is None:
         raise ValueError(
             f"method {method} holds entropy to no target, and the recipe sets `{name}`: remove it, or choose a method "

@@ -71,6 +71,21 @@ def test_a_users_value_counts_more_than_the_methods(lab_args):
     assert lab_args(method="dapo", dynamic_sampling_tries=3).dynamic_sampling_tries == 3
 
 
+def test_without_a_schedule_nothing_is_held(lab_args):
+    assert parts_of(lab_args, method="es_pid", entropy_schedule="none") is None
+    assert parts_of(lab_args, method="aer", entropy_schedule="null", entropy_controller="none") is None
+    assert parts_of(lab_args, method="clip_cov", entropy_schedule="none")[0] is None
+    with pytest.raises(ValueError, match="method es_pid holds entropy to no target"):
+        lab_args(method="es_pid", entropy_schedule="none", entropy_controller="pid")
+
+
+def test_our_default_is_a_point_to_start_from(lab_args):
+    blocks = {"entropy_controller": "sign_step", "entropy_actuator": ["clip_high", {"kind": "clip"}]}
+    schedule, controller, actuators = parts_of(lab_args, method="es_pid", **blocks)
+    names = [type(part).__name__ for part in (controller, *actuators)]
+    assert names == ["SignStepController", "ClipHighActuator", "ClipActuator"] and schedule.target == 0.4
+
+
 def test_a_schedule_with_a_kind_is_the_users_alone(lab_args):
     block = {"kind": "constant", "target": 0.3}
     assert not parts_of(lab_args, method="aer", entropy_schedule=block)[0].relative
