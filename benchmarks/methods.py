@@ -60,13 +60,13 @@ def changes_of(method: str, schedule: str) -> dict[str, Any]:
 
 def measure_times() -> dict[str, float]:
     """
-    Seconds of a rollout of each method: the lower quartile of three passes of 10 rollouts without the first two.
+    Seconds of a rollout of each method: the lower quartile of two passes of 10 rollouts without the first two.
 
     Whatever else runs on the machine can only add to them, and the passes of all methods take turns.
     """
     torch.set_num_threads(1)
     seconds: dict[str, list[float]] = {method: [] for method in METHODS}
-    for _ in range(3):
+    for _ in range(2):
         for method in METHODS:
             trainer, _ = train_on_lab(10, 0, changes_of(method, "none" if method in OPEN else "stable_anneal"), [])
             seconds[method] += [record["seconds"] for record in trainer.history.records[2:]]
