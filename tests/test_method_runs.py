@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import without_seconds
+from peft import LoraConfig
 from reference import algorithm_1
 from test_methods import CONTROLLED, OPEN, PLAIN
 
@@ -266,3 +267,21 @@ def test_a_schedule_may_be_missing_only_where_nothing_is_held():
     with pytest.raises(ValueError, match="None is no schedule: give one"):
         EntropyScheduler(None, PIDController(), KLCovActuator())
     assert EntropyScheduler(None, HoldController(), KLCovActuator()).loop.describe()["schedule"] == "none"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"gradient_checkpointing": True}, {"bf16": True}, {"beta": 0.01}],
+    ids=["adapter", "checkpointing", "bf16", "reference"],
+)
+def test_the_clamped_head_as_models_are_trained(changes, lab_args):
+    adapter = LoraConfig(r=4, target_modules=["q_proj", "v_proj"]) if not changes or "beta" in changes else None
+    args = lab_args(method="aent", entropy_bonus_scale=50.0, entropy_controller={"warmup": 0}, **PLAIN, **changes)
+    dataset = countdown_dataset(64, seed=1)
+    trainer = ESGRPOTrainer(BASE_MODEL, countdown_reward, args, train_dataset=dataset, peft_config=adapter)
+    trainer.train()
+    first, last = trainer.history.records
+    # the base's on the same prompts, whatever it is trained with
+    assert first["clamped_entropy"] == pytest.approx(0.5219, abs=5e-4)
+    assert first["entropy"] - first["clamped_entropy"] == pytest.approx(5e-4, abs=2e-4)
+    assert last["clamped_entropy"] != first["clamped_entropy"]
