@@ -8,8 +8,6 @@ Runs that the data already hold are not run again. Every job is one process of o
 """
 
 import argparse
-import json
-import multiprocessing
 import os
 from dataclasses import dataclass
 from functools import partial
@@ -22,8 +20,8 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before torch
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 import torch
-from control_report import SCHEDULES, SETTLING, error_over, load, report
-from lab_run import rounded, train_on_lab
+from control_report import KEY, SCHEDULES, SETTLING, error_over, load, report
+from lab_run import rounded, run_missing, train_on_lab
 
 from es_trl import RolloutCallback
 from es_trl.blocks import build_part
@@ -171,17 +169,8 @@ def condition_jobs(methods: dict[str, dict[str, Any]], rollouts: int) -> list[Jo
 
 
 def run_all(jobs: list[Job], data: Path, workers: int) -> None:
-    """Run what `data` does not hold yet, and append each run as it ends."""
-    done = load(data)
-    jobs = [job for job in jobs if job.key not in done]
-    data.parent.mkdir(parents=True, exist_ok=True)
-    with multiprocessing.get_context("fork").Pool(workers, maxtasksperchild=1) as pool:
-        for number, result in enumerate(pool.imap_unordered(run, jobs), start=1):
-            with open(data, "a") as file:
-                file.write(json.dumps(result) + "\n")
-            print(
-                f"{number}/{len(jobs)}", *[result[n] for n in ("condition", "method", "schedule", "seed")], flush=True
-            )
+    """Run what `data` does not hold yet."""
+    run_missing(run, {job.key: job for job in jobs}, data, KEY, workers)
 
 
 def make_another_base() -> None:

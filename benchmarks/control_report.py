@@ -12,6 +12,7 @@ from es_trl.blocks import build_part
 from es_trl.schedules import progress_at, stage_at
 
 
+KEY = ("condition", "method", "schedule", "seed", "rollouts")
 SETTLING = 15  # rollouts at the start that the error leaves out
 BOUNDS = {"clip_high": (0.1, 0.4), "clip": (-0.65, 1.3), "entropy_bonus": (-1.0, 1.0)}
 SCHEDULES = {
@@ -21,11 +22,11 @@ SCHEDULES = {
 }
 
 
-def load(path: Path) -> dict[tuple, dict[str, Any]]:
+def load(path: Path, key: tuple[str, ...] = KEY) -> dict[tuple, dict[str, Any]]:
     """Finished runs by their key."""
     lines = path.read_text().splitlines() if path.exists() else []
     runs = [json.loads(line) for line in lines]
-    return {tuple(run[n] for n in ("condition", "method", "schedule", "seed", "rollouts")): run for run in runs}
+    return {tuple(run[name] for name in key): run for run in runs}
 
 
 def target(schedule: str, rollouts: int) -> list[float]:

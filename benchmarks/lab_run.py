@@ -1,8 +1,14 @@
-"""The run that the control benchmarks share: the lab's geometry, nothing saved, nothing logged."""
+"""What the benchmarks of the lab share: a run, nothing saved and nothing logged, and many of them side by side."""
 
+import json
+import multiprocessing
 import shutil
 import tempfile
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+
+from control_report import load
 
 from es_trl import ESGRPOConfig, ESGRPOTrainer, RolloutCallback
 from es_trl.lab import BASE_MODEL, countdown_dataset, countdown_reward
@@ -53,6 +59,38 @@ def train_on_lab(
         failure = str(error)
     shutil.rmtree(folder)
     return trainer, failure
+
+
+def run_missing(
+    run: Callable[[Any], dict[str, Any]],
+    jobs: dict[tuple, Any],
+    data: Path,
+    key: tuple[str, ...],
+    workers: int,
+) -> None:
+    """
+    Run what `data` does not hold yet, each job in a process of its own, and append each run as it ends.
+
+    Args:
+        run (`Callable`):
+            From a job to what is kept of it.
+        jobs (`dict[tuple, Any]`):
+            By the key that `data` is read with.
+        data (`Path`):
+            A file of one JSON object a run.
+        key (`tuple[str, ...]`):
+            The fields of a run that make its key, the last of which is not printed.
+        workers (`int`):
+            Runs at a time, one core each.
+    """
+    done = load(data, key)
+    missing = [job for name, job in jobs.items() if name not in done]
+    data.parent.mkdir(parents=True, exist_ok=True)
+    with multiprocessing.get_context("fork").Pool(workers, maxtasksperchild=1) as pool:
+        for number, result in enumerate(pool.imap_unordered(run, missing), start=1):
+            with open(data, "a") as file:
+                file.write(json.dumps(result) + "\n")
+            print(f"{number}/{len(missing)}", *[result[name] for name in key[:-1]], flush=True)
 
 
 def rounded(value: float | None) -> float | None:

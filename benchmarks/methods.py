@@ -10,7 +10,6 @@ Runs that the data already hold are not run again. Every run is one process of o
 
 import argparse
 import json
-import multiprocessing
 import os
 from importlib.metadata import version
 from pathlib import Path
@@ -23,8 +22,8 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 import torch
 from control_report import SCHEDULES
-from lab_run import rounded, train_on_lab
-from methods_report import OPEN, load, report
+from lab_run import rounded, run_missing, train_on_lab
+from methods_report import KEY, OPEN, load, report
 
 from es_trl.lab.evaluate import score
 
@@ -101,18 +100,6 @@ def jobs(seeds: tuple[int, ...], rollouts: int) -> list[Job]:
     ]
 
 
-def run_all(wanted: list[Job], data: Path, workers: int) -> None:
-    """Run what `data` does not hold yet, and append each run as it ends."""
-    done = load(data)
-    wanted = [job for job in wanted if job not in done]
-    data.parent.mkdir(parents=True, exist_ok=True)
-    with multiprocessing.get_context("fork").Pool(workers, maxtasksperchild=1) as pool:
-        for number, result in enumerate(pool.imap_unordered(run, wanted), start=1):
-            with open(data, "a") as file:
-                file.write(json.dumps(result) + "\n")
-            print(f"{number}/{len(wanted)}", *[result[n] for n in ("method", "schedule", "seed")], flush=True)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=("run", "time", "report"))
@@ -122,7 +109,8 @@ def main() -> None:
     folder = ROOT / "runs" / "methods" if options.short else RESULTS
     data, rollouts = folder / "runs.jsonl", 10 if options.short else ROLLOUTS
     if options.command == "run":
-        run_all(jobs(SEEDS[:1] if options.short else SEEDS, rollouts), data, options.workers)
+        wanted = jobs(SEEDS[:1] if options.short else SEEDS, rollouts)
+        run_missing(run, {job: job for job in wanted}, data, KEY, options.workers)
     times = RESULTS / "times.json"
     if options.command == "time":
         times.write_text(json.dumps(measure_times(), indent=1) + "\n")

@@ -1,16 +1,18 @@
 """The table and the figure of benchmarks/methods.py, from its data."""
 
-import json
 import math
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
+import control_report
 from control_report import SCHEDULES, SETTLING, rms, spread, table, target
 from matplotlib.figure import Figure
 
 
 OPEN = ("grpo", "dapo", "clip_cov", "kl_cov")  # without a schedule: their runs are compared with each
+COMPLETIONS = 512  # of a rollout of the lab
+KEY = ("method", "schedule", "seed", "rollouts")
 PASSES = ("pass@1", "pass@8", "pass@64")
 COLORS = dict(zip(SCHEDULES, ("#1f6fb4", "#c77700", "#2a9d5c"), strict=True))
 Run = dict[str, Any]
@@ -18,9 +20,7 @@ Run = dict[str, Any]
 
 def load(path: Path) -> dict[tuple, Run]:
     """Finished runs by their key."""
-    lines = path.read_text().splitlines() if path.exists() else []
-    runs = [json.loads(line) for line in lines]
-    return {tuple(run[n] for n in ("method", "schedule", "seed", "rollouts")): run for run in runs}
+    return control_report.load(path, KEY)
 
 
 def held(run: Run) -> list[float]:
@@ -71,6 +71,13 @@ def in_short(runs: dict[tuple, Run], times: dict[str, float], methods: list[str]
     return rows
 
 
+def dapo_tokens(runs: dict[tuple, Run]) -> float:
+    """Tokens that dapo's runs generated, those of replaced prompts included, beside those of their rollouts."""
+    own = of_seeds(runs, "dapo", "none")
+    trained = sum(COMPLETIONS * sum(run["completion_tokens"]) for run in own)
+    return 1.0 + sum(run["extra_tokens"] for run in own) / trained
+
+
 def report(runs: dict[tuple, Run], times: dict[str, float], methods: list[str], folder: Path) -> str:
     """Write summary.md and tracking.png; returns the former."""
     rollouts, versions = next((run["rollouts"], run["versions"]) for run in runs.values())
@@ -83,7 +90,8 @@ def report(runs: dict[tuple, Run], times: dict[str, float], methods: list[str], 
         f"{SETTLING} rollouts; of a band, to its middle. At the end: mean of the last 10 rollouts. pass@k: 250 prompts "
         "of three numbers, 64 samples each. Methods without control have no target; theirs is the distance of the same "
         "runs to each schedule. Time: lower quartile of 16 rollouts on one core beside grpo, measured by themselves. "
-        "Mean ± standard deviation over seeds.",
+        f"Mean ± standard deviation over seeds. The runs of dapo generated {dapo_tokens(runs):.2f} times the tokens that "
+        "they trained on.",
         "## In short\n\nError of each schedule in nats, mean over seeds; pass@k after stable_anneal.",
         table(in_short(runs, times, methods)).rstrip(),
     ]

@@ -59,7 +59,8 @@ class ClampedLogProbs(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, clamp, hidden, weight, bias, targets, temperature, chunk_size, softcap, logit_scale, outputs):
+    def forward(ctx, clamp, hidden, weight, bias, targets, *options):
+        temperature, _, softcap, logit_scale, _ = options  # TRL's tiles and its choice of outputs are of no concern
         autocast = torch.is_autocast_enabled(hidden.device.type)
         ctx.compute_dtype = torch.get_autocast_dtype(hidden.device.type) if autocast else hidden.dtype
         ctx.transform = (logit_scale, softcap, 1.0 / temperature)
@@ -106,7 +107,7 @@ class ClampedLogProbs(torch.autograd.Function):
                 if sums[1] is not None:
                     _add_product(sums[1], grad.t(), hidden[rows].to(ctx.compute_dtype))
         grads = [None if s is None else s.to(t.dtype) for s, t in zip(sums, (hidden, weight, bias), strict=True)]
-        return None, *grads, None, None, None, None, None, None
+        return None, *grads, *[None] * 6  # targets and the options
 
 
 def _tiles(hidden: torch.Tensor, vocabulary: int) -> list[slice]:

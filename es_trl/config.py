@@ -123,7 +123,7 @@ class ESGRPOConfig(GRPOConfig):
         except ValueError:
             _check_groups(self)  # says what to set, where TRL says what is wrong
             raise
-        if self.curriculum in ("none", "null", []):
+        if self.curriculum in (*NONE, []):
             self.curriculum = None
         for name in ("entropy_actuator", "curriculum"):
             if isinstance(getattr(self, name), str) and getattr(self, name).startswith("["):

@@ -172,10 +172,9 @@ class EntropyLoop:
         target = self.schedule(progress)
         return target * self.anchor if self.schedule.relative else target
 
-    def describe(self, method: str | None = None) -> dict[str, Any]:
-        """The loop for people and figures, as JSON values, with the method's name where it is one."""
+    def describe(self) -> dict[str, Any]:
+        """The loop for people and figures, as JSON values."""
         return {
-            **({} if method is None else {"method": method}),
             "schedule": "none" if self.schedule is None else repr(self.schedule),
             "controller": repr(self.controller),
             "actuators": [repr(actuator) for actuator in self.chain.actuators],

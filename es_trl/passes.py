@@ -38,12 +38,11 @@ class PassesMixin(GRPOTrainer):
             return
         own = torch.stack([batch["advantages"].float(), completion_mask(batch).sum(dim=1).float()], dim=1)
         advantages, tokens = self.accelerator.gather(own).unbind(dim=1)
-        weights = self.reward_weights.to(self._scored.device)
         answers = [not isinstance(function, SoftOverlongPunishment) for function in self.reward_funcs]
         scores = Scores(
             advantages=advantages,
-            rewards=weighted_sums(self._scored, weights).squeeze(1),
-            answers=weighted_sums(self._scored[:, answers], weights[answers]).squeeze(1),
+            rewards=weighted_sums(self._scored, self.reward_weights).squeeze(1),
+            answers=weighted_sums(self._scored[:, answers], self.reward_weights[answers]).squeeze(1),
             tokens=tokens,
             num_generations=self.num_generations,
             token_mean=self.loss_type in ("bnpo", "cispo", "dapo", "vespo"),

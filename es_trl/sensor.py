@@ -64,11 +64,8 @@ class EntropySensor:
                 Clamped entropies of the same positions, nats: in all batches of a rollout, or in none.
         """
         self._clamps = clamped is not None
-        # `where`, not a product: padding may hold NaN, and 0 * NaN is NaN
-        totals, clamped_totals = (
-            torch.where(mask.bool(), values.detach(), values.new_zeros(())).sum(dim=1, dtype=torch.float32)
-            for values in (entropies, entropies if clamped is None else clamped)
-        )
+        totals = _totals(entropies, mask)
+        clamped_totals = torch.zeros_like(totals) if clamped is None else _totals(clamped, mask)
         rows = torch.stack([totals, mask.sum(dim=1), clamped_totals]).cpu().double()
         self._sums.index_add_(1, prompt_index.cpu(), rows)
 
@@ -93,6 +90,12 @@ class EntropySensor:
         # linearised ratio of two sums over independent prompts
         squares = ((totals - mean * tokens) ** 2).sum().item()
         return EntropyReading(mean, (prompts / (prompts - 1) * squares) ** 0.5 / count, clamped)
+
+
+def _totals(entropies: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    # `where`, not a product: padding may hold NaN, and 0 * NaN is NaN
+    counted = torch.where(mask.bool(), entropies.detach(), entropies.new_zeros(()))
+    return counted.sum(dim=1, dtype=torch.float32)
 
 
 def completion_mask(batch: dict[str, torch.Tensor]) -> torch.Tensor:

@@ -187,7 +187,8 @@ class ESGRPOTrainer(CheckpointingMixin, PromptingMixin, PassesMixin):
         if self.accelerator.is_main_process:
             scheduler = self.entropy_scheduler
             method = getattr(self.args, "method", None)
-            write_loop(self.args.output_dir, None if scheduler is None else scheduler.loop.describe(method))
+            named = {} if method is None else {"method": method}
+            write_loop(self.args.output_dir, None if scheduler is None else {**named, **scheduler.loop.describe()})
         output = super().train(checkpoint, **kwargs)
         if self._rollout is not None:  # the run ended inside a rollout
             self._close_rollout()

@@ -40,6 +40,14 @@ def reward_by_rule(completions, **kwargs):
     return [text.count("+") / len(text) for text in completions]
 
 
+def finish(accelerator, folder, result):
+    """Write what this process found, and end it."""
+    (Path(folder) / f"rank{accelerator.process_index}.json").write_text(json.dumps(result))
+    accelerator.wait_for_everyone()
+    sys.stdout.flush()
+    os._exit(0)  # gloo's threads can abort a process that finalises, after all work is done
+
+
 def main():
     options = json.loads(sys.argv[1])
     resume = options.pop("resume_from", None)
@@ -72,11 +80,7 @@ def main():
         "settings": [trainer.epsilon_low, trainer.epsilon_high, trainer.entropy_bonus],
         "weights": None if state is None else sum(value.double().abs().sum().item() for value in state.values()),
     }
-    path = Path(args.output_dir) / f"rank{trainer.accelerator.process_index}.json"
-    path.write_text(json.dumps(result))
-    trainer.accelerator.wait_for_everyone()
-    sys.stdout.flush()
-    os._exit(0)  # gloo's threads can abort a process that finalises, after all work is done
+    finish(trainer.accelerator, args.output_dir, result)
 
 
 if __name__ == "__main__":

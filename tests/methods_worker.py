@@ -5,11 +5,9 @@ records and checksums of its weights to `rank<N>.json` in the output folder.
 """
 
 import json
-import os
 import sys
-from pathlib import Path
 
-from distributed_worker import reward_by_rule, write_by_rule
+from distributed_worker import finish, reward_by_rule, write_by_rule
 
 from es_trl import ESGRPOConfig, ESGRPOTrainer
 from es_trl.lab import BASE_MODEL, countdown_dataset
@@ -37,11 +35,7 @@ def main():
         checkpoint = f"{folder}/checkpoint-{run['save_steps']}"
         _, resumed = trained({**run, "output_dir": f"{folder}_again"}, checkpoint)
         results[name] = {"whole": whole, "resumed": resumed}
-    path = Path(options["output_dir"]) / f"rank{trainer.accelerator.process_index}.json"
-    path.write_text(json.dumps(results))
-    trainer.accelerator.wait_for_everyone()
-    sys.stdout.flush()
-    os._exit(0)  # gloo's threads can abort a process that finalises, after all work is done
+    finish(trainer.accelerator, options["output_dir"], results)
 
 
 if __name__ == "__main__":

@@ -83,12 +83,15 @@ class SampleFilterActuator(Effect):
         return torch.where(keeps, values * scale, 0.0), keeps.float().mean().item()
 
     def advantages(self, batch: MicroBatch, settings: dict[str, float]) -> torch.Tensor:
-        record, control = batch.record, settings["sample_filter"]
-        if control == 0.0:
-            record.kept = 1.0
-            return batch.inputs["advantages"]
-        kept = batch.inputs["kept"][0, int(control > 0.0)].item()
-        if math.isnan(kept) and record.kept is None:
+        control = settings["sample_filter"]
+        if batch.record.kept is None:  # the first micro-batch of the rollout, through which the control stays
+            self._record_kept(batch, control)
+        return batch.inputs["advantages"] if control == 0.0 else batch.inputs["filtered"][:, int(control > 0.0)]
+
+    def _record_kept(self, batch: MicroBatch, control: float) -> None:
+        record = batch.record
+        kept = 1.0 if control == 0.0 else batch.inputs["kept"][0, int(control > 0.0)].item()
+        if math.isnan(kept):
             message = (
                 f"of the completions with {'negative' if control > 0.0 else 'positive'} advantages there are too few "
                 f"(at most {self.min_kept:.0%} of those with any): all are kept"
@@ -96,7 +99,6 @@ class SampleFilterActuator(Effect):
             record.events = [*(record.events or []), {"kind": "guard", "message": message}]
             logger.warning("rollout %d: %s", record.rollout, message)
         record.kept = 1.0 if math.isnan(kept) else kept
-        return batch.inputs["filtered"][:, int(control > 0.0)]
 
 
 def mean_over_kept(keeps: torch.Tensor, weights: torch.Tensor) -> float:
