@@ -90,8 +90,8 @@ def report(runs: dict[tuple, Run], times: dict[str, float], methods: list[str], 
         f"{SETTLING} rollouts; of a band, to its middle. At the end: mean of the last 10 rollouts. pass@k: 250 prompts "
         "of three numbers, 64 samples each. Methods without control have no target; theirs is the distance of the same "
         "runs to each schedule. Time: lower quartile of 16 rollouts on one core beside grpo, measured by themselves. "
-        f"Mean ± standard deviation over seeds. The runs of dapo generated {dapo_tokens(runs):.2f} times the tokens that "
-        "they trained on.",
+        f"Mean ± standard deviation over seeds. The runs of dapo generated {dapo_tokens(runs):.2f} times the tokens "
+        "that they trained on.",
         "## In short\n\nError of each schedule in nats, mean over seeds; pass@k after stable_anneal.",
         table(in_short(runs, times, methods)).rstrip(),
     ]
