@@ -5,7 +5,7 @@ export TOKENIZERS_PARALLELISM = false
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: install demo test bench bench-control quality clean
+.PHONY: install demo test bench bench-control quality resolve clean
 
 install: .venv/installed
 
@@ -33,6 +33,10 @@ bench-control: install
 quality: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+# Every extra in one environment, without installing it: vLLM's wheels are for GPUs.
+resolve: install
+	$(BIN)/uv pip compile --quiet --python-version 3.11 --extra all --constraint constraints.txt setup.cfg > /dev/null
 
 clean:
 	rm -rf .venv runs
