@@ -11,6 +11,7 @@ from .blocks import BLOCKS, PARTS, build, build_part, read_json
 from .controllers import Controller
 from .curriculum import Stage, check_cache
 from .geometry import check_count
+from .launch import leave_out_compiled_collective
 from .methods import METHODS, NONE, apply_method
 from .schedules import Schedule
 
@@ -118,6 +119,7 @@ class ESGRPOConfig(GRPOConfig):
             if getattr(self, name) is None:
                 setattr(self, name, 0)
         check_cache(self.overlong_cache, self.max_completion_length, "overlong_cache")
+        leave_out_compiled_collective()  # the processes are set up in the next lines
         try:
             super().__post_init__()
         except ValueError:

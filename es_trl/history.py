@@ -13,6 +13,18 @@ from typing import Any, BinaryIO
 
 HISTORY_FILE = "es_history.jsonl"
 LOOP_FILE = "es_loop.json"
+# fields that trackers get of a rollout when it is measured, as es/...
+TRACKED = (
+    "target",
+    "entropy",
+    "clamped_entropy",
+    "entropy_se",
+    "error",
+    "control",
+    "saturated",
+    "curriculum_stage",
+    "jump",
+)
 
 
 @dataclass

@@ -17,6 +17,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from transformers.utils import logging
 
 from .history import HISTORY_FILE, RolloutRecord, atomic_replacement, write_atomically
+from .launch import held
 
 
 STATE_FILE = "es_state.json"
@@ -236,7 +237,6 @@ def _rollout_file(checkpoint: Path, process: int) -> Path:
 
 
 def weights_are_finite(model: torch.nn.Module, accelerator: Accelerator) -> bool:
-    """Whether every weight is a number, on all processes; under ZeRO-3 each looks at the shards that it holds."""
-    shards = [getattr(parameter, "ds_tensor", parameter) for parameter in model.parameters()]
-    broken = sum(not shard.isfinite().all().item() for shard in shards)
+    """Whether every weight is a number, on all processes; each looks at the shards that it holds."""
+    broken = sum(not held(parameter).isfinite().all().item() for parameter in model.parameters())
     return accelerator.reduce(torch.tensor(broken, device=accelerator.device), reduction="sum").item() == 0

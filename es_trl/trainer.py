@@ -18,7 +18,8 @@ from .control import broken_policy
 from .curriculum import PlannedStage
 from .dynamic_sampling import DynamicSampling
 from .geometry import Geometry
-from .history import History, RolloutRecord, write_loop
+from .history import TRACKED, History, RolloutRecord, write_loop
+from .launch import check_launch, check_sharding
 from .passes import PassesMixin
 from .prompting import PromptingMixin
 from .report import report
@@ -28,20 +29,6 @@ from .sensor import EntropySensor, completion_mask, prompt_index
 from .stage_copies import check_engine, follow_stage, tell_length
 from .state import find_checkpoint
 from .train_data import check_dataset, check_replaceable, named_datasets
-
-
-# what trackers get of a rollout when it is measured, as es/...
-TRACKED = (
-    "target",
-    "entropy",
-    "clamped_entropy",
-    "entropy_se",
-    "error",
-    "control",
-    "saturated",
-    "curriculum_stage",
-    "jump",
-)
 
 
 class ESGRPOTrainer(CheckpointingMixin, PromptingMixin, PassesMixin):
@@ -99,6 +86,7 @@ class ESGRPOTrainer(CheckpointingMixin, PromptingMixin, PassesMixin):
         **kwargs: Any,
     ):
         args = ESGRPOConfig("es-grpo") if args is None else args
+        check_launch(args)
         callbacks = collect_callbacks(args, callbacks or [])
         rollout_callbacks = [callback for callback in callbacks if isinstance(callback, RolloutCallback)]
         curriculum = find(callbacks, Curriculum)
@@ -225,11 +213,17 @@ class ESGRPOTrainer(CheckpointingMixin, PromptingMixin, PassesMixin):
     def _is_last_micro_batch(self) -> bool:
         return (self._step + 1) % self._generate_every == 0
 
-    def _begin_rollout(self) -> None:
-        if not self._announced and self.accelerator.is_main_process:
+    def _announce(self) -> None:
+        """Say what begins, or refuse what is not spread over the processes as it was launched to be."""
+        spread = check_sharding(self.model_wrapped, self.accelerator)
+        if self.accelerator.is_main_process:
             geometry = Geometry.of(self.args, max_steps=self.state.max_steps)
-            print(report(self.args, geometry, self.entropy_scheduler, self.curriculum), flush=True)
+            print(report(self.args, geometry, self.entropy_scheduler, self.curriculum), spread, sep="\n", flush=True)
         self._announced = True
+
+    def _begin_rollout(self) -> None:
+        if not self._announced:
+            self._announce()
         record = RolloutRecord(
             rollout=self._next_rollout,
             global_step=self.state.global_step,

@@ -10,16 +10,11 @@ import random
 import sys
 from pathlib import Path
 
+import fsdp_on_cpu  # noqa: F401
 import torch
 
 
 torch.set_num_threads(1)
-if os.environ.get("ACCELERATE_USE_DEEPSPEED") == "true":
-    import deepspeed.ops
-
-    # else DeepSpeed compiles a shared-memory collective for a minute, which changes no number
-    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-
 from es_trl import ESGRPOConfig, ESGRPOTrainer  # noqa: E402
 from es_trl.lab import BASE_MODEL, countdown_dataset, countdown_reward  # noqa: E402
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 from conftest import LAB_ARGS, without_seconds
-from test_distributed import launch
+from launching import launch
 
 
 SCHEDULE = {"entropy_schedule": {"kind": "linear", "start": 1.0, "end": 0.6}, "entropy_bonus_scale": 50.0}

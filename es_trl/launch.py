@@ -1,0 +1,126 @@
+"""Is the run that was launched the run that was asked for?
+
+A launcher that cannot do what its configuration says may do something else without a word: accelerate starts one
+process for `MULTI_CPU` and for `NO` with several, and trains with DDP where FSDP is asked for on a CPU. The run would
+end well, and be another one.
+"""
+
+import os
+from collections.abc import Mapping
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedType
+from transformers import TrainingArguments
+
+
+def leave_out_compiled_collective(environ: Mapping[str, str] = os.environ) -> None:
+    """
+    Let DeepSpeed on a CPU use gloo alone, before it sets up its processes.
+
+    It would compile a collective over shared memory first, which needs a C++ compiler and ninja in PATH, takes half a
+    minute and changes no number.
+
+    Args:
+        environ (`Mapping[str, str]`):
+            What `accelerate launch` left for its processes.
+    """
+    if environ.get("ACCELERATE_USE_DEEPSPEED") != "true":
+        return
+    import deepspeed.ops
+    from deepspeed.accelerator import get_accelerator
+
+    if get_accelerator().device_name() == "cpu":
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+
+
+def check_launch(args: TrainingArguments, environ: Mapping[str, str] = os.environ) -> None:
+    """
+    Refuse a launch that did not start what it was told to start; before the model loads.
+
+    Args:
+        args (`TrainingArguments`):
+            The configuration, which knows the processes that there are.
+        environ (`Mapping[str, str]`):
+            What `accelerate launch` left for its processes.
+
+    Raises:
+        ValueError: for one process where several were asked for, several GPUs in one process, and FSDP that is not.
+    """
+    state = args.distributed_state
+    launched = "ACCELERATE_MIXED_PRECISION" in environ and "ACCELERATE_USE_CPU" in environ
+    # accelerate's launcher of single processes gives an address only where its configuration counts several
+    if launched and "MASTER_ADDR" in environ and "WORLD_SIZE" not in environ:
+        raise ValueError(
+            "the accelerate configuration asks for several processes and accelerate has started one: set "
+            "`distributed_type: MULTI_GPU` for DDP (with `use_cpu: true` on a CPU), DEEPSPEED or FSDP, and leave out "
+            "`--cpu`; or, if one process is meant, set `num_processes: 1` and unset MASTER_ADDR"
+        )
+    if args.n_gpu > 1:
+        raise ValueError(
+            f"one process sees {args.n_gpu} GPUs, which Trainer would use by DataParallel: start one process a GPU, "
+            "for example with `accelerate launch --config_file accelerate_configs/ddp.yaml`, or set "
+            "CUDA_VISIBLE_DEVICES to one GPU"
+        )
+    if environ.get("ACCELERATE_USE_FSDP") != "true":
+        return
+    if environ.get("FSDP_VERSION", "1") != "2":
+        raise ValueError("the accelerate configuration asks for FSDP 1, which is not supported: set `fsdp_version: 2`")
+    if state.distributed_type == DistributedType.MULTI_CPU:
+        raise ValueError(
+            "the accelerate configuration asks for FSDP, and accelerate trains with DDP on a CPU instead: set "
+            "`distributed_type: MULTI_GPU` for DDP, or DEEPSPEED, or run on GPUs"
+        )
+
+
+def held(parameter: torch.Tensor) -> torch.Tensor:
+    """The part of a parameter that this process holds: its shard under ZeRO-3 and FSDP2, else all of it."""
+    parameter = getattr(parameter, "ds_tensor", parameter)
+    return parameter.to_local() if hasattr(parameter, "to_local") else parameter
+
+
+def check_sharding(model: torch.nn.Module, accelerator: Accelerator, environ: Mapping[str, str] = os.environ) -> str:
+    """
+    Refuse a model that is whole on every process where it was to be sharded.
+
+    Args:
+        model (`torch.nn.Module`):
+            As it is trained, after `accelerator.prepare`.
+        accelerator (`Accelerator`):
+            The trainer's.
+        environ (`Mapping[str, str]`):
+            What `accelerate launch` left for its processes.
+
+    Returns:
+        `str`: how the run is spread, for people.
+
+    Raises:
+        ValueError: where ZeRO-3 or FSDP shards nothing.
+    """
+    kind, shards = _kind(accelerator)
+    for flag, name in (("ACCELERATE_USE_DEEPSPEED", "DeepSpeed"), ("ACCELERATE_USE_FSDP", "FSDP")):
+        if environ.get(flag) == "true" and not kind.startswith(name):
+            raise ValueError(
+                f"the accelerate configuration asks for {name}, and the run came up with {kind}: look at the warnings "
+                "above, and at whether this machine can do it"
+            )
+    own = sum(held(parameter).numel() for parameter in model.parameters())
+    whole = sum(getattr(parameter, "ds_numel", parameter.numel()) for parameter in model.parameters())
+    processes = accelerator.num_processes
+    if shards and processes > 1 and own >= whole:
+        raise ValueError(
+            f"the run was launched with {kind} on {processes} processes, and each holds all {whole:,} parameters: "
+            "nothing is sharded; look at what wraps the model, and at the accelerate configuration"
+        )
+    machines = f"{processes} process{'es' if processes > 1 else ''}"
+    return f"{kind} on {machines}; this one holds {own:,} of {whole:,} parameters"
+
+
+def _kind(accelerator: Accelerator) -> tuple[str, bool]:
+    """How the processes share the work, and whether each is to hold a part of the parameters."""
+    if accelerator.distributed_type == DistributedType.DEEPSPEED:
+        stage = accelerator.deepspeed_plugin.zero_stage
+        return f"DeepSpeed ZeRO-{stage}", stage == 3
+    if accelerator.distributed_type == DistributedType.FSDP:
+        return "FSDP2", True
+    return ("DDP", False) if accelerator.num_processes > 1 else ("no sharding", False)
