@@ -159,6 +159,11 @@ def load_rows(args: DataArguments, columns: tuple[str, ...] = ()) -> Dataset:
     return filter_rows(dataset, args.dataset_filter or {}, str(args.dataset_name))
 
 
+def is_local(name: str) -> bool:
+    """Whether a data set's name is that of a local file, there or not."""
+    return Path(name).suffix in LOCAL_FORMATS or Path(name).exists()
+
+
 def filter_rows(dataset: Dataset, bounds: dict[str, Any], name: str) -> Dataset:
     """
     The rows whose numeric columns are within bounds; a row without a number is not.

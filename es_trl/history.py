@@ -50,8 +50,8 @@ class RolloutRecord:
         actuator (`str`, *optional*), estimate (`dict[str, float]`, *optional*):
             Class of the actuator that the control moved, and what a self-tuned controller believes of the plant.
         events (`list[dict[str, str]]`, *optional*):
-            What a person should know of this rollout: `kind` (`"hand_over"`, `"alarm"`, `"switch"` or `"guard"`) and
-            `message`.
+            What a person should know of this rollout: `kind` (`"hand_over"`, `"alarm"`, `"switch"`, `"guard"` or
+            `"push"`) and `message`. Alarms and pushes are known to the process that writes the history alone.
         curriculum_stage (`int`, *optional*):
             Index of the stage of the curriculum; `None` without one.
         jump (`float`, *optional*):

@@ -1,12 +1,11 @@
 """What a recipe would do, without loading a model."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from .callbacks import Curriculum, EntropyScheduler, collect_callbacks, find, prepare_callbacks
 from .config import ESGRPOConfig
 from .curriculum import BASE_DATA
-from .data import LOCAL_FORMATS, load_rows
+from .data import is_local, load_rows
 from .geometry import Geometry
 from .recipe import RecipeParser
 from .report import report
@@ -36,7 +35,7 @@ def plan(recipe_file: str, num_processes: int | None, overrides: list[str]) -> s
     args = recipe.training
     geometry = Geometry.of(args)
     named = recipe.data.named()
-    datasets = {name: load_rows(own) for name, own in named.items() if _is_local(own.dataset_name)}
+    datasets = {name: load_rows(own) for name, own in named.items() if own.dataset_name and is_local(own.dataset_name)}
     base = datasets.get(BASE_DATA)
     if base is not None:
         geometry = geometry.with_prompts(len(base), args.num_train_epochs)
@@ -49,10 +48,6 @@ def plan(recipe_file: str, num_processes: int | None, overrides: list[str]) -> s
         curriculum.datasets = {name: datasets.get(name) for name in named}
     prepare_callbacks(callbacks, args)
     return report(args, geometry, scheduler, curriculum)
-
-
-def _is_local(name: str | None) -> bool:
-    return name is not None and (Path(name).suffix in LOCAL_FORMATS or Path(name).exists())
 
 
 def _planned_for(num_processes: int) -> type[ESGRPOConfig]:

@@ -122,6 +122,8 @@ def _mark_events(axis: Any, records: list[dict[str, Any]]) -> None:
     marks = {"hand_over": (CONTROL, "-"), "alarm": (TARGET, ":"), "switch": (INK, "--"), "guard": (INK, ":")}
     for record in records:
         for event in record["events"] or []:
+            if event["kind"] == "push":  # says nothing of entropy
+                continue
             color, style = marks.get(event["kind"], (INK, ":"))  # a callback may have its own
             axis.axvline(record["rollout"], color=color, linestyle=style, linewidth=1.0, alpha=0.7)
 

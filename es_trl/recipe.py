@@ -1,10 +1,12 @@
 """What the recipe scripts share: strict parsing of YAML and command line, and the run itself."""
 
 import atexit
+import contextlib
 import json
+import re
 import sys
 import time
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import UnionType
 from typing import Any, NoReturn, Union, get_args, get_origin, get_type_hints
@@ -16,10 +18,12 @@ from trl import ModelConfig, TrlParser, get_peft_config, get_quantization_config
 
 from .blocks import PARTS, nearest
 from .config import ESGRPOConfig
-from .data import DataArguments
+from .data import DataArguments, is_local
+from .hub import PushError
 from .trainer import ESGRPOTrainer
 
 
+HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 UNIONS = (Union, UnionType)
 NESTED = (*PARTS, "curriculum", "datasets", "dataset_filter")  # keys that hold mappings or lists of them
 
@@ -36,11 +40,14 @@ class Recipe:
             How to train.
         model (`ModelConfig`):
             Which model, and its adapter.
+        given (`dict`):
+            What the YAML and the command line set, as a YAML that runs the same.
     """
 
     data: DataArguments
     training: ESGRPOConfig
     model: ModelConfig
+    given: dict[str, Any] = field(default_factory=dict)
 
 
 class RecipeParser(TrlParser):
@@ -79,7 +86,9 @@ class RecipeParser(TrlParser):
             if key not in self._known and key != "env":
                 raise ValueError(f"the recipe has an unknown key {key!r}{nearest(str(key), self._known)}")
             self._check_type(key, value)
-        return Recipe(*self.parse_args_and_config(self._join_blocks(argv, config)))
+        argv = self._join_blocks(argv, config)
+        given = {**config, **self._overrides(argv)}
+        return Recipe(*self.parse_args_and_config(argv), given)
 
     def _check_type(self, key: str, value: Any) -> None:
         """Refuse what the field is not: argparse converts a YAML file's text and passes everything else through."""
@@ -129,6 +138,34 @@ class RecipeParser(TrlParser):
         return joined
 
 
+    def _overrides(self, argv: list[str]) -> dict[str, Any]:
+        """What a command line sets, as the values that a YAML would have."""
+        words: dict[str, list[str]] = {}
+        for word in argv:
+            if word.startswith("--"):
+                option, has_value, text = word[2:].partition("=")
+                option = option.replace("-", "_")
+                words[option] = values = [text] if has_value else []
+            else:
+                values.append(word)
+        words.pop("config", None)
+        overrides: dict[str, Any] = {}
+        for option, texts in words.items():
+            values = [yaml.safe_load(text) if option in NESTED else _plain(text) for text in texts]
+            if option not in self._known:  # argparse has a `--no_` for what is true by default
+                option, values = option.removeprefix("no_"), [False]
+            overrides[option] = True if not values else values[0] if len(values) == 1 else values
+        return overrides
+
+
+def _plain(text: str) -> Any:
+    """The number or truth value that a word of a command line stands for, or the word."""
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return kind(text)
+    return {"true": True, "false": False}.get(text.lower(), text)
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file."""
     if not path.is_file():
@@ -176,6 +213,9 @@ def train(recipe: Recipe, dataset: Dataset | dict[str, Dataset], reward_funcs: A
 
     Returns:
         `ESGRPOTrainer`: the trainer, after training.
+
+    Raises:
+        SystemExit: where the last push fails, with what to do; the model is saved then.
     """
     training, model = recipe.training, recipe.model
     from_model_args = {
@@ -192,14 +232,28 @@ def train(recipe: Recipe, dataset: Dataset | dict[str, Dataset], reward_funcs: A
         quantization_config=get_quantization_config(model),
         peft_config=get_peft_config(model),
     )
+    trainer.recipe = recipe.given
     resume = training.resume_from_checkpoint
     trainer.train(resume_from_checkpoint=True if str(resume).lower() == "true" else resume)
-    trainer.save_model(training.output_dir)
+    trainer.save_model(training.output_dir, _internal_call=True)  # a call from outside would push before the next line
     trainer.accelerator.print(f"model, card and history are in {training.output_dir}")
-    if training.push_to_hub:
-        trainer.push_to_hub(dataset_name=recipe.data.dataset_name)
     if torch.distributed.is_initialized() and torch.distributed.get_backend() == "gloo":
         # gloo's worker thread may drop its last tensor while Python finalises, which aborts the process (seen in
         # torch 2.13 on Python 3.11); give it the time to finish.
         atexit.register(time.sleep, 0.3)
+    if training.push_to_hub:
+        _push(trainer, recipe.data.dataset_name)
     return trainer
+
+
+def _push(trainer: ESGRPOTrainer, dataset_name: str | None) -> None:
+    """The last push, after which the Hub has everything, or the run ends with what to do about it."""
+    # the Hub takes no card that names a data set it has not
+    on_hub = dataset_name is not None and not is_local(dataset_name) and HUB_NAME.fullmatch(dataset_name)
+    try:
+        trainer.push_to_hub(dataset_name=dataset_name if on_hub else None)
+    except PushError as error:
+        raise SystemExit(f"error: {error}") from error
+    missed = ", ".join(map(str, trainer.missed_pushes))
+    earlier = f"; pushes of earlier saves were missed, at update {missed}" if missed else ""
+    trainer.accelerator.print(f"and on the Hub, as {trainer.hub_model_id}{earlier}")

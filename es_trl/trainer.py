@@ -1,4 +1,4 @@
-"""`ESGRPOTrainer`: the seam with TRL, with `prompting.py`, `passes.py` and `checkpointing.py`.
+"""`ESGRPOTrainer`: the seam with TRL, with `prompting.py`, `passes.py`, `checkpointing.py` and `hub.py`.
 
 Short overrides around `super()`; formulas live in the other files.
 """
@@ -11,7 +11,7 @@ from transformers import TrainerCallback
 from trl import GRPOConfig
 
 from .callbacks import Curriculum, EntropyScheduler, RolloutCallback, collect_callbacks, find, prepare_callbacks
-from .card import append_run_section
+from .card import write_recipe
 from .checkpointing import CheckpointingMixin
 from .config import ESGRPOConfig
 from .control import broken_policy
@@ -19,6 +19,7 @@ from .curriculum import PlannedStage
 from .dynamic_sampling import DynamicSampling
 from .geometry import Geometry
 from .history import TRACKED, History, RolloutRecord, write_loop
+from .hub import HubMixin, prepare_push
 from .launch import check_launch, check_sharding
 from .passes import PassesMixin
 from .prompting import PromptingMixin
@@ -31,7 +32,7 @@ from .state import find_checkpoint
 from .train_data import check_dataset, check_replaceable, named_datasets
 
 
-class ESGRPOTrainer(CheckpointingMixin, PromptingMixin, PassesMixin):
+class ESGRPOTrainer(HubMixin, CheckpointingMixin, PromptingMixin, PassesMixin):
     """
     [`~trl.GRPOTrainer`] that holds the policy's entropy to a schedule.
 
@@ -105,6 +106,7 @@ class ESGRPOTrainer(CheckpointingMixin, PromptingMixin, PassesMixin):
         reward_funcs, args, self.overlong_punishment = add_punishment(reward_funcs, args, kwargs, sizes)
         self._loss_length = sizes[0][0]
         self.entropy_bonus = 0.0  # signed coefficient of the token-mean entropy; what `entropy_bonus` moves
+        prepare_push(args)
         super().__init__(model, reward_funcs, args, train_dataset, eval_dataset, callbacks=callbacks, **kwargs)
         if tries:
             by_function = self.multi_objective_aggregation == "normalize_then_sum"
@@ -177,6 +179,7 @@ class ESGRPOTrainer(CheckpointingMixin, PromptingMixin, PassesMixin):
             method = getattr(self.args, "method", None)
             named = {} if method is None else {"method": method}
             write_loop(self.args.output_dir, None if scheduler is None else {**named, **scheduler.loop.describe()})
+            write_recipe(self.args.output_dir, self.recipe)
         output = super().train(checkpoint, **kwargs)
         if self._rollout is not None:  # the run ended inside a rollout
             self._close_rollout()
@@ -278,11 +281,7 @@ class ESGRPOTrainer(CheckpointingMixin, PromptingMixin, PassesMixin):
         """The rollout is used up: its record is complete."""
         if (kept := self._rollout.record.kept) is not None:
             self._metrics["train"]["es/kept"].append(kept)
+        self._tell_pushes(self._rollout.record)
         self.history.append(self._rollout.close())
         self._next_rollout += 1
         self._rollout = None
-
-    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
-        super().create_model_card(*args, **kwargs)
-        if self.is_world_process_zero():
-            append_run_section(Path(self.args.output_dir))
