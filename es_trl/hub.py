@@ -1,35 +1,15 @@
-"""Pushes to the Hub: refused before the model loads, noticed where they fail, made up for at the end."""
+"""The repository that a run pushes to: opened, or refused, before the model loads."""
 
 import contextlib
-import shlex
-import sys
 from collections.abc import Iterator
-from concurrent.futures import Future
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import httpx
-from accelerate.utils import broadcast_object_list, is_peft_model
+from accelerate.utils import broadcast_object_list
 from huggingface_hub import HfApi
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-from huggingface_hub.utils import http_backoff
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, HubStrategy
-from transformers.utils import logging
-from trl import GRPOConfig, GRPOTrainer
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RevisionNotFoundError
+from trl import GRPOConfig
 
-from .card import complete_card
-from .history import RolloutRecord
 from .tokens import HiddenToken, hide_tokens, refuse_tokens
-
-
-PACKAGES = ("es_trl", "trl", "transformers", "torch", "accelerate")  # whose versions every card names
-
-logger = logging.get_logger(__name__)
-
-
-class PushError(RuntimeError):
-    """The last push failed. The message says why, where the model is, and how to push it later."""
 
 
 def prepare_push(args: GRPOConfig) -> None:
@@ -52,7 +32,7 @@ def prepare_push(args: GRPOConfig) -> None:
         args.hub_token = HiddenToken(args.hub_token)
     if not args.push_to_hub:
         return
-    _set_defaults(args)
+    set_defaults(args)
     refuse_tokens(args.to_dict())
     refusal: list[str | None] = [None]
     if args.process_index == 0:
@@ -66,7 +46,8 @@ def prepare_push(args: GRPOConfig) -> None:
         raise ValueError(refusal[0])
 
 
-def _set_defaults(args: GRPOConfig) -> None:
+def set_defaults(args: GRPOConfig) -> None:
+    """Set what a configuration leaves open of repositories and Spaces to what publishes nothing."""
     if args.hub_private_repo is None:
         args.hub_private_repo = True
     if "trackio" in args.report_to and args.trackio_space_id is None and args.trackio_static_space_id is None:
@@ -91,11 +72,11 @@ def open_repository(args: GRPOConfig, token: str | None = None) -> str:
     """
     token = args.hub_token if token is None else token
     name = Path(args.output_dir).absolute().name if args.hub_model_id is None else args.hub_model_id
-    with _refusing(name):
+    with refusing(name):
         url = HfApi().create_repo(name, token=token, private=args.hub_private_repo, exist_ok=True)
         # a repository that is there is taken by `create_repo`, whoever may write it
         HfApi().auth_check(url.repo_id, token=token, write=True)
-        is_private = HfApi().model_info(url.repo_id, token=token).private
+        is_private = HfApi().model_info(url.repo_id, token=token, revision=args.hub_revision).private
     if args.hub_private_repo and not is_private:
         raise ValueError(
             f"push_to_hub is set and {url.repo_id} is there already and public: set hub_private_repo: false to publish "
@@ -105,14 +86,16 @@ def open_repository(args: GRPOConfig, token: str | None = None) -> str:
 
 
 @contextlib.contextmanager
-def _refusing(name: str) -> Iterator[None]:
+def refusing(name: str) -> Iterator[None]:
     """Say what to set where the Hub does not let a run push."""
     try:
         yield
-    except (httpx.HTTPError, OSError, ValueError) as error:
+    except Exception as error:  # the connection's, the Hub's, or what the page of a proxy does to a parser
         status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
         if isinstance(error, HFValidationError):
             advice = "set hub_model_id to a name of the form namespace/name"
+        elif isinstance(error, RevisionNotFoundError):
+            advice = "make the branch that hub_revision names first, or leave hub_revision out"
         elif status == 401:
             advice = "log in with `hf auth login`, or set HF_TOKEN to a token with write access"
         elif status is not None and 400 <= status < 500:
@@ -133,165 +116,3 @@ def reason(error: BaseException) -> str:
     else:
         text = f"{type(error).__name__}: {error}"
     return hide_tokens(" ".join(text.split()))
-
-
-@dataclass
-class _Push:
-    """What was sent at a save, and is on its way."""
-
-    save: tuple[int, str]  # update and checkpoint
-    jobs: list[Future]
-
-
-class HubMixin(GRPOTrainer):
-    """
-    What transformers' pushes lack.
-
-    They run in the background, nobody reads what became of them, and a save during one is left out without a word.
-    Here all that is said in the log and, by the process that writes it, among the `events` of the history. Every
-    upload has everything, so the next one makes up for those before it; and where the last save's did not arrive, the
-    end of the training sends it again.
-    """
-
-    recipe: dict[str, Any] | None = None
-    """What the recipe set, where there is one; it is in the card and in `es_recipe.yaml`, without tokens."""
-    missed_pushes: tuple[int, ...] = ()
-    """Updates whose saves did not reach the Hub by themselves."""
-
-    _pushes: tuple[_Push, ...] = ()
-    _saved: tuple[int, str] | None = None  # update and checkpoint of the last save that was to be pushed
-    _pushed: tuple[int, str] | None = None  # of the last one that was
-    _untold: tuple[str, ...] = ()  # what the history has not been told yet
-    _card_waits = False
-
-    def init_hf_repo(self, token: str | None = None) -> None:
-        _set_defaults(self.args)
-        if self.is_world_process_zero() and not self.args.push_to_hub:  # else it is open since before the model loaded
-            open_repository(self.args, token)
-        with _refusing(str(self.args.hub_model_id or self.args.output_dir)):
-            super().init_hf_repo(token)
-
-    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
-        self._settle_pushes()
-        self._card_waits = self._is_pushing
-        if self._card_waits:  # an upload reads the card and the figure
-            return
-        super().create_model_card(*args, **kwargs)
-        if self.is_world_process_zero():
-            complete_card(Path(self.args.output_dir), self._packages)
-
-    @property
-    def _packages(self) -> list[str]:
-        used = {"deepspeed": self.is_deepspeed_enabled, "vllm": self.use_vllm, "peft": is_peft_model(self.model)}
-        return [*PACKAGES, *(name for name, is_used in used.items() if is_used and name in sys.modules)]
-
-    # --- during training ---------------------------------------------------------------------------------------------
-
-    def train(self, *args: Any, **kwargs: Any) -> Any:
-        self._pushes, self._saved, self._pushed, self._untold, self.missed_pushes = (), None, None, (), ()
-        output = super().train(*args, **kwargs)
-        if self._saved != self._pushed:
-            self._push(self._saved)
-            self._finish_current_push()
-        return output
-
-    @property
-    def _is_pushing(self) -> bool:
-        """Whether an upload must be left alone; with `hub_always_push` the next one stands behind it in a queue."""
-        return bool(self._pushes) and not self.args.hub_always_push
-
-    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
-        if not self.is_world_process_zero() or self.args.hub_strategy == HubStrategy.END:
-            return
-        self._settle_pushes()
-        self._saved = (self.state.global_step, checkpoint_folder)
-        if self._is_pushing:
-            running = self._pushes[-1].save[0]
-            self._miss(self.state.global_step, f"was left out, as that of update {running} still runs")
-            return
-        if self._card_waits:
-            self.create_model_card(model_name=self.hub_model_id.split("/")[-1])
-        self._push(self._saved)
-
-    def _push(self, save: tuple[int, str]) -> None:
-        update, checkpoint = save
-        earlier = [] if self.push_in_progress is None else list(self.push_in_progress.jobs)
-        try:
-            super()._push_from_checkpoint(checkpoint)
-        except Exception as error:  # of whatever kind a tracker's network makes: the run is worth more than its push
-            self._miss(update, f"failed ({reason(error)})")
-            return
-        jobs = [job for job in self.push_in_progress.jobs if job not in earlier]
-        self._pushes += (_Push(save, jobs),)
-
-    def _settle_pushes(self) -> None:
-        """Look at what became of the uploads that have ended."""
-        ended = [push for push in self._pushes if all(job.done() for job in push.jobs)]
-        self._pushes = tuple(push for push in self._pushes if push not in ended)
-        for push in ended:
-            errors = [error for job in push.jobs if (error := job.exception()) is not None]
-            if errors:
-                self._miss(push.save[0], f"failed ({reason(errors[0])})")
-            else:
-                self._pushed = push.save
-
-    def _miss(self, update: int, what: str) -> None:
-        is_first = update not in self.missed_pushes
-        then = "the next save or the end of the training makes up for it" if is_first else "try trainer.push_to_hub()"
-        message = f"the push of update {update} to {self.hub_model_id} {what}; {then}"
-        self.missed_pushes = tuple(dict.fromkeys([*self.missed_pushes, update]))
-        self._untold += (message,)
-        logger.warning(message)
-
-    def _tell_pushes(self, record: RolloutRecord) -> None:
-        """Put what pushes missed since the rollout before among the events of this one."""
-        self._settle_pushes()
-        if self._untold:
-            told = [{"kind": "push", "message": message} for message in self._untold]
-            record.events = [*(record.events or []), *told]
-            self._untold = ()
-
-    def _finish_current_push(self) -> None:
-        super()._finish_current_push()
-        self._settle_pushes()
-
-    # --- at the end --------------------------------------------------------------------------------------------------
-
-    def push_to_hub(
-        self,
-        commit_message: str | None = "End of training",
-        blocking: bool = True,
-        token: str | None = None,
-        revision: str | None = None,
-        **kwargs: Any,
-    ) -> Any:
-        """
-        Save the model, write its card and upload both, as `Trainer.push_to_hub`; a Hub that is away for some seconds
-        is waited for.
-
-        Raises:
-            PushError: on the main process, where the upload fails and `blocking` is true; the model is saved then.
-        """
-        _set_defaults(self.args)
-        self._finish_current_push()  # it reads what is written anew here
-        if self.is_world_process_zero() and self.hub_model_id is not None:
-            with contextlib.suppress(httpx.HTTPError, OSError):  # the upload will say what is wrong
-                http_backoff("GET", f"{HfApi().endpoint}/api/models/{self.hub_model_id}")
-        upload = super().push_to_hub(commit_message, False, token, revision, **kwargs)
-        if upload is None or not blocking:
-            return upload
-        try:
-            return upload.result()
-        except Exception as error:  # HTTP, connection, Xet, card that the Hub does not take
-            raise PushError(
-                f"the push to {self.hub_model_id} failed ({reason(error)}); model, card and history are in "
-                f"{self.args.output_dir}. Push them later with\n{self._upload_command}"
-            ) from error
-
-    @property
-    def _upload_command(self) -> str:
-        words = ["hf", "upload", self.hub_model_id, self.args.output_dir, "."]
-        words += ["--exclude", "_*", "--exclude", f"{PREFIX_CHECKPOINT_DIR}-*"]
-        words += ["--private"] if self.args.hub_private_repo else []
-        words += ["--revision", self.args.hub_revision] if self.args.hub_revision else []
-        return shlex.join(words)

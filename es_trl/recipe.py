@@ -19,7 +19,7 @@ from trl import ModelConfig, TrlParser, get_peft_config, get_quantization_config
 from .blocks import PARTS, nearest
 from .config import ESGRPOConfig
 from .data import DataArguments, is_local
-from .hub import PushError
+from .pushing import PushError
 from .trainer import ESGRPOTrainer
 
 
@@ -90,10 +90,14 @@ class RecipeParser(TrlParser):
         given = {**config, **self._overrides(argv)}
         return Recipe(*self.parse_args_and_config(argv), given)
 
+    def _kinds(self, key: str) -> set[type]:
+        """The types that a field may have, without what they hold."""
+        hint = self._types.get(key, dict)
+        return {get_origin(kind) or kind for kind in (get_args(hint) if get_origin(hint) in UNIONS else (hint,))}
+
     def _check_type(self, key: str, value: Any) -> None:
         """Refuse what the field is not: argparse converts a YAML file's text and passes everything else through."""
-        hint = self._types.get(key, dict)
-        kinds = {get_origin(kind) or kind for kind in (get_args(hint) if get_origin(hint) in UNIONS else (hint,))}
+        kinds = self._kinds(key)
         for kind, name in ((list, "a list"), (dict, "a mapping"), (type(None), "null")):
             if isinstance(value, kind) and kind not in kinds:
                 raise ValueError(f"the recipe's key {key!r} is {value!r}, and cannot be {name}: set a single value")
@@ -137,7 +141,6 @@ class RecipeParser(TrlParser):
             ]
         return joined
 
-
     def _overrides(self, argv: list[str]) -> dict[str, Any]:
         """What a command line sets, as the values that a YAML would have."""
         words: dict[str, list[str]] = {}
@@ -151,10 +154,11 @@ class RecipeParser(TrlParser):
         words.pop("config", None)
         overrides: dict[str, Any] = {}
         for option, texts in words.items():
-            values = [yaml.safe_load(text) if option in NESTED else _plain(text) for text in texts]
             if option not in self._known:  # argparse has a `--no_` for what is true by default
-                option, values = option.removeprefix("no_"), [False]
-            overrides[option] = True if not values else values[0] if len(values) == 1 else values
+                option, texts = option.removeprefix("no_"), ["false"]
+            values = [yaml.safe_load(text) if option in NESTED else _plain(text) for text in texts or ["true"]]
+            is_list = list in self._kinds(option) and str not in self._kinds(option)
+            overrides[option] = values if is_list or len(values) > 1 else values[0]
         return overrides
 
 

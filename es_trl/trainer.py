@@ -1,4 +1,4 @@
-"""`ESGRPOTrainer`: the seam with TRL, with `prompting.py`, `passes.py`, `checkpointing.py` and `hub.py`.
+"""`ESGRPOTrainer`: the seam with TRL, with `prompting.py`, `passes.py`, `checkpointing.py` and `pushing.py`.
 
 Short overrides around `super()`; formulas live in the other files.
 """
@@ -19,10 +19,11 @@ from .curriculum import PlannedStage
 from .dynamic_sampling import DynamicSampling
 from .geometry import Geometry
 from .history import TRACKED, History, RolloutRecord, write_loop
-from .hub import HubMixin, prepare_push
+from .hub import prepare_push
 from .launch import check_launch, check_sharding
 from .passes import PassesMixin
 from .prompting import PromptingMixin
+from .pushing import PushingMixin
 from .report import report
 from .rewards.overlong import add_punishment
 from .rollout import OpenRollout
@@ -32,7 +33,7 @@ from .state import find_checkpoint
 from .train_data import check_dataset, check_replaceable, named_datasets
 
 
-class ESGRPOTrainer(HubMixin, CheckpointingMixin, PromptingMixin, PassesMixin):
+class ESGRPOTrainer(PushingMixin, CheckpointingMixin, PromptingMixin, PassesMixin):
     """
     [`~trl.GRPOTrainer`] that holds the policy's entropy to a schedule.
 
