@@ -34,6 +34,11 @@ def prepare_push(args: GRPOConfig) -> None:
         return
     set_defaults(args)
     refuse_tokens(args.to_dict())
+    if args.hub_private_repo and isinstance(args.trackio_static_space_id, str):
+        raise ValueError(
+            "trackio_static_space_id names a Space, which Trackio can only make public, and the run is private: leave "
+            "it out, or set hub_private_repo: false to publish both"
+        )
     refusal: list[str | None] = [None]
     if args.process_index == 0:
         try:

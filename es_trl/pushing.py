@@ -131,8 +131,10 @@ class PushingMixin(GRPOTrainer):
 
     def _miss(self, update: int, what: str) -> None:
         is_first = update not in self.missed_pushes
-        then = "the next save or the end of the training tries again" if is_first else "try trainer.push_to_hub()"
-        message = f"the push of update {update} to {self.hub_model_id} {what}; {then}"
+        next_try = (
+            "the next save or the end of the training" if is_first else "the recipe's end or trainer.push_to_hub()"
+        )
+        message = f"the push of update {update} to {self.hub_model_id} {what}; {next_try} tries again"
         self.missed_pushes = tuple(dict.fromkeys([*self.missed_pushes, update]))
         self._untold += (message,)
         logger.warning(message)

@@ -258,6 +258,6 @@ def _push(trainer: ESGRPOTrainer, dataset_name: str | None) -> None:
         trainer.push_to_hub(dataset_name=dataset_name if on_hub else None)
     except PushError as error:
         raise SystemExit(f"error: {error}") from error
-    missed = ", ".join(map(str, trainer.missed_pushes))
+    missed = ", ".join(map(str, sorted(trainer.missed_pushes)))
     earlier = f"; pushes of earlier saves were missed, at update {missed}" if missed else ""
     trainer.accelerator.print(f"and on the Hub, as {trainer.hub_model_id}{earlier}")

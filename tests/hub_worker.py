@@ -153,6 +153,7 @@ def refusals():
         "foreign repository": refused("foreign", hub_model_id="other/there"),
         "public repository": refused("public"),
         "no name": refused("name", hub_model_id="tester/a/b"),
+        "private Space": refused("space", report_to="trackio", trackio_static_space_id="tester/curves"),
         "token in a field": refused("field", model_init_kwargs={"token": TOKEN}),
     }
     HUB.stop()
@@ -190,9 +191,11 @@ def trackio():
         (rows,) = connection.execute("select count(*) from metrics").fetchone()
     result = {"rows": rows, "calls": HUB.calls[calls:], "static": Watched.latest.args.trackio_static_space_id}
     changes = {"report_to": "trackio", "project": "lab", "trackio_static_space_id": "tester/curves", "max_steps": 4}
-    trainer = Watched(BASE_MODEL, countdown_reward, ESGRPOConfig(**arguments("space", **changes)), DATASET)
+    args = ESGRPOConfig(**arguments("space", hub_private_repo=False, **changes))
+    trainer = Watched(BASE_MODEL, countdown_reward, args, DATASET)
     trainer.train()
-    return {**result, "updates": trainer.state.global_step, "missed": trainer.missed_pushes}
+    public = not HUB.repositories["tester/space"].private
+    return {**result, "updates": trainer.state.global_step, "missed": trainer.missed_pushes, "public": public}
 
 
 def adapter():

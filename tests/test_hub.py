@@ -59,7 +59,7 @@ def pushed(tmp_path_factory):
     # the options hold the token, the environment must not
     environment = {name: value for name, value in ENVIRONMENT.items() if name != "HF_TOKEN"}
     done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=LIMIT)
-    assert (folder / "errors.json").exists(), done.stdout + done.stderr[-12000:]
+    assert (folder / "errors.json").exists(), done.stderr[-3000:]
     return Pushed(folder, done)
 
 
@@ -121,6 +121,7 @@ def test_what_cannot_be_pushed_is_refused_before_a_model_is_looked_for(pushed):
         "foreign repository": ("HTTP 403 Forbidden, You don't have write access", "set hub_model_id to a repository"),
         "public repository": ("tester/public is there already and public", "set hub_private_repo: false to publish"),
         "no name": ("Repo id must be in the form", "set hub_model_id to a name of the form namespace/name"),
+        "private Space": ("which Trackio can only make public", "set hub_private_repo: false to publish both"),
         "token in a field": ("`model_init_kwargs` holds what looks like an access token", "log in with"),
         "no Hub": ("ConnectError: [Errno 111] Connection refused", "or set push_to_hub: false"),
     }
@@ -182,7 +183,7 @@ def test_trackio_keeps_its_logs_here(pushed):
     assert not any("space" in call or "bucket" in call for call in saw["calls"])
     assert [title for title, _ in pushed.commits("trackio")] == ["Training in progress, step 4", "End of training"]
     # a Space that cannot be made costs the push, and not the training
-    assert saw["updates"] == 4 and saw["missed"] == [4]
+    assert saw["updates"] == 4 and saw["missed"] == [4] and saw["public"]
 
 
 def test_an_adapter_is_pushed_alone(pushed):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import trl
 from transformers import Trainer
+from transformers.integrations import TrackioCallback
 from trl import GRPOConfig, GRPOTrainer, TrlParser
 
 
@@ -32,6 +33,11 @@ def test_overridden_signatures():
         "_calculate_rewards": ["self", "inputs", "prompts", "completions", "completion_ids_list"],
         "get_train_dataloader": ["self"],
         "_save_rng_state": ["self", "output_dir"],
+        "init_hf_repo": ["self", "token"],
+        "push_to_hub": ["self", "commit_message", "blocking", "token", "revision", "kwargs"],
+        "_push_from_checkpoint": ["self", "checkpoint_folder"],
+        "_finish_current_push": ["self"],
+        "save_model": ["self", "output_dir", "_internal_call"],
     }
     found = {name: list(inspect.signature(getattr(GRPOTrainer, name)).parameters) for name in expected}
     assert found == expected
@@ -184,3 +190,23 @@ def test_order_of_a_checkpoints_files():
     save = source(Trainer._save_checkpoint)
     order = ["self._save_optimizer_and_scheduler(", "self._save_rng_state(", "self.state.save_to_json(", "rotate_check"]
     assert sorted(order, key=save.index) == order
+
+
+def test_what_a_push_uploads_and_leaves_behind():
+    # TRL writes the card before the push, transformers leaves what runs in `push_in_progress`
+    assert source(GRPOTrainer._save_checkpoint).index("create_model_card(") < source(
+        GRPOTrainer._save_checkpoint
+    ).index("super()._save_checkpoint(")
+    push = source(Trainer._push_from_checkpoint)
+    assert "self.push_in_progress.jobs.extend(push_jobs)" in push and "PushInProgress(push_jobs)" in push
+    assert push.count("run_as_future=True") == push.count("token=self.args.hub_token") == 2
+    last = source(Trainer.push_to_hub)
+    assert last.index("self.save_model(") < last.index("self.create_model_card(") < last.index("upload_folder(")
+    assert "run_as_future=not blocking" in last
+    for upload in (push, last):  # the command for a push by hand has the same
+        assert 'ignore_patterns=["_*", f"{PREFIX_CHECKPOINT_DIR}-*"]' in upload
+    assert "self._finish_current_push()" in source(Trainer._finalize_training)
+    assert "torch.save(self.args," in push and "torch.save(self.args," in source(Trainer._save)
+    template = (Path(trl.__file__).parent / "templates" / "lm_model_card.md").read_text()
+    assert "[{{ base_model }}](https://huggingface.co/{{ base_model }})" in template
+    assert "args.trackio_static_space_id is False" in source(TrackioCallback.on_push_begin)
