@@ -5,13 +5,18 @@ process for `MULTI_CPU` and for `NO` with several, and trains with DDP where FSD
 end well, and be another one.
 """
 
+import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedType
-from transformers import TrainingArguments
+from transformers import Trainer, TrainingArguments
+from transformers.utils import logging
+
+
+logger = logging.get_logger(__name__)
 
 
 def leave_out_compiled_collective(environ: Mapping[str, str] = os.environ) -> None:
@@ -114,6 +119,23 @@ def check_sharding(model: torch.nn.Module, accelerator: Accelerator, environ: Ma
         )
     machines = f"{processes} process{'es' if processes > 1 else ''}"
     return f"{kind} on {machines}; this one holds {own:,} of {whole:,} parameters"
+
+
+@contextlib.contextmanager
+def lost_contact(trainer: Trainer) -> Iterator[None]:
+    """Say what to do where another process of the run cannot be reached any more, above the traceback of it."""
+    try:
+        yield
+    except RuntimeError as error:
+        # gloo raises a plain RuntimeError with its name in it
+        if isinstance(error, torch.distributed.DistError) or "gloo" in str(error):
+            logger.error(
+                f"process {trainer.accelerator.process_index} of {trainer.accelerator.num_processes} has lost contact "
+                f"with another one after update {trainer.state.global_step}: the log of its machine says why it ended. "
+                f"When all are back, start the same commands with `--resume_from_checkpoint true`: the run goes on "
+                f"from the latest whole checkpoint in {trainer.args.output_dir}"
+            )
+        raise
 
 
 def _kind(accelerator: Accelerator) -> tuple[str, bool]:

@@ -19,7 +19,7 @@ from .curriculum import PlannedStage
 from .dynamic_sampling import DynamicSampling
 from .geometry import Geometry
 from .history import TRACKED, History, RolloutRecord, write_loop
-from .launch import check_launch, check_sharding
+from .launch import check_launch, check_sharding, lost_contact
 from .passes import PassesMixin
 from .prompting import PromptingMixin
 from .report import report
@@ -177,7 +177,8 @@ class ESGRPOTrainer(CheckpointingMixin, PromptingMixin, PassesMixin):
             method = getattr(self.args, "method", None)
             named = {} if method is None else {"method": method}
             write_loop(self.args.output_dir, None if scheduler is None else {**named, **scheduler.loop.describe()})
-        output = super().train(checkpoint, **kwargs)
+        with lost_contact(self):
+            output = super().train(checkpoint, **kwargs)
         if self._rollout is not None:  # the run ended inside a rollout
             self._close_rollout()
         self.create_model_card(model_name=Path(self.args.output_dir).name)
