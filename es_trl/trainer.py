@@ -216,7 +216,7 @@ class ESGRPOTrainer(CheckpointingMixin, PromptingMixin, PassesMixin):
 
     def _announce(self) -> None:
         """Say what begins, or refuse what is not spread over the processes as it was launched to be."""
-        spread = check_sharding(self.model_wrapped, self.accelerator)
+        spread = check_sharding(self)
         if self.accelerator.is_main_process:
             geometry = Geometry.of(self.args, max_steps=self.state.max_steps)
             print(report(self.args, geometry, self.entropy_scheduler, self.curriculum), spread, sep="\n", flush=True)
