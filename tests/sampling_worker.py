@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from conftest import LAB_ARGS, without_seconds
 from distributed_worker import finish
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from es_trl import ESGRPOConfig, ESGRPOTrainer
@@ -32,20 +32,21 @@ def rewards(share_uniform, seed):
         nonlocal asked
         asked += 1
         uniform = [random.Random(f"{seed}|{prompt}|{asked}").random() < share_uniform for prompt in prompts]
-        return [0.0 if same else float(len(text)) for same, text in zip(uniform, completions, strict=True)]
+        return [0.0 if same else sum(map(ord, text)) % 5.0 for same, text in zip(uniform, completions, strict=True)]
 
     return reward
 
 
-@settings(max_examples=16, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=12, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
-    generations=st.sampled_from([2, 4, 8]),
-    tries=st.integers(0, 2),
-    longest=st.sampled_from([1, 4, 12]),
-    share_uniform=st.sampled_from([0.0, 0.3, 0.5, 0.7, 1.0]),
+    generations=st.sampled_from([4, 2, 8]),
+    tries=st.sampled_from([3, 1, 0]),
+    longest=st.sampled_from([12, 4, 2]),
+    share_uniform=st.sampled_from([0.4, 0.2, 0.6]),
     seed=st.integers(0, 5),
 )
-def example(folder, generations, tries, longest, share_uniform, seed):
+@example(generations=4, tries=1, longest=12, share_uniform=1.0, seed=0)
+def check(folder, generations, tries, longest, share_uniform, seed):
     sizes = {"num_generations": generations, "max_completion_length": longest, "dynamic_sampling_tries": tries}
     args = ESGRPOConfig(**{**LAB_ARGS, **RUN, **CONTROL, **sizes, "output_dir": folder, "seed": seed})
     trainer = ESGRPOTrainer(BASE_MODEL, rewards(share_uniform, seed), args, train_dataset=countdown_dataset(64, seed))
@@ -66,7 +67,7 @@ def example(folder, generations, tries, longest, share_uniform, seed):
 
 def main():
     options = json.loads(sys.argv[1])
-    example(options["output_dir"])
+    check(options["output_dir"])
     finish(Accelerator(), options["output_dir"], OUTCOMES)
 
 
