@@ -11,7 +11,7 @@ import psutil
 import pytest
 import torch
 from conftest import without_seconds
-from launching import ENVIRONMENT, LIMIT, ROOT, command, free_port, run
+from launching import ENVIRONMENT, LIMIT, ROOT, command, free_port, run, shipped, written
 from safetensors.torch import load_file
 
 
@@ -125,3 +125,29 @@ def test_two_machines_of_which_one_dies(whole, tmp_path):
     launches, logs = on_two_machines(folder, tmp_path, "second", resume_from_checkpoint="true")
     assert [own.wait(timeout=LIMIT) for own in launches] == [0, 0], "".join(log.read_text()[-3000:] for log in logs)
     check_equal(folder, whole)
+
+
+SRUN = """#!/bin/bash
+# two nodes on this machine, in the place of Slurm's own
+while [[ $1 == --* ]]; do shift; done
+SLURM_NODEID=0 "$@" & SLURM_NODEID=1 "$@" && wait $!
+"""
+
+
+def test_the_slurm_script_starts_a_launch_on_each_node(tmp_path):
+    commands = tmp_path / "bin"
+    commands.mkdir()
+    (commands / "srun").write_text(SRUN)
+    (commands / "scontrol").write_text("#!/bin/bash\necho 127.0.0.1\necho other\n")
+    (commands / "accelerate").write_text(
+        f'#!/bin/bash\nexec {sys.executable} -m accelerate.commands.launch "${{@:2}}"\n'
+    )
+    for path in commands.iterdir():
+        path.chmod(0o755)
+    config = written(tmp_path, shipped("zero3_multinode", mixed_precision="no"))
+    environment = {"PATH": f"{commands}:{os.environ['PATH']}", "ACCELERATE_CONFIG": config, "SLURM_NNODES": "2"}
+    environment |= {"SLURM_JOB_ID": str(free_port()), "SLURM_JOB_NODELIST": "node[0-1]", "SLURM_GPUS_ON_NODE": "1"}
+    words = f"--per_device_train_batch_size 8 --steps_per_generation 4 --max_steps 4 --output_dir {tmp_path / 'run'}"
+    done = run(["bash", "recipes/slurm.sh", "recipes/countdown_es.py", *words.split()], **environment)
+    assert done.returncode == 0, done.stdout[-5000:]
+    assert "DeepSpeed ZeRO-3 on 2 processes" in done.stdout and len(records(tmp_path / "run")) == 1
