@@ -5,13 +5,18 @@ process for `MULTI_CPU` and for `NO` with several, and trains with DDP where FSD
 end well, and be another one.
 """
 
+import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedType
-from transformers import TrainingArguments
+from transformers import Trainer, TrainingArguments
+from transformers.utils import logging
+
+
+logger = logging.get_logger(__name__)
 
 
 def leave_out_compiled_collective(environ: Mapping[str, str] = os.environ) -> None:
@@ -79,15 +84,13 @@ def held(parameter: torch.Tensor) -> torch.Tensor:
     return parameter.to_local() if hasattr(parameter, "to_local") else parameter
 
 
-def check_sharding(model: torch.nn.Module, accelerator: Accelerator, environ: Mapping[str, str] = os.environ) -> str:
+def check_sharding(trainer: Trainer, environ: Mapping[str, str] = os.environ) -> str:
     """
-    Refuse a model that is whole on every process where it was to be sharded.
+    Refuse a model that is not spread over the processes as it was to be; when it is about to be trained.
 
     Args:
-        model (`torch.nn.Module`):
-            As it is trained, after `accelerator.prepare`.
-        accelerator (`Accelerator`):
-            The trainer's.
+        trainer (`GRPOTrainer`):
+            With its model as `accelerator.prepare` made it.
         environ (`Mapping[str, str]`):
             What `accelerate launch` left for its processes.
 
@@ -95,8 +98,10 @@ def check_sharding(model: torch.nn.Module, accelerator: Accelerator, environ: Ma
         `str`: how the run is spread, for people.
 
     Raises:
-        ValueError: where ZeRO-3 or FSDP shards nothing.
+        ValueError: where DeepSpeed or FSDP was asked for and is not there, where ZeRO-3 or FSDP shards nothing, and
+            for a reference model that FSDP leaves without weights.
     """
+    accelerator, parameters = trainer.accelerator, list(trainer.model_wrapped.parameters())
     kind, shards = _kind(accelerator)
     for flag, name in (("ACCELERATE_USE_DEEPSPEED", "DeepSpeed"), ("ACCELERATE_USE_FSDP", "FSDP")):
         if environ.get(flag) == "true" and not kind.startswith(name):
@@ -104,16 +109,40 @@ def check_sharding(model: torch.nn.Module, accelerator: Accelerator, environ: Ma
                 f"the accelerate configuration asks for {name}, and the run came up with {kind}: look at the warnings "
                 "above, and at whether this machine can do it"
             )
-    own = sum(held(parameter).numel() for parameter in model.parameters())
-    whole = sum(getattr(parameter, "ds_numel", parameter.numel()) for parameter in model.parameters())
+    own = sum(held(parameter).numel() for parameter in parameters)
+    whole = sum(getattr(parameter, "ds_numel", parameter.numel()) for parameter in parameters)
     processes = accelerator.num_processes
     if shards and processes > 1 and own >= whole:
         raise ValueError(
             f"the run was launched with {kind} on {processes} processes, and each holds all {whole:,} parameters: "
             "nothing is sharded; look at what wraps the model, and at the accelerate configuration"
         )
-    machines = f"{processes} process{'es' if processes > 1 else ''}"
-    return f"{kind} on {machines}; this one holds {own:,} of {whole:,} parameters"
+    # TRL shards the reference model without sending it the weights, which only the first process has read then
+    if kind == "FSDP2" and trainer.ref_model is not None and environ.get("FSDP_CPU_RAM_EFFICIENT_LOADING") == "true":
+        raise ValueError(
+            f"beta is {trainer.beta:g} and FSDP loads the weights on one process alone, which leaves the reference "
+            "model with random ones on the others: set `fsdp_cpu_ram_efficient_loading: false` in the accelerate "
+            "configuration, or beta to 0"
+        )
+    word = "process" if processes == 1 else "processes"
+    return f"{kind} on {processes} {word}; this one holds {own:,} of {whole:,} parameters"
+
+
+@contextlib.contextmanager
+def lost_contact(trainer: Trainer) -> Iterator[None]:
+    """Say what to do where another process of the run cannot be reached any more, above the traceback of it."""
+    try:
+        yield
+    except RuntimeError as error:
+        # gloo raises a plain RuntimeError with its name in it
+        if isinstance(error, torch.distributed.DistError) or "gloo" in str(error):
+            logger.error(
+                f"process {trainer.accelerator.process_index} of {trainer.accelerator.num_processes} has lost contact "
+                f"with another one after update {trainer.state.global_step}: the log of its machine says why it ended. "
+                f"When all are back, start the same commands with `--resume_from_checkpoint true`: the run goes on "
+                f"from the latest whole checkpoint in {trainer.args.output_dir}"
+            )
+        raise
 
 
 def _kind(accelerator: Accelerator) -> tuple[str, bool]:

@@ -20,7 +20,7 @@ from .dynamic_sampling import DynamicSampling
 from .geometry import Geometry
 from .history import TRACKED, History, RolloutRecord, write_loop
 from .hub import prepare_push
-from .launch import check_launch, check_sharding
+from .launch import check_launch, check_sharding, lost_contact
 from .passes import PassesMixin
 from .prompting import PromptingMixin
 from .pushing import PushingMixin
@@ -181,7 +181,8 @@ class ESGRPOTrainer(PushingMixin, CheckpointingMixin, PromptingMixin, PassesMixi
             named = {} if method is None else {"method": method}
             write_loop(self.args.output_dir, None if scheduler is None else {**named, **scheduler.loop.describe()})
             write_recipe(self.args.output_dir, self.recipe)
-        output = super().train(checkpoint, **kwargs)
+        with lost_contact(self):
+            output = super().train(checkpoint, **kwargs)
         if self._rollout is not None:  # the run ended inside a rollout
             self._close_rollout()
         self.create_model_card(model_name=Path(self.args.output_dir).name)
@@ -219,7 +220,7 @@ class ESGRPOTrainer(PushingMixin, CheckpointingMixin, PromptingMixin, PassesMixi
 
     def _announce(self) -> None:
         """Say what begins, or refuse what is not spread over the processes as it was launched to be."""
-        spread = check_sharding(self.model_wrapped, self.accelerator)
+        spread = check_sharding(self)
         if self.accelerator.is_main_process:
             geometry = Geometry.of(self.args, max_steps=self.state.max_steps)
             print(report(self.args, geometry, self.entropy_scheduler, self.curriculum), spread, sep="\n", flush=True)

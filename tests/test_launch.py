@@ -1,0 +1,113 @@
+"""A launch that is not what its configuration says is refused with what to set."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+from accelerate.utils import DistributedType
+from conftest import LAB_ARGS
+from launching import ROOT, command, run, shipped, written
+
+from es_trl.launch import check_launch, check_sharding, leave_out_compiled_collective
+
+
+ONE = SimpleNamespace(n_gpu=0, distributed_state=SimpleNamespace(distributed_type=DistributedType.NO))
+TWO_ON_CPU = SimpleNamespace(n_gpu=0, distributed_state=SimpleNamespace(distributed_type=DistributedType.MULTI_CPU))
+LAUNCHED = {"ACCELERATE_MIXED_PRECISION": "no", "ACCELERATE_USE_CPU": "True"}
+
+
+def test_what_is_launched_as_asked_passes():
+    check_launch(ONE, {})
+    check_launch(ONE, {"MASTER_ADDR": "somewhere"})  # a plain `python`, in a shell of a cluster
+    check_launch(ONE, LAUNCHED)
+    check_launch(TWO_ON_CPU, {**LAUNCHED, "MASTER_ADDR": "127.0.0.1", "WORLD_SIZE": "2"})
+
+
+def test_several_gpus_in_one_process_are_refused():
+    with pytest.raises(ValueError, match="one process sees 4 GPUs.*start one process a GPU"):
+        check_launch(SimpleNamespace(n_gpu=4, distributed_state=ONE.distributed_state), {})
+
+
+def test_fsdp_1_is_refused():
+    with pytest.raises(ValueError, match="set `fsdp_version: 2`"):
+        check_launch(TWO_ON_CPU, {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "1"})
+
+
+def trainer_of(parameters, distributed_type, processes=2, ref_model=None):
+    model = SimpleNamespace(parameters=lambda: parameters)
+    plugin = SimpleNamespace(zero_stage=3)
+    accelerator = SimpleNamespace(distributed_type=distributed_type, num_processes=processes, deepspeed_plugin=plugin)
+    return SimpleNamespace(accelerator=accelerator, model_wrapped=model, ref_model=ref_model, beta=0.1)
+
+
+class Parameter(SimpleNamespace):
+    def numel(self):
+        return self.own
+
+
+def test_what_shards_nothing_is_refused():
+    whole = [Parameter(own=60), Parameter(own=40)]
+    shard = Parameter(own=0, ds_numel=60, ds_tensor=Parameter(own=30))
+    deepspeed, fsdp = DistributedType.DEEPSPEED, DistributedType.FSDP
+    said = check_sharding(trainer_of([shard], deepspeed), {"ACCELERATE_USE_DEEPSPEED": "true"})
+    assert said == "DeepSpeed ZeRO-3 on 2 processes; this one holds 30 of 60 parameters"
+    assert check_sharding(trainer_of(whole, fsdp, processes=1), {}).startswith("FSDP2 on 1 process; this one holds 100")
+    for kind in (deepspeed, fsdp):
+        with pytest.raises(ValueError, match="each holds all 100 parameters: nothing is sharded"):
+            check_sharding(trainer_of(whole, kind), {})
+
+
+def test_a_missing_engine_is_refused():
+    trainer = trainer_of([Parameter(own=1)], DistributedType.MULTI_CPU)
+    for flag, name in (("ACCELERATE_USE_DEEPSPEED", "DeepSpeed"), ("ACCELERATE_USE_FSDP", "FSDP")):
+        with pytest.raises(ValueError, match=f"asks for {name}, and the run came up with DDP"):
+            check_sharding(trainer, {flag: "true"})
+
+
+def test_the_compiled_collective_is_left_out_on_a_cpu():
+    ops = pytest.importorskip("deepspeed.ops")
+    before = ops.__compatible_ops__["deepspeed_shm_comm"]
+    try:
+        ops.__compatible_ops__["deepspeed_shm_comm"] = True
+        leave_out_compiled_collective({})
+        assert ops.__compatible_ops__["deepspeed_shm_comm"] is True
+        leave_out_compiled_collective({"ACCELERATE_USE_DEEPSPEED": "true"})
+        assert ops.__compatible_ops__["deepspeed_shm_comm"] is False
+    finally:
+        ops.__compatible_ops__["deepspeed_shm_comm"] = before
+
+
+REFUSED = {
+    "several processes that are one": (
+        shipped("ddp", distributed_type="MULTI_CPU", num_processes=2, mixed_precision="no", use_cpu=True),
+        "asks for several processes and accelerate has started one",
+    ),
+    "FSDP that is DDP": (
+        shipped("fsdp2", num_processes=2, mixed_precision="no", use_cpu=True),
+        "asks for FSDP, and accelerate trains with DDP on a CPU instead",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_accelerate_does_something_else_without_a_word(name, tmp_path):
+    config, sentence = REFUSED[name]
+    done = run(command(written(tmp_path, config), "recipes/countdown_es.py", "--output_dir", str(tmp_path / "run")))
+    assert done.returncode == 1 and sentence in done.stdout, done.stdout[-3000:]
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_reference_model_without_weights_is_refused(tmp_path):
+    config = shipped("fsdp2", num_processes=2, mixed_precision="no")
+    config["fsdp_config"]["fsdp_cpu_ram_efficient_loading"] = True
+    options = {**LAB_ARGS, "use_cpu": False, "beta": 0.1, "per_device_train_batch_size": 2, "by_rule": True}
+    options["output_dir"] = str(tmp_path)
+    done = run(command(written(tmp_path, config), "tests/distributed_worker.py", json.dumps(options)))
+    assert done.returncode == 1
+    assert "beta is 0.1 and FSDP loads the weights on one process alone" in done.stdout, done.stdout[-3000:]
+
+
+def test_every_configuration_is_documented():
+    text = (ROOT / "docs" / "distributed.md").read_text()
+    for path in (ROOT / "accelerate_configs").glob("*.yaml"):
+        assert f"accelerate_configs/{path.name}" in text, path.name
