@@ -6,7 +6,7 @@ from pathlib import Path
 
 from accelerate.utils import broadcast_object_list
 from huggingface_hub import HfApi
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RevisionNotFoundError
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
 from trl import GRPOConfig
 
 from .tokens import HiddenToken, hide_tokens, refuse_tokens
@@ -79,15 +79,28 @@ def open_repository(args: GRPOConfig, token: str | None = None) -> str:
     name = Path(args.output_dir).absolute().name if args.hub_model_id is None else args.hub_model_id
     with refusing(name):
         url = HfApi().create_repo(name, token=token, private=args.hub_private_repo, exist_ok=True)
-        # a repository that is there is taken by `create_repo`, whoever may write it
-        HfApi().auth_check(url.repo_id, token=token, write=True)
-        is_private = HfApi().model_info(url.repo_id, token=token, revision=args.hub_revision).private
+        with _where_answered():  # a repository that is there is taken by `create_repo`, whoever may write it
+            HfApi().auth_check(url.repo_id, token=token, write=True)
+        is_private = True
+        with _where_answered():
+            is_private = HfApi().model_info(url.repo_id, token=token, revision=args.hub_revision).private
     if args.hub_private_repo and not is_private:
         raise ValueError(
             f"push_to_hub is set and {url.repo_id} is there already and public: set hub_private_repo: false to publish "
             "what the run makes, or hub_model_id to another name"
         )
     return str(url)
+
+
+@contextlib.contextmanager
+def _where_answered() -> Iterator[None]:
+    """Let a question pass that a mirror of the Hub does not know: the first push will tell."""
+    try:
+        yield
+    except HfHubHTTPError as error:
+        known = (RepositoryNotFoundError, RevisionNotFoundError)
+        if error.response.status_code != 404 or isinstance(error, known):
+            raise
 
 
 @contextlib.contextmanager
