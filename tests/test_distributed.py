@@ -1,46 +1,16 @@
 """Two real processes over gloo."""
 
 import json
-import os
-import socket
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
-import yaml
-from conftest import BONUS, LAB_ARGS, without_seconds
+from lab_runs import BONUS, launch, without_seconds
 
 
-ROOT = Path(__file__).parent.parent
 CLIP = {
     "entropy_schedule": {"kind": "stable_anneal", "target": 0.5, "end": 0.2, "ratio": 0.5},
     "entropy_controller": {"kind": "sign_step", "delta": 0.05, "window": 2, "warmup": 0},
     "entropy_actuator": {"kind": "clip"},
 }
-
-
-def tmp_config(folder, config):
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "accelerate.yaml"
-    path.write_text(yaml.safe_dump(config))
-    return str(path)
-
-
-def launch(folder, processes, config, worker="distributed_worker.py", **options):
-    options = {**LAB_ARGS, "output_dir": str(folder), **options}
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    shipped = yaml.safe_load((ROOT / "accelerate_configs" / f"{config}.yaml").read_text())
-    on_cpu = tmp_config(folder, {**shipped, "num_processes": processes, "mixed_precision": "no", "use_cpu": True})
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", on_cpu]
-    command += ["--main_process_port", str(port)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command += [str(ROOT / "tests" / worker), json.dumps(options)]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240)
-    assert done.returncode == 0, done.stderr[-12000:]
-    return [json.loads((folder / f"rank{rank}.json").read_text()) for rank in range(processes)]
 
 
 CHAIN = {

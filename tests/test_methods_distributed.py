@@ -3,8 +3,7 @@
 import json
 
 import pytest
-from conftest import LAB_ARGS, without_seconds
-from test_distributed import launch
+from lab_runs import LAB_ARGS, launch, without_seconds
 
 
 SCHEDULE = {"entropy_schedule": {"kind": "linear", "start": 1.0, "end": 0.6}, "entropy_bonus_scale": 50.0}
