@@ -27,7 +27,8 @@ test: install
 test-vllm: .venv-vllm/installed
 	$(VLLM_BIN)/python -m pytest tests_vllm
 
-# torch first here, too. vLLM's wheel by its hash and without what its metadata names; then that, as it was tested.
+# torch first here, too. vLLM's wheel by its hash and without what its metadata names; then that, as it was tested, but
+# for three packages that pip misses aloud (see dependencies.txt).
 .venv-vllm/installed: setup.cfg constraints.txt tests_vllm/requirements.txt tests_vllm/dependencies.txt
 	$(PYTHON) -m venv .venv-vllm
 	$(VLLM_BIN)/pip install -q --disable-pip-version-check -c constraints.txt torch
