@@ -40,16 +40,21 @@ def share_of_pluses(completions, **kwargs):
     return [text.count("+") / max(len(text), 1) for text in completions]
 
 
-@pytest.fixture
-def vllm_trainer(tmp_path, monkeypatch):
-    """A function that makes a trainer on the lab that samples with vLLM, with changes of its configuration."""
-    for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE"):  # TRL sets them for its engine, and Accelerate reads them
-        monkeypatch.setenv(name, "0")
-        monkeypatch.delenv(name)
+def forget_the_engine():
+    """TRL tells vLLM its place by variables that Accelerate would take for a launch of several processes."""
+    for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE"):
+        os.environ.pop(name, None)
 
-    def make(trainer_class=ESGRPOTrainer, reward=share_of_pluses, peft_config=None, **changes):
+
+@pytest.fixture
+def vllm_trainer(tmp_path):
+    """A function that makes a trainer on the lab that samples with vLLM, with changes of its configuration."""
+
+    def make(trainer_class=ESGRPOTrainer, peft_config=None, **changes):
+        forget_the_engine()
         args = ESGRPOConfig(**{"output_dir": str(tmp_path / "run"), **VLLM_ARGS, **changes})
         datasets = DATASETS if args.curriculum else DATASETS["train"]
-        return trainer_class(BASE_MODEL, reward, args, train_dataset=datasets, peft_config=peft_config)
+        return trainer_class(BASE_MODEL, share_of_pluses, args, train_dataset=datasets, peft_config=peft_config)
 
-    return make
+    yield make
+    forget_the_engine()

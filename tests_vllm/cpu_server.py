@@ -1,8 +1,8 @@
 """A vLLM server on a CPU, and TRL's weight sync with it.
 
 TRL sends weights to a server over NCCL, and so between GPUs alone. Here each sync writes them as a checkpoint into a
-folder that the server sees, and has its workers load it. What TRL does before that, gathering and naming every weight,
-is TRL's own, and so are the requests for completions.
+folder that the server sees, `VLLM_WEIGHTS_FOLDER`, and has its workers load it. What TRL does before that, gathering and
+naming every weight, is TRL's own, and so are the requests for completions.
 """
 
 import contextlib
@@ -12,7 +12,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -30,18 +29,16 @@ def adapt():
 
 
 def _share_folder(client, device=0):
-    client.folder = Path(tempfile.mkdtemp(prefix="vllm_weights_"))
-    model = Path(client._get(f"{client.base_url}/v1/models")["data"][0]["root"])
-    for file in model.iterdir():
-        if file.suffix != ".safetensors":
-            shutil.copy(file, client.folder)
+    model = client._get(f"{client.base_url}/v1/models")["data"][0]["root"]
+    shutil.copytree(model, os.environ["VLLM_WEIGHTS_FOLDER"], dirs_exist_ok=True)
 
 
 def _write_and_reload(client, metadata, named_params):
     weights = {name: weight.detach().cpu().clone() for name, weight in named_params}
     assert [(name, list(weight.shape)) for name, weight in weights.items()] == [(n, shape) for n, _, shape in metadata]
-    save_file(weights, client.folder / "model.safetensors", metadata={"format": "pt"})
-    call = {"method": "reload_weights", "kwargs": {"weights_path": str(client.folder)}}
+    folder = os.environ["VLLM_WEIGHTS_FOLDER"]
+    save_file(weights, Path(folder) / "model.safetensors", metadata={"format": "pt"})
+    call = {"method": "reload_weights", "kwargs": {"weights_path": folder}}
     client._post(f"{client.base_url}/collective_rpc", json=call)
 
 
@@ -81,7 +78,7 @@ class Server:
             try:
                 if requests.get(f"{self.url}/health", timeout=5).ok:
                     return
-            except requests.ConnectionError:
+            except requests.RequestException:
                 time.sleep(1)
         raise RuntimeError(f"the vLLM server did not come up:\n{self._log.read_text()[-8000:]}")
 

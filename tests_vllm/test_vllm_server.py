@@ -19,10 +19,13 @@ WORKER = Path(__file__).parent / "vllm_worker.py"
 def mode(tmp_path_factory):
     """The configuration of a run with the server, which is up."""
     cpu_server.adapt()
-    server = cpu_server.Server(BASE_MODEL, 32, tmp_path_factory.mktemp("server") / "log.txt")
+    folder = tmp_path_factory.mktemp("server")
+    server = cpu_server.Server(BASE_MODEL, 32, folder / "log.txt")
     try:
         server.wait()
-        yield {"vllm_mode": "server", "vllm_server_base_url": server.url, "vllm_max_model_length": None}
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("VLLM_WEIGHTS_FOLDER", str(folder / "weights"))
+            yield {"vllm_mode": "server", "vllm_server_base_url": server.url, "vllm_max_model_length": None}
     finally:
         server.end()
 
