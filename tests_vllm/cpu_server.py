@@ -1,8 +1,8 @@
 """A vLLM server on a CPU, and TRL's weight sync with it.
 
 TRL sends weights to a server over NCCL, and so between GPUs alone. Here each sync writes them as a checkpoint into a
-folder that the server sees, `VLLM_WEIGHTS_FOLDER`, and has its workers load it. What TRL does before that, gathering and
-naming every weight, is TRL's own, and so are the requests for completions.
+folder that the server sees, `VLLM_WEIGHTS_FOLDER`, and has its workers load it. What TRL does before that, gathering
+and naming every weight, is TRL's own, and so are the requests for completions.
 """
 
 import contextlib
