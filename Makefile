@@ -4,8 +4,13 @@ export TOKENIZERS_PARALLELISM = false
 
 PYTHON ?= python3
 BIN = .venv/bin
+VLLM_BIN = .venv-vllm/bin
 
+<<<<<<< HEAD
 .PHONY: install demo test bench bench-control quality resolve clean
+=======
+.PHONY: install demo test test-vllm bench bench-control quality clean
+>>>>>>> 7b1e0f668f959ba38176f7118a96228ab3a36f39
 
 install: .venv/installed
 
@@ -21,6 +26,20 @@ demo: install
 
 test: install
 	$(BIN)/python -m pytest
+
+# Real vLLM on a CPU, in an environment of its own: some minutes on two cores.
+test-vllm: .venv-vllm/installed
+	$(VLLM_BIN)/python -m pytest tests_vllm
+
+# torch first here, too. vLLM's wheel by its hash and without what its metadata names; then that, as it was tested, but
+# for three packages that pip misses aloud (see dependencies.txt).
+.venv-vllm/installed: setup.cfg constraints.txt tests_vllm/requirements.txt tests_vllm/dependencies.txt
+	$(PYTHON) -m venv .venv-vllm
+	$(VLLM_BIN)/pip install -q --disable-pip-version-check -c constraints.txt torch
+	$(VLLM_BIN)/pip install -q --disable-pip-version-check --require-hashes --no-deps -r tests_vllm/requirements.txt
+	DS_BUILD_OPS=0 $(VLLM_BIN)/pip install -q --disable-pip-version-check -c constraints.txt \
+		-r tests_vllm/dependencies.txt -e ".[deepspeed,peft,test]"
+	touch $@
 
 # Six long runs, two at a time: about three hours on two cores.
 bench: install
@@ -39,4 +58,4 @@ resolve: install
 	$(BIN)/uv pip compile --quiet --python-version 3.11 --extra all --constraint constraints.txt setup.cfg > /dev/null
 
 clean:
-	rm -rf .venv runs
+	rm -rf .venv .venv-vllm runs

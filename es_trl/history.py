@@ -24,6 +24,7 @@ TRACKED = (
     "saturated",
     "curriculum_stage",
     "jump",
+    "truncated",
 )
 
 
@@ -64,6 +65,12 @@ class RolloutRecord:
             Share of the completions whose advantages were used, where an actuator filters them.
         clip_high_fraction (`float`, *optional*):
             Share of tokens whose ratio was cut at the upper clip bound, the mean over the rollout's micro-batches.
+        truncated (`float`, *optional*):
+            Share of tokens, or with `sequence_*` of completions, whose vLLM importance ratio was cut to a bound or
+            masked; `None` without vLLM's correction.
+        logp_difference (`float`, *optional*):
+            Mean absolute difference between the log-probabilities that vLLM sampled with and the trainer's own, nats;
+            `None` without vLLM's correction.
         num_generations (`int`), max_completion_length (`int`):
             Completions per prompt, and tokens that one may have.
         completion_tokens (`float`, *optional*):
@@ -92,6 +99,8 @@ class RolloutRecord:
     reward: float | None = None
     kept: float | None = None
     clip_high_fraction: float | None = None
+    truncated: float | None = None
+    logp_difference: float | None = None
     num_generations: int | None = None
     max_completion_length: int | None = None
     completion_tokens: float | None = None
@@ -101,7 +110,7 @@ class RolloutRecord:
 _FIELDS = {field.name for field in fields(RolloutRecord)}
 # fields that histories of earlier versions have not
 _LATER = {"entropy_se", "actuator", "estimate", "events", "curriculum_stage", "jump", "sampling"}
-_LATER |= {"clamped_entropy", "kept"}
+_LATER |= {"clamped_entropy", "kept", "truncated", "logp_difference"}
 
 
 class History:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import torch
 from accelerate import Accelerator
+from trl import GRPOConfig
 
 
 @dataclass(frozen=True)
@@ -19,11 +20,15 @@ class EntropyReading:
             the completions of one prompt are not, so it is clustered by prompt. `None` with fewer than two prompts.
         clamped (`float`, *optional*):
             The mean of the clamped entropy, nats; `None` where none was counted in.
+        truncated (`float`, *optional*):
+            Share of the importance ratios of scored tokens, or of completions with a scored token, that were cut to a
+            bound or masked; `None` where none was counted in.
     """
 
     mean: float
     standard_error: float | None
     clamped: float | None = None
+    truncated: float | None = None
 
 
 class EntropySensor:
@@ -39,8 +44,8 @@ class EntropySensor:
     """
 
     def __init__(self, prompts: int):
-        # entropies, tokens and clamped entropies of each prompt
-        self._sums = torch.zeros(3, prompts, dtype=torch.float64)
+        # entropies, tokens, clamped entropies, ratios that were cut and ratios, of each prompt
+        self._sums = torch.zeros(5, prompts, dtype=torch.float64)
         self._clamps = False
 
     def add(
@@ -49,6 +54,7 @@ class EntropySensor:
         mask: torch.Tensor,
         prompt_index: torch.Tensor,
         clamped: torch.Tensor | None = None,
+        cut: torch.Tensor | None = None,
     ) -> None:
         """
         Count one batch in.
@@ -62,34 +68,42 @@ class EntropySensor:
                 Which prompt of the rollout each completion answers, from 0, counted over all processes.
             clamped (`torch.Tensor` of shape `(batch, tokens)`, *optional*):
                 Clamped entropies of the same positions, nats: in all batches of a rollout, or in none.
+            cut (`torch.Tensor` of shape `(batch, tokens)` or `(batch, 1)`, *optional*):
+                Which importance ratios were cut, of tokens or of completions, see [`cut_ratios`].
         """
         self._clamps = clamped is not None
-        totals = _totals(entropies, mask)
-        clamped_totals = torch.zeros_like(totals) if clamped is None else _totals(clamped, mask)
-        rows = torch.stack([totals, mask.sum(dim=1), clamped_totals]).cpu().double()
+        totals, tokens = _totals(entropies, mask), mask.sum(dim=1)
+        nothing = torch.zeros_like(totals)
+        clamped_totals = nothing if clamped is None else _totals(clamped, mask)
+        ratios = cuts = nothing
+        if cut is not None:
+            counts = mask.bool() if cut.shape == mask.shape else mask.any(dim=1, keepdim=True)
+            ratios, cuts = counts.sum(dim=1), (cut & counts).sum(dim=1)
+        rows = torch.stack([totals, tokens, clamped_totals, cuts, ratios]).cpu().double()
         self._sums.index_add_(1, prompt_index.cpu(), rows)
 
     def read(self, accelerator: Accelerator) -> EntropyReading | None:
         """
         The reading over everything counted in on all processes, the same on each.
 
-        One reduce of three floats a prompt. `None` where no token was counted in on any process.
+        One reduce of five floats a prompt. `None` where no token was counted in on any process.
         """
         # float64 where the device has it: float32 cannot count the tokens of a large rollout
         dtype = torch.float32 if accelerator.device.type == "mps" else torch.float64
         sums = accelerator.reduce(self._sums.to(accelerator.device, dtype), reduction="sum").cpu().double()
-        totals, tokens, clamped_totals = sums
+        totals, tokens, clamped_totals, cuts, ratios = sums
         count = tokens.sum().item()
         if count == 0:
             return None
         mean = totals.sum().item() / count
         clamped = clamped_totals.sum().item() / count if self._clamps else None
+        truncated = (cuts.sum() / ratios.sum()).item() if ratios.any() else None
         prompts = int((tokens > 0).sum())
         if prompts < 2:
-            return EntropyReading(mean, None, clamped)
+            return EntropyReading(mean, None, clamped, truncated)
         # linearised ratio of two sums over independent prompts
         squares = ((totals - mean * tokens) ** 2).sum().item()
-        return EntropyReading(mean, (prompts / (prompts - 1) * squares) ** 0.5 / count, clamped)
+        return EntropyReading(mean, (prompts / (prompts - 1) * squares) ** 0.5 / count, clamped, truncated)
 
 
 def _totals(entropies: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -102,6 +116,29 @@ def completion_mask(batch: dict[str, torch.Tensor]) -> torch.Tensor:
     """The scored positions of TRL's batch, `(batch, tokens)`: completions without padding and without tool output."""
     mask = batch["completion_mask"]
     return mask * batch["tool_mask"] if "tool_mask" in batch else mask
+
+
+def cut_ratios(batch: dict[str, torch.Tensor], args: GRPOConfig) -> torch.Tensor | None:
+    """
+    Which of the importance ratios between vLLM and the trainer TRL cut to a bound or masked; `None` without any.
+
+    Args:
+        batch (`dict[str, torch.Tensor]`):
+            TRL's, in which a ratio that was cut is at its bound and a masked one is 0.
+        args (`GRPOConfig`):
+            Has the mode and the bounds, `vllm_importance_sampling_*`.
+
+    Returns:
+        `torch.Tensor` of shape `(batch, tokens)`, or `(batch, 1)` with the `sequence_*` modes, bool.
+    """
+    ratios = batch.get("importance_sampling_ratio")
+    if ratios is None:
+        return None
+    if args.vllm_importance_sampling_mode.endswith("mask"):
+        return ratios == 0.0
+    low, high = args.vllm_importance_sampling_clip_min, args.vllm_importance_sampling_clip_max
+    below = torch.zeros_like(ratios, dtype=torch.bool) if low is None else ratios <= low
+    return below if high is None else below | (ratios >= high)
 
 
 def prompt_index(batch_size: int, num_generations: int, accelerator: Accelerator) -> torch.Tensor:

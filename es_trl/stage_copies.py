@@ -46,7 +46,7 @@ def check_engine(vllm_generation: Any, planned: Sequence[PlannedStage]) -> None:
         knob = "vllm_max_model_length"
     elif vllm_generation.accelerator.is_main_process:  # which alone talks to the server
         length = vllm_generation.vllm_client.get_server_info()["model_config"]["max_model_len"]
-        knob = "the server's --max_model_len"
+        knob = "the server's --max-model-len"
     else:
         return
     if length <= longest:

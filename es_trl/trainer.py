@@ -27,7 +27,7 @@ from .pushing import PushingMixin
 from .report import report
 from .rewards.overlong import add_punishment
 from .rollout import OpenRollout
-from .sensor import EntropySensor, completion_mask, prompt_index
+from .sensor import EntropySensor, completion_mask, cut_ratios, prompt_index
 from .stage_copies import check_engine, follow_stage, tell_length
 from .state import find_checkpoint
 from .train_data import check_dataset, check_replaceable, named_datasets
@@ -120,7 +120,8 @@ class ESGRPOTrainer(PushingMixin, CheckpointingMixin, PromptingMixin, PassesMixi
     # --- the run -----------------------------------------------------------------------------------------------------
 
     def _begin_run(self) -> None:
-        self._step, self._buffered_inputs = 0, None  # TRL keeps both from an earlier run of the same trainer
+        # TRL keeps these from an earlier run of the same trainer
+        self._step, self._buffered_inputs, self._last_loaded_step = 0, None, -1
         self._announced = False
         self._next_rollout = 0
         self._rollout: OpenRollout | None = None
@@ -251,8 +252,10 @@ class ESGRPOTrainer(PushingMixin, CheckpointingMixin, PromptingMixin, PassesMixi
             if "probability tensor contains" not in str(error):  # torch's words where it cannot sample
                 raise
             raise ValueError(broken_policy(self._next_rollout, "no token can be sampled from it")) from error
-        rollout.record.reward = self._metrics["train"]["reward"][-1]
-        rollout.record.completion_tokens = self._metrics["train"]["completions/mean_length"][-1]
+        record, metrics = rollout.record, self._metrics["train"]
+        record.reward, record.completion_tokens = metrics["reward"][-1], metrics["completions/mean_length"][-1]
+        if "importance_sampling_ratio" in batch:
+            record.logp_difference = metrics["sampling/sampling_logp_difference/mean"][-1]
         # TRL shuffles rows
         batch["prompt_index"] = prompt_index(len(self._rows), self.num_generations, self.accelerator)
         if self._dynamic_sampling is not None:
@@ -261,7 +264,8 @@ class ESGRPOTrainer(PushingMixin, CheckpointingMixin, PromptingMixin, PassesMixi
         passes, rollout.no_grad_passes = rollout.no_grad_passes, []
         for logps, entropies, clamped in passes:
             if logps is batch.get("old_per_token_logps"):
-                rollout.sensor.add(entropies, completion_mask(batch), batch["prompt_index"], clamped)
+                cut = cut_ratios(batch, self.args)
+                rollout.sensor.add(entropies, completion_mask(batch), batch["prompt_index"], clamped, cut)
                 self._end_rollout()
         return batch
 
@@ -271,7 +275,7 @@ class ESGRPOTrainer(PushingMixin, CheckpointingMixin, PromptingMixin, PassesMixi
         reading = self._rollout.sensor.read(self.accelerator)
         if reading is not None:
             record.entropy, record.entropy_se = reading.mean, reading.standard_error
-            record.clamped_entropy = reading.clamped
+            record.clamped_entropy, record.truncated = reading.clamped, reading.truncated
         self._rollout.measured = True
         for callback in self._rollout_callbacks:
             callback.on_rollout_end(self.args, self.state, self.control, record=record, trainer=self)

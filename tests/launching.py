@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import yaml
-from conftest import LAB_ARGS
+from lab_runs import LAB_ARGS
 
 
 ROOT = Path(__file__).parent.parent
@@ -60,6 +60,6 @@ def launch(folder, processes, config, worker="distributed_worker.py", **options)
     on_cpu = {} if config == "fsdp2" else {"use_cpu": True}
     options = {**LAB_ARGS, "use_cpu": bool(on_cpu), "output_dir": str(folder), **options}
     config_file = written(folder, shipped(config, num_processes=processes, mixed_precision="no", **on_cpu))
-    done = run(command(config_file, f"tests/{worker}", json.dumps(options)))
+    done = run(command(config_file, Path("tests") / worker, json.dumps(options)))
     assert done.returncode == 0, done.stdout[-12000:]
     return [json.loads((folder / f"rank{rank}.json").read_text()) for rank in range(processes)]

@@ -10,10 +10,10 @@ import sys
 
 from accelerate import Accelerator
 from accelerate.utils import gather_object
-from conftest import LAB_ARGS, without_seconds
 from distributed_worker import finish
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from lab_runs import LAB_ARGS, without_seconds
 
 from es_trl import ESGRPOConfig, ESGRPOTrainer
 from es_trl.lab import BASE_MODEL, countdown_dataset

@@ -4,7 +4,7 @@ import json
 from collections import Counter
 
 import pytest
-from conftest import BONUS, without_seconds
+from lab_runs import BONUS, without_seconds
 from launching import launch
 
 
@@ -103,4 +103,4 @@ def test_one_small_reduce_a_rollout_is_added_to_grpo(updates, tmp_path):
     added = Counter(map(tuple, first["ESGRPOTrainer"])) - Counter(map(tuple, first["GRPOTrainer"]))
     missing = Counter(map(tuple, first["GRPOTrainer"])) - Counter(map(tuple, first["ESGRPOTrainer"]))
     # sums of 4 prompts in float64, at each of two rollouts
-    assert added == {("all_reduce", 3 * 4 * 8): 2} and not missing
+    assert added == {("all_reduce", 5 * 4 * 8): 2} and not missing

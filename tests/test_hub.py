@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import LAB_ARGS
+from lab_runs import LAB_ARGS
 from launching import ENVIRONMENT, LIMIT, ROOT, command, run, shipped, written
 from local_hub import Fault, LocalHub
 from safetensors.torch import load

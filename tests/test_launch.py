@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 from accelerate.utils import DistributedType
-from conftest import LAB_ARGS
+from lab_runs import LAB_ARGS
 from launching import ROOT, command, run, shipped, written
 
 from es_trl.launch import check_launch, check_sharding, leave_out_compiled_collective

@@ -1,7 +1,7 @@
 """The methods on two real processes over gloo: as on one, the same on both, and through a resume."""
 
 import pytest
-from conftest import LAB_ARGS, without_seconds
+from lab_runs import LAB_ARGS, without_seconds
 from launching import launch
 
 

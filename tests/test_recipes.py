@@ -37,6 +37,12 @@ def test_every_recipe_has_a_short_script(path):
     assert all(len(script.read_text().splitlines()) < 80 for script in scripts)
 
 
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.name)
+def test_every_recipe_with_vllm_truncates_by_token(path):
+    recipe = yaml.safe_load(path.read_text())
+    assert not recipe.get("use_vllm") or recipe["vllm_importance_sampling_mode"] == "token_truncate"
+
+
 @pytest.mark.parametrize("path", ACCELERATE_CONFIGS, ids=lambda path: path.name)
 def test_every_accelerate_config_loads(path):
     config = load_config_from_file(str(path))

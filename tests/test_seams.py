@@ -89,8 +89,20 @@ def test_metrics_that_the_history_reads():
     generate = source(GRPOTrainer._generate_and_score_completions)
     assert 'self._metrics[mode]["reward"].append' in generate
     assert '["completions/mean_length"].append' in source(GRPOTrainer._generate)
+    assert '["sampling/sampling_logp_difference/mean"].append' in generate
     loss = source(GRPOTrainer._compute_loss)
     assert '["clip_ratio/high_mean"].append' in loss and '["cispo_clip_ratio"].append' in loss
+
+
+def test_vllms_importance_ratios():
+    generate = source(GRPOTrainer._generate_and_score_completions)
+    # what was cut is at a bound, what was masked is 0, and a token that does not count has 1
+    assert "vllm_importance_sampling_ratio = torch.clamp(" in generate
+    assert "invalid_mis_mask, value=0.0" in generate
+    assert "per_token_logps_diff = (old_per_token_logps - sampling_per_token_logps) * mask" in generate
+    assert 'output["importance_sampling_ratio"] = vllm_importance_sampling_ratio' in generate
+    # the engine gets the weights again where this differs from the update
+    assert "self.state.global_step != self._last_loaded_step" in source(GRPOTrainer._generate_single_turn)
 
 
 def test_attributes_that_actuators_move():

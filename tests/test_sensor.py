@@ -5,7 +5,8 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from es_trl.sensor import EntropySensor, completion_mask, prompt_index
+from es_trl import ESGRPOConfig
+from es_trl.sensor import EntropySensor, completion_mask, cut_ratios, prompt_index
 
 
 @pytest.fixture
@@ -95,3 +96,62 @@ def test_tool_output_does_not_count():
     assert completion_mask(batch).tolist() == [[1, 0, 0]]
     del batch["tool_mask"]
     assert completion_mask(batch).tolist() == [[1, 1, 0]]
+
+
+def cut(mode, ratios, low=None, high=None):
+    bounds = {"vllm_importance_sampling_clip_min": low, "vllm_importance_sampling_clip_max": high}
+    args = ESGRPOConfig("unused", vllm_importance_sampling_mode=mode, **bounds, use_cpu=True, bf16=False)
+    return cut_ratios({"importance_sampling_ratio": torch.tensor(ratios)}, args)
+
+
+def test_which_importance_ratios_were_cut():
+    ratios = [[0.2, 0.5, 1.0, 2.0]]  # as TRL leaves them: those beyond a bound are at it
+    assert cut("token_truncate", ratios, high=2.0).tolist() == [[False, False, False, True]]
+    assert cut("token_truncate", ratios, low=0.2, high=2.0).tolist() == [[True, False, False, True]]
+    assert cut("token_truncate", ratios, low=0.2).tolist() == [[True, False, False, False]]
+    assert cut("token_mask", [[0.0, 0.5, 2.0]], low=0.5, high=2.0).tolist() == [[True, False, False]]
+    assert cut("sequence_truncate", [[3.0], [1.0]], high=3.0).tolist() == [[True], [False]]
+    assert cut("sequence_mask", [[0.0], [3.0]], high=3.0).tolist() == [[True], [False]]
+    assert cut_ratios({}, None) is None
+
+
+def test_truncated_is_a_share_of_tokens(accelerator):
+    sensor = EntropySensor(prompts=2)
+    # 2 of 3 scored tokens, the last column being padding; then 1 of 5: of the rollout 3 of 8, and not (2/3 + 1/5) / 2
+    cut, mask = torch.tensor([[True, True, False, True]]), torch.tensor([[1, 1, 1, 0]])
+    sensor.add(torch.ones(1, 4), mask, torch.tensor([0]), None, cut)
+    cut, mask = torch.tensor([[True, False, False], [False, False, True]]), torch.tensor([[1, 1, 1], [1, 1, 0]])
+    sensor.add(torch.ones(2, 3), mask, torch.tensor([1, 1]), None, cut)
+    reading = sensor.read(accelerator)
+    assert (reading.truncated, reading.mean) == (3 / 8, 1.0)
+
+
+def test_truncated_is_a_share_of_completions(accelerator):
+    sensor = EntropySensor(prompts=2)
+    cut = torch.tensor([[True], [False], [True], [True]])
+    mask = torch.tensor([[1, 1, 1], [1, 0, 0], [0, 0, 0], [1, 1, 0]])  # the third is left out of the loss
+    sensor.add(torch.ones(4, 3), mask, torch.tensor([0, 0, 1, 1]), None, cut)
+    assert sensor.read(accelerator).truncated == pytest.approx(2 / 3)
+
+
+def test_nothing_is_truncated_without_vllm(accelerator):
+    sensor = EntropySensor(prompts=1)
+    sensor.add(torch.ones(1, 2), torch.ones(1, 2), torch.tensor([0]))
+    assert sensor.read(accelerator).truncated is None
+    sensor.add(torch.ones(1, 2), torch.ones(1, 2), torch.tensor([0]), None, torch.zeros(1, 2, dtype=torch.bool))
+    assert sensor.read(accelerator).truncated == 0.0
+
+
+def test_one_reduce_reads_everything(accelerator, monkeypatch):
+    sensor, shapes = EntropySensor(prompts=3), []
+    sensor.add(torch.ones(1, 2), torch.ones(1, 2), torch.tensor([0]), None, torch.ones(1, 1, dtype=torch.bool))
+
+    def of_two_processes(self, tensor, reduction):
+        shapes.append(tuple(tensor.shape))
+        other = EntropySensor(prompts=3)  # 3 completions of which none was cut
+        none = torch.zeros(3, 1, dtype=torch.bool)
+        other.add(torch.ones(3, 2), torch.ones(3, 2), torch.tensor([1, 1, 2]), None, none)
+        return tensor + other._sums
+
+    monkeypatch.setattr(type(accelerator), "reduce", of_two_processes)
+    assert sensor.read(accelerator).truncated == 0.25 and shapes == [(5, 3)]

@@ -1,7 +1,7 @@
 """DDP, ZeRO-2, ZeRO-3 and FSDP2 on two processes, by the shipped configurations: the same run."""
 
 import pytest
-from conftest import LAB_ARGS, without_seconds
+from lab_runs import LAB_ARGS, without_seconds
 from launching import launch
 from safetensors.torch import load_file
 

@@ -298,7 +298,7 @@ class Engine:
         return {"model_config": {"max_model_len": self.max_model_len}}
 
 
-@pytest.mark.parametrize(("mode", "knob"), [("colocate", "vllm_max_model_length"), ("server", "--max_model_len")])
+@pytest.mark.parametrize(("mode", "knob"), [("colocate", "vllm_max_model_length"), ("server", "--max-model-len")])
 def test_an_engine_for_shorter_stages_is_refused(mode, knob, switched):
     planned = switched[1].curriculum.planned
     check_engine(Engine(mode, 17), planned)

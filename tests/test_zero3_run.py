@@ -10,7 +10,7 @@ import time
 import psutil
 import pytest
 import torch
-from conftest import without_seconds
+from lab_runs import without_seconds
 from launching import ENVIRONMENT, LIMIT, ROOT, command, free_port, run, shipped, written
 from safetensors.torch import load_file
 

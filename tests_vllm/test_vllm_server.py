@@ -1,0 +1,81 @@
+"""Server mode: completions over HTTP from a vLLM process of its own."""
+
+from pathlib import Path
+
+import cpu_server
+import pytest
+from conftest import EXACT, STALE, VLLM_ARGS
+from lab_runs import BONUS, without_seconds
+from launching import launch
+from test_vllm_stages import CONTROLLED, SHORT, SWITCH
+from trl.generation.vllm_client import VLLMClient
+
+from es_trl.lab import BASE_MODEL
+
+
+WORKER = Path(__file__).parent / "vllm_worker.py"
+
+
+@pytest.fixture(scope="module")
+def mode(tmp_path_factory):
+    """The configuration of a run with the server, which is up."""
+    cpu_server.adapt()
+    folder = tmp_path_factory.mktemp("server")
+    server = cpu_server.Server(BASE_MODEL, 32, folder / "log.txt")
+    try:
+        server.wait()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("VLLM_WEIGHTS_FOLDER", str(folder / "weights"))
+            yield {"vllm_mode": "server", "vllm_server_base_url": server.url, "vllm_max_model_length": None}
+    finally:
+        server.end()
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """What the server is asked for: prompts, completions of each, and tokens that each may have."""
+    calls, generate = [], VLLMClient.generate
+
+    def counted(client, prompts, **kwargs):
+        calls.append((len(prompts), kwargs["n"], kwargs["max_tokens"]))
+        return generate(client, prompts, **kwargs)
+
+    monkeypatch.setattr(VLLMClient, "generate", counted)
+    return calls
+
+
+def test_the_server_follows_the_stages(mode, vllm_trainer, asked):
+    trainer = vllm_trainer(**mode, curriculum=[SWITCH], **SHORT, **CONTROLLED)
+    trainer.train()
+    assert asked == [(4, 4, 4), (4, 4, 4), (4, 16, 16), (4, 16, 16)]
+    records = trainer.history.records
+    assert [record["completion_tokens"] for record in records[:2]] == [4.0, 4.0]
+    assert all(7.0 < record["completion_tokens"] <= 16.0 for record in records[2:])
+    assert max(record["logp_difference"] for record in records) < EXACT
+
+
+def test_a_server_for_shorter_completions_is_refused(mode, vllm_trainer):
+    long = {**SWITCH, "max_completion_length": 32}
+    with pytest.raises(ValueError, match="built for 32 tokens .* completions of 32: set the server's --max-model-len"):
+        vllm_trainer(**mode, curriculum=[long], **SHORT, **CONTROLLED)
+
+
+@pytest.mark.parametrize("syncs", [True, False])
+def test_weights_reach_the_server(syncs, mode, vllm_trainer, monkeypatch):
+    trainer = vllm_trainer(**mode, steps_per_generation=1, max_steps=12, learning_rate=5e-3)
+    if not syncs:
+        trainer.vllm_generation.sync_weights()
+        monkeypatch.setattr(VLLMClient, "update_named_params", lambda client, metadata, named_params: None)
+    trainer.train()
+    differences = [record["logp_difference"] for record in trainer.history.records]
+    assert len(differences) == 12 and differences[0] < EXACT
+    assert max(differences) < EXACT if syncs else max(differences) > STALE
+
+
+def test_two_processes_with_zero3_share_the_server(mode, tmp_path):
+    run = {**VLLM_ARGS, **mode, "by_rule": False, "per_device_train_batch_size": 2, "learning_rate": 2e-3, **BONUS}
+    first, second = launch(tmp_path, 2, "zero3", worker=WORKER, **run)
+    assert (first["world"], first["wrapper"]) == (2, "DeepSpeedEngine")
+    records = without_seconds(first["records"])
+    assert records == without_seconds(second["records"]) and len(records) == 2
+    assert max(record["logp_difference"] for record in records) < EXACT
