@@ -40,12 +40,11 @@ def estimate(
     shape = _shape(recipe)
     trainings = [_training(recipe, shape, stage, stages, launch) for stage in stages]
     check_fit(trainings, card)
+    gpus = f"{launch.num_processes} GPU{'s' if launch.num_processes > 1 else ''}"
     head = (
-        f"memory of each GPU in GiB, estimated and not measured: {name} ({card.memory} GiB), {launch.num_processes} "
-        f"x {NAMES[launch.sharding]}, {recipe.model.model_name_or_path} ({shape.parameters / 1e9:.3f} billion)"
+        f"memory of each GPU in GiB, estimated and not measured: {name} ({card.memory} GiB), {gpus}, "
+        f"{NAMES[launch.sharding]}, {recipe.model.model_name_or_path} ({shape.parameters / 1e9:.3f} billion)"
     )
-    if launch.num_processes == 1 and launch.sharding == "none":
-        head = head.replace("1 x one process", "one process")
     sections = [head]
     sections += [_memory_table(index, training, card) for index, training in enumerate(trainings)]
     sections.append(_time_table(recipe.training, stages, trainings, num_rollouts, card))
@@ -73,21 +72,27 @@ def _memory_table(index: int, training: Training, gpu: GPU) -> str:
 
 
 def _time_table(
-    args: ESGRPOConfig, stages: Sequence[PlannedStage], trainings: Sequence[Training], num_rollouts: int | None, gpu: GPU
+    args: ESGRPOConfig,
+    stages: Sequence[PlannedStage],
+    trainings: Sequence[Training],
+    num_rollouts: int | None,
+    gpu: GPU,
 ) -> str:
     generate_every = args.steps_per_generation * args.num_iterations
     scores = args.gradient_accumulation_steps % generate_every != 0
     scores = scores or (args.use_vllm and args.vllm_importance_sampling_correction)
     passes = int(scores) + int(args.beta != 0.0)
     ends = [*(stage.first for stage in stages[1:]), num_rollouts]
-    rows = [("stage", "generation", "old log-probs", "updates", "a rollout", "the stage")]
+    rows = [("", "generation", "old log-probs", "updates", "a rollout", "the stage")]
     whole = 0.0
     for stage, training, end in zip(stages, trainings, ends, strict=True):
         times = rollout_time(training, gpu, passes, args.num_iterations)
         whole += (end - stage.first) * times.total if end else 0.0
         generation = "a server's" if times.generation is None else as_time(times.generation)
         parts = [as_time(times.scoring), as_time(times.updates), as_time(times.total)]
-        rows.append((str(stage.index), generation, *parts, as_time((end - stage.first) * times.total) if end else "-"))
+        rows.append(
+            (f"stage {stage.index}", generation, *parts, as_time((end - stage.first) * times.total) if end else "-")
+        )
     lines = ["time, estimated and not measured"]
     lines += ["".join(f"{cell:<15}" for cell in row).rstrip() for row in rows]
     if num_rollouts:

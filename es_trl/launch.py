@@ -11,7 +11,7 @@ from .model_shape import NoEstimateError
 
 GiB = 2**30
 Sharding = Literal["none", "ddp", "zero2", "zero3", "fsdp"]
-NAMES = {"none": "one process", "ddp": "DDP", "zero2": "ZeRO-2", "zero3": "ZeRO-3", "fsdp": "FSDP"}
+NAMES = {"none": "not sharded", "ddp": "DDP", "zero2": "ZeRO-2", "zero3": "ZeRO-3", "fsdp": "FSDP"}
 
 
 @dataclass(frozen=True)

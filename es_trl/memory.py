@@ -22,7 +22,8 @@ TILE_TOKENS, TILE_VOCAB = 4096, 32_768
 # at a time
 REDUCE_BUCKET, MAX_REUSE, PREFETCH, SUB_GROUP = 5e8, 1e9, 5e7, 1e9
 NF4_BYTES = 0.5 + 4 / 64  # a 4-bit number, and one fp32 scale for 64 of them
-# vLLM beside weights and cache: 4,096 tokens in flight and CUDA graphs; logits of a step, sorted. An assumption.
+BATCHED_TOKENS = 4096  # what TRL lets vLLM have in flight, and so the most sequences, too
+# vLLM beside weights and cache: tokens in flight and CUDA graphs; logits of a step, sorted. An assumption.
 ENGINE_WORK, ENGINE_LOGIT = 1 * GiB, 16
 
 
@@ -196,7 +197,7 @@ def passing_bytes(training: Training) -> dict[str, float]:
     saved = t.tokens * per_token + scores
     layer = t.tokens * 2 * number * s.intermediate + (saved if t.checkpointing else 0.0)
     kept = s.layers * (t.tokens * s.hidden * residual if t.checkpointing else saved)
-    kept += t.tokens * norm + (square if t.attention != "flash" else 0)
+    kept += t.tokens * norm + {"flash": 0, "sdpa": 1, "eager": number}[t.attention] * square  # the mask
     scored = t.micro_batch * t.completion
     logits = min(scored, TILE_TOKENS) * TILE_VOCAB * number + scored * s.hidden * (2 * number + 4)
     if t.adapter is None:
@@ -211,7 +212,7 @@ def engine_bytes(training: Training) -> tuple[float, float]:
     t = training
     packed = t.shape.linear_parameters if t.quantized else 0
     weights = (t.shape.parameters - packed) * 2 + packed * NF4_BYTES
-    work = ENGINE_WORK + ENGINE_LOGIT * t.shape.vocab * min(t.engine.max_sequences, TILE_TOKENS)
+    work = ENGINE_WORK + ENGINE_LOGIT * t.shape.vocab * min(t.engine.max_sequences, BATCHED_TOKENS)
     return weights / t.engine.tensor_parallel, work
 
 
@@ -233,9 +234,7 @@ def _at(**sizes: float) -> dict[str, float]:
 def _bytes_per_trained(t: Training) -> tuple[int, int, int]:
     """Bytes of weight, gradient and optimizer for each parameter with a gradient."""
     if t.deepspeed:
-        # ZeRO-3 takes weights that are fp32 already for its fp32 copy, ZeRO-2 does not
-        copy = 0 if t.sharding == "zero3" and t.compute_bytes == 4 else 4
-        return t.compute_bytes, t.compute_bytes, copy + 8
+        return t.compute_bytes, t.compute_bytes, 12  # its own fp32 copy, and two moments
     if t.sharding == "fsdp":
         own = 4 if t.compute_bytes == 2 else t.weight_bytes
     elif t.adapter is not None:

@@ -75,6 +75,13 @@ def plan(
         return text if launch.on_cpu else f"{text}\n{estimate(recipe, stages, geometry.rollouts, launch, (gpu, card))}"
     except NoEstimateError as unknown:
         return f"{text}\nno memory estimate: {unknown}\n"
+    except ValueError as refused:
+        if config_file is not None:
+            raise
+        raise ValueError(
+            f"{refused}. This plan is of {args.world_size} without an accelerate config: name that of the launch, for "
+            "example --config_file accelerate_configs/zero3.yaml"
+        ) from None
 
 
 def _on_cpu(recipe_file: str, overrides: list[str]) -> bool:
