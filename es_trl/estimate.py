@@ -117,7 +117,7 @@ def as_time(seconds: float) -> str:
 def _precision_warnings(recipe: Recipe, training: Training) -> list[str]:
     rate = recipe.training.learning_rate
     bare = training.sharding in ("none", "ddp") and training.adapter is None and training.weight_bytes == 2
-    if not bare or rate >= 1e-5:
+    if not bare or rate >= 1e-4:
         return []
     return [
         f"nothing here keeps an fp32 copy of the 16-bit weights, in which most steps of a learning rate of {rate:g} "

@@ -82,8 +82,6 @@ def read_launch(config_file: str | None, num_processes: int | None) -> Launch:
         ValueError: for a file that does not exist or is none of accelerate's.
         NoEstimateError: for one that spreads the model in a way that is not known here.
     """
-    if num_processes is not None and num_processes < 1:
-        raise ValueError(f"--num_processes is {num_processes}, and a run needs one: set 1 or more")
     config = {} if config_file is None else _read_config(Path(config_file))
     processes = config.get("num_processes", 1) if num_processes is None else num_processes
     kind = str(config.get("distributed_type", "MULTI_GPU"))

@@ -8,13 +8,13 @@ from transformers.hf_argparser import string_to_bool
 
 from .callbacks import Curriculum, EntropyScheduler, collect_callbacks, find, prepare_callbacks
 from .config import ESGRPOConfig
-from .curriculum import BASE_DATA, plan_stages
+from .curriculum import BASE_DATA, PlannedStage, plan_stages
 from .data import LOCAL_FORMATS, load_rows
 from .estimate import estimate
 from .geometry import Geometry
-from .launch import gpu_of, planned_processes, read_launch
+from .launch import GPU, gpu_of, planned_processes, read_launch
 from .model_shape import NoEstimateError
-from .recipe import RecipeParser, read_yaml
+from .recipe import Recipe, RecipeParser, read_yaml
 from .report import report
 from .train_data import check_dataset
 
@@ -70,17 +70,28 @@ def plan(
     if _on_cpu(recipe_file, overrides):
         return text
     stages = curriculum.planned if curriculum else plan_stages((), args, geometry.rollouts, None, [BASE_DATA])
+    return f"{text}{_estimate(recipe, stages, geometry.rollouts, config_file, (gpu, card))}"
+
+
+def _estimate(
+    recipe: Recipe,
+    stages: list[PlannedStage],
+    num_rollouts: int | None,
+    config_file: str | None,
+    gpu: tuple[str, GPU],
+) -> str:
+    """The estimates, what is missing for them, or nothing where the launch is on the CPU."""
     try:
-        launch = read_launch(config_file, args.world_size)
-        return text if launch.on_cpu else f"{text}\n{estimate(recipe, stages, geometry.rollouts, launch, (gpu, card))}"
+        launch = read_launch(config_file, recipe.training.world_size)
+        return "" if launch.on_cpu else "\n" + estimate(recipe, stages, num_rollouts, launch, gpu)
     except NoEstimateError as unknown:
-        return f"{text}\nno memory estimate: {unknown}\n"
+        return f"\nno memory estimate: {unknown}\n"
     except ValueError as refused:
         if config_file is not None:
             raise
         raise ValueError(
-            f"{refused}. This plan is of {args.world_size} without an accelerate config: name that of the launch, for "
-            "example --config_file accelerate_configs/zero3.yaml"
+            f"{refused}. This is the plan of a launch without an accelerate config: name that of yours, for example "
+            "--config_file accelerate_configs/zero3.yaml"
         ) from None
 
 

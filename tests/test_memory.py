@@ -1,15 +1,12 @@
 """The estimates of memory: by hand, by their properties, and beside what a run really holds on a CPU."""
 
 import gc
-import json
-import re
 import weakref
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import LAB_ARGS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from memory_worker import lora, run
@@ -18,7 +15,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from transformers import AutoConfig, AutoModelForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
-from es_trl.fit import check_fit, find_problem
 from es_trl.lab import BASE_MODEL
 from es_trl.launch import GPUS
 from es_trl.memory import (

@@ -13,6 +13,7 @@ from es_trl.cli import main as cli
 from es_trl.data import DataArguments
 from es_trl.lab import countdown_dataset
 from es_trl.lab.prompts import load_countdown
+from es_trl.model_shape import SHAPES
 from es_trl.recipe import RecipeParser, parse_recipe
 
 
@@ -27,6 +28,7 @@ def plan_options(command):
     """What `plan` takes of an `accelerate launch` command: the launch's size and config, and the recipe's options."""
     words = shlex.split(command)
     script = next(place for place, word in enumerate(words) if word.endswith(".py"))
+    assert (ROOT / words[script]).is_file()
     launch, rest = words[:script], words[script + 1 :]
     options = []
     for name in ("--num_processes", "--config_file"):
@@ -68,7 +70,7 @@ def recipe_of_cpu(path):
     return "use_cpu: true" in text
 
 
-@pytest.mark.parametrize("path", [path for path in RECIPES if path.name.startswith("qwen7b_es")], ids=str)
+@pytest.mark.parametrize("path", [path for path in RECIPES if path.stem == "qwen7b_es"], ids=lambda path: path.name)
 def test_rollouts_are_those_of_the_paper_on_any_number_of_gpus(path, capsys):
     commands = header_commands(path)
     assert len(commands) == 3
@@ -281,30 +283,36 @@ def tiny_qwen2(tmp_path_factory):
     return folder
 
 
-def test_qwen7b_recipe_makes_two_updates(tiny_qwen2, tmp_path):
+def run_tiny(tiny_qwen2, tmp_path, *more):
+    """Two updates of the 7B script on a CPU, with the tiny model and eight problems."""
     problems = [{"question": f"What is {i} + {i}?", "answer": f"It is {i} + {i}.\n#### {2 * i}"} for i in range(8)]
     (tmp_path / "problems.jsonl").write_text("".join(json.dumps(row) + "\n" for row in problems))
     options = ["--model_name_or_path", str(tiny_qwen2), "--dtype", "float32", "--dataset_name", "problems.jsonl"]
     options += ["--prompt_column", "question", "--answer_column", "answer", "--use_vllm", "false", "--bf16", "false"]
     options += ["--use_cpu", "true", "--per_device_train_batch_size", "4", "--gradient_accumulation_steps", "2"]
-    options += [
-        "--steps_per_generation",
-        "4",
-        "--max_completion_length",
-        "16",
-        "--max_steps",
-        "2",
-        "--save_steps",
-        "2",
-    ]
-    done = run_script(sys.executable, str(ROOT / "recipes" / "qwen7b_es.py"), *options, cwd=tmp_path)
+    options += ["--steps_per_generation", "4", "--max_completion_length", "16", "--max_steps", "2", "--save_steps", "2"]
+    done = run_script(sys.executable, str(ROOT / "recipes" / "qwen7b_es.py"), *options, *more, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+
+
+def test_qwen7b_recipe_makes_two_updates(tiny_qwen2, tmp_path):
+    run_tiny(tiny_qwen2, tmp_path)
     run = tmp_path / "runs" / "qwen7b_es"
     (record,) = [json.loads(line) for line in (run / "es_history.jsonl").read_text().splitlines()]
     assert record["settings"] == {"epsilon_high": 0.28} and record["target"] == 0.4
     # a random policy over 258 tokens is nearly uniform, and answers nothing
     assert record["entropy"] == pytest.approx(5.55, abs=0.05) and record["reward"] == -1.0
     assert (run / "checkpoint-2" / "es_state.json").exists() and "ES-GRPO" in (run / "README.md").read_text()
+
+
+def test_the_lora_recipe_trains_its_adapter(tiny_qwen2, tmp_path):
+    run_tiny(tiny_qwen2, tmp_path, "--config", str(ROOT / "recipes" / "qwen7b_lora.yaml"))
+    run = tmp_path / "runs" / "qwen7b_lora"
+    adapter = json.loads((run / "adapter_config.json").read_text())
+    assert (adapter["r"], adapter["lora_alpha"], adapter["lora_dropout"]) == (32, 64, 0.0)
+    maps = {name.rpartition(".")[2] for name in adapter["target_modules"]}
+    assert maps == set(SHAPES["Qwen/Qwen2.5-7B"].linears)  # what the estimate counts
+    assert len((run / "es_history.jsonl").read_text().splitlines()) == 1
 
 
 def test_plan_of_the_papers_curriculum(capsys):
