@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from test_memory import H100, QWEN_7B, SEVEN
 from test_recipes import ROOT, ZERO3, plan_options
@@ -149,6 +150,18 @@ def test_near_the_limit_is_a_warning(capsys):
 def test_weights_without_an_fp32_copy_are_a_warning(options, warns, capsys):
     plan = planned(capsys, "qwen1_5b_es.yaml", *options)
     assert ("round to nothing: set dtype: float32, or launch with DeepSpeed or FSDP" in plan) == warns
+
+
+@pytest.mark.parametrize(("rate", "share"), [(1e-6, 0.02), (1e-5, 0.15)])
+def test_bf16_weights_without_an_fp32_copy_hardly_move(rate, share):
+    torch.manual_seed(0)
+    weights = torch.nn.Parameter((torch.randn(1_000_000) * 0.02).bfloat16())
+    before = weights.detach().clone()
+    optimizer = torch.optim.AdamW([weights], lr=rate, weight_decay=0.0)
+    for _ in range(16):
+        weights.grad = torch.randn(1_000_000).bfloat16()
+        optimizer.step()
+    assert (weights != before).float().mean().item() == pytest.approx(share, rel=0.1)
 
 
 @pytest.mark.parametrize(
