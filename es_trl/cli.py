@@ -17,10 +17,12 @@ def main(argv: list[str] | None = None) -> int:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     plan = commands.add_parser(
-        "plan", allow_abbrev=False, help="geometry, schedule and warnings of a recipe, without loading a model"
+        "plan", allow_abbrev=False, help="geometry, schedule, memory and time of a recipe, without loading a model"
     )
     plan.add_argument("recipe", help="the recipe's YAML; options of the recipe may follow")
-    plan.add_argument("--num_processes", type=int, help="processes that will train")
+    plan.add_argument("--num_processes", type=int, help="processes that will train; the config's where unset")
+    plan.add_argument("--config_file", help="the launch's accelerate config, which says how the model is sharded")
+    plan.add_argument("--gpu", default="h100-80", help="for the estimates: a100-40, a100-80, h100-80 or h200")
     plot = commands.add_parser("plot", help="draw es_curves.png of a run again, and sum the run up")
     plot.add_argument("run_dir", help="the run's output_dir")
     args, rest = parser.parse_known_args(argv)
@@ -31,7 +33,7 @@ def main(argv: list[str] | None = None) -> int:
         if args.command == "plan":
             from .plan import plan as make_plan
 
-            print(make_plan(args.recipe, args.num_processes, rest))
+            print(make_plan(args.recipe, args.num_processes, rest, args.config_file, args.gpu))
         else:
             from .history import HISTORY_FILE, read_history, summarize
             from .plots import plot_run

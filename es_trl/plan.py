@@ -1,18 +1,31 @@
 """What a recipe would do, without loading a model."""
 
+import argparse
 from dataclasses import dataclass
+from pathlib import Path
+
+from transformers.hf_argparser import string_to_bool
 
 from .callbacks import Curriculum, EntropyScheduler, collect_callbacks, find, prepare_callbacks
 from .config import ESGRPOConfig
-from .curriculum import BASE_DATA
+from .curriculum import BASE_DATA, plan_stages
 from .data import is_local, load_rows
+from .estimate import estimate
 from .geometry import Geometry
-from .recipe import RecipeParser
+from .hardware import gpu_of, planned_processes, read_launch
+from .model_shape import NoEstimateError
+from .recipe import RecipeParser, read_yaml
 from .report import report
 from .train_data import check_dataset
 
 
-def plan(recipe_file: str, num_processes: int | None, overrides: list[str]) -> str:
+def plan(
+    recipe_file: str,
+    num_processes: int | None,
+    overrides: list[str],
+    config_file: str | None = None,
+    gpu: str = "h100-80",
+) -> str:
     """
     The plan of a recipe, for people.
 
@@ -20,16 +33,23 @@ def plan(recipe_file: str, num_processes: int | None, overrides: list[str]) -> s
         recipe_file (`str`):
             The recipe's YAML.
         num_processes (`int`, *optional*):
-            Processes that will train; those of this launch where unset.
+            Processes that will train; those of `config_file`, or of this launch, where unset.
         overrides (`list[str]`):
             Options as on the recipe's command line.
+        config_file (`str`, *optional*):
+            The accelerate config of the launch: how the model is sharded, for the estimate of memory. Without it
+            several processes are taken to be sharded by ZeRO-3.
+        gpu (`str`):
+            What it runs on (`hardware.py`).
 
     Raises:
-        ValueError: where the run would be refused.
+        ValueError: where the run would be refused, or by estimate does not fit.
     """
+    card = gpu_of(gpu)
     if num_processes is not None and num_processes < 1:
         raise ValueError(f"--num_processes is {num_processes}, and a run needs one: set 1 or more")
-    training_class = ESGRPOConfig if num_processes is None else _planned_for(num_processes)
+    processes = planned_processes(config_file, num_processes)
+    training_class = ESGRPOConfig if processes is None else _planned_for(processes)
     # a plan for GPUs is made on any machine
     recipe = RecipeParser(training_class).parse(["--config", recipe_file, "--use_cpu", "true", *overrides])
     args = recipe.training
@@ -47,7 +67,24 @@ def plan(recipe_file: str, num_processes: int | None, overrides: list[str]) -> s
         # what is not on this machine is taken to be large enough
         curriculum.datasets = {name: datasets.get(name) for name in named}
     prepare_callbacks(callbacks, args)
-    return report(args, geometry, scheduler, curriculum)
+    text = report(args, geometry, scheduler, curriculum)
+    if _on_cpu(recipe_file, overrides):
+        return text
+    stages = curriculum.planned if curriculum else plan_stages((), args, geometry.rollouts, None, [BASE_DATA])
+    try:
+        launch = read_launch(config_file, processes)
+        estimates = "" if launch.on_cpu else estimate(recipe, stages, geometry.rollouts, launch, (gpu, card))
+    except NoEstimateError as unknown:
+        estimates = f"no memory estimate: {unknown}\n"
+    return f"{text}\n{estimates}" if estimates else text
+
+
+def _on_cpu(recipe_file: str, overrides: list[str]) -> bool:
+    """Whether recipe or command line ask for the CPU, which the plan itself always parses them with."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--use_cpu", "--use-cpu", nargs="?", const=True, type=string_to_bool)
+    asked = parser.parse_known_args(overrides)[0].use_cpu
+    return bool(read_yaml(Path(recipe_file)).get("use_cpu")) if asked is None else asked
 
 
 def _planned_for(num_processes: int) -> type[ESGRPOConfig]:

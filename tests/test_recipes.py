@@ -1,5 +1,6 @@
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from es_trl.cli import main as cli
 from es_trl.data import DataArguments
 from es_trl.lab import countdown_dataset
 from es_trl.lab.prompts import load_countdown
+from es_trl.model_shape import SHAPES
 from es_trl.recipe import RecipeParser, parse_recipe
 
 
@@ -19,6 +21,33 @@ ROOT = Path(__file__).parent.parent
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
 ACCELERATE_CONFIGS = sorted((ROOT / "accelerate_configs").glob("*.yaml"))
 CPU = ["--use_cpu", "true"]  # a recipe for GPUs is parsed on any machine
+ZERO3 = ["--config_file", str(ROOT / "accelerate_configs" / "zero3.yaml")]
+
+
+def plan_options(command):
+    """What `plan` takes of an `accelerate launch` command: the launch's size and config, and the recipe's options."""
+    words = shlex.split(command)
+    script = next(place for place, word in enumerate(words) if word.endswith(".py"))
+    assert (ROOT / words[script]).is_file()
+    launch, rest = words[:script], words[script + 1 :]
+    options = []
+    for name in ("--num_processes", "--config_file"):
+        if name in launch:
+            value = launch[launch.index(name) + 1]
+            options += [name, str(ROOT / value) if name == "--config_file" else value]
+    recipe = f"recipes/{Path(words[script]).stem}.yaml"
+    if "--config" in rest:
+        place = rest.index("--config")
+        recipe, rest = rest[place + 1], rest[:place] + rest[place + 2 :]
+    return [str(ROOT / recipe), *options, *rest]
+
+
+def header_commands(path):
+    """The launch commands in the comment that a recipe begins with."""
+    comment = [line[1:].strip() for line in path.read_text().split("\n\n")[0].splitlines() if line.startswith("#")]
+    text = "\n".join(comment).replace("\\\n", " ")
+    # an option in brackets may be left out
+    return [line.split("[")[0] for line in text.splitlines() if line.startswith("accelerate launch")]
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.name)
@@ -27,8 +56,32 @@ def test_every_recipe_parses_and_plans(path, capsys):
     parts = (recipe.data, recipe.training, recipe.model)
     known = {name for part in parts for name in part.__dataclass_fields__}
     assert set(yaml.safe_load(path.read_text())) <= known
-    assert cli(["plan", str(path)]) == 0
-    assert "updates per rollout" in capsys.readouterr().out
+    on_cpu = recipe_of_cpu(path)
+    for plan in [plan_options(command) for command in header_commands(path)] or [[str(path)]]:
+        assert plan[0] == str(path)
+        assert cli(["plan", *plan]) == 0, capsys.readouterr().err
+        printed = capsys.readouterr().out
+        assert "updates per rollout" in printed and ("estimated and not measured" in printed) != on_cpu
+        assert "no memory estimate" not in printed and "warning" not in printed
+
+
+def recipe_of_cpu(path):
+    text = path.read_text()
+    assert ("use_cpu: true" in text) != ("80 GB" in text)  # a recipe for GPUs names them
+    return "use_cpu: true" in text
+
+
+@pytest.mark.parametrize("path", [path for path in RECIPES if path.stem == "qwen7b_es"], ids=lambda path: path.name)
+def test_rollouts_are_those_of_the_paper_on_any_number_of_gpus(path, capsys):
+    commands = header_commands(path)
+    assert len(commands) == 3
+    for command, processes in zip(commands, (8, 4, 32), strict=True):
+        assert cli(["plan", *plan_options(command)]) == 0
+        plan = capsys.readouterr().out
+        for line in (f"processes                                 {processes}\n",
+                     "prompts per rollout                       512\n", "completions per prompt (num_generations)  8\n",
+                     "updates per rollout                       16\n"):  # fmt: skip
+            assert line in plan
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.name)
@@ -48,8 +101,16 @@ def test_every_accelerate_config_loads(path):
     config = load_config_from_file(str(path))
     stages = {"zero2": 2, "zero3": 3, "zero3_multinode": 3}
     assert getattr(config, "deepspeed_config", {}).get("zero_stage") == stages.get(path.stem)
-    processes = {"cpu": 1, "ddp": 8, "zero2": 8, "zero3": 8, "zero3_multinode": 32}
+    processes = {"cpu": 1, "fsdp2": 8, "ddp": 8, "zero2": 8, "zero3": 8, "zero3_multinode": 32}
     assert config.num_processes == processes[path.stem]
+
+
+def test_annealing_dapo_is_dapo_with_a_lower_clip():
+    path = ROOT / "recipes" / "dapo32b_anneal.yaml"
+    training = RecipeParser().parse(["--config", str(path), *CPU]).training
+    assert training.build_parts() is None and training.method == "dapo"  # nothing controls
+    assert (training.epsilon, training.epsilon_high, training.max_completion_length) == (0.2, 0.2, 20_480)
+    assert (training.dynamic_sampling_tries, training.overlong_cache, training.loss_type) == (10, 4096, "dapo")
 
 
 def test_the_papers_recipe():
@@ -132,7 +193,7 @@ def test_missing_recipe_is_refused():
 
 
 def test_plan_of_the_papers_recipe_on_8_gpus(capsys):
-    assert cli(["plan", str(ROOT / "recipes" / "qwen7b_es.yaml"), "--num_processes", "8"]) == 0
+    assert cli(["plan", str(ROOT / "recipes" / "qwen7b_es.yaml"), *ZERO3]) == 0
     plan = capsys.readouterr().out
     for line in ("prompts per rollout                       512", "updates per rollout                       16",
                  "rollouts in the run                       300", "annealing from 90%"):  # fmt: skip
@@ -163,7 +224,7 @@ def test_plan_counts_a_local_file_and_warns(tmp_path, capsys):
     problems = tmp_path / "problems.jsonl"
     problems.write_text("".join(json.dumps({"prompt": f"{i}", "solution": "1"}) + "\n" for i in range(100)))
     options = ["--dataset_name", str(problems), "--max_steps", "-1", "--num_train_epochs", "2", "--save_steps", "10",
-               "--vllm_importance_sampling_mode", "sequence_mask"]  # fmt: skip
+               "--vllm_importance_sampling_mode", "sequence_mask", *CPU]  # fmt: skip
     assert cli(["plan", str(ROOT / "recipes" / "qwen7b_es.yaml"), *options]) == 0
     plan = capsys.readouterr().out
     # 100 prompts fill one rollout of 64 an epoch
@@ -229,24 +290,20 @@ def tiny_qwen2(tmp_path_factory):
     return folder
 
 
-def test_qwen7b_recipe_makes_two_updates(tiny_qwen2, tmp_path):
+def run_tiny(tiny_qwen2, tmp_path, *more):
+    """Two updates of the 7B script on a CPU, with the tiny model and eight problems."""
     problems = [{"question": f"What is {i} + {i}?", "answer": f"It is {i} + {i}.\n#### {2 * i}"} for i in range(8)]
     (tmp_path / "problems.jsonl").write_text("".join(json.dumps(row) + "\n" for row in problems))
     options = ["--model_name_or_path", str(tiny_qwen2), "--dtype", "float32", "--dataset_name", "problems.jsonl"]
     options += ["--prompt_column", "question", "--answer_column", "answer", "--use_vllm", "false", "--bf16", "false"]
     options += ["--use_cpu", "true", "--per_device_train_batch_size", "4", "--gradient_accumulation_steps", "2"]
-    options += [
-        "--steps_per_generation",
-        "4",
-        "--max_completion_length",
-        "16",
-        "--max_steps",
-        "2",
-        "--save_steps",
-        "2",
-    ]
-    done = run_script(sys.executable, str(ROOT / "recipes" / "qwen7b_es.py"), *options, cwd=tmp_path)
+    options += ["--steps_per_generation", "4", "--max_completion_length", "16", "--max_steps", "2", "--save_steps", "2"]
+    done = run_script(sys.executable, str(ROOT / "recipes" / "qwen7b_es.py"), *options, *more, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+
+
+def test_qwen7b_recipe_makes_two_updates(tiny_qwen2, tmp_path):
+    run_tiny(tiny_qwen2, tmp_path)
     run = tmp_path / "runs" / "qwen7b_es"
     (record,) = [json.loads(line) for line in (run / "es_history.jsonl").read_text().splitlines()]
     assert record["settings"] == {"epsilon_high": 0.28} and record["target"] == 0.4
@@ -255,8 +312,18 @@ def test_qwen7b_recipe_makes_two_updates(tiny_qwen2, tmp_path):
     assert (run / "checkpoint-2" / "es_state.json").exists() and "ES-GRPO" in (run / "README.md").read_text()
 
 
+def test_the_lora_recipe_trains_its_adapter(tiny_qwen2, tmp_path):
+    run_tiny(tiny_qwen2, tmp_path, "--config", str(ROOT / "recipes" / "qwen7b_lora.yaml"))
+    run = tmp_path / "runs" / "qwen7b_lora"
+    adapter = json.loads((run / "adapter_config.json").read_text())
+    assert (adapter["r"], adapter["lora_alpha"], adapter["lora_dropout"]) == (32, 64, 0.0)
+    maps = {name.rpartition(".")[2] for name in adapter["target_modules"]}
+    assert maps == set(SHAPES["Qwen/Qwen2.5-7B"].linears)  # what the estimate counts
+    assert len((run / "es_history.jsonl").read_text().splitlines()) == 1
+
+
 def test_plan_of_the_papers_curriculum(capsys):
-    assert cli(["plan", str(ROOT / "recipes" / "qwen7b_curriculum.yaml"), "--num_processes", "8"]) == 0
+    assert cli(["plan", str(ROOT / "recipes" / "qwen7b_curriculum.yaml"), *ZERO3]) == 0
     plan = capsys.readouterr().out.splitlines()
     first, second = (line.split() for line in plan if line.startswith(("0 ", "1 ")))
     assert first == ["0", "0", "to", "269", "train", *"512 x 8 4096 1 16,777,216 1x 69%".split()]
@@ -294,7 +361,7 @@ def test_plan_sees_the_local_files_of_every_stage(tmp_path, capsys):
     rows = [{"prompt": f"{i}", "solution": "1", "level": i % 6} for i in range(120)]
     problems.write_text("".join(json.dumps(row) + "\n" for row in rows))
     plan = ["plan", str(ROOT / "recipes" / "qwen7b_curriculum.yaml"), "--dataset_name", str(problems)]
-    plan += ["--prompt_column", "prompt", "--max_steps", "160", "--curriculum", "[{start: 0.5, data: hard}]"]
+    plan += ["--prompt_column", "prompt", "--max_steps", "160", "--curriculum", "[{start: 0.5, data: hard}]", *CPU]
     for levels, refused in (([0, 5], False), ([3, 5], True)):
         assert cli([*plan, "--datasets", f"{{hard: {{dataset_filter: {{level: {levels}}}}}}}"]) == refused
         said = capsys.readouterr().err

@@ -222,3 +222,33 @@ def test_what_a_push_uploads_and_leaves_behind():
     template = (Path(trl.__file__).parent / "templates" / "lm_model_card.md").read_text()
     assert "[{{ base_model }}](https://huggingface.co/{{ base_model }})" in template
     assert "args.trackio_static_space_id is False" in source(TrackioCallback.on_push_begin)
+
+
+def test_numbers_of_the_memory_estimate():
+    from accelerate.utils import fsdp_utils
+    from deepspeed.runtime.zero.config import DeepSpeedZeroConfig
+    from trl.generation.vllm_generation import VLLMGeneration
+    from trl.kernels.chunked_logprob import TOKEN_CHUNK_SIZE, ChunkedLogProbFunction
+    from trl.trainer.utils import _CHUNKED_LOGPROB_CHUNK_SIZE
+
+    from es_trl import memory
+
+    assert (TOKEN_CHUNK_SIZE, _CHUNKED_LOGPROB_CHUNK_SIZE) == (memory.TILE_TOKENS, memory.TILE_VOCAB)
+    assert "torch.zeros(weight.shape, device=weight.device, dtype=torch.float32)" in source(
+        ChunkedLogProbFunction.backward
+    )
+    engine = source(VLLMGeneration._init_vllm)
+    assert f"max_num_batched_tokens={memory.BATCHED_TOKENS}" in engine and "self.llm.sleep(level=2)" in engine
+    assert "gather_params(list(model.parameters()))" in source(VLLMGeneration._iter_named_params)
+    sizes = re.sub(r"\s+", " ", source(GRPOTrainer.__init__))
+    assert (
+        "max_num_seqs=args.per_device_train_batch_size * args.vllm_tensor_parallel_size * args.steps_per_generation"
+        in sizes
+    )
+    assert 'get_peft_model_kwargs["autocast_adapter_dtype"] = False' in sizes  # ZeRO-3's adapters are 16-bit
+    assert not hasattr(GRPOConfig, "max_prompt_length")
+    zero = DeepSpeedZeroConfig(stage=3)
+    assert zero.reduce_bucket_size == memory.REDUCE_BUCKET and zero.max_reuse_distance == memory.MAX_REUSE
+    assert zero.prefetch_bucket_size == memory.PREFETCH and zero.sub_group_size == memory.SUB_GROUP
+    assert zero.contiguous_gradients and not DeepSpeedZeroConfig(stage=2).overlap_comm
+    assert "param.data = param.data.to(torch.float32)" in source(fsdp_utils.fsdp2_prepare_model)
