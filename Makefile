@@ -5,7 +5,7 @@ export TOKENIZERS_PARALLELISM = false
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: install demo test bench bench-control quality resolve clean
+.PHONY: install demo test notebook bench bench-control quality resolve clean
 
 install: .venv/installed
 
@@ -21,6 +21,10 @@ demo: install
 
 test: install
 	$(BIN)/python -m pytest
+
+# The outputs that are committed: about a minute.
+notebook: install
+	$(BIN)/python tests/execute_notebook.py examples/entropy_scheduling.ipynb
 
 # Six long runs, two at a time: about three hours on two cores.
 bench: install

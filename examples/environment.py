@@ -1,7 +1,7 @@
 """TRL's `environment_factory` under a schedule: the model calls a tool, and entropy is that of the tokens it wrote.
 
-Each answer is a call of `check`, which says what its value is and asks again; so a task has two tries. The lab's base has
-never seen a second try, so what this shows is the wiring, not a gain.
+Each answer is a call of `check`, which says what its value is and asks again; so a task has two tries. The lab's base
+has never seen a second try: this shows the wiring, not a gain.
 
 Run it, half a minute on a CPU: `python examples/environment.py`
 """
@@ -50,7 +50,7 @@ def make_trainer(output_dir: str, rollouts: int, **changes: object) -> ESGRPOTra
     args = lab_config(
         output_dir,
         rollouts,
-        per_device_train_batch_size=32,
+        per_device_train_batch_size=16,
         max_completion_length=32,  # room for two tries, and for what the tool says to the first
         max_tool_calling_iterations=2,
         entropy_schedule={"kind": "constant", "target": 0.4},
@@ -64,10 +64,10 @@ def make_trainer(output_dir: str, rollouts: int, **changes: object) -> ESGRPOTra
 
 def main() -> None:
     torch.set_num_threads(1)
-    trainer = make_trainer("runs/environment", rollouts=20)
+    trainer = make_trainer("runs/environment", rollouts=15)
     trainer.train()
     records = trainer.history.records
-    print(summarize(records, settling=10))
+    print(summarize(records, settling=5))
     print(f"tokens the model wrote           {records[-1]['completion_tokens']:.1f} a completion")
     print(f"calls of the tool                {trainer.state.log_history[0]['tools/call_frequency']:.2f} a completion")
 

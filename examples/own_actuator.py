@@ -34,7 +34,7 @@ class SurpriseBonus(Effect):
 
 def main() -> None:
     torch.set_num_threads(1)
-    schedule = StableAnnealSchedule(target=0.55, end=0.35, ratio=0.4)
+    schedule = StableAnnealSchedule(target=0.45, end=0.2, ratio=0.4)
     scheduler = EntropyScheduler(schedule, SelfTunedPIDController(), SurpriseBonus())
     args = lab_config("runs/own_actuator", rollouts=35)
     data = countdown_dataset(2000, seed=1)
