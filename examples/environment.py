@@ -64,7 +64,7 @@ def make_trainer(output_dir: str, rollouts: int, **changes: object) -> ESGRPOTra
 
 def main() -> None:
     torch.set_num_threads(1)
-    trainer = make_trainer("runs/environment", rollouts=15)
+    trainer = make_trainer("runs/environment", rollouts=12)
     trainer.train()
     records = trainer.history.records
     print(summarize(records, settling=5))

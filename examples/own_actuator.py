@@ -36,7 +36,7 @@ def main() -> None:
     torch.set_num_threads(1)
     schedule = StableAnnealSchedule(target=0.45, end=0.2, ratio=0.4)
     scheduler = EntropyScheduler(schedule, SelfTunedPIDController(), SurpriseBonus())
-    args = lab_config("runs/own_actuator", rollouts=35)
+    args = lab_config("runs/own_actuator", rollouts=30)
     data = countdown_dataset(2000, seed=1)
     trainer = ESGRPOTrainer(BASE_MODEL, countdown_reward, args, train_dataset=data, callbacks=[scheduler])
     trainer.train()
