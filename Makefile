@@ -6,11 +6,7 @@ PYTHON ?= python3
 BIN = .venv/bin
 VLLM_BIN = .venv-vllm/bin
 
-<<<<<<< HEAD
-.PHONY: install demo test bench bench-control quality resolve clean
-=======
-.PHONY: install demo test test-vllm bench bench-control quality clean
->>>>>>> 7b1e0f668f959ba38176f7118a96228ab3a36f39
+.PHONY: install demo test test-vllm notebook bench bench-control quality resolve clean
 
 install: .venv/installed
 
@@ -40,6 +36,10 @@ test-vllm: .venv-vllm/installed
 	DS_BUILD_OPS=0 $(VLLM_BIN)/pip install -q --disable-pip-version-check -c constraints.txt \
 		-r tests_vllm/dependencies.txt -e ".[deepspeed,peft,test]"
 	touch $@
+
+# The outputs that are committed: about a minute.
+notebook: install
+	$(BIN)/python tests/execute_notebook.py examples/entropy_scheduling.ipynb
 
 # Six long runs, two at a time: about three hours on two cores.
 bench: install

@@ -23,6 +23,7 @@ _MODULES = {
     "StableAnnealSchedule": "schedules",
     "PiecewiseSchedule": "schedules",
     "CallableSchedule": "schedules",
+    "sketch": "preview",
     "SignStepController": "controllers",
     "PIDController": "controllers",
     "SelfTunedPIDController": "self_tuned",

@@ -32,8 +32,14 @@ class RolloutCallback(TrainerCallback):
     """
     A callback with the two events of a rollout; [`ESGRPOTrainer`] calls them on every process.
 
-    What `state_dict` returns is saved in every checkpoint and given back to `load_state_dict` on resume.
+    What `state_dict` returns is saved in every checkpoint and given back to `load_state_dict` on resume. One that does
+    not define it, as it only looks on, may come and go between the two.
     """
+
+    @property
+    def keeps_state(self) -> bool:
+        """Whether a run can be resumed only with it."""
+        return type(self).state_dict is not RolloutCallback.state_dict
 
     def prepare(self, args: TrainingArguments) -> None:
         """When the trainer is built, before weights load, and when a run starts afresh: refuse what cannot work."""

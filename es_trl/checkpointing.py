@@ -8,6 +8,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from trl import GRPOTrainer
 from trl.trainer.utils import RepeatSampler
 
+from .callbacks import RolloutCallback
 from .control import broken_policy
 from .rollout import OpenRollout
 from .state import RunState, files_of, load_rollout, save_rollout, weights_are_finite
@@ -62,8 +63,12 @@ class CheckpointingMixin(GRPOTrainer):
             seconds=0.0 if rollout is None else rollout.seconds,
             settings={**self._settings, **self._adaptive_coefficient},
             metrics=dict(self._metrics["train"]),
-            callbacks=[(type(callback).__name__, callback.state_dict()) for callback in self._rollout_callbacks],
+            callbacks=[(type(callback).__name__, callback.state_dict()) for callback in self._stateful_callbacks],
         )
+
+    @property
+    def _stateful_callbacks(self) -> list[RolloutCallback]:
+        return [callback for callback in self._rollout_callbacks if callback.keeps_state]
 
     @property
     def _adaptive_coefficient(self) -> dict[str, float]:
@@ -79,7 +84,7 @@ class CheckpointingMixin(GRPOTrainer):
 
     def _read_state(self, checkpoint: str) -> RunState:
         return RunState.load(
-            checkpoint, [type(callback).__name__ for callback in self._rollout_callbacks], self._counts
+            checkpoint, [type(callback).__name__ for callback in self._stateful_callbacks], self._counts
         )
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
@@ -93,7 +98,7 @@ class CheckpointingMixin(GRPOTrainer):
         self._step = state.micro_step  # TRL restarts it at 0, which would shift every later rollout
         self._next_rollout = state.rollout
         self.history.begin(checkpoint / self.history.path.name, keep=state.rollout)
-        for callback, (_, callback_state) in zip(self._rollout_callbacks, state.callbacks, strict=True):
+        for callback, (_, callback_state) in zip(self._stateful_callbacks, state.callbacks, strict=True):
             callback.load_state_dict(callback_state)
         self.apply_settings(state.settings)
         self._metrics["train"].update(state.metrics)

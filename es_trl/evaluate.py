@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 from datasets import Dataset
-from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase, set_seed
+from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 
 def pass_at_k(samples: int, correct: int, k: int) -> float:
@@ -51,12 +51,11 @@ def count_correct(
         max_new_tokens (`int`):
             Tokens a completion may have.
         seed (`int`):
-            Seed of the sampling.
+            Seed of the sampling; torch's own random state is afterwards what it was.
 
     Returns:
         `list[int]`: right answers per prompt, each from 0 to `samples`.
     """
-    set_seed(seed)
     was_training = model.training
     model.eval()
     config = GenerationConfig(
@@ -71,14 +70,17 @@ def count_correct(
     )
     counts = []
     prompts_per_batch = max(1, 1024 // samples)
-    for start in range(0, len(dataset), prompts_per_batch):
-        rows = dataset[start : start + prompts_per_batch]
-        inputs = tokenizer(rows["prompt"], return_tensors="pt", padding=True).to(model.device)
-        ids = model.generate(**inputs, generation_config=config)[:, inputs["input_ids"].shape[1] :]
-        texts = tokenizer.batch_decode(ids, skip_special_tokens=True)
-        columns = {name: _repeat(values, samples) for name, values in rows.items() if name != "prompt"}
-        rewards = torch.tensor(reward(texts, **columns)).view(-1, samples)
-        counts.extend((rewards > 0).sum(dim=1).tolist())
+    # in the middle of a run it must not move the run's own random numbers
+    with torch.random.fork_rng([model.device] if model.device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        for start in range(0, len(dataset), prompts_per_batch):
+            rows = dataset[start : start + prompts_per_batch]
+            inputs = tokenizer(rows["prompt"], return_tensors="pt", padding=True).to(model.device)
+            ids = model.generate(**inputs, generation_config=config)[:, inputs["input_ids"].shape[1] :]
+            texts = tokenizer.batch_decode(ids, skip_special_tokens=True)
+            columns = {name: _repeat(values, samples) for name, values in rows.items() if name != "prompt"}
+            rewards = torch.tensor(reward(texts, **columns)).view(-1, samples)
+            counts.extend((rewards > 0).sum(dim=1).tolist())
     model.train(was_training)
     return counts
 

@@ -11,7 +11,8 @@ from .controllers import SignStepController
 from .curriculum import PlannedStage, as_text
 from .geometry import Geometry
 from .methods import describe_method
-from .schedules import Schedule, onset_rollout
+from .preview import sketch
+from .schedules import onset_rollout
 from .self_tuned import SelfTunedPIDController
 
 
@@ -77,29 +78,6 @@ def stage_table(planned: Sequence[PlannedStage], num_rollouts: int | None) -> st
     lines = ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     note = "(longest: tokens of a completion; cost of a rollout beside stage 0, and share of the run's tokens, at most)"
     return "\n".join([*lines, note])
-
-
-def sketch(schedule: Schedule, width: int = 60, height: int = 8) -> str:
-    """
-    A schedule as text: a column a step of progress, a row a step of target.
-
-    Args:
-        schedule (`Schedule`):
-            What to draw.
-        width (`int`), height (`int`):
-            Columns and rows.
-    """
-    targets = [schedule(column / (width - 1)) for column in range(width)]
-    top = max(targets) or 1.0
-    levels = [round(target / top * (height - 1)) for target in targets]
-    lines = [f"target entropy, {'multiples of the first rollout' if schedule.relative else 'nats'}"]
-    for level in range(height - 1, -1, -1):
-        marks = "".join("*" if own == level else " " for own in levels).rstrip()
-        lines.append(f"{top * level / (height - 1):6.3f} |{marks}")
-    lines.append(" " * 7 + "+" + "-" * width)
-    onset = "" if schedule.onset is None else f", annealing from {schedule.onset:.0%}"
-    lines.append(" " * 8 + f"progress of the run{onset}")
-    return "\n".join(lines)
 
 
 def stage_warnings(args: ESGRPOConfig, curriculum: Curriculum | None) -> list[str]:

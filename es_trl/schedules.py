@@ -226,6 +226,11 @@ class CallableSchedule:
         if self.onset is not None and not 0.0 <= self.onset <= 1.0:
             raise ValueError(f"`onset` is {self.onset}, and it is a progress: set it from 0 to 1")
 
+    def __repr__(self) -> str:
+        # by name: an address in memory would differ from run to run
+        name = getattr(self.function, "__qualname__", type(self.function).__qualname__)
+        return f"CallableSchedule(function={name}, onset={self.onset}, relative={self.relative})"
+
     def __call__(self, progress: float) -> float:
         target = self.function(progress)
         _check_target(f"the schedule's value at progress {progress:.3f}", target)

@@ -77,7 +77,7 @@ class RunState:
             checkpoint (`str` or `Path`):
                 The checkpoint folder.
             callbacks (`list[str]`):
-                Class names of the run's rollout callbacks.
+                Class names of the run's rollout callbacks that keep a state.
             geometry (`dict[str, int]`):
                 The run's, as in `RunState`.
 

@@ -5,12 +5,15 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from es_trl.evaluate import count_correct, pass_at_k, summarize
+from es_trl.geometry import Geometry
 from es_trl.lab import BASE_MODEL, countdown_dataset, countdown_reward, is_solution, make_base
+from es_trl.lab.config import lab_config
 from es_trl.lab.countdown import draw_task, evaluate, format_prompt
 
 
@@ -106,6 +109,26 @@ def test_base_model_is_small_and_has_the_skill_latent():
     counts = count_correct(model, tokenizer, countdown_dataset(64, seed=7), countdown_reward, samples=16)
     accuracy = summarize(counts, 16, ks=(1,))["pass@1"]
     assert 0.25 < accuracy < 0.5
+
+
+def test_scoring_leaves_the_runs_random_numbers_alone():
+    model = AutoModelForCausalLM.from_pretrained(BASE_MODEL, dtype="float32")
+    tokenizer = AutoTokenizer.from_pretrained(BASE_MODEL)
+    torch.manual_seed(5)
+    state = torch.get_rng_state()
+    score = [count_correct(model, tokenizer, countdown_dataset(4), countdown_reward, samples=4, seed=1)]
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.manual_seed(6)
+    score.append(count_correct(model, tokenizer, countdown_dataset(4), countdown_reward, samples=4, seed=1))
+    assert score[0] == score[1]
+
+
+def test_configuration_of_a_short_run():
+    geometry = Geometry.of(lab_config("run", rollouts=30))
+    assert (geometry.prompts, geometry.num_generations, geometry.updates, geometry.rollouts) == (32, 8, 4, 30)
+    longer = lab_config("run", rollouts=30, steps_per_generation=8, gradient_accumulation_steps=2, learning_rate=1e-5)
+    assert Geometry.of(longer).rollouts == 30 and longer.learning_rate == 1e-5
+    assert lab_config("run", rollouts=30, max_steps=7).max_steps == 7
 
 
 def test_base_is_made_by_its_script(tmp_path):

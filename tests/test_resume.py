@@ -145,6 +145,22 @@ def test_checkpoint_of_other_blocks_is_refused(checkpoint, lab_trainer):
         lab_trainer(**RUN).train(resume_from_checkpoint=str(checkpoint))
 
 
+class Onlooker(RolloutCallback):
+    def on_rollout_end(self, args, state, control, record, trainer):
+        self.last = record.rollout
+
+
+def test_a_callback_without_a_state_comes_and_goes(checkpoint, lab_trainer, tmp_path):
+    onlooker, run = Onlooker(), {**RUN, "max_steps": 8, **BONUS}
+    lab_trainer(callbacks=[onlooker], **run).train(resume_from_checkpoint=str(checkpoint))
+    assert onlooker.last == 1 and not onlooker.keeps_state
+    saved = json.loads((tmp_path / "run" / "checkpoint-8" / "es_state.json").read_text())
+    assert [name for name, _ in saved["callbacks"]] == ["EntropyScheduler"]
+    resumed = lab_trainer(**{**run, "max_steps": 12})
+    resumed.train(resume_from_checkpoint=str(tmp_path / "run" / "checkpoint-8"))
+    assert [record["rollout"] for record in resumed.history.records] == [0, 1, 2]
+
+
 def test_checkpoint_of_another_actuator_is_refused(checkpoint, lab_trainer):
     other = {**BONUS, "entropy_actuator": {"kind": "clip"}}
     with pytest.raises(ValueError, match="by PIDController on EntropyBonusActuator and this run controls with PIDCon"):

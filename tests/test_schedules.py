@@ -4,6 +4,7 @@ import sys
 
 import pytest
 
+from es_trl.preview import sketch
 from es_trl.schedules import (
     CallableSchedule,
     ConstantSchedule,
@@ -117,6 +118,29 @@ def test_refusals(make, message):
         make()
 
 
+def test_a_function_is_named_and_not_addressed():
+    assert repr(CallableSchedule(math.sqrt, onset=0.5)) == "CallableSchedule(function=sqrt, onset=0.5, relative=False)"
+
+
+def test_sketch_of_a_function():
+    lines = sketch(lambda progress: 0.4 if progress < 0.5 else 0.1, width=6, height=5).splitlines()
+    assert lines == [
+        "target entropy, nats",
+        " 0.400 |***",
+        " 0.300 |",
+        " 0.200 |",
+        " 0.100 |   ***",
+        " 0.000 |",
+        "       +------",
+        "        progress of the run",
+    ]
+    with pytest.raises(ValueError, match="value at progress 1.000 is -0.5"):
+        sketch(lambda progress: 0.5 - progress, width=2)
+
+
 def test_loop_needs_neither_torch_nor_trl():
-    code = "import sys, es_trl.control; assert not {'torch', 'trl', 'transformers'} & set(sys.modules), sys.modules"
+    code = (
+        "import sys, es_trl.control, es_trl.preview; "
+        "assert not {'torch', 'trl', 'transformers'} & set(sys.modules), sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,76 @@
+"""TRL's `environment_factory` under a schedule: the model calls a tool, and entropy is that of the tokens it wrote.
+
+Each answer is a call of `check`, which says what its value is and asks again; so a task has two tries. The lab's base
+has never seen a second try: this shows the wiring, not a gain.
+
+Run it, half a minute on a CPU: `python examples/environment.py`
+"""
+
+import torch
+from transformers import AutoTokenizer
+
+from es_trl import ESGRPOTrainer
+from es_trl.history import summarize
+from es_trl.lab import BASE_MODEL, countdown_dataset, is_solution
+from es_trl.lab.config import lab_config
+from es_trl.lab.countdown import evaluate
+
+
+# The lab's model knows no chat format: a message is its text, and what the model writes up to <eos> calls `check`.
+CHAT = "{% for m in messages %}{{ m.content }}{% if m.tool_calls %}{{ m.tool_calls }}<eos>{% endif %}{% endfor %}"
+CALL = {"type": "function", "function": {"name": "check", "arguments": {"answer": "{content}"}}}
+FIELD = {"open_pattern": "(?=[^<])", "close": "<eos>", "content": "text", "repeats": True, "transform": CALL}
+ANSWER = {"start_anchor": ":", "fields": {"tool_calls": FIELD}, "defaults": {"role": "assistant"}}
+
+
+class TwoTries:
+    """One task. Its public methods are the model's tools; TRL makes one of it for each completion, and resets it."""
+
+    def reset(self, prompt: list[dict[str, str]], numbers: list[int], target: int, **row: object) -> None:
+        self.question, self.numbers, self.target, self.solved = prompt[-1]["content"], numbers, target, False
+
+    def check(self, answer: str) -> str:
+        """Check an answer.
+
+        Args:
+            answer: An expression over the numbers.
+        """
+        self.solved = self.solved or is_solution(answer, self.numbers, self.target)
+        return f"={evaluate(answer)}:{self.question}"
+
+    def get_reward(self) -> float:
+        return 1.0 if self.solved else -1.0
+
+
+def make_trainer(output_dir: str, rollouts: int, **changes: object) -> ESGRPOTrainer:
+    tokenizer = AutoTokenizer.from_pretrained(BASE_MODEL)
+    tokenizer.chat_template = CHAT
+    tokenizer.response_template = ANSWER
+    data = countdown_dataset(2000, seed=1).map(lambda row: {"prompt": [{"role": "user", "content": row["prompt"]}]})
+    args = lab_config(
+        output_dir,
+        rollouts,
+        per_device_train_batch_size=16,
+        max_completion_length=32,  # room for two tries, and for what the tool says to the first
+        max_tool_calling_iterations=2,
+        entropy_schedule={"kind": "constant", "target": 0.4},
+        entropy_bonus_scale=50.0,
+        **changes,
+    )
+    return ESGRPOTrainer(
+        BASE_MODEL, None, args, train_dataset=data, processing_class=tokenizer, environment_factory=TwoTries
+    )
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    trainer = make_trainer("runs/environment", rollouts=12)
+    trainer.train()
+    records = trainer.history.records
+    print(summarize(records, settling=5))
+    print(f"tokens the model wrote           {records[-1]['completion_tokens']:.1f} a completion")
+    print(f"calls of the tool                {trainer.state.log_history[0]['tools/call_frequency']:.2f} a completion")
+
+
+if __name__ == "__main__":
+    main()
