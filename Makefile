@@ -20,8 +20,9 @@ install: .venv/installed
 demo: install
 	$(BIN)/accelerate launch --config_file accelerate_configs/cpu.yaml recipes/countdown_es.py
 
+# a worker a core; a file's tests stay together, as they share runs
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 # Real vLLM on a CPU, in an environment of its own: some minutes on two cores.
 test-vllm: .venv-vllm/installed

@@ -16,7 +16,8 @@ from .tokens import hide_tokens, without_tokens
 
 CARD_FILE = "README.md"
 RECIPE_FILE = "es_recipe.yaml"
-_NO_BASE = "[None](https://huggingface.co/None)"  # TRL's words for a base model that is no name on the Hub
+# TRL's words for a base model, and a result, that is no name on the Hub, and ours
+_UNNAMED = {"[None](https://huggingface.co/None)": "a model that is not on the Hub", 'model="None"': 'model="."'}
 
 logger = logging.get_logger(__name__)
 
@@ -32,7 +33,9 @@ def complete_card(run_dir: Path, packages: Iterable[str]) -> None:
             Imported packages whose versions the card names.
     """
     card = run_dir / CARD_FILE
-    written = card.read_text().replace(_NO_BASE, "a model that is not on the Hub").rstrip()
+    written = card.read_text().rstrip()
+    for words, ours in _UNNAMED.items():
+        written = written.replace(words, ours)
     sections = [written, _run_section(run_dir), _recipe_section(run_dir), _versions(packages)]
     write_atomically(card, hide_tokens("\n\n".join(section for section in sections if section) + "\n"))
 

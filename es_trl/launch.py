@@ -125,7 +125,14 @@ def check_sharding(trainer: Trainer, environ: Mapping[str, str] = os.environ) ->
             "configuration, or beta to 0"
         )
     word = "process" if processes == 1 else "processes"
-    return f"{kind} on {processes} {word}; this one holds {own:,} of {whole:,} parameters"
+    spread = f"{kind} on {processes} {word}; this one holds {own:,} of {whole:,} parameters"
+    precision = accelerator.mixed_precision
+    if precision == "no" or trainer.args.bf16 or trainer.args.fp16:
+        return spread
+    return (
+        f"{spread}\nwarning: bf16 is false in the recipe and the accelerate configuration has mixed_precision "
+        f"{precision}, which is what runs: launch with `--mixed_precision no`, or set {precision}: true"
+    )
 
 
 @contextlib.contextmanager

@@ -33,11 +33,14 @@ def test_fsdp_1_is_refused():
         check_launch(TWO_ON_CPU, {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "1"})
 
 
-def trainer_of(parameters, distributed_type, processes=2, ref_model=None):
+def trainer_of(parameters, distributed_type, processes=2, precision="no"):
     model = SimpleNamespace(parameters=lambda: parameters)
     plugin = SimpleNamespace(zero_stage=3)
-    accelerator = SimpleNamespace(distributed_type=distributed_type, num_processes=processes, deepspeed_plugin=plugin)
-    return SimpleNamespace(accelerator=accelerator, model_wrapped=model, ref_model=ref_model, beta=0.1)
+    accelerator = SimpleNamespace(
+        distributed_type=distributed_type, num_processes=processes, deepspeed_plugin=plugin, mixed_precision=precision
+    )
+    args = SimpleNamespace(bf16=False, fp16=False)
+    return SimpleNamespace(accelerator=accelerator, args=args, model_wrapped=model, ref_model=None)
 
 
 class Parameter(SimpleNamespace):
@@ -55,6 +58,13 @@ def test_what_shards_nothing_is_refused():
     for kind in (deepspeed, fsdp):
         with pytest.raises(ValueError, match="each holds all 100 parameters: nothing is sharded"):
             check_sharding(trainer_of(whole, kind), {})
+
+
+def test_the_precision_of_the_launch_takes_the_place_of_the_recipes():
+    trainer = trainer_of([Parameter(own=1)], DistributedType.MULTI_CPU, precision="bf16")
+    assert "has mixed_precision bf16, which is what runs" in check_sharding(trainer, {})
+    trainer.args.bf16 = True
+    assert "warning" not in check_sharding(trainer, {})
 
 
 def test_a_missing_engine_is_refused():

@@ -202,6 +202,7 @@ def test_an_alarm_is_in_the_log_and_in_the_history(lab_trainer, caplog):
     assert event["kind"] == "alarm" and "entropy has collapsed" in event["message"]
     assert f"entropy alarm at rollout 0: {event['message']}" in caplog.messages
     card = (trainer.history.path.parent / "README.md").read_text()
+    assert "None" not in card and 'model="."' in card and "a model that is not on the Hub" in card
     assert f"- rollout 0, alarm: {event['message']}" in card
 
 

@@ -1,0 +1,91 @@
+"""Every command of the README and the docs is run by a test, or says what it needs and that it was not run."""
+
+import re
+import shlex
+
+import pytest
+from launching import ROOT
+from test_recipes import plan_options
+
+from es_trl.cli import main as cli
+
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+LAUNCH = "accelerate launch recipes/countdown_es.py"
+ZERO3_CPU = "accelerate launch --config_file accelerate_configs/zero3.yaml --num_processes 2 --mixed_precision no"
+TESTED = {  # how a command begins, and what runs it, with fewer updates
+    "make demo": "CI's machine, and a person before a release",
+    "make test": ".ci/run",
+    "make test-vllm": ".ci/run",
+    ". .venv/bin/activate": "a shell",
+    "python -m es_trl plan": "test_docs.py::test_a_plan_is_what_its_command_prints",
+    f"{LAUNCH} --method": "test_method_runs.py::test_with_everything_else_at_once",
+    f"{LAUNCH} --max_steps 640": "test_recipes.py::test_countdown_recipe_runs_as_people_launch_it",
+    f"{LAUNCH} --config recipes/countdown_curriculum.yaml": "test_zero3_run.py::test_control_and_switch",
+    f"{LAUNCH} --resume_from_checkpoint": "test_zero3_run.py::test_kill_resume_and_plain_weights",
+    f"{LAUNCH} --push_to_hub": "test_hub.py",
+    f"{ZERO3_CPU} recipes/countdown_es.py": "test_zero3_run.py::test_control_and_switch",
+    "accelerate launch --config_file accelerate_configs/zero3_multinode.yaml --num_machines 2 --num_processes 2": (
+        "test_zero3_run.py::test_two_machines_of_which_one_dies"
+    ),
+    "hf auth login": "the Hub's own",
+    "hf download": "test_hub.py",  # snapshot_download, which this is
+}
+
+
+def blocks():
+    """Page, whether it says that it was not run, and the commands, of every block."""
+    for page in PAGES:
+        for block in re.findall(r"```bash\n(.*?)```", page.read_text(), re.DOTALL):
+            lines = re.sub(r"\\\n\s*", " ", block).splitlines()
+            commands = [line for line in lines if line.strip() and not line.startswith("#")]
+            marked = re.match(r"# not run: .*(GPU|Slurm)", block) is not None
+            yield page.name, marked, [" ".join(shlex.split(line.rstrip("&"), comments=True)) for line in commands]
+
+
+COMMANDS = [(page, marked, command) for page, marked, commands in blocks() for command in commands]
+
+
+def test_every_command_is_run_or_says_that_it_was_not():
+    assert len(COMMANDS) > 25
+    for page, marked, command in COMMANDS:
+        # what is run must not say that it was not
+        assert marked != any(command.startswith(known) for known in TESTED), f"{page}: {command}"
+
+
+def test_what_runs_them_is_there():
+    for where in TESTED.values():
+        file, _, name = where.partition("::")
+        if file.startswith("test_"):
+            assert f"def {name}" in (ROOT / "tests" / file).read_text(), where
+        elif file == ".ci/run":
+            assert "make test\n" in (ROOT / file).read_text() and "make test-vllm" in (ROOT / file).read_text()
+
+
+@pytest.mark.parametrize("command", [c for _, _, c in COMMANDS if c.startswith("python -m es_trl plan")])
+def test_a_plan_is_what_its_command_prints(command, monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    assert cli(shlex.split(command)[3:]) == 0, capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", sorted({c for _, _, c in COMMANDS if "recipes/" in c and "es_trl plan" not in c}))
+def test_every_launch_has_options_that_there_are_and_fits_its_hardware(command, monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    if command.startswith("sbatch recipes/slurm.sh"):
+        machines = "accelerate launch --config_file accelerate_configs/zero3_multinode.yaml"
+        command = command.replace("sbatch recipes/slurm.sh", machines)
+    assert cli(["plan", *plan_options(re.sub(r".*(?=accelerate launch)", "", command))]) == 0, capsys.readouterr().err
+
+
+def test_what_is_named_in_passing_is_there():
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for page in PAGES:
+        text = page.read_text()
+        for file in re.findall(
+            r"`(?:python )?((?:examples|benchmarks|recipes|tests|accelerate_configs)/[\w./]+\.\w+)", text
+        ):
+            assert (ROOT / file).exists(), f"{page.name}: {file}"
+        for target in re.findall(r"`make ([\w-]+)", text):
+            assert target in targets, f"{page.name}: make {target}"
+        for link in re.findall(r"\]\((?!http|#)([^)#]+)", text):
+            assert (page.parent / link).exists(), f"{page.name}: {link}"
