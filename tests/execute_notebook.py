@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 import nbformat
-from launching import ENVIRONMENT
+from launching import environment
 from nbclient import NotebookClient
 
 
@@ -22,7 +22,7 @@ def execute(path, folder):
         coalesce_streams=True,
         resources={"metadata": {"path": str(folder)}},
     )
-    client.execute(env=ENVIRONMENT)
+    client.execute(env=environment())
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
     return notebook

@@ -156,6 +156,11 @@ def refusals():
         "private Space": refused("space", report_to="trackio", trackio_static_space_id="tester/curves"),
         "token in a field": refused("field", model_init_kwargs={"token": TOKEN}),
     }
+    HUB.faults.append(Fault("GET /api/models/tester/mirror", 404, times=2))  # has neither question
+    HUB.faults.append(Fault("GET /api/models/tester/broken", 500))
+    messages["a mirror"] = es_trl.hub.open_repository(ESGRPOConfig(**arguments("mirror"), hub_private_repo=True))
+    messages["a broken mirror"] = refused("broken")
+    HUB.faults.clear()
     HUB.stop()
     messages["no Hub"] = refused("away")
     HUB.start()

@@ -12,8 +12,12 @@ from lab_runs import LAB_ARGS
 
 
 ROOT = Path(__file__).parent.parent
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 LIMIT = 240  # seconds that a launch may take: a run that hangs ends its test
+
+
+def environment(**changes):
+    """That of this process, with this tree's package and one thread."""
+    return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **changes}
 
 
 def free_port():
@@ -41,12 +45,12 @@ def command(config_file, script, *words, port=None):
     return [*launcher, "--main_process_port", str(port or free_port()), str(ROOT / script), *words]
 
 
-def run(command_line, **environment):
+def run(command_line, **changes):
     """The finished launch: return code and output."""
     return subprocess.run(
         command_line,
         cwd=ROOT,
-        env={**ENVIRONMENT, **environment},
+        env=environment(**changes),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

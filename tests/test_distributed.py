@@ -70,7 +70,7 @@ def test_two_processes_have_the_stages_of_one(hold, tmp_path):
     assert one["weights"] == pytest.approx(two["weights"], rel=1e-6)
 
 
-@pytest.mark.parametrize("config", ["ddp", "zero3"])
+@pytest.mark.parametrize("config", ["ddp", "zero3", "fsdp2"])
 def test_resume_inside_a_rollout_on_two_processes(config, tmp_path):
     if config == "zero3":
         pytest.importorskip("deepspeed")

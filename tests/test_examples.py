@@ -7,7 +7,7 @@ import sys
 import nbformat
 import pytest
 from execute_notebook import execute
-from launching import ENVIRONMENT, LIMIT, ROOT
+from launching import LIMIT, ROOT, environment
 from test_trainer import plain_entropy
 
 from es_trl.sensor import completion_mask
@@ -21,7 +21,7 @@ DIGITS = re.compile(r"\d+\.\d+")
 def run_example(name, folder, code="import runpy, sys; runpy.run_path(sys.argv[1], run_name='__main__')"):
     """What an example prints, run in `folder` as people run it."""
     command = [sys.executable, "-c", code, str(EXAMPLES / name)]
-    done = subprocess.run(command, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=LIMIT)
+    done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=LIMIT)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 from lab_runs import LAB_ARGS
-from launching import ENVIRONMENT, LIMIT, ROOT, command, run, shipped, written
+from launching import LIMIT, ROOT, command, environment, run, shipped, written
 from local_hub import Fault, LocalHub
 from safetensors.torch import load
 
@@ -57,8 +57,8 @@ def pushed(tmp_path_factory):
     options = json.dumps({"folder": str(folder), "token": TOKEN, "lab": LAB_ARGS})
     words = [sys.executable, str(Path(__file__).parent / "hub_worker.py"), options]
     # the options hold the token, the environment must not
-    environment = {name: value for name, value in ENVIRONMENT.items() if name != "HF_TOKEN"}
-    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=LIMIT)
+    without = {name: value for name, value in environment().items() if name != "HF_TOKEN"}
+    done = subprocess.run(words, env=without, capture_output=True, text=True, timeout=LIMIT)
     assert (folder / "errors.json").exists(), done.stderr[-3000:]
     return Pushed(folder, done)
 
@@ -123,6 +123,8 @@ def test_what_cannot_be_pushed_is_refused_before_a_model_is_looked_for(pushed):
         "no name": ("Repo id must be in the form", "set hub_model_id to a name of the form namespace/name"),
         "private Space": ("which Trackio can only make public", "set hub_private_repo: false to publish both"),
         "token in a field": ("`model_init_kwargs` holds what looks like an access token", "log in with"),
+        "a mirror": ("/tester/mirror",),  # its address: nothing is refused
+        "a broken mirror": ("HTTP 500", "check the connection to"),
         "no Hub": ("ConnectError: [Errno 111] Connection refused", "or set push_to_hub: false"),
     }
     assert said.keys() == expected.keys()
@@ -206,8 +208,8 @@ def launch_two(folder, hub, token, **changes):
     options = {**LAB_ARGS, "per_device_train_batch_size": 2, "by_rule": True, "save_strategy": "steps", "save_steps": 4}
     options |= {"output_dir": str(folder), "push_to_hub": True, "hub_model_id": "tester/two", **changes}
     config = written(folder, shipped("ddp", num_processes=2, mixed_precision="no", use_cpu=True))
-    environment = {"HF_ENDPOINT": hub.url, "HF_TOKEN": token, "HF_HUB_OFFLINE": "0", "HF_HOME": str(folder / "home")}
-    return run(command(config, "tests/distributed_worker.py", json.dumps(options)), **environment)
+    given = {"HF_ENDPOINT": hub.url, "HF_TOKEN": token, "HF_HUB_OFFLINE": "0", "HF_HOME": str(folder / "home")}
+    return run(command(config, "tests/distributed_worker.py", json.dumps(options)), **given)
 
 
 def test_two_processes_push_as_one(tmp_path):

@@ -11,7 +11,7 @@ import psutil
 import pytest
 import torch
 from lab_runs import without_seconds
-from launching import ENVIRONMENT, LIMIT, ROOT, command, free_port, run, shipped, written
+from launching import LIMIT, ROOT, command, environment, free_port, run, shipped, written
 from safetensors.torch import load_file
 
 
@@ -43,7 +43,7 @@ def launch_of(folder, launcher="zero3", **options):
 def start(line, log):
     """A launch in a process group of its own."""
     with open(log, "w") as file:
-        return subprocess.Popen(line, cwd=ROOT, env=ENVIRONMENT, stdout=file, stderr=file, start_new_session=True)
+        return subprocess.Popen(line, cwd=ROOT, env=environment(), stdout=file, stderr=file, start_new_session=True)
 
 
 def wait_for(path, launches, logs):
@@ -94,7 +94,7 @@ def test_kill_resume_and_plain_weights(whole, tmp_path):
 
     last, plain = again / "checkpoint-32", tmp_path / "plain"
     convert = [sys.executable, str(last / "zero_to_fp32.py"), str(last), str(plain), "--safe_serialization"]
-    subprocess.run(convert, env=ENVIRONMENT, check=True, capture_output=True)
+    subprocess.run(convert, env=environment(), check=True, capture_output=True)
     converted, saved = load_file(plain / "model.safetensors"), load_file(again / "model.safetensors")
     assert all(torch.equal(converted[name], saved[name]) for name in saved)
 
@@ -145,9 +145,9 @@ def test_the_slurm_script_starts_a_launch_on_each_node(tmp_path):
     for path in commands.iterdir():
         path.chmod(0o755)
     config = written(tmp_path, shipped("zero3_multinode", mixed_precision="no"))
-    environment = {"PATH": f"{commands}:{os.environ['PATH']}", "ACCELERATE_CONFIG": config, "SLURM_NNODES": "2"}
-    environment |= {"SLURM_JOB_ID": str(free_port()), "SLURM_JOB_NODELIST": "node[0-1]", "SLURM_GPUS_ON_NODE": "1"}
+    slurm = {"PATH": f"{commands}:{os.environ['PATH']}", "ACCELERATE_CONFIG": config, "SLURM_NNODES": "2"}
+    slurm |= {"SLURM_JOB_ID": str(free_port()), "SLURM_JOB_NODELIST": "node[0-1]", "SLURM_GPUS_ON_NODE": "1"}
     words = f"--per_device_train_batch_size 8 --steps_per_generation 4 --max_steps 4 --output_dir {tmp_path / 'run'}"
-    done = run(["bash", "recipes/slurm.sh", "recipes/countdown_es.py", *words.split()], **environment)
+    done = run(["bash", "recipes/slurm.sh", "recipes/countdown_es.py", *words.split()], **slurm)
     assert done.returncode == 0, done.stdout[-5000:]
     assert "DeepSpeed ZeRO-3 on 2 processes" in done.stdout and len(records(tmp_path / "run")) == 1
