@@ -47,7 +47,9 @@ def write_recipe(run_dir: str | Path, given: dict[str, Any] | None) -> None:
         path.unlink(missing_ok=True)
     else:
         path.parent.mkdir(parents=True, exist_ok=True)
-        text = yaml.safe_dump(without_tokens(given), sort_keys=False, allow_unicode=True, width=110)
+        # who runs it again begins anew
+        recipe = {name: value for name, value in given.items() if name != "resume_from_checkpoint"}
+        text = yaml.safe_dump(without_tokens(recipe), sort_keys=False, allow_unicode=True, width=110)
         write_atomically(path, text)
 
 

@@ -14,6 +14,7 @@ from .throughput import MEAN_LENGTH, rollout_time
 
 
 DEFAULT_PROMPT = 1024  # tokens of the longest prompt, where no engine's length says it
+FEW_TOKENS = 128  # for a prompt
 OPTIMIZERS = ("adamw_torch", "adamw_torch_fused")
 PEFT_TARGETS = ("q_proj", "v_proj")  # peft's own for these models, where a recipe names none
 
@@ -49,6 +50,11 @@ def estimate(
     sections += [_memory_table(index, training, card) for index, training in enumerate(trainings)]
     sections.append(_time_table(recipe.training, stages, trainings, num_rollouts, card))
     warnings = near_limit(trainings, card) + _precision_warnings(recipe, trainings[0])
+    if trainings[0].prompt < FEW_TOKENS:
+        warnings.append(
+            f"vllm_max_model_length leaves {trainings[0].prompt} tokens for a prompt, which counts as that short here: "
+            "raise it to what the longest prompt needs"
+        )
     if launch.is_assumed:
         warnings.append("ZeRO-3 is assumed: name the launch's accelerate config with --config_file")
     sections.append("\n".join(f"warning: {warning}" for warning in warnings))
@@ -154,7 +160,7 @@ def _training(
         shape=shape,
         adapter=_adapter(model, shape) if model.use_peft else None,
         weight_bytes=4 if "32" in str(loading["dtype"]) else 2,
-        compute_bytes=2 if args.bf16 or args.fp16 or "32" not in str(loading["dtype"]) else 4,
+        compute_bytes=2 if args.bf16 or args.fp16 or launch.half or "32" not in str(loading["dtype"]) else 4,
         quantized=model.load_in_4bit and model.use_peft,
         sharding=launch.sharding,
         num_processes=launch.num_processes,

@@ -197,7 +197,7 @@ def _states(trainings: list[Training]) -> Iterator[Change]:
         )
     if own.num_processes == 1:
         lora = [replace(t, adapter=t.adapter or Adapter(32, tuple(t.shape.linears))) for t in trainings]
-        how = "use_peft: true, lora_target_modules: all-linear, lora_r: 32"
+        how = "use_peft: true, lora_target_modules: all-linear, lora_r: 32, lora_dropout: 0"
         if own.adapter is None:
             yield f"train an adapter ({how})", lora
         yield (
@@ -209,7 +209,7 @@ def _states(trainings: list[Training]) -> Iterator[Change]:
         config = "zero3" if gpus <= 8 else "zero3_multinode"
         yield (
             f"train on {gpus} GPUs with ZeRO-3 (--config_file accelerate_configs/{config}.yaml --num_processes {gpus}, "
-            f"and steps_per_generation and gradient_accumulation_steps divided by {times})",
+            f"and steps_per_generation and gradient_accumulation_steps {times} times smaller, as far as they go)",
             [_spread(t, times) for t in trainings],
         )
 

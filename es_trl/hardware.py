@@ -9,7 +9,6 @@ import yaml
 from .model_shape import NoEstimateError
 
 
-GiB = 2**30
 Sharding = Literal["none", "ddp", "zero2", "zero3", "fsdp"]
 NAMES = {"none": "not sharded", "ddp": "DDP", "zero2": "ZeRO-2", "zero3": "ZeRO-3", "fsdp": "FSDP"}
 
@@ -56,12 +55,15 @@ class Launch:
             Whether there is no GPU.
         is_assumed (`bool`):
             Whether nothing names the sharding.
+        half (`bool`):
+            Whether the launch asks for mixed precision in 16 bits, which runs then whatever the recipe says.
     """
 
     num_processes: int
     sharding: Sharding
     on_cpu: bool = False
     is_assumed: bool = False
+    half: bool = False
 
 
 def gpu_of(name: str) -> GPU:
@@ -94,15 +96,21 @@ def read_launch(config_file: str | None, num_processes: int | None) -> Launch:
         return Launch(num_processes, "zero3" if num_processes > 1 else "none", is_assumed=num_processes > 1)
     config = _read_config(Path(config_file))
     processes = config.get("num_processes", 1) if num_processes is None else num_processes
-    kind = str(config.get("distributed_type", "MULTI_GPU"))
+    kind = str(config["distributed_type"])
     if config.get("use_cpu"):
         return Launch(processes, "none", on_cpu=True)
+    if kind == "NO" and processes > 1:
+        raise ValueError(
+            f"{config_file} has distributed_type NO, with which accelerate starts one process of {processes}: set "
+            "MULTI_GPU, DEEPSPEED or FSDP"
+        )
+    half = str(config.get("mixed_precision", "no")) in ("bf16", "fp16")
     if kind in ("NO", "MULTI_GPU"):
-        return Launch(processes, "ddp" if processes > 1 else "none")
+        return Launch(processes, "ddp" if processes > 1 else "none", half=half)
     if kind == "DEEPSPEED":
-        return Launch(processes, _zero(config.get("deepspeed_config") or {}))
+        return Launch(processes, _zero(config.get("deepspeed_config") or {}), half=half)
     if kind == "FSDP":
-        return Launch(processes, _fsdp(config.get("fsdp_config") or {}))
+        return Launch(processes, _fsdp(config.get("fsdp_config") or {}), half=half)
     raise NoEstimateError(f"distributed_type {kind} of {config_file} is not known")
 
 
@@ -121,7 +129,7 @@ def _read_config(path: Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise ValueError(f"the accelerate config {path} is not valid YAML: {' '.join(str(error).split())}") from None
     processes = config.get("num_processes", 1) if isinstance(config, dict) else None
-    if not isinstance(processes, int) or processes < 1:
+    if not isinstance(processes, int) or processes < 1 or "distributed_type" not in config:
         raise ValueError(f"{path} is no accelerate config: it needs num_processes, 1 or more, and distributed_type")
     return config
 

@@ -16,6 +16,8 @@ from transformers import Trainer, TrainingArguments
 from transformers.utils import logging
 
 
+FSDP_1 = "FSDP 1 is asked for, which is not supported: set `fsdp_version: 2`"
+
 logger = logging.get_logger(__name__)
 
 
@@ -50,27 +52,27 @@ def check_launch(args: TrainingArguments, environ: Mapping[str, str] = os.enviro
             What `accelerate launch` left for its processes.
 
     Raises:
-        ValueError: for one process where several were asked for, several GPUs in one process, and FSDP that is not.
+        ValueError: for one process where several were asked for, several that know nothing of each other, and FSDP
+            that is not.
     """
     state = args.distributed_state
     launched = "ACCELERATE_MIXED_PRECISION" in environ and "ACCELERATE_USE_CPU" in environ
     # accelerate's launcher of single processes gives an address only where its configuration counts several
-    if launched and "MASTER_ADDR" in environ and "WORLD_SIZE" not in environ:
+    if launched and "MASTER_ADDR" in environ and "LOCAL_RANK" not in environ:
         raise ValueError(
-            "the accelerate configuration asks for several processes and accelerate has started one: set "
-            "`distributed_type: MULTI_GPU` for DDP (with `use_cpu: true` on a CPU), DEEPSPEED or FSDP, and leave out "
-            "`--cpu`; or, if one process is meant, set `num_processes: 1` and unset MASTER_ADDR"
+            "accelerate has started one process, and MASTER_ADDR is set as for several. Either the accelerate "
+            "configuration asks for several: set `distributed_type: MULTI_GPU` for DDP (with `use_cpu: true` on a "
+            "CPU), DEEPSPEED or FSDP, and leave out `--cpu`. Or one is meant: unset MASTER_ADDR"
         )
-    if args.n_gpu > 1:
+    if args.world_size == 1 and int(environ.get("SLURM_STEP_NUM_TASKS", 1)) > 1:
         raise ValueError(
-            f"one process sees {args.n_gpu} GPUs, which Trainer would use by DataParallel: start one process a GPU, "
-            "for example with `accelerate launch --config_file accelerate_configs/ddp.yaml`, or set "
-            "CUDA_VISIBLE_DEVICES to one GPU"
+            f"srun has started {environ['SLURM_STEP_NUM_TASKS']} processes that know nothing of each other, and each "
+            "would be a run of its own: start one `accelerate launch` a node, as recipes/slurm.sh does"
         )
     if environ.get("ACCELERATE_USE_FSDP") != "true":
         return
     if environ.get("FSDP_VERSION", "1") != "2":
-        raise ValueError("the accelerate configuration asks for FSDP 1, which is not supported: set `fsdp_version: 2`")
+        raise ValueError(FSDP_1)
     if state.distributed_type == DistributedType.MULTI_CPU:
         raise ValueError(
             "the accelerate configuration asks for FSDP, and accelerate trains with DDP on a CPU instead: set "
@@ -103,12 +105,16 @@ def check_sharding(trainer: Trainer, environ: Mapping[str, str] = os.environ) ->
     """
     accelerator, parameters = trainer.accelerator, list(trainer.model_wrapped.parameters())
     kind, shards = _kind(accelerator)
-    for flag, name in (("ACCELERATE_USE_DEEPSPEED", "DeepSpeed"), ("ACCELERATE_USE_FSDP", "FSDP")):
-        if environ.get(flag) == "true" and not kind.startswith(name):
+    for name in ("DeepSpeed", "FSDP"):
+        asked = environ.get(f"ACCELERATE_USE_{name.upper()}") == "true" or getattr(trainer.args, name.lower())
+        if asked and not kind.startswith(name):
             raise ValueError(
-                f"the accelerate configuration asks for {name}, and the run came up with {kind}: look at the warnings "
+                f"the launch or the recipe asks for {name}, and the run came up with {kind}: look at the warnings "
                 "above, and at whether this machine can do it"
             )
+    plugin = accelerator.state.fsdp_plugin if kind.startswith("FSDP") else None
+    if plugin is not None and plugin.fsdp_version != 2:
+        raise ValueError(FSDP_1)
     own = sum(held(parameter).numel() for parameter in parameters)
     whole = sum(getattr(parameter, "ds_numel", parameter.numel()) for parameter in parameters)
     processes = accelerator.num_processes
@@ -118,7 +124,7 @@ def check_sharding(trainer: Trainer, environ: Mapping[str, str] = os.environ) ->
             "nothing is sharded; look at what wraps the model, and at the accelerate configuration"
         )
     # TRL shards the reference model without sending it the weights, which only the first process has read then
-    if kind == "FSDP2" and trainer.ref_model is not None and environ.get("FSDP_CPU_RAM_EFFICIENT_LOADING") == "true":
+    if plugin is not None and trainer.ref_model is not None and plugin.cpu_ram_efficient_loading:
         raise ValueError(
             f"beta is {trainer.beta:g} and FSDP loads the weights on one process alone, which leaves the reference "
             "model with random ones on the others: set `fsdp_cpu_ram_efficient_loading: false` in the accelerate "
@@ -130,8 +136,8 @@ def check_sharding(trainer: Trainer, environ: Mapping[str, str] = os.environ) ->
     if precision == "no" or trainer.args.bf16 or trainer.args.fp16:
         return spread
     return (
-        f"{spread}\nwarning: bf16 is false in the recipe and the accelerate configuration has mixed_precision "
-        f"{precision}, which is what runs: launch with `--mixed_precision no`, or set {precision}: true"
+        f"{spread}\nwarning: bf16 and fp16 are false in the recipe and the launch has mixed_precision {precision}, "
+        "which is what runs: launch with `--mixed_precision no` if that is not meant"
     )
 
 
@@ -146,8 +152,8 @@ def lost_contact(trainer: Trainer) -> Iterator[None]:
             logger.error(
                 f"process {trainer.accelerator.process_index} of {trainer.accelerator.num_processes} has lost contact "
                 f"with another one after update {trainer.state.global_step}: the log of its machine says why it ended. "
-                f"When all are back, start the same commands with `--resume_from_checkpoint true`: the run goes on "
-                f"from the latest whole checkpoint in {trainer.args.output_dir}"
+                f"When all are back, start the same commands with `--resume_from_checkpoint true`, and the run goes on "
+                f"from the latest whole checkpoint in {trainer.args.output_dir}; without that, if there is none yet"
             )
         raise
 

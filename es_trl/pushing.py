@@ -82,6 +82,7 @@ class PushingMixin(GRPOTrainer):
     # --- during training ---------------------------------------------------------------------------------------------
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
+        self._finish_current_push()  # of an earlier run that was interrupted
         self._pushes, self._saved, self._pushed, self._untold, self.missed_pushes = (), None, None, (), ()
         output = super().train(*args, **kwargs)
         if self._saved != self._pushed:
@@ -116,7 +117,10 @@ class PushingMixin(GRPOTrainer):
             self._miss(update, f"failed ({reason(error)})")
             return
         jobs = [job for job in self.push_in_progress.jobs if job not in earlier]
-        self._pushes += (_Push(save, jobs),)
+        if jobs:
+            self._pushes += (_Push(save, jobs),)
+        else:  # transformers sends nothing while one of its own still runs
+            self._miss(update, "was left out, as an earlier one still runs")
 
     def _settle_pushes(self) -> None:
         """Look at what became of the uploads that have ended."""

@@ -87,8 +87,8 @@ class RecipeParser(TrlParser):
                 raise ValueError(f"the recipe has an unknown key {key!r}{nearest(str(key), self._known)}")
             self._check_type(key, value)
         argv = self._join_blocks(argv, config)
-        given = {**config, **self._overrides(argv)}
-        return Recipe(*self.parse_args_and_config(argv), given)
+        parsed = self.parse_args_and_config(argv)
+        return Recipe(*parsed, {**config, **self._overrides(argv)})
 
     def _kinds(self, key: str) -> set[type]:
         """The types that a field may have, without what they hold."""
@@ -156,8 +156,12 @@ class RecipeParser(TrlParser):
         for option, texts in words.items():
             if option not in self._known:  # argparse has a `--no_` for what is true by default
                 option, texts = option.removeprefix("no_"), ["false"]
-            values = [yaml.safe_load(text) if option in NESTED else _plain(text) for text in texts or ["true"]]
-            is_list = list in self._kinds(option) and str not in self._kinds(option)
+            kinds = self._kinds(option)
+            if option in NESTED:
+                values = [yaml.safe_load(text) for text in texts]
+            else:
+                values = [text if kinds <= {str, type(None)} else _plain(text) for text in texts or ["true"]]
+            is_list = list in kinds and str not in kinds
             overrides[option] = values if is_list or len(values) > 1 else values[0]
         return overrides
 

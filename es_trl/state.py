@@ -21,7 +21,7 @@ from .launch import held
 
 
 STATE_FILE = "es_state.json"
-STATE_VERSION = 3
+STATE_VERSION = 4
 
 logger = logging.get_logger(__name__)
 

@@ -4,7 +4,8 @@ import re
 from typing import Any
 
 
-TOKEN = re.compile(r"\b(?:hf_(?:oauth_|jwt_)?|api_org_)[A-Za-z0-9]{16,}[\w.-]*")  # the Hub's
+# the Hub's; what begins with hf_ may also be a name
+TOKEN = re.compile(r"\b(?:(?:hf_oauth_|hf_jwt_|api_org_)[A-Za-z0-9]{16,}|hf_[A-Za-z0-9]{30,})[\w.-]*")
 SECRET_NAME = re.compile(r"(token|key|secret|password)$", re.IGNORECASE)
 HIDDEN = "<token>"
 
@@ -34,13 +35,13 @@ def without_tokens(value: Any) -> Any:
     """
     A recipe's mapping that can be published.
 
-    `hub_token` is left out, what looks like a token is hidden wherever it is, and so are the variables of `env` that
-    are named like one.
+    `hub_token` is left out, and so are the variables of `env` that are named like a secret; what looks like a token is
+    hidden wherever it is.
     """
     if isinstance(value, dict):
         hidden = {name: without_tokens(part) for name, part in value.items() if name != "hub_token"}
         if isinstance(env := hidden.get("env"), dict):
-            hidden["env"] = {name: HIDDEN if SECRET_NAME.search(str(name)) else part for name, part in env.items()}
+            hidden["env"] = {name: part for name, part in env.items() if not SECRET_NAME.search(str(name))}
         return hidden
     if isinstance(value, list):
         return [without_tokens(part) for part in value]

@@ -207,6 +207,8 @@ class ESGRPOTrainer(PushingMixin, CheckpointingMixin, PromptingMixin, PassesMixi
     # --- the rollout -------------------------------------------------------------------------------------------------
 
     def training_step(self, model, inputs, num_items_in_batch=None):
+        if not self._announced:
+            self._announce()
         if self._step % self._generate_every == 0:
             self._begin_rollout()
         is_last = self._is_last_micro_batch
@@ -228,8 +230,6 @@ class ESGRPOTrainer(PushingMixin, CheckpointingMixin, PromptingMixin, PassesMixi
         self._announced = True
 
     def _begin_rollout(self) -> None:
-        if not self._announced:
-            self._announce()
         record = RolloutRecord(
             rollout=self._next_rollout,
             global_step=self.state.global_step,

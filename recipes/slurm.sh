@@ -3,6 +3,7 @@
 #SBATCH --nodes=4
 #SBATCH --ntasks-per-node=1
 #SBATCH --gpus-per-node=8
+#SBATCH --exclusive
 #SBATCH --time=48:00:00
 #SBATCH --output=%x-%j.log
 # ZeRO-3 over the nodes of a job, one launch a node; output_dir must be on a file system that all nodes share:

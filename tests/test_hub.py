@@ -6,6 +6,7 @@ import os
 import pickle
 import subprocess
 import sys
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from lab_runs import LAB_ARGS
 from launching import LIMIT, ROOT, command, environment, run, shipped, written
 from local_hub import Fault, LocalHub
 from safetensors.torch import load
+from transformers.trainer_utils import PushInProgress
 
 from es_trl.card import RECIPE_FILE, write_recipe
 from es_trl.recipe import RecipeParser
@@ -91,7 +93,7 @@ def test_the_card_of_every_save(pushed):
         recipe = yaml.safe_load(card.split("````yaml\n")[1].split("````")[0])
         assert recipe == yaml.safe_load(files["es_recipe.yaml"])
         assert recipe["learning_rate"] == 2e-3 and recipe["entropy_schedule"] == {"kind": "constant", "target": 0.4}
-        assert recipe["env"] == {"SOME_API_KEY": "<token>", "PLAIN": "1"} and "hub_token" not in recipe
+        assert recipe["env"] == {"PLAIN": "1"} and "hub_token" not in recipe
         for package in ("es_trl 0.", "trl 1.16.", "transformers ", "torch ", "accelerate "):
             assert package in card.split("### Versions of the run")[1]
 
@@ -254,6 +256,7 @@ def test_a_hidden_token_is_sent_and_not_kept():
         ("api_org_ABCDEFGHIJ0123456789", "<token>"),
         ("hf_internal_testing/tiny-random-model", "hf_internal_testing/tiny-random-model"),
         ("runs/hf_run", "runs/hf_run"),
+        ("runs/hf_qwen25mathinstruct7b", "runs/hf_qwen25mathinstruct7b"),
     ],
 )
 def test_what_looks_like_a_token(text, hidden):
@@ -265,13 +268,25 @@ def test_the_recipe_that_was_run(tmp_path):
     words = ["--config", str(ROOT / "recipes" / "countdown_es.yaml"), "--max_steps", "16", "--learning_rate=1e-3"]
     words += ["--entropy_schedule.end", "0.1", "--report_to", "none", "--prompt_suffix", "answer: 1", "--use_peft"]
     words += ["--no_shuffle_dataset", "--reward_weights", "1", "--lora_target_modules", "q_proj", "v_proj"]
+    words += ["--run_name", "007"]
     recipe = RecipeParser().parse(words)
     assert recipe.given["entropy_schedule"] == {"kind": "stable_anneal", "target": 0.3, "end": 0.1, "ratio": 0.25}
     write_recipe(tmp_path, recipe.given)
     again = RecipeParser().parse(["--config", str(tmp_path / RECIPE_FILE)])
     assert again.given == recipe.given and again.given["shuffle_dataset"] is False
-    assert (again.data, again.model) == (recipe.data, recipe.model)
+    assert (again.data, again.model) == (recipe.data, recipe.model) and again.training.run_name == "007"
     differing = {name for name, value in vars(recipe.training).items() if getattr(again.training, name) != value}
     assert {name for name in differing if not name.startswith("_")} <= {"distributed_state", "deepspeed_plugin"}
     write_recipe(tmp_path, None)
     assert os.listdir(tmp_path) == []
+
+
+def test_a_push_that_another_one_keeps_from_running_is_no_push(lab_trainer, tmp_path):
+    trainer = lab_trainer()
+    trainer.hub_model_id, running = "me/run", Future()
+    trainer.push_in_progress = PushInProgress([running])  # of a training that was interrupted
+    trainer._push((4, str(tmp_path)))
+    assert trainer.missed_pushes == (4,) and trainer._pushed is None and trainer._pushes == ()
+    running.set_result(None)
+    trainer.train(resume_from_checkpoint=None)
+    assert trainer.missed_pushes == ()

@@ -11,8 +11,11 @@ from launching import ROOT, command, run, shipped, written
 from es_trl.launch import check_launch, check_sharding, leave_out_compiled_collective
 
 
-ONE = SimpleNamespace(n_gpu=0, distributed_state=SimpleNamespace(distributed_type=DistributedType.NO))
-TWO_ON_CPU = SimpleNamespace(n_gpu=0, distributed_state=SimpleNamespace(distributed_type=DistributedType.MULTI_CPU))
+ONE = SimpleNamespace(world_size=1, distributed_state=SimpleNamespace(distributed_type=DistributedType.NO))
+ON_CPU = SimpleNamespace(distributed_type=DistributedType.MULTI_CPU)
+TWO_ON_CPU = SimpleNamespace(world_size=2, distributed_state=ON_CPU)
+    world_size=2, distributed_state=SimpleNamespace(distributed_type=DistributedType.MULTI_CPU)
+)
 LAUNCHED = {"ACCELERATE_MIXED_PRECISION": "no", "ACCELERATE_USE_CPU": "True"}
 
 
@@ -20,12 +23,20 @@ def test_what_is_launched_as_asked_passes():
     check_launch(ONE, {})
     check_launch(ONE, {"MASTER_ADDR": "somewhere"})  # a plain `python`, in a shell of a cluster
     check_launch(ONE, LAUNCHED)
-    check_launch(TWO_ON_CPU, {**LAUNCHED, "MASTER_ADDR": "127.0.0.1", "WORLD_SIZE": "2"})
+    check_launch(TWO_ON_CPU, {**LAUNCHED, "MASTER_ADDR": "127.0.0.1", "WORLD_SIZE": "2", "LOCAL_RANK": "0"})
 
 
-def test_several_gpus_in_one_process_are_refused():
-    with pytest.raises(ValueError, match="one process sees 4 GPUs.*start one process a GPU"):
-        check_launch(SimpleNamespace(n_gpu=4, distributed_state=ONE.distributed_state), {})
+def test_tasks_of_slurm_that_know_nothing_of_each_other_are_refused():
+    step = {"SLURM_STEP_NUM_TASKS": "4"}
+    with pytest.raises(ValueError, match="srun has started 4 processes that know nothing of each other"):
+        check_launch(ONE, step)
+    check_launch(TWO_ON_CPU, {**step, "WORLD_SIZE": "2", "LOCAL_RANK": "0"})
+    check_launch(ONE, {"SLURM_STEP_NUM_TASKS": "1"})
+
+
+def test_master_addr_where_one_process_was_started_is_refused():
+    with pytest.raises(ValueError, match="MASTER_ADDR is set as for several.*Or one is meant: unset MASTER_ADDR"):
+        check_launch(ONE, {**LAUNCHED, "MASTER_ADDR": "node0", "WORLD_SIZE": "8"})
 
 
 def test_fsdp_1_is_refused():
@@ -39,7 +50,8 @@ def trainer_of(parameters, distributed_type, processes=2, precision="no"):
     accelerator = SimpleNamespace(
         distributed_type=distributed_type, num_processes=processes, deepspeed_plugin=plugin, mixed_precision=precision
     )
-    args = SimpleNamespace(bf16=False, fp16=False)
+    accelerator.state = SimpleNamespace(fsdp_plugin=SimpleNamespace(fsdp_version=2, cpu_ram_efficient_loading=True))
+    args = SimpleNamespace(bf16=False, fp16=False, deepspeed=None, fsdp=[])
     return SimpleNamespace(accelerator=accelerator, args=args, model_wrapped=model, ref_model=None)
 
 
@@ -72,6 +84,16 @@ def test_a_missing_engine_is_refused():
     for flag, name in (("ACCELERATE_USE_DEEPSPEED", "DeepSpeed"), ("ACCELERATE_USE_FSDP", "FSDP")):
         with pytest.raises(ValueError, match=f"asks for {name}, and the run came up with DDP"):
             check_sharding(trainer, {flag: "true"})
+    trainer.args.fsdp = ["full_shard"]  # in the recipe, of which the environment knows nothing
+    with pytest.raises(ValueError, match="asks for FSDP, and the run came up with DDP"):
+        check_sharding(trainer, {})
+
+
+def test_fsdp_1_of_a_recipe_is_refused():
+    trainer = trainer_of([Parameter(own=1)], DistributedType.FSDP, processes=1)
+    trainer.accelerator.state.fsdp_plugin.fsdp_version = 1
+    with pytest.raises(ValueError, match="FSDP 1 is asked for"):
+        check_sharding(trainer, {})
 
 
 def test_the_compiled_collective_is_left_out_on_a_cpu():
@@ -90,7 +112,7 @@ def test_the_compiled_collective_is_left_out_on_a_cpu():
 REFUSED = {
     "several processes that are one": (
         shipped("ddp", distributed_type="MULTI_CPU", num_processes=2, mixed_precision="no", use_cpu=True),
-        "asks for several processes and accelerate has started one",
+        "accelerate has started one process, and MASTER_ADDR is set as for several",
     ),
     "FSDP that is DDP": (
         shipped("fsdp2", num_processes=2, mixed_precision="no", use_cpu=True),
