@@ -14,8 +14,6 @@ from es_trl.launch import check_launch, check_sharding, leave_out_compiled_colle
 ONE = SimpleNamespace(world_size=1, distributed_state=SimpleNamespace(distributed_type=DistributedType.NO))
 ON_CPU = SimpleNamespace(distributed_type=DistributedType.MULTI_CPU)
 TWO_ON_CPU = SimpleNamespace(world_size=2, distributed_state=ON_CPU)
-    world_size=2, distributed_state=SimpleNamespace(distributed_type=DistributedType.MULTI_CPU)
-)
 LAUNCHED = {"ACCELERATE_MIXED_PRECISION": "no", "ACCELERATE_USE_CPU": "True"}
 
 

@@ -67,8 +67,8 @@ def test_without_a_whole_checkpoint_there_is_a_sentence(tmp_path):
     [
         ('{"version": 3, "roll', "es_state.json is torn, and no JSON .*: resume from another checkpoint"),
         ("[]", "es_state.json is no mapping"),
-        ('{"version": 3}', "es_state.json is no state of a run"),
-        ("{}", "has version None and this es_trl reads version 3"),
+        ('{"version": 4}', "es_state.json is no state of a run"),
+        ("{}", "has version None and this es_trl reads version 4"),
     ],
 )
 def test_a_torn_or_foreign_state_is_one_sentence(text, message, tmp_path):
