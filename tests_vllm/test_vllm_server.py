@@ -47,7 +47,7 @@ def asked(monkeypatch):
 def test_the_server_follows_the_stages(mode, vllm_trainer, asked):
     trainer = vllm_trainer(**mode, curriculum=[SWITCH], **SHORT, **CONTROLLED)
     trainer.train()
-    assert asked == [(4, 4, 4), (4, 4, 4), (4, 16, 16), (4, 16, 16)]
+    assert asked == [(2, 8, 4), (2, 8, 4), (2, 32, 16), (2, 32, 16)]
     records = trainer.history.records
     assert [record["completion_tokens"] for record in records[:2]] == [4.0, 4.0]
     assert all(7.0 < record["completion_tokens"] <= 16.0 for record in records[2:])

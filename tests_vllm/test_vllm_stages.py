@@ -10,8 +10,8 @@ CONTROLLED = {
     "entropy_controller": {"kind": "pid", "kp": 1.0, "ki": 0.1},
     "entropy_actuator": {"kind": "entropy_bonus", "low": -0.5, "high": 0.5},
 }
-SWITCH = {"start": "onset", "data": "hard", "num_generations": 16, "max_completion_length": 16, "hold": "prompts"}
-SHORT = {"max_completion_length": 4, "max_steps": 16}  # 4 rollouts
+SWITCH = {"start": "onset", "data": "hard", "num_generations": 32, "max_completion_length": 16, "hold": "prompts"}
+SHORT = {"num_generations": 8, "max_completion_length": 4, "max_steps": 16}  # 4 rollouts of 2 prompts
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_the_engine_follows_the_stages(tries, vllm_trainer, asked):
     trainer.train()
     assert trainer.vllm_generation.llm is engine
     records = trainer.history.records
-    assert [record["num_generations"] for record in records] == [4, 4, 16, 16]
+    assert [record["num_generations"] for record in records] == [8, 8, 32, 32]
     assert [record["max_completion_length"] for record in records] == [4, 4, 16, 16]
     # no expression over three numbers has 4 characters, and none over four is shorter than 7
     assert [record["completion_tokens"] for record in records[:2]] == [4.0, 4.0]
@@ -43,7 +43,7 @@ def test_the_engine_follows_the_stages(tries, vllm_trainer, asked):
     assert max(record["logp_difference"] for record in records) < EXACT
     assert [record["truncated"] for record in records] == [0.0] * 4
     assert sum(size for size, _ in asked) == sum(
-        record["num_generations"] * (4 + (record["sampling"] or {"fresh_prompts": 0})["fresh_prompts"])
+        record["num_generations"] * (2 + (record["sampling"] or {"fresh_prompts": 0})["fresh_prompts"])
         for record in records
     )
     if tries == 0:
