@@ -15,7 +15,7 @@ from lab_runs import LAB_ARGS
 from launching import LIMIT, ROOT, command, environment, run, shipped, written
 from local_hub import Fault, LocalHub
 from safetensors.torch import load
-from transformers.trainer_utils import PushInProgress
+from transformers.utils.hub import PushInProgress
 
 from es_trl.card import RECIPE_FILE, write_recipe
 from es_trl.recipe import RecipeParser
