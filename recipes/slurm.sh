@@ -11,11 +11,11 @@
 #   sbatch recipes/slurm.sh recipes/qwen7b_es.py --resume_from_checkpoint true
 set -euo pipefail
 config=${ACCELERATE_CONFIG:-accelerate_configs/zero3_multinode.yaml}
-first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
 port=$((20000 + SLURM_JOB_ID % 10000))
 # a launch that ends with an error ends the others
 srun --kill-on-bad-exit=1 --label bash -c '
   exec accelerate launch --config_file "$0" \
     --num_machines "$SLURM_NNODES" --num_processes $((SLURM_NNODES * SLURM_GPUS_ON_NODE)) \
     --machine_rank "$SLURM_NODEID" --main_process_ip "$1" --main_process_port "$2" "${@:3}"
-' "$config" "$first" "$port" "$@"
+' "$config" "${nodes[0]}" "$port" "$@"
