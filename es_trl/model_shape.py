@@ -58,9 +58,13 @@ class ModelShape:
         }
 
     @property
+    def _maps(self) -> int:
+        return sum(inputs * outputs for inputs, outputs in self.linears.values())
+
+    @property
     def linear_parameters(self) -> int:
         """Weights of all linear maps but the head: what 4-bit loading packs."""
-        return self.layers * sum(inputs * outputs for inputs, outputs in self.linears.values())
+        return self.layers * self._maps
 
     @property
     def embedding(self) -> int:
@@ -70,9 +74,8 @@ class ModelShape:
     @property
     def layer(self) -> int:
         """Parameters of one layer."""
-        maps = sum(inputs * outputs for inputs, outputs in self.linears.values())
         bias = sum(self.linears[name][1] for name in ("q_proj", "k_proj", "v_proj")) if self.qkv_bias else 0
-        return maps + bias + 2 * self.hidden + (2 * self.head_dim if self.qk_norm else 0)
+        return self._maps + bias + 2 * self.hidden + (2 * self.head_dim if self.qk_norm else 0)
 
     @property
     def parameters(self) -> int:

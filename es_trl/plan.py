@@ -1,10 +1,6 @@
 """What a recipe would do, without loading a model."""
 
-import argparse
 from dataclasses import dataclass
-from pathlib import Path
-
-from transformers.hf_argparser import string_to_bool
 
 from .callbacks import Curriculum, EntropyScheduler, collect_callbacks, find, prepare_callbacks
 from .config import ESGRPOConfig
@@ -14,7 +10,7 @@ from .estimate import estimate
 from .geometry import Geometry
 from .hardware import gpu_of, planned_processes, read_launch
 from .model_shape import NoEstimateError
-from .recipe import RecipeParser, read_yaml
+from .recipe import RecipeParser
 from .report import report
 from .train_data import check_dataset
 
@@ -49,9 +45,7 @@ def plan(
     if num_processes is not None and num_processes < 1:
         raise ValueError(f"--num_processes is {num_processes}, and a run needs one: set 1 or more")
     processes = planned_processes(config_file, num_processes)
-    training_class = ESGRPOConfig if processes is None else _planned_for(processes)
-    # a plan for GPUs is made on any machine
-    recipe = RecipeParser(training_class).parse(["--config", recipe_file, "--use_cpu", "true", *overrides])
+    recipe = RecipeParser(_planned_for(processes)).parse(["--config", recipe_file, *overrides])
     args = recipe.training
     geometry = Geometry.of(args)
     named = recipe.data.named()
@@ -68,7 +62,7 @@ def plan(
         curriculum.datasets = {name: datasets.get(name) for name in named}
     prepare_callbacks(callbacks, args)
     text = report(args, geometry, scheduler, curriculum)
-    if _on_cpu(recipe_file, overrides):
+    if args.is_for_cpu:
         return text
     stages = curriculum.planned if curriculum else plan_stages((), args, geometry.rollouts, None, [BASE_DATA])
     try:
@@ -79,21 +73,18 @@ def plan(
     return f"{text}\n{estimates}" if estimates else text
 
 
-def _on_cpu(recipe_file: str, overrides: list[str]) -> bool:
-    """Whether recipe or command line ask for the CPU, which the plan itself always parses them with."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--use_cpu", "--use-cpu", nargs="?", const=True, type=string_to_bool)
-    asked = parser.parse_known_args(overrides)[0].use_cpu
-    return bool(read_yaml(Path(recipe_file)).get("use_cpu")) if asked is None else asked
-
-
-def _planned_for(num_processes: int) -> type[ESGRPOConfig]:
-    """The configuration class as a launch of `num_processes` processes would see it."""
+def _planned_for(num_processes: int | None) -> type[ESGRPOConfig]:
+    """The configuration class as a launch of so many processes, or of this one's, would see it, on any machine."""
 
     @dataclass
     class PlannedConfig(ESGRPOConfig):
+        def __post_init__(self):
+            self.is_for_cpu = self.use_cpu
+            self.use_cpu = True  # a plan for GPUs is made where there are none
+            super().__post_init__()
+
         @property
         def world_size(self) -> int:
-            return num_processes
+            return super().world_size if num_processes is None else num_processes
 
     return PlannedConfig

@@ -1,23 +1,18 @@
 """Kills of a run at random moments. The long mode: `python tests/kill_and_resume.py --kills 20 --processes 2`."""
 
 import json
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-
-
-ROOT = Path(__file__).parent.parent
+from launching import ROOT, environment
 
 
 @pytest.mark.parametrize("processes", [1, 2])
 def test_a_killed_run_resumes_to_the_same_run(processes):
     command = [sys.executable, str(ROOT / "tests" / "kill_and_resume.py"), "--kills", "3", "--seed", "7"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
-        [*command, "--processes", str(processes)], env=environment, capture_output=True, text=True, timeout=400
+        [*command, "--processes", str(processes)], env=environment(), capture_output=True, text=True, timeout=400
     )
     assert done.returncode == 0, done.stderr[-6000:]
     assert json.loads(done.stdout)["kills"] == 3

@@ -1,5 +1,4 @@
 import json
-import os
 import shlex
 import subprocess
 import sys
@@ -8,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 from accelerate.commands.config.config_args import load_config_from_file
+from launching import ROOT, environment
 
 from es_trl.cli import main as cli
 from es_trl.data import DataArguments
@@ -17,7 +17,6 @@ from es_trl.model_shape import SHAPES
 from es_trl.recipe import RecipeParser, parse_recipe
 
 
-ROOT = Path(__file__).parent.parent
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
 ACCELERATE_CONFIGS = sorted((ROOT / "accelerate_configs").glob("*.yaml"))
 CPU = ["--use_cpu", "true"]  # a recipe for GPUs is parsed on any machine
@@ -237,8 +236,8 @@ def test_plan_counts_a_local_file_and_warns(tmp_path, capsys):
 
 
 def run_script(*command, cwd):
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300)
+    settings = environment(HF_HUB_OFFLINE="1")
+    return subprocess.run(command, cwd=cwd, env=settings, capture_output=True, text=True, timeout=300)
 
 
 def test_countdown_recipe_runs_as_people_launch_it(tmp_path):

@@ -9,7 +9,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import requests
 from cpu_engine import CACHE_BYTES
+from launching import free_port
 from safetensors.torch import save_file
 from trl.generation.vllm_client import VLLMClient
 
@@ -56,9 +56,7 @@ class Server:
     """
 
     def __init__(self, model, max_model_len, log):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         # `vllm serve` looks for a package of the name vllm, which the CPU build has not
         command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model)]
