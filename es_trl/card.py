@@ -9,9 +9,10 @@ import yaml
 from transformers.utils import logging
 
 from .control import part_rows
-from .history import HISTORY_FILE, read_history, read_loop, write_atomically
+from .history import HISTORY_FILE, read_history, read_loop
 from .plots import FIGURE_FILE, plot_run
 from .tokens import hide_tokens, without_tokens
+from .writing import write_atomically
 
 
 CARD_FILE = "README.md"

@@ -1,60 +1,117 @@
-"""Checkpoints of [`ESGRPOTrainer`]: at whatever update, whole or not taken for whole, and resumed to the same run."""
+"""Checkpoints of [`ESGRPOTrainer`]: written at the end of an update, whole or not taken for whole."""
 
 import shutil
 from pathlib import Path
+from typing import Any
 
-from transformers.trainer import TRAINER_STATE_NAME
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
-from trl import GRPOTrainer
-from trl.trainer.utils import RepeatSampler
+import transformers.trainer
+from transformers.trainer import TRAINER_STATE_NAME, rotate_checkpoints
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, TrainOutput
+from transformers.utils import logging
 
-from .callbacks import RolloutCallback
+from .checkpoint_files import list_files, remove_old
 from .control import broken_policy
-from .rollout import OpenRollout
-from .state import RunState, files_of, load_rollout, save_rollout, weights_are_finite
+from .micro_batches import temporarily
+from .resuming import ResumingMixin
+from .state import RunState, save_rollout
+from .weights import save_reference, weights_are_finite
+from .writing import writing
 
 
-class CheckpointingMixin(GRPOTrainer):
+logger = logging.get_logger(__name__)
+
+
+class CheckpointingMixin(ResumingMixin):
     """
-    What TRL's checkpoints lack.
+    What TRL's checkpoints lack: where the run is, and by what a whole one is known.
 
-    TRL counts rollouts from the resumed update on, samples what a rollout still had to train on anew, and replays the
-    first epoch's order of prompts in every later one. Here the count, the rollout's micro-batches on every process and
-    the order go on. `es_state.json` lists the files of a checkpoint when every process is done with its own, and
-    `trainer_state.json` is written last: what has both, and all that is listed, is whole.
+    `es_state.json` lists the files of a checkpoint when every process is done with its own, and `trainer_state.json`
+    is written last. A save that is asked for inside an update is made at its end.
     """
 
-    _prompt_sampler: RepeatSampler | None = None
+    _ended_update: int = 0  # the last update that has ended, and the micro-batches made until then
+    _ended_micro_step: int = 0
+    _saved_update: int | None = None  # the last one that was saved
+    _save_is_due: bool = False
+
+    def _maybe_log_save_evaluate(self, *args: Any, **kwargs: Any) -> None:
+        if self.state.global_step != self._ended_update:
+            self._ended_update, self._ended_micro_step = self.state.global_step, self._step
+        if self._save_is_due and self._step == self._ended_micro_step:
+            self.control.should_save, self._save_is_due = True, False
+        super()._maybe_log_save_evaluate(*args, **kwargs)
 
     def _save_checkpoint(self, model, trial):
+        update = self.state.global_step
+        if self._step != self._ended_micro_step:
+            # gradients of a part of an update are in no checkpoint
+            logger.warning(f"a save was asked for inside update {update + 1}: it is made at the end of that update")
+            self._save_is_due = True
+            return
+        if update == self._saved_update:
+            return
         if not weights_are_finite(self.model_wrapped, self.accelerator):
             raise ValueError(broken_policy(self._next_rollout, "its weights are not finite"))
-        folder = Path(self._get_output_dir(trial=trial)) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
-        if self.args.should_save and folder.exists():  # of a save that was cut short, or of an earlier run
+        run_dir = Path(self._get_output_dir(trial=trial))
+        folder = run_dir / f"{PREFIX_CHECKPOINT_DIR}-{update}"
+        advice = "make room or mend the folder, and resume from the last whole checkpoint"
+        with writing(folder, f"the checkpoint of update {update}", advice):
+            try:
+                self._discard(folder)  # of a save that was cut short, or of an earlier run
+                self.accelerator.wait_for_everyone()
+                with temporarily(transformers.trainer, rotate_checkpoints=self._remove_old):
+                    super()._save_checkpoint(model, trial)
+            except BaseException:
+                self._discard(folder)  # a part of a checkpoint takes room and is of no use
+                raise
+        self._saved_update = update
+
+    def _discard(self, folder: Path) -> None:
+        if self.args.should_save and folder.exists():
             (folder / TRAINER_STATE_NAME).unlink(missing_ok=True)  # first: what is half deleted is not whole
-            shutil.rmtree(folder)
-        self.accelerator.wait_for_everyone()
-        super()._save_checkpoint(model, trial)
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _remove_old(
+        self, output_dir: str, save_total_limit: int | None, best_model_checkpoint: str | None, **_: Any
+    ) -> None:
+        if self.args.save_only_model:  # these do not say whose they are
+            rotate_checkpoints(output_dir, save_total_limit, best_model_checkpoint, use_mtime=False)
+        else:
+            remove_old(Path(output_dir), self._run, save_total_limit, best_model_checkpoint)
+
+    def _finalize_training(self, *args: Any, **kwargs: Any) -> TrainOutput:
+        if self._save_is_due:
+            logger.warning(f"the save inside update {self.state.global_step + 1} was not made: training stopped in it")
+        # transformers deletes the last checkpoint beside the best one, by which a restart knows that the run is done
+        with temporarily(self.args, save_total_limit=None):
+            return super()._finalize_training(*args, **kwargs)
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         # Here and in the next hook, because both come before the push to the Hub.
         super()._save_optimizer_and_scheduler(output_dir)
+        folder, process = Path(output_dir), self.accelerator.process_index
+        folder.mkdir(parents=True, exist_ok=True)
         if self._rollout is not None:
-            Path(output_dir).mkdir(parents=True, exist_ok=True)
-            save_rollout(Path(output_dir), self.accelerator.process_index, self._buffered_inputs)
+            save_rollout(folder, process, self._buffered_inputs)
+        if self.args.sync_ref_model:
+            save_reference(self.ref_model, folder, process)
         if self.args.should_save:
             shutil.copy(self.history.path, output_dir)
 
     def _save_rng_state(self, output_dir: str) -> None:
         super()._save_rng_state(output_dir)
         self.accelerator.wait_for_everyone()  # es_state.json lists the files of every process
+        files = list_files(Path(output_dir), self.accelerator)
         if self.args.should_save:
-            self._state(files_of(Path(output_dir))).save(output_dir)
+            self._state(files).save(output_dir)
 
-    def _state(self, files: list[str]) -> RunState:
+    def _state(self, files: dict[str, list[Any]]) -> RunState:
         rollout = self._rollout
         return RunState(
+            run=self._run,
             files=files,
+            global_step=self.state.global_step,
+            epoch=self.state.epoch,
             geometry=self._counts,
             micro_step=self._step,
             rollout=self._next_rollout,
@@ -64,54 +121,6 @@ class CheckpointingMixin(GRPOTrainer):
             settings={**self._settings, **self._adaptive_coefficient},
             metrics=dict(self._metrics["train"]),
             callbacks=[(type(callback).__name__, callback.state_dict()) for callback in self._stateful_callbacks],
+            configuration=self._described,
+            next_target=self._next_target(self._next_rollout + (rollout is not None), self.state.max_steps),
         )
-
-    @property
-    def _stateful_callbacks(self) -> list[RolloutCallback]:
-        return [callback for callback in self._rollout_callbacks if callback.keeps_state]
-
-    @property
-    def _adaptive_coefficient(self) -> dict[str, float]:
-        """The state of TRL's own controller, which TRL writes only after the file that says a checkpoint is whole."""
-        names = ("entropy_coef", "_last_world_entropy") if self.use_adaptive_entropy else ()
-        return {name: getattr(self, name) for name in names}
-
-    @property
-    def _counts(self) -> dict[str, int]:
-        names = ("per_device_train_batch_size", "gradient_accumulation_steps", "steps_per_generation", "num_iterations")
-        counts = {name: getattr(self.args, name) for name in (*names, "num_generations")}
-        return {"num_processes": self.accelerator.num_processes, **counts}
-
-    def _read_state(self, checkpoint: str) -> RunState:
-        return RunState.load(
-            checkpoint, [type(callback).__name__ for callback in self._stateful_callbacks], self._counts
-        )
-
-    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        super()._load_optimizer_and_scheduler(checkpoint)
-        if checkpoint is not None:
-            self._load_run(Path(checkpoint))
-
-    def _load_run(self, checkpoint: Path) -> None:
-        state = self._read_state(str(checkpoint))
-        self._begin_run()
-        self._step = state.micro_step  # TRL restarts it at 0, which would shift every later rollout
-        self._next_rollout = state.rollout
-        self.history.begin(checkpoint / self.history.path.name, keep=state.rollout)
-        for callback, (_, callback_state) in zip(self._stateful_callbacks, state.callbacks, strict=True):
-            callback.load_state_dict(callback_state)
-        self.apply_settings(state.settings)
-        self._metrics["train"].update(state.metrics)
-        if self.curriculum is not None and self.curriculum.stage is not None:
-            self.apply_stage(self.curriculum.stage)
-        if state.record is not None:
-            self._rollout = OpenRollout(state.record, None, True, state.clip_fractions, state.seconds)
-            self._buffered_inputs = load_rollout(checkpoint, self.accelerator.process_index, self.accelerator.device)
-        if self._prompt_sampler is None:
-            return
-        for _ in range(int(self.state.epoch)):  # TRL's sampler draws an order an epoch, and would replay the first
-            next(iter(self._prompt_sampler))
-
-    def _get_train_sampler(self, dataset=None):
-        self._prompt_sampler = super()._get_train_sampler(dataset)
-        return self._prompt_sampler

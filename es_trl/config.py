@@ -61,6 +61,10 @@ class ESGRPOConfig(GRPOConfig):
             (`rewards/overlong.py`), from 0 (off). Unset it is the method's, or 0. It is one more reward function, of
             weight 1 unless a weight more than functions is given.
 
+        resume_with_changes (`bool`):
+            Whether a resume goes on where the target of the next rollout would jump, because the schedule or the length
+            of the run is another one than the checkpoint's. Other changes are listed and need no leave.
+
     Raises:
         ValueError: for a block that names an unknown kind or argument, or a value out of its range.
     """
@@ -100,6 +104,10 @@ class ESGRPOConfig(GRPOConfig):
     overlong_cache: int | None = field(
         default=None,
         metadata={"help": "Tokens before the longest completion over which reward is taken away; 0 is off."},
+    )
+    resume_with_changes: bool = field(
+        default=False,
+        metadata={"help": "Whether a resume goes on where the target would jump, as schedule or length are others."},
     )
 
     def __post_init__(self):

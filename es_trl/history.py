@@ -1,14 +1,14 @@
 """The history: one record a rollout, as a JSON line in `es_history.jsonl`, flushed as it happens."""
 
-import contextlib
 import json
 import math
 import os
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from statistics import mean
-from typing import Any, BinaryIO
+from typing import Any
+
+from .writing import write_atomically, writing
 
 
 HISTORY_FILE = "es_history.jsonl"
@@ -36,6 +36,8 @@ class RolloutRecord:
     Args:
         rollout (`int`):
             Index of the rollout in the run, from 0.
+        run (`int`, *optional*):
+            Number of the run in its folder, from 1 (`run_folder.py`).
         global_step (`int`):
             Updates made before this rollout.
         stage (`str`, *optional*):
@@ -81,6 +83,7 @@ class RolloutRecord:
 
     rollout: int
     global_step: int
+    run: int | None = None
     stage: str | None = None
     target: float | None = None
     entropy: float | None = None
@@ -110,7 +113,7 @@ class RolloutRecord:
 _FIELDS = {field.name for field in fields(RolloutRecord)}
 # fields that histories of earlier versions have not
 _LATER = {"entropy_se", "actuator", "estimate", "events", "curriculum_stage", "jump", "sampling"}
-_LATER |= {"clamped_entropy", "kept", "truncated", "logp_difference"}
+_LATER |= {"clamped_entropy", "kept", "truncated", "logp_difference", "run"}
 
 
 class History:
@@ -148,14 +151,16 @@ class History:
                 )
             self.records = records[:keep]
         if self._writes:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with writing(self.path, "the history"):
+                self.path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(self.path, "".join(_line(record) for record in self.records))
 
     def append(self, record: RolloutRecord) -> None:
         """Add a finished record, and write it through to the disk."""
         self.records.append({name: _finite_or_none(value) for name, value in asdict(record).items()})
         if self._writes:
-            with open(self.path, "a") as file:
+            advice = "make room or mend the folder, and resume from the last whole checkpoint"
+            with writing(self.path, "the history", advice), open(self.path, "a") as file:
                 file.write(_line(self.records[-1]))
                 file.flush()
                 os.fsync(file.fileno())
@@ -168,14 +173,14 @@ def read_history(path: Path) -> list[dict[str, Any]]:
     Raises:
         ValueError: where a line is not a JSON object, unless it is a last line that was cut short.
     """
-    lines = path.read_text().splitlines(keepends=True)
-    if lines and not lines[-1].endswith("\n"):
+    lines = path.read_bytes().splitlines(keepends=True)
+    if lines and not lines[-1].endswith(b"\n"):
         lines.pop()  # a process died while it wrote
     records = []
     for number, line in enumerate(lines, start=1):
         try:
             record = json.loads(line)
-        except json.JSONDecodeError as error:
+        except ValueError as error:  # a UnicodeDecodeError is one, too
             raise ValueError(f"line {number} of {path} is not a JSON object ({error}): restore the file") from error
         if not isinstance(record, dict) or not record.keys() >= _FIELDS - _LATER:
             raise ValueError(f"line {number} of {path} is no record of a rollout: restore the file")
@@ -215,7 +220,12 @@ def summarize(records: list[dict[str, Any]], settling: int = 15, window: int = 1
 def read_loop(run_dir: str | Path) -> dict[str, Any] | None:
     """What [`EntropyLoop.describe`] said of the run's loop; `None` where the run had none."""
     path = Path(run_dir) / LOOP_FILE
-    return json.loads(path.read_text()) if path.exists() else None
+    if not path.exists():
+        return None
+    try:
+        return json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}): restore the file, or remove it") from error
 
 
 def write_loop(run_dir: str | Path, described: dict[str, Any] | None) -> None:
@@ -225,23 +235,6 @@ def write_loop(run_dir: str | Path, described: dict[str, Any] | None) -> None:
         path.unlink(missing_ok=True)
     else:
         write_atomically(path, json.dumps(described, indent=2) + "\n")
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file so that a reader, or a run killed in the middle, sees the old content or the new one."""
-    with atomic_replacement(path) as file:
-        file.write(text.encode())
-
-
-@contextlib.contextmanager
-def atomic_replacement(path: Path) -> Iterator[BinaryIO]:
-    """A file to write to that takes the place of `path` when all is written."""
-    temporary = path.with_name(path.name + ".tmp")
-    with open(temporary, "wb") as file:
-        yield file
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
 
 
 def _finite_or_none(value: Any) -> Any:

@@ -4,11 +4,11 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from accelerate.utils import broadcast_object_list
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
 from trl import GRPOConfig
 
+from .processes import on_main
 from .tokens import HiddenToken, hide_tokens, refuse_tokens
 
 
@@ -39,16 +39,9 @@ def prepare_push(args: GRPOConfig) -> None:
             "trackio_static_space_id names a Space, which Trackio can only make public, and the run is private: leave "
             "it out, or set hub_private_repo: false to publish both"
         )
-    refusal: list[str | None] = [None]
+    url = on_main(args.process_index == 0, lambda: open_repository(args))
     if args.process_index == 0:
-        try:
-            url = open_repository(args)
-            print(f"pushes go to {url}{' (private)' if args.hub_private_repo else ''}", flush=True)
-        except ValueError as error:
-            refusal = [str(error)]
-    broadcast_object_list(refusal)
-    if refusal[0] is not None:
-        raise ValueError(refusal[0])
+        print(f"pushes go to {url}{' (private)' if args.hub_private_repo else ''}", flush=True)
 
 
 def set_defaults(args: GRPOConfig) -> None:

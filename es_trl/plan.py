@@ -12,7 +12,7 @@ from .hardware import gpu_of, planned_processes, read_launch
 from .model_shape import NoEstimateError
 from .recipe import RecipeParser
 from .report import report
-from .train_data import check_dataset
+from .train_data import check_dataset, check_enough
 
 
 def plan(
@@ -56,7 +56,8 @@ def plan(
     callbacks = collect_callbacks(args, [])
     curriculum, scheduler = find(callbacks, Curriculum), find(callbacks, EntropyScheduler)
     if curriculum is None:
-        check_dataset(base if len(named) == 1 else named, geometry.prompts)
+        check_dataset(base if len(named) == 1 else named, False)
+        check_enough(base, geometry.prompts)
     else:
         # what is not on this machine is taken to be large enough
         curriculum.datasets = {name: datasets.get(name) for name in named}

@@ -1,29 +1,19 @@
-"""What a checkpoint holds of a run beside what transformers saves, and which checkpoints are whole.
+"""What a checkpoint holds of a run beside what transformers saves.
 
 `es_state.json` is the run's, the same for all processes; `es_rollout_<process>.pt` is there where the checkpoint is
 inside a rollout, with what this process still has to train on.
 """
 
-import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 from accelerate.utils import send_to_device
-from transformers.trainer import TRAINER_STATE_NAME
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
-from transformers.utils import logging
 
-from .history import HISTORY_FILE, RolloutRecord, atomic_replacement, write_atomically
-from .launch import held
-
-
-STATE_FILE = "es_state.json"
-STATE_VERSION = 4
-
-logger = logging.get_logger(__name__)
+from .checkpoint_files import STATE_FILE, read_state, with_digest
+from .history import RolloutRecord
+from .writing import atomic_replacement, write_atomically
 
 
 @dataclass
@@ -32,8 +22,12 @@ class RunState:
     Where a run is.
 
     Args:
-        files (`list[str]`):
-            What else there must be in the checkpoint, as paths within it.
+        run (`int`):
+            Number of the run in its folder.
+        files (`dict[str, [int, str]]`):
+            Size and SHA-256 of every other file of the checkpoint, by its path within it.
+        global_step (`int`), epoch (`float`, *optional*):
+            Updates made, and the epoch, as in `trainer_state.json`.
         geometry (`dict[str, int]`):
             The numbers that tie updates to rollouts and rollouts to processes; a resumed run must have the same.
         micro_step (`int`):
@@ -50,9 +44,16 @@ class RunState:
             What was measured since the last line of the log, TRL's `_metrics`.
         callbacks (list of `[str, dict]`):
             Class name and state of every rollout callback: controller, schedule's anchor and order of prompts are here.
+        configuration (`dict`):
+            What the run was configured with, as [`describe_run`] says.
+        next_target (`float`, *optional*):
+            What the schedule says of the rollout that comes next; `None` without a schedule.
     """
 
-    files: list[str]
+    run: int
+    files: dict[str, list[Any]]
+    global_step: int
+    epoch: float | None
     geometry: dict[str, int]
     micro_step: int
     rollout: int
@@ -62,11 +63,12 @@ class RunState:
     settings: dict[str, float]
     metrics: dict[str, list[float]] = field(default_factory=dict)
     callbacks: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    configuration: dict[str, Any] = field(default_factory=dict)
+    next_target: float | None = None
 
     def save(self, checkpoint: str | Path) -> None:
         """Write the state into a checkpoint folder."""
-        content = {"version": STATE_VERSION, **asdict(self)}
-        write_atomically(Path(checkpoint) / STATE_FILE, json.dumps(content, indent=2))
+        write_atomically(Path(checkpoint) / STATE_FILE, with_digest(asdict(self)))
 
     @classmethod
     def load(cls, checkpoint: str | Path, callbacks: list[str], geometry: dict[str, int]) -> "RunState":
@@ -82,49 +84,53 @@ class RunState:
                 The run's, as in `RunState`.
 
         Raises:
-            ValueError: where there is none, or it is torn, of another version, of other callbacks or of another
+            ValueError: where there is none, or it is damaged, of another version, of other callbacks or of another
                 geometry.
         """
         path = Path(checkpoint) / STATE_FILE
-        if not path.exists():
-            raise ValueError(
-                f"{checkpoint} has no {STATE_FILE}, because another trainer wrote it or save_only_model was set, and "
-                "cannot be resumed: start a new run with the checkpoint as the model"
-            )
-        content = _read_json(path)
-        version = content.pop("version", None)
-        if version != STATE_VERSION:
-            raise ValueError(
-                f"{path} has version {version} and this es_trl reads version {STATE_VERSION}: resume with the es_trl "
-                "that wrote it"
-            )
+        content = read_state(Path(checkpoint))
         try:
             record = content.pop("record")
             state = cls(record=None if record is None else RolloutRecord(**record), **content)
         except (KeyError, TypeError) as error:
-            raise ValueError(f"{path} is no state of a run ({error}): resume from another checkpoint") from error
-        saved = [name for name, _ in state.callbacks]
+            raise ValueError(f"{path} is not the state of a run ({error}): resume from another checkpoint") from error
+        state._check_callbacks(callbacks)
+        state._check_geometry(geometry)
+        state._check_counts(path)
+        return state
+
+    def _check_callbacks(self, callbacks: list[str]) -> None:
+        saved = [name for name, _ in self.callbacks]
         if saved != callbacks:
             raise ValueError(
                 f"the checkpoint was written with the rollout callbacks {saved} and this run has {callbacks}: resume "
                 "with the same entropy_* and curriculum blocks, dynamic_sampling_tries and callbacks, or start a new "
                 "run with the checkpoint as the model"
             )
+
+    def _check_geometry(self, geometry: dict[str, int]) -> None:
         for name, value in geometry.items():
-            if state.geometry[name] != value:
+            saved = self.geometry.get(name)
+            if saved != value:
                 raise ValueError(
-                    f"the checkpoint was written with {name} {state.geometry[name]} and this run has {value}, which "
-                    "shifts the rollouts against the updates, and what every process was about to train on would find "
-                    f"no process: set {name} to {state.geometry[name]}, or start a new run with the checkpoint as the "
-                    "model"
+                    f"the checkpoint was written with {name} {saved} and this run has {value}, which shifts the "
+                    "rollouts against the updates, and what every process was about to train on would find no process: "
+                    f"set {name} to {saved}, or start a new run with the checkpoint as the model"
                 )
-        return state
 
-
-def files_of(checkpoint: Path) -> list[str]:
-    """What a checkpoint holds but the history, which can be had from the run's folder, too."""
-    names = (str(path.relative_to(checkpoint)) for path in checkpoint.rglob("*") if path.is_file())
-    return sorted(name for name in names if name != HISTORY_FILE)
+    def _check_counts(self, path: Path) -> None:
+        """Raise unless micro-batches, updates and rollouts are those of one moment, at the end of an update."""
+        per_rollout = self.geometry["steps_per_generation"] * self.geometry["num_iterations"]
+        finished, inside = divmod(self.micro_step, per_rollout)
+        is_open = self.record is not None
+        agrees = (
+            finished == self.rollout and is_open == (inside > 0) and (not is_open or self.record.rollout == finished)
+        )
+        if not agrees or self.micro_step > self.global_step * self.geometry["gradient_accumulation_steps"]:
+            raise ValueError(
+                f"{path} counts {self.micro_step} micro-batches, {self.global_step} updates and {self.rollout} "
+                "rollouts, which do not belong together: resume from another checkpoint"
+            )
 
 
 def save_rollout(checkpoint: Path, process: int, micro_batches: list[dict[str, Any]]) -> None:
@@ -151,92 +157,5 @@ def load_rollout(checkpoint: Path, process: int, device: torch.device) -> list[d
     return send_to_device(micro_batches, device)
 
 
-def find_checkpoint(resume: str | bool | None, run_dir: str | Path) -> str | None:
-    """
-    The checkpoint to resume from.
-
-    A save writes `trainer_state.json` last, when every process is done with its files: a checkpoint without it, or
-    without a file that `es_state.json` lists, was cut short or half deleted.
-
-    Args:
-        resume (`str` or `bool`, *optional*):
-            A checkpoint folder; or `True` for the latest whole one in `run_dir`.
-        run_dir (`str` or `Path`):
-            The run's `output_dir`.
-
-    Raises:
-        ValueError: where it is not whole, or there is none.
-    """
-    if not resume:
-        return None
-    if resume is not True:
-        if not Path(resume).is_dir():
-            raise ValueError(
-                f"resume_from_checkpoint is {str(resume)!r}, and there is no such folder: set a checkpoint's folder, "
-                "or true for the latest whole one in output_dir"
-            )
-        torn = _cut_short(Path(resume))
-        if torn is not None:
-            whole = _whole_checkpoints(Path(resume)) or _whole_checkpoints(Path(resume).parent)
-            advice = f"resume from {whole[0]}" if whole else "start a new run"
-            raise ValueError(
-                f"{resume} is no whole checkpoint ({torn}): it is another folder, or its save was cut short; {advice}"
-            )
-        return str(resume)
-    whole = _whole_checkpoints(Path(run_dir))
-    if not whole:
-        raise ValueError(
-            f"{run_dir} holds no whole checkpoint to resume from: start the run without resume_from_checkpoint"
-        )
-    return str(whole[0])
-
-
-def _whole_checkpoints(run_dir: Path) -> list[Path]:
-    """The checkpoints that can be resumed, latest first."""
-    numbered = [
-        (int(path.name.rpartition("-")[2]), path)
-        for path in run_dir.glob(f"{PREFIX_CHECKPOINT_DIR}-*")
-        if path.name.rpartition("-")[2].isdigit()
-    ]
-    whole = []
-    for _, path in sorted(numbered, reverse=True):
-        torn = _cut_short(path)
-        if torn is None:
-            whole.append(path)
-        else:
-            logger.warning(f"{path} is left aside ({torn}): its save was cut short")
-    return whole
-
-
-def _cut_short(checkpoint: Path) -> str | None:
-    """What a checkpoint lacks; `None` where it is whole."""
-    path = checkpoint / TRAINER_STATE_NAME
-    if not path.exists():
-        return f"it has no {TRAINER_STATE_NAME}"
-    try:
-        _read_json(path)
-        state = _read_json(checkpoint / STATE_FILE) if (checkpoint / STATE_FILE).exists() else {}
-    except ValueError as error:
-        return str(error)
-    lacking = [name for name in state.get("files", []) if not (checkpoint / name).exists()]
-    return f"it lacks {', '.join(lacking)}" if lacking else None
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f"{path} is torn, and no JSON ({error}): resume from another checkpoint") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} is no mapping: resume from another checkpoint")
-    return content
-
-
 def _rollout_file(checkpoint: Path, process: int) -> Path:
     return checkpoint / f"es_rollout_{process}.pt"
-
-
-def weights_are_finite(model: torch.nn.Module, accelerator: Accelerator) -> bool:
-    """Whether every weight is a number, on all processes; each looks at the shards that it holds."""
-    broken = sum(not held(parameter).isfinite().all().item() for parameter in model.parameters())
-    return accelerator.reduce(torch.tensor(broken, device=accelerator.device), reduction="sum").item() == 0

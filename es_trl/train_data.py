@@ -11,40 +11,55 @@ from .curriculum import BASE_DATA, PlannedStage
 
 
 def check_dataset(
-    dataset: Dataset | IterableDataset | dict[str, Dataset] | None,
-    prompts_per_rollout: int,
-    name: str = "train_dataset",
+    dataset: Dataset | IterableDataset | dict[str, Dataset] | None, has_environment: bool, name: str = "train_dataset"
 ) -> None:
     """
-    Refuse training data that cannot fill one rollout; `name` is for messages.
+    Refuse training data that no rollout can take; `name` is for messages.
+
+    Args:
+        dataset (`Dataset`, `IterableDataset` or `dict`, *optional*):
+            What the trainer was given. TRL checks streams and a missing data set itself.
+        has_environment (`bool`):
+            Whether an `environment_factory` gives the prompts, so that the data may have none.
 
     Raises:
-        ValueError: where it has no `prompt` column or fewer rows than a rollout has prompts.
+        ValueError: for several data sets without stages, and where the `prompt` column is missing.
     """
     if isinstance(dataset, dict):
         raise ValueError(
             f"{name} holds several data sets ({', '.join(dataset)}) and nothing says which to take: set "
             "`curriculum`, whose stages name them, or give one data set"
         )
-    if not isinstance(dataset, Dataset):
-        return  # TRL checks streams and environments itself
-    if len(dataset) == 0:
-        raise ValueError(f"{name} is empty: give it at least as many prompts as a rollout has")
-    if "prompt" not in dataset.column_names:
+    if isinstance(dataset, Dataset) and "prompt" not in dataset.column_names and not has_environment:
         raise ValueError(
             f"{name} has no column 'prompt'{nearest('prompt', dataset.column_names)}; it has "
             f"{', '.join(dataset.column_names)}: rename the column with the prompts"
         )
-    if len(dataset) < prompts_per_rollout:
+
+
+def check_enough(dataset: Any, prompts_per_rollout: int, name: str = "train_dataset") -> None:
+    """
+    Refuse training data that cannot fill one rollout; a stream shows that only when it is read.
+
+    Raises:
+        ValueError: where there are fewer rows than a rollout has prompts.
+    """
+    if isinstance(dataset, Dataset) and len(dataset) < prompts_per_rollout:
         raise ValueError(
             f"{name} has {len(dataset)} prompts and one rollout takes {prompts_per_rollout}, so not one could "
             "be filled: set steps_per_generation lower, num_generations higher, or add prompts"
         )
 
 
-def named_datasets(train_dataset: Any) -> dict[str, Dataset]:
+def named_datasets(train_dataset: Any, has_environment: bool = False) -> dict[str, Dataset]:
     """
     The data sets of a curriculum by name; a single one is called `train`.
+
+    Args:
+        train_dataset (`Dataset` or `dict[str, Dataset]`):
+            What the trainer was given.
+        has_environment (`bool`):
+            Whether an `environment_factory` gives the prompts.
 
     Raises:
         ValueError: where there is none, or one has no length or is empty.
@@ -56,7 +71,9 @@ def named_datasets(train_dataset: Any) -> dict[str, Dataset]:
                 f"the data set {name!r} is of {type(dataset).__name__}, and stages and dynamic sampling draw prompts "
                 "by their row: give a datasets.Dataset, or several by name in a dict"
             )
-        check_dataset(dataset, 1, "train_dataset" if dataset is train_dataset else f"the data set {name!r}")
+        named_as = "train_dataset" if dataset is train_dataset else f"the data set {name!r}"
+        check_dataset(dataset, has_environment, named_as)
+        check_enough(dataset, 1, named_as)
     return named
 
 
@@ -94,7 +111,7 @@ def check_stages(planned: Sequence[PlannedStage], datasets: dict[str, Dataset | 
 
 
 def _is_text(dataset: Dataset) -> bool:
-    return isinstance(dataset[0]["prompt"], str)
+    return isinstance(dataset[0].get("prompt"), str)
 
 
 def check_replaceable(datasets: dict[str, Dataset], kwargs: dict[str, Any]) -> None:

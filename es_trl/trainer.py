@@ -3,12 +3,15 @@
 Short overrides around `super()`; formulas live in the other files.
 """
 
+import inspect
 import textwrap
 from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback
-from trl import GRPOConfig
+from transformers.trainer_utils import TrainOutput
+from trl import GRPOConfig, GRPOTrainer
+from trl.trainer.utils import get_config_model_id
 
 from .callbacks import Curriculum, EntropyScheduler, RolloutCallback, collect_callbacks, find, prepare_callbacks
 from .card import write_recipe
@@ -22,15 +25,26 @@ from .history import TRACKED, History, RolloutRecord, write_loop
 from .hub import prepare_push
 from .launch import check_launch, check_sharding, lost_contact
 from .passes import PassesMixin
+from .processes import on_main
 from .prompting import PromptingMixin
 from .pushing import PushingMixin
 from .report import report
 from .rewards.overlong import add_punishment
 from .rollout import OpenRollout
+from .run_folder import only_run
 from .sensor import EntropySensor, completion_mask, cut_ratios, prompt_index
 from .stage_copies import check_engine, follow_stage, tell_length
-from .state import find_checkpoint
-from .train_data import check_dataset, check_replaceable, named_datasets
+from .train_data import check_dataset, check_enough, check_replaceable, named_datasets
+from .writing import writing
+
+
+_POSITIONAL = list(inspect.signature(GRPOTrainer).parameters)[5:]  # what GRPOTrainer takes behind `eval_dataset`
+
+
+def _default_folder(model: Any) -> str:
+    """The `output_dir` of a trainer that got no configuration: per model, as in TRL."""
+    name = model if isinstance(model, str) else get_config_model_id(model.config)
+    return f"{name.split('/')[-1]}-ES-GRPO"
 
 
 class ESGRPOTrainer(PushingMixin, CheckpointingMixin, PromptingMixin, PassesMixin):
@@ -53,11 +67,11 @@ class ESGRPOTrainer(PushingMixin, CheckpointingMixin, PromptingMixin, PassesMixi
             The configuration; a plain `GRPOConfig` has no `entropy_*` blocks.
         train_dataset (`Dataset`, `dict[str, Dataset]` or `IterableDataset`, *optional*):
             As in `GRPOTrainer`, or several by name for the stages of a curriculum: the first of which is that of
-            `"train"` unless it names its own. One that is empty, or smaller than a rollout, is refused.
+            `"train"` unless it names its own. One that is smaller than a rollout is refused when training begins.
         callbacks (list of `TrainerCallback`, *optional*):
             As in `GRPOTrainer`; those that are [`RolloutCallback`] get the two rollout events.
-        eval_dataset, kwargs:
-            Everything else goes to `GRPOTrainer` as it is.
+        eval_dataset, more, kwargs:
+            Everything else goes to `GRPOTrainer` as it is, by position or by name.
 
     Raises:
         ValueError: for what cannot work, before the model loads (a vLLM engine that is too small: after it).
@@ -83,22 +97,25 @@ class ESGRPOTrainer(PushingMixin, CheckpointingMixin, PromptingMixin, PassesMixi
         args: GRPOConfig | None = None,
         train_dataset: Any = None,
         eval_dataset: Any = None,
-        *,
+        *more: Any,
         callbacks: list[TrainerCallback] | None = None,
         **kwargs: Any,
     ):
-        args = ESGRPOConfig("es-grpo") if args is None else args
+        kwargs = {"callbacks": callbacks, **kwargs, **dict(zip(_POSITIONAL, more, strict=False))}
+        callbacks = kwargs.pop("callbacks")
+        args = ESGRPOConfig(_default_folder(model)) if args is None else args
         check_launch(args)
         callbacks = collect_callbacks(args, callbacks or [])
         rollout_callbacks = [callback for callback in callbacks if isinstance(callback, RolloutCallback)]
         curriculum = find(callbacks, Curriculum)
+        has_environment = bool(kwargs.get("environment_factory"))
         if curriculum is not None:
-            curriculum.datasets = named_datasets(train_dataset)
+            curriculum.datasets = named_datasets(train_dataset, has_environment)
         prepare_callbacks(rollout_callbacks, args)
         sizes = [(args.max_completion_length, getattr(args, "overlong_cache", 0))]
         tries = getattr(args, "dynamic_sampling_tries", 0)
         if curriculum is None:
-            check_dataset(train_dataset, Geometry.of(args).prompts)
+            check_dataset(train_dataset, has_environment)
         else:
             sizes = [(stage.max_completion_length, stage.overlong_cache) for stage in curriculum.planned]
             train_dataset = curriculum.datasets[next(iter(curriculum.planned[0].data))]
@@ -113,13 +130,17 @@ class ESGRPOTrainer(PushingMixin, CheckpointingMixin, PromptingMixin, PassesMixi
             by_function = self.multi_objective_aggregation == "normalize_then_sum"
             self._dynamic_sampling = DynamicSampling(tries, self.reward_weights, by_function, self.accelerator)
         self.history = History(self.args.output_dir, writes=self.accelerator.is_main_process)
-        self._begin_run()
+        self._begin_run(None)
         if self.use_vllm and curriculum is not None:
             check_engine(self.vllm_generation, curriculum.planned)
 
     # --- the run -----------------------------------------------------------------------------------------------------
 
-    def _begin_run(self) -> None:
+    def _begin_run(self, run: int | None) -> None:
+        """Start afresh, as run `run` of the folder."""
+        self._run = run
+        self._ended_update = self._ended_micro_step = 0
+        self._saved_update, self._save_is_due = None, False
         # TRL keeps these from an earlier run of the same trainer
         self._step, self._buffered_inputs, self._last_loaded_step = 0, None, -1
         self._announced = False
@@ -169,25 +190,41 @@ class ESGRPOTrainer(PushingMixin, CheckpointingMixin, PromptingMixin, PassesMixi
         self._passes = stage.passes
         follow_stage(self, stage)
 
-    def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
-        checkpoint = find_checkpoint(resume_from_checkpoint, self.args.output_dir)
-        if checkpoint is None:
-            self._begin_run()
-            self.history.begin()
-        else:
-            self._read_state(checkpoint)  # refused before anything is loaded
-        if self.accelerator.is_main_process:
-            scheduler = self.entropy_scheduler
-            method = getattr(self.args, "method", None)
-            named = {} if method is None else {"method": method}
-            write_loop(self.args.output_dir, None if scheduler is None else {**named, **scheduler.loop.describe()})
-            write_recipe(self.args.output_dir, self.recipe)
-        with lost_contact(self):
-            output = super().train(checkpoint, **kwargs)
-        if self._rollout is not None:  # the run ended inside a rollout
-            self._close_rollout()
-        self.create_model_card(model_name=Path(self.args.output_dir).name)
-        return output
+    def train(
+        self,
+        resume_from_checkpoint: str | bool | None = None,
+        trial: Any = None,
+        ignore_keys_for_eval: list[str] | None = None,
+    ) -> TrainOutput:
+        if self.curriculum is None:
+            check_enough(self.train_dataset, Geometry.of(self.args).prompts)
+        with only_run(Path(self.args.output_dir), self.accelerator.is_main_process):
+            checkpoint = self._find_start(resume_from_checkpoint)
+            if self.was_finished:
+                return self._end_again(checkpoint)
+            if checkpoint is None:
+                self._begin_run(on_main(self.accelerator.is_main_process, self._open_folder))
+                self.history.begin()
+            if self.accelerator.is_main_process:
+                self._describe_in_folder()
+            with lost_contact(self):
+                output = super().train(checkpoint, trial, ignore_keys_for_eval)
+            if not self._announced:
+                raise ValueError(
+                    "the training data gave no rollout, so nothing was trained: give a stream at least the "
+                    f"{Geometry.of(self.args).prompts} prompts of one rollout"
+                )
+            if self._rollout is not None:  # the run ended inside a rollout
+                self._close_rollout()
+            with writing(self.args.output_dir, "the model card"):
+                self.create_model_card(model_name=Path(self.args.output_dir).name)
+            return output
+
+    def _describe_in_folder(self) -> None:
+        scheduler, method = self.entropy_scheduler, getattr(self.args, "method", None)
+        named = {} if method is None else {"method": method}
+        write_loop(self.args.output_dir, None if scheduler is None else {**named, **scheduler.loop.describe()})
+        write_recipe(self.args.output_dir, self.recipe)
 
     @property
     def num_rollouts(self) -> int:
@@ -232,6 +269,7 @@ class ESGRPOTrainer(PushingMixin, CheckpointingMixin, PromptingMixin, PassesMixi
     def _begin_rollout(self) -> None:
         record = RolloutRecord(
             rollout=self._next_rollout,
+            run=self._run,
             global_step=self.state.global_step,
             num_generations=self.num_generations,
             max_completion_length=self.max_completion_length,

@@ -1,0 +1,37 @@
+"""What one process does for all of a run."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from accelerate.utils import broadcast_object_list
+
+from .writing import SaveError
+
+
+_Result = TypeVar("_Result")
+
+
+def on_main(is_main: bool, do: Callable[[], _Result]) -> _Result:
+    """
+    Do something on the main process alone, and give every process its result.
+
+    Args:
+        is_main (`bool`):
+            Whether this process is the main one; every process calls the function.
+        do (`Callable`):
+            What to do. Its result is pickled.
+
+    Raises:
+        ValueError, SaveError: on every process, where `do` raises it on the main one.
+    """
+    outcome: list[_Result | Exception | None] = [None, None]
+    if is_main:
+        try:
+            outcome = [do(), None]
+        except (ValueError, SaveError) as error:
+            outcome = [None, error]
+    broadcast_object_list(outcome)
+    result, refusal = outcome
+    if refusal is not None:
+        raise refusal
+    return result

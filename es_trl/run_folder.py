@@ -1,0 +1,89 @@
+"""Whose folder an `output_dir` is: one run at a time writes into it, and each has a number there.
+
+`es_run.json` names the run whose history the folder holds, and every record and checkpoint has its number. A run that
+starts afresh where an earlier one left checkpoints gets the next number, so neither is taken for the other.
+"""
+
+import contextlib
+import json
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from transformers.utils import logging
+
+from .checkpoint_files import read_mapping, runs_in
+from .processes import on_main
+from .writing import write_atomically, writing
+
+
+RUN_FILE = "es_run.json"
+LOCK_FILE = ".es_run.lock"
+
+logger = logging.get_logger(__name__)
+
+
+@contextlib.contextmanager
+def only_run(run_dir: Path, is_main: bool) -> Iterator[None]:
+    """
+    Keep other runs from writing into a folder for as long as the block runs; every process enters it.
+
+    The lock is the operating system's, so it ends with the main process, however that ends.
+
+    Args:
+        run_dir (`Path`):
+            The run's `output_dir`.
+        is_main (`bool`):
+            Whether this process is the main one, which holds the lock.
+
+    Raises:
+        ValueError: where another run has the folder.
+        SaveError: where the folder cannot be written.
+    """
+    lock = FileLock(run_dir / LOCK_FILE)
+    on_main(is_main, lambda: _acquire(lock, run_dir))
+    try:
+        yield
+    finally:
+        lock.release()  # nothing where it was not acquired
+
+
+def _acquire(lock: FileLock, run_dir: Path) -> None:
+    with writing(run_dir, "output_dir", "set output_dir to a folder that can be written"):
+        run_dir.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise ValueError(
+                f"another run is training in {run_dir}{_owner(run_dir)}, and both would write one history: set "
+                "output_dir to another folder, or wait until that run has ended"
+            ) from None
+        except NotImplementedError:
+            logger.warning(f"{run_dir} is on a file system without locks: make sure that only one run writes into it")
+
+
+def current_run(run_dir: Path) -> int | None:
+    """The number of the run whose history a folder holds; `None` where nothing says."""
+    path = run_dir / RUN_FILE
+    return read_mapping(path).get("run") if path.exists() else None
+
+
+def next_run(run_dir: Path) -> int:
+    """The number of a run that starts afresh: one more than those that left checkpoints in the folder."""
+    return 1 + max(runs_in(run_dir), default=0)
+
+
+def write_run(run_dir: Path, run: int) -> None:
+    """Say which run the folder holds from here on, and which process trains it."""
+    content = {"run": run, "host": socket.gethostname(), "process": os.getpid()}
+    write_atomically(run_dir / RUN_FILE, json.dumps(content) + "\n")
+
+
+def _owner(run_dir: Path) -> str:
+    try:
+        content = read_mapping(run_dir / RUN_FILE)
+        return f" (process {content['process']} on {content['host']})"
+    except (ValueError, KeyError):  # the other run has not got that far
+        return ""
