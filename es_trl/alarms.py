@@ -25,8 +25,11 @@ def new_alarms(records: Records) -> list[str]:
         records (`list[dict]`):
             The history; the last record may still lack what is known only after its updates.
     """
+    if records[-1]["entropy"] is None:
+        return []
     # entropies of different stages are those of different prompts
-    records = [record for record in records if record["curriculum_stage"] == records[-1]["curriculum_stage"]]
+    stage = records[-1]["curriculum_stage"]
+    records = [record for record in records if record["curriculum_stage"] == stage and record["entropy"] is not None]
     earlier = [_as_it_was(records[:-ago]) for ago in range(1, min(PATIENCE, len(records) - 1) + 1)]
     return [message for alarm in ALARMS if (message := alarm(records)) and not any(alarm(before) for before in earlier)]
 
@@ -121,7 +124,7 @@ def announce(rollout: int, events: list[dict[str, str]], trackers: list[str]) ->
             The configuration's `report_to`.
     """
     for event in events:
-        title = "alarm" if event["kind"] == "alarm" else "hand-over"
+        title = event["kind"].replace("_", "-")
         logger.warning("entropy %s at rollout %d: %s", title, rollout, event["message"])
         if event["kind"] != "alarm":
             continue

@@ -177,7 +177,7 @@ class Curriculum(RolloutCallback):
         sizes = {name: 0 if dataset is None else len(dataset) for name, dataset in self.datasets.items()}
         self._order = PromptOrder(sizes, args.seed, args.shuffle_dataset)
         self.stage: PlannedStage | None = None
-        self._switches = False
+        self._awaits_jump = False  # a stage has begun, and no entropy was measured in it yet
         self._last_entropy: float | None = None
 
     def on_rollout_begin(
@@ -189,7 +189,8 @@ class Curriculum(RolloutCallback):
         trainer: "ESGRPOTrainer",
     ) -> None:
         before, stage = self.stage, stage_of(self.planned, record.rollout)
-        self._switches = before is not None and stage is not before
+        switches = before is not None and stage is not before
+        self._awaits_jump = self._awaits_jump or switches
         if stage is not before:
             self.stage = stage
             self._order.enter(stage.data)
@@ -197,7 +198,7 @@ class Curriculum(RolloutCallback):
         self._order.begin_rollout()
         record.curriculum_stage = stage.index
         record.num_generations, record.max_completion_length = stage.num_generations, stage.max_completion_length
-        if self._switches:
+        if switches:
             message = f"stage {stage.index} begins: {stage.changes_from(before)}"
             record.events = [{"kind": "switch", "message": message}]
             trainer.accelerator.print(f"rollout {record.rollout}: {message}", flush=True)
@@ -210,9 +211,11 @@ class Curriculum(RolloutCallback):
         record: RolloutRecord,
         trainer: "ESGRPOTrainer",
     ) -> None:
-        if self._switches and record.entropy is not None and self._last_entropy is not None:
+        if record.entropy is None:
+            return
+        if self._awaits_jump and self._last_entropy is not None:
             record.jump = record.entropy - self._last_entropy
-        self._last_entropy = record.entropy
+        self._awaits_jump, self._last_entropy = False, record.entropy
 
     def draw(self, prompts: int, num_generations: int, accelerator: Accelerator) -> list[dict[str, Any]]:
         """This process's rows of the next prompts, one a completion."""
@@ -223,7 +226,12 @@ class Curriculum(RolloutCallback):
 
     def state_dict(self) -> dict[str, Any]:
         assert self.stage is not None, "a checkpoint comes after an update, and so after a rollout has begun"
-        return {"stage": asdict(self.stage), "order": self._order.state_dict(), "last_entropy": self._last_entropy}
+        return {
+            "stage": asdict(self.stage),
+            "order": self._order.state_dict(),
+            "awaits_jump": self._awaits_jump,
+            "last_entropy": self._last_entropy,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         saved = state["stage"]
@@ -236,7 +244,7 @@ class Curriculum(RolloutCallback):
         self.stage = self.planned[saved["index"]]
         self._order.enter(self.stage.data)
         self._order.load_state_dict(state["order"])
-        self._last_entropy = state["last_entropy"]
+        self._awaits_jump, self._last_entropy = state["awaits_jump"], state["last_entropy"]
 
 
 def find(callbacks: Sequence[TrainerCallback], kind: type[_Callback]) -> _Callback | None:

@@ -12,6 +12,9 @@ from .geometry import updates_per_rollout
 from .schedules import Schedule, as_schedule, progress_at, stage_at
 
 
+UNMEASURED = 5  # rollouts in a row without a token to measure, after which a scheduled run ends
+
+
 @dataclass(frozen=True)
 class Tick:
     """
@@ -20,8 +23,9 @@ class Tick:
     Args:
         stage (`str`, *optional*):
             `"stable"` or `"anneal"`; `None` without a schedule, as target and error.
-        target (`float`, *optional*), entropy (`float`), error (`float`, *optional*):
-            Scheduled and measured entropy and their difference, target minus entropy, nats.
+        target (`float`, *optional*), entropy (`float`, *optional*), error (`float`, *optional*):
+            Scheduled and measured entropy and their difference, target minus entropy, nats. Entropy and error are
+            `None` where nothing was measured.
         control (`float`):
             The controller's output, in the unit of the actuator.
         settings (`dict[str, float]`):
@@ -33,12 +37,13 @@ class Tick:
         estimate (`dict[str, float]`, *optional*):
             What a controller that estimates the plant believes of it, and the gains that follow.
         events (`list[dict[str, str]]`):
-            Hand-overs from one actuator to another, with effect from the next rollout: `kind` and `message`.
+            Hand-overs from one actuator to another, with effect from the next rollout, and rollouts that could not be
+            measured: `kind` and `message`.
     """
 
     stage: str | None
     target: float | None
-    entropy: float
+    entropy: float | None
     error: float | None
     control: float
     settings: dict[str, float]
@@ -99,6 +104,7 @@ class EntropyLoop:
         for hundredth in range(101 if self.schedule is not None else 0):
             self.schedule(hundredth / 100)  # a function that cannot be a target is refused before the run
         self.anchor: float | None = None
+        self._unmeasured = 0
         self.chain.begin(args)
 
     @property
@@ -121,7 +127,8 @@ class EntropyLoop:
             rollout (`int`), num_rollouts (`int`):
                 Index of the rollout, from 0, and rollouts in the run.
             entropy (`float`, *optional*):
-                Entropy of this rollout under the policy that sampled it, nats; `None` where nothing was measured.
+                Entropy of this rollout under the policy that sampled it, nats; `None` where nothing was measured. The
+                control then stays as it is.
             noise (`float`, *optional*):
                 Its standard error, nats; `None` where it is not known.
             switched (`bool`):
@@ -129,19 +136,17 @@ class EntropyLoop:
                 the policy as it was. The control then stays for this rollout, and goes on from the new entropy.
 
         Raises:
-            ValueError: where the entropy is not a number.
+            ValueError: where the entropy is not a number, or has not been measured for [`UNMEASURED`] rollouts in a row.
         """
-        if entropy is None:
-            raise ValueError(
-                f"no completion token of rollout {rollout} is left to measure, because every completion was truncated "
-                "and masked: raise max_completion_length, or set mask_truncated_completions: false"
-            )
-        if not math.isfinite(entropy):
-            raise ValueError(broken_policy(rollout, f"its entropy is {entropy}"))
-        if self.anchor is None:
-            self.anchor = entropy
         progress = progress_at(rollout, num_rollouts)
         stage = None if self.schedule is None else stage_at(self.schedule, progress)
+        if entropy is None:
+            return self._hold(rollout, progress, stage)
+        if not math.isfinite(entropy):
+            raise ValueError(broken_policy(rollout, f"its entropy is {entropy}"))
+        self._unmeasured = 0
+        if self.anchor is None:
+            self.anchor = entropy
         target = self._target(progress, entropy)
         slope = self._target(progress_at(rollout + 1, num_rollouts), entropy) - target
         chain = self.chain
@@ -166,6 +171,30 @@ class EntropyLoop:
             tick.events.append({"kind": "hand_over", "message": message})
         return tick
 
+    def _hold(self, rollout: int, progress: float, stage: str | None) -> Tick:
+        """The tick of a rollout of which nothing was measured: everything stays as it is."""
+        self._unmeasured += 1
+        if self._unmeasured >= UNMEASURED:
+            raise ValueError(
+                f"no completion token was left to measure in {UNMEASURED} rollouts in a row, the last of them rollout "
+                f"{rollout}, because every completion was truncated and masked: raise max_completion_length, or set "
+                "mask_truncated_completions: false"
+            )
+        message = "every completion was truncated and masked, so entropy was not measured and the control stays"
+        known = self.schedule is not None and not (self.schedule.relative and self.anchor is None)
+        return Tick(
+            stage=stage,
+            target=self._target(progress, math.nan) if known else None,
+            entropy=None,
+            error=None,
+            control=self.chain.control,
+            settings=self.chain.settings,
+            saturated=self.chain.saturated,
+            actuator=type(self.chain.actuator).__name__,
+            estimate=self.controller.estimate,
+            events=[{"kind": "unmeasured", "message": message}],
+        )
+
     def _target(self, progress: float, entropy: float) -> float:
         if self.schedule is None:  # whatever entropy is, is right
             return entropy
@@ -187,7 +216,12 @@ class EntropyLoop:
 
     def state_dict(self) -> dict[str, Any]:
         """The state as JSON values; schedules and actuators have none."""
-        return {"anchor": self.anchor, "parts": self._parts, "chain": self.chain.state_dict()}
+        return {
+            "anchor": self.anchor,
+            "unmeasured": self._unmeasured,
+            "parts": self._parts,
+            "chain": self.chain.state_dict(),
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up a saved state; called after [`begin`]."""
@@ -197,7 +231,7 @@ class EntropyLoop:
                 f"{_on(self._parts)}: resume with the controller and actuator that wrote it, or start a new "
                 "run from the checkpoint's weights"
             )
-        self.anchor = state["anchor"]
+        self.anchor, self._unmeasured = state["anchor"], state["unmeasured"]
         self.chain.load_state_dict(state["chain"])
 
 

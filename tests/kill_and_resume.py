@@ -27,7 +27,7 @@ from safetensors.torch import load_file
 
 from es_trl import ESGRPOConfig, ESGRPOTrainer
 from es_trl.lab import BASE_MODEL, countdown_dataset, countdown_reward
-from es_trl.state import find_checkpoint
+from es_trl.checkpoint_files import find_checkpoint
 
 
 ROLLOUTS, UPDATES = 6, 4  # a rollout

@@ -94,10 +94,34 @@ def test_an_entropy_that_is_no_number_is_refused(entropy):
         loop.tick(7, 10, entropy)
 
 
-def test_an_entropy_that_was_not_measured_is_refused():
+@pytest.mark.parametrize("relative", [False, True])
+def test_the_control_stays_where_entropy_was_not_measured(relative):
+    schedule = ConstantSchedule(0.4, relative=relative)
+    loop, other = (begun(schedule, PIDController(kp=0.1, ki=0.1), EntropyBonusActuator()) for _ in range(2))
+    before = loop.tick(0, 10, None)
+    assert (before.entropy, before.error, before.control) == (None, None, 0.0)
+    assert before.target == (None if relative else 0.4)  # relative to an entropy that is not known yet
+    first = loop.tick(1, 10, 0.5)
+    held = loop.tick(2, 10, None)
+    assert (held.control, held.settings) == (first.control, first.settings) and first.control != 0.0
+    assert [event["kind"] for event in held.events] == ["unmeasured"]
+    other.tick(1, 10, 0.5)
+    assert loop.tick(3, 10, 0.45) == other.tick(3, 10, 0.45)  # the controller has not seen the rollout
+
+
+def test_only_rollouts_in_a_row_without_a_measurement_end_the_run():
     loop = begun(ConstantSchedule(0.4), PIDController(), EntropyBonusActuator())
-    with pytest.raises(ValueError, match="no completion token of rollout 7 .*raise max_completion_length"):
-        loop.tick(7, 10, None)
+    for rollout in range(12):
+        loop.tick(rollout, 20, 0.5 if rollout % 4 == 3 else None)
+    resumed = begun(ConstantSchedule(0.4), PIDController(), EntropyBonusActuator())
+    for rollout in range(12, 16):
+        loop.tick(rollout, 20, None)
+    resumed.load_state_dict(loop.state_dict())
+    for one in (loop, resumed):
+        with pytest.raises(
+            ValueError, match="in 5 rollouts in a row, the last .* rollout 16, .*raise max_completion_le"
+        ):
+            one.tick(16, 20, None)
 
 
 @pytest.mark.parametrize("function", [lambda p: None, lambda p: -p, lambda p: "0.4", lambda p: float("nan")])

@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from es_trl.history import History, RolloutRecord, read_history, write_atomically
+from es_trl.history import History, RolloutRecord, read_history
+from es_trl.writing import write_atomically
 
 
 def record(rollout, **changes):

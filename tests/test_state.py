@@ -2,28 +2,10 @@ import json
 
 import pytest
 import torch
+from checkpoint_folders import CALLBACKS, GEOMETRY, made
 
 from es_trl.history import RolloutRecord
-from es_trl.state import RunState, find_checkpoint, load_rollout, save_rollout
-
-
-GEOMETRY = {"num_processes": 2, "steps_per_generation": 4, "num_generations": 8}
-CALLBACKS = ["Curriculum", "EntropyScheduler"]
-
-
-def made(folder, files=("optimizer.pt", "rng_state.pth"), **changes):
-    """A checkpoint folder with its state and the files that the state lists."""
-    folder.mkdir(parents=True)
-    for name in files:
-        (folder / name).write_bytes(b"x")
-    record = RolloutRecord(rollout=3, global_step=12, entropy=0.4)
-    values = {"files": list(files), "geometry": GEOMETRY, "micro_step": 14, "rollout": 3, "record": record,
-              "clip_fractions": [0.1], "seconds": 2.5, "settings": {"epsilon_high": 0.3},
-              "callbacks": [(name, {}) for name in CALLBACKS]}  # fmt: skip
-    state = RunState(**{**values, **changes})
-    state.save(folder)
-    (folder / "trainer_state.json").write_text("{}")
-    return folder
+from es_trl.state import RunState, load_rollout, save_rollout
 
 
 def test_round_trip(tmp_path):
@@ -34,47 +16,46 @@ def test_round_trip(tmp_path):
     assert json.loads((tmp_path / "es_state.json").read_text()) == json.loads((folder / "es_state.json").read_text())
 
 
-def test_the_latest_whole_checkpoint_is_found(tmp_path):
-    for step in (4, 8, 16, 32, 100):
-        made(tmp_path / f"checkpoint-{step}")
-    (tmp_path / "checkpoint-100" / "trainer_state.json").unlink()  # a save that was cut short, and so were these
-    (tmp_path / "checkpoint-32" / "trainer_state.json").write_text('{"epoch": 0.')
-    (tmp_path / "checkpoint-16" / "optimizer.pt").unlink()  # a removal that was
-    (tmp_path / "checkpoint-best").mkdir()
-    assert find_checkpoint(True, tmp_path) == str(tmp_path / "checkpoint-8")
-    assert find_checkpoint(str(tmp_path / "checkpoint-4"), tmp_path) == str(tmp_path / "checkpoint-4")
-    assert find_checkpoint(None, tmp_path) is find_checkpoint(False, tmp_path) is None
-    for step, lack in ((100, "it has no trainer_state.json"), (32, "torn"), (16, "it lacks optimizer.pt")):
-        with pytest.raises(ValueError, match=f"no whole checkpoint .*{lack}.* resume from .*checkpoint-8"):
-            find_checkpoint(str(tmp_path / f"checkpoint-{step}"), tmp_path)
-
-
-def test_a_runs_folder_is_no_checkpoint(tmp_path):
-    made(tmp_path / "run" / "checkpoint-8")
-    with pytest.raises(ValueError, match="run is no whole checkpoint .* it is another folder, .* resume from .*-8"):
-        find_checkpoint(str(tmp_path / "run"), tmp_path)
-
-
-def test_without_a_whole_checkpoint_there_is_a_sentence(tmp_path):
-    with pytest.raises(ValueError, match="holds no whole checkpoint to resume from: start the run without"):
-        find_checkpoint(True, tmp_path)
-    with pytest.raises(ValueError, match="is 'runs/none', and there is no such folder: set a checkpoint's folder"):
-        find_checkpoint("runs/none", tmp_path)
-
-
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{"version": 3, "roll', "es_state.json is torn, and no JSON .*: resume from another checkpoint"),
-        ("[]", "es_state.json is no mapping"),
-        ('{"version": 4}', "es_state.json is no state of a run"),
-        ("{}", "has version None and this es_trl reads version 4"),
+        ('{"version": 3, "roll', "es_state.json is damaged .*: resume from another checkpoint"),
+        ("[]", "es_state.json is damaged .it holds no JSON object"),
+        ('{"version": 5}', "es_state.json is damaged .its digest does not match"),
+        ("{}", "has version None and this es_trl reads version 5"),
     ],
 )
-def test_a_torn_or_foreign_state_is_one_sentence(text, message, tmp_path):
+def test_a_damaged_or_foreign_state_is_one_sentence(text, message, tmp_path):
     folder = made(tmp_path / "checkpoint-8")
     (folder / "es_state.json").write_text(text)
     with pytest.raises(ValueError, match=message):
+        RunState.load(folder, CALLBACKS, GEOMETRY)
+
+
+def test_every_change_of_a_state_is_found(tmp_path):
+    folder = made(tmp_path / "checkpoint-8")
+    content = json.loads((folder / "es_state.json").read_text())
+    for name, value in content.items():
+        for changed in ({**content, name: [value]}, {key: content[key] for key in content if key != name}):
+            (folder / "es_state.json").write_text(json.dumps(changed))
+            with pytest.raises(ValueError, match="es_state.json (is damaged|has version)"):
+                RunState.load(folder, CALLBACKS, GEOMETRY)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"rollout": 2},
+        {"micro_step": 12},
+        {"micro_step": 17},
+        {"record": None},
+        {"record": RolloutRecord(rollout=2, global_step=8)},
+        {"global_step": 13},
+    ],
+)
+def test_counts_that_do_not_belong_together_are_refused(change, tmp_path):
+    folder = made(tmp_path / "checkpoint-14", **change)
+    with pytest.raises(ValueError, match="micro-batches, .* which do not belong together: resume from another"):
         RunState.load(folder, CALLBACKS, GEOMETRY)
 
 

@@ -1,0 +1,48 @@
+"""Small checkpoint folders, as a save leaves them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+
+from es_trl.checkpoint_files import list_files
+from es_trl.history import RolloutRecord
+from es_trl.state import RunState
+
+
+GEOMETRY = {
+    "num_processes": 2,
+    "per_device_train_batch_size": 4,
+    "gradient_accumulation_steps": 1,
+    "steps_per_generation": 4,
+    "num_iterations": 1,
+    "num_generations": 8,
+}
+CALLBACKS = ["Curriculum", "EntropyScheduler"]
+
+
+def made(folder: Path, files: tuple[str, ...] = ("optimizer.pt", "rng_state.pth"), **changes: Any) -> Path:
+    """A checkpoint folder inside rollout 3, with its state and the files that the state lists."""
+    folder.mkdir(parents=True)
+    for name in files:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"weights of " + name.encode())
+    values = {
+        "run": 1,
+        "files": list_files(folder, Accelerator(cpu=True)),
+        "global_step": 14,
+        "epoch": 0.5,
+        "geometry": GEOMETRY,
+        "micro_step": 14,
+        "rollout": 3,
+        "record": RolloutRecord(rollout=3, global_step=12, entropy=0.4),
+        "clip_fractions": [0.1],
+        "seconds": 2.5,
+        "settings": {"epsilon_high": 0.3},
+        "callbacks": [(name, {}) for name in CALLBACKS],
+    }
+    state = RunState(**{**values, **changes})
+    state.save(folder)
+    (folder / "trainer_state.json").write_text(json.dumps({"global_step": state.global_step, "epoch": state.epoch}))
+    return folder
