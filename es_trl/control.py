@@ -136,7 +136,7 @@ class EntropyLoop:
                 the policy as it was. The control then stays for this rollout, and goes on from the new entropy.
 
         Raises:
-            ValueError: where the entropy is not a number, or has not been measured for [`UNMEASURED`] rollouts in a row.
+            ValueError: where the entropy is not a number, or was not measured for [`UNMEASURED`] rollouts in a row.
         """
         progress = progress_at(rollout, num_rollouts)
         stage = None if self.schedule is None else stage_at(self.schedule, progress)

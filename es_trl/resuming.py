@@ -66,7 +66,8 @@ class ResumingMixin(GRPOTrainer):
         else:
             coming = state.rollout + (state.record is not None)
             targets = (state.next_target, self._next_target(coming, max_steps))
-            changes = check_changes(state.configuration, self._described, targets, self.args.resume_with_changes)
+            allowed = getattr(self.args, "resume_with_changes", False)  # which a plain GRPOConfig has not
+            changes = check_changes(state.configuration, self._described, targets, allowed)
             message = "".join(f"\nchanged: {change}" for change in changes)
         if message:
             self.accelerator.print(message.strip(), flush=True)

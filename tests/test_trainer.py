@@ -230,10 +230,10 @@ def test_history_fields(lab_trainer):
     lines = [json.loads(line) for line in trainer.history.path.read_text().splitlines()]
     assert lines == trainer.history.records
     assert list(lines[0]) == [
-        "rollout", "global_step", "run", "stage", "target", "entropy", "entropy_se", "clamped_entropy", "error", "control",
-        "settings", "saturated", "actuator", "estimate", "events", "curriculum_stage", "jump", "sampling", "reward",
-        "kept", "clip_high_fraction", "truncated", "logp_difference", "num_generations", "max_completion_length",
-        "completion_tokens", "seconds",
+        "rollout", "global_step", "run", "stage", "target", "entropy", "entropy_se", "clamped_entropy", "error",
+        "control", "settings", "saturated", "actuator", "estimate", "events", "curriculum_stage", "jump", "sampling",
+        "reward", "kept", "clip_high_fraction", "truncated", "logp_difference", "num_generations",
+        "max_completion_length", "completion_tokens", "seconds",
     ]  # fmt: skip
     first, second = lines
     assert (first["global_step"], second["global_step"], first["stage"]) == (0, 4, "stable")
