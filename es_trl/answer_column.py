@@ -8,7 +8,7 @@ from .rewards.math import final_answer
 from .rows import Rows, is_unicode, leaf_names, shown
 
 
-MAX_DIGITS = 400  # of a number written with an exponent
+MAX_EXPONENT = 400  # of ten: a number's digits are written out
 
 
 def read_answers(rows: Rows, column: str) -> list[str] | list[list[str]]:
@@ -56,7 +56,7 @@ def _text(value: Any) -> str | None:
         number = Decimal(value.text if isinstance(value, ExactFloat) else str(value))
     except InvalidOperation:  # an exponent beyond those of Decimal
         return None
-    return format(number, "f") if number.is_finite() and abs(number.adjusted()) <= MAX_DIGITS else None
+    return format(number, "f") if number.is_finite() and abs(number.adjusted()) <= MAX_EXPONENT else None
 
 
 def _fault(value: Any, column: str) -> str:
@@ -69,6 +69,6 @@ def _fault(value: Any, column: str) -> str:
         return f"has a mapping in {column!r}, which must hold the answer: set answer_column to a field of it ({fields})"
     got = value.text if isinstance(value, ExactFloat) else shown(value)
     return (
-        f"has {got} in {column!r}, which must hold text, a finite number of at most {MAX_DIGITS} digits, or a list of "
-        "these that are equally right: correct or drop the row"
+        f"has {got} in {column!r}, which must hold text, a finite number with an exponent of at most {MAX_EXPONENT}, "
+        "or a list of these that are equally right: correct or drop the row"
     )

@@ -35,9 +35,9 @@ def read_rows(name: str, config: str | None = None, split: str = "train") -> Row
     if path.suffix in LOCAL_FORMATS:
         rows = _read_file(path, split)
     elif os.path.exists(path):
+        kind = "folder" if os.path.isdir(path) else f"{path.suffix} file"
         raise ValueError(
-            f"the data set {path} is a {'folder' if os.path.isdir(path) else f'{path.suffix} file'}: set dataset_name to a "
-            f"file ending in {', '.join(LOCAL_FORMATS)}"
+            f"the data set {path} is a {kind}: set dataset_name to a file ending in {', '.join(LOCAL_FORMATS)}"
         )
     else:
         rows = _read_hub(name, config, split)
