@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 import yaml
-from datasets import Dataset, List, Value
+from datasets import Dataset
 
 from .answer_column import read_answers
 from .blocks import nearest
@@ -195,10 +195,9 @@ def problems_of(rows: Rows, args: DataArguments) -> Dataset:
             f"prompt_column and answer_column are both {args.prompt_column!r}, so the problem would be its own answer: "
             "set answer_column to the column with the right answers"
         )
-    prompts = prompts_of(rows, args)
+    prompts = read_prompts(rows, args.prompt_column, args.prompt_suffix, args.prompt_format)
     answers = read_answers(rows, args.answer_column)
-    kind = Value("string") if isinstance(answers[0], str) else List(Value("string"))
-    return prompts.add_column("solution", answers, feature=kind)
+    return _as_dataset(rows, args.prompt_column, prompt=prompts, solution=answers)
 
 
 def prompts_of(rows: Rows, args: DataArguments) -> Dataset:
@@ -212,10 +211,14 @@ def prompts_of(rows: Rows, args: DataArguments) -> Dataset:
         ValueError: for a missing column, or a row without a prompt.
     """
     prompts = read_prompts(rows, args.prompt_column, args.prompt_suffix, args.prompt_format)
+    return _as_dataset(rows, args.prompt_column, prompt=prompts)
+
+
+def _as_dataset(rows: Rows, prompt_column: str, **columns: list[Any]) -> Dataset:
     try:
-        return Dataset.from_dict({"prompt": prompts})
+        return Dataset.from_dict(columns)
     except (pa.ArrowException, OverflowError, UnicodeEncodeError) as error:
         raise ValueError(
-            f"the column {args.prompt_column!r} of {rows.name} has messages whose fields are of other types than in "
-            f"other messages ({error}): give the fields of all messages the same types"
+            f"the column {prompt_column!r} of {rows.name} has messages whose fields are of other types than in other "
+            f"messages ({error}): give the fields of all messages the same types"
         ) from None

@@ -92,10 +92,10 @@ def _planned_prompts(args: DataArguments, has_answers: bool) -> Dataset:
     """
     The prompts that a script would take from a local file, as far as a plan can know without the script.
 
-    Rows with the lab's columns are the lab's. Answers are read where the recipe names their column.
+    Answers are read where the recipe names their column. Without that, rows with the lab's columns are the lab's.
     """
     rows = read_rows(args.dataset_name, args.dataset_config, args.dataset_split)
-    if is_countdown(rows):
+    if not has_answers and is_countdown(rows):
         return countdown_of(rows, args)
     rows = filter_rows(rows, args.dataset_filter or {})
     return problems_of(rows, args) if has_answers else prompts_of(rows, args)

@@ -43,8 +43,11 @@ def load_countdown(args: DataArguments, seed: int) -> Dataset:
 
 
 def is_countdown(rows: Rows) -> bool:
-    """Whether rows have the columns of the lab's data sets."""
-    return {"numbers", "target"} <= set(rows.names)
+    """Whether rows have the columns of the lab's data sets, and values of their types in the first row."""
+    if not {"numbers", "target"} <= set(rows.names):
+        return False
+    numbers, target = (next(iter(rows.source[name])) for name in ("numbers", "target"))
+    return _are_ints(numbers) and _are_ints([target])
 
 
 def countdown_of(rows: Rows, args: DataArguments) -> Dataset:
