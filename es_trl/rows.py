@@ -52,7 +52,7 @@ class Rows:
         parts = name.split(".")
         splits = ((".".join(parts[:at]), ".".join(parts[at:])) for at in range(len(parts), 0, -1))
         top, path = next((split for split in splits if split[0] in self.names), (None, ""))
-        values = [] if top is None else list(self.source[top])
+        values = [] if top is None else self.source[top][:]
         if path:
             values = [_field(value, path) for value in values]
         if all(value is _MISSING for value in values):
@@ -179,7 +179,7 @@ def _as_arrow(values: list[Any]) -> pa.Array | None:
     try:
         texts = [None if value is None else json.dumps(value) for value in values]
         array = pa.array(texts, pa.string()).cast(pa.json_())
-        return array if list(Dataset(pa.table({"values": array}))["values"]) == values else None
+        return array if Dataset(pa.table({"values": array}))["values"][:] == values else None
     except (*_CANNOT_HOLD, ValueError):
         return None
 
