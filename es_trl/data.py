@@ -1,5 +1,6 @@
 """Prompts from a Hub data set or a local file, with the columns that a recipe asks for."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -76,6 +77,8 @@ class DataArguments:
                 setattr(self, name, value)
             if value is not None and not isinstance(value, dict):
                 raise ValueError(f"`{name}` must be a mapping, got {value!r}: set for example {_EXAMPLES[name]}")
+        if isinstance(self.dataset_name, os.PathLike):
+            self.dataset_name = os.fspath(self.dataset_name)
         for name in ("prompt_column", "answer_column", "prompt_suffix", "dataset_split", "dataset_name"):
             value = getattr(self, name)
             if not isinstance(value, str) and (value is not None or name != "dataset_name"):
@@ -220,5 +223,5 @@ def _as_dataset(rows: Rows, prompt_column: str, **columns: list[Any]) -> Dataset
     except (pa.ArrowException, OverflowError, UnicodeEncodeError) as error:
         raise ValueError(
             f"the column {prompt_column!r} of {rows.name} has messages whose fields are of other types than in other "
-            f"messages ({error}): give the fields of all messages the same types"
+            f"messages ({' '.join(str(error).split())}): give the fields of all messages the same types"
         ) from None

@@ -43,6 +43,7 @@ def test_a_name_has_no_special_meaning(name, suffix, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for own in (path, f"{name}{suffix}", f"./{name}{suffix}"):
         assert prompt_of(own) == "this file" and is_local(own)
+    assert prompt_of(Path(path)) == "this file"
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
