@@ -1,25 +1,25 @@
 """Prompts from a Hub data set or a local file, with the columns that a recipe asks for."""
 
-import math
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
-from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import yaml
-from datasets import Dataset, load_dataset
-from datasets.exceptions import DatasetGenerationError
+from datasets import Dataset
 
+from .answer_column import read_answers
 from .blocks import nearest
 from .curriculum import BASE_DATA
-from .rewards.math import final_answer
-
-
-LOCAL_FORMATS = {".json": "json", ".jsonl": "json", ".parquet": "parquet"}
+from .prompt_column import PROMPT_FORMATS, read_prompts
+from .read_rows import read_rows
+from .row_filter import EXAMPLE, filter_rows
+from .rows import Rows
 
 
 _EXAMPLES = {
-    "dataset_filter": "{level: [0, 2]}",
+    "dataset_filter": EXAMPLE,
     "datasets": "{hard: {dataset_name: hard.jsonl, dataset_filter: {level: [4, 5]}}}",
 }
 
@@ -31,17 +31,20 @@ class DataArguments:
 
     Parameters:
         dataset_name (`str`, *optional*):
-            Data set on the Hub, or a local `.json`, `.jsonl` or `.parquet` file.
+            Data set on the Hub, or a local `.json`, `.jsonl` or `.parquet` file of exactly this name.
         dataset_config (`str`, *optional*):
             Configuration of a Hub data set.
         dataset_split (`str`):
             Split of a Hub data set; a local file has the split `train`.
         prompt_column (`str`):
-            Column with the problem: text, or a list of chat messages.
+            Column with the problem: text, or a list of chat messages of which the last is the user's; `a.b` names the
+            field `b` of a nested column `a`, here and below.
         answer_column (`str`):
-            Column with the right answer; `a.b` names the field `b` of a nested column `a`.
+            Column with the right answer: text, a number, or a list of these that are equally right.
         prompt_suffix (`str`):
-            Instruction put after the text of a problem.
+            Instruction put after the text of a problem, in a chat after that of its last message.
+        prompt_format (`str`):
+            `chat` makes a text the one message of a chat; `text` leaves it, for base models without a chat template.
         dataset_filter (`dict`, *optional*):
             Which rows to keep, by numeric columns: `{level: [0, 2]}` keeps those whose `level` is from 0 to 2, both
             included; `null` leaves an end open.
@@ -56,6 +59,9 @@ class DataArguments:
     prompt_column: str = field(default="prompt", metadata={"help": "Column with the problem."})
     answer_column: str = field(default="solution", metadata={"help": "Column with the right answer."})
     prompt_suffix: str = field(default="", metadata={"help": "Instruction put after the text of a problem."})
+    prompt_format: str = field(
+        default="chat", metadata={"help": "chat, or text for a base model without a chat template."}
+    )
     dataset_filter: dict[str, Any] | str | None = field(
         default=None, metadata={"help": "Rows to keep, by numeric columns: {level: [0, 2]}."}
     )
@@ -70,7 +76,18 @@ class DataArguments:
                 value = None if value == "none" else yaml.safe_load(value)
                 setattr(self, name, value)
             if value is not None and not isinstance(value, dict):
-                raise ValueError(f"`{name}` is {value!r}, and it is a mapping: set for example {_EXAMPLES[name]}")
+                raise ValueError(f"`{name}` must be a mapping, got {value!r}: set for example {_EXAMPLES[name]}")
+        if isinstance(self.dataset_name, os.PathLike):
+            self.dataset_name = os.fspath(self.dataset_name)
+        for name in ("prompt_column", "answer_column", "prompt_suffix", "dataset_split", "dataset_name"):
+            value = getattr(self, name)
+            if not isinstance(value, str) and (value is not None or name != "dataset_name"):
+                raise ValueError(f"`{name}` must be text, got {value!r}: put it in quotes")
+        if self.prompt_format not in PROMPT_FORMATS:
+            raise ValueError(
+                f"`prompt_format` must be {' or '.join(PROMPT_FORMATS)}, got {self.prompt_format!r}: set text for a "
+                "base model without a chat template, chat for others"
+            )
 
     def named(self) -> dict[str, "DataArguments"]:
         """
@@ -97,9 +114,23 @@ class DataArguments:
         return named
 
 
+def open_rows(args: DataArguments) -> Rows:
+    """
+    The rows of a data set that its filter keeps, with all columns as the file has them.
+
+    Raises:
+        ValueError: where no data set is named, as [`~read_rows.read_rows`] and as [`~row_filter.filter_rows`].
+    """
+    if args.dataset_name is None:
+        raise ValueError(
+            "no data set is named: set dataset_name to one of the Hub or to a local .jsonl or .parquet file"
+        )
+    return filter_rows(read_rows(args.dataset_name, args.dataset_config, args.dataset_split), args.dataset_filter or {})
+
+
 def load_rows(args: DataArguments, columns: tuple[str, ...] = ()) -> Dataset:
     """
-    The rows of a data set, which has the prompt column and the given ones.
+    The rows of a data set, which has the prompt column and the given ones in every row, for a reward of one's own.
 
     Args:
         args (`DataArguments`):
@@ -107,111 +138,18 @@ def load_rows(args: DataArguments, columns: tuple[str, ...] = ()) -> Dataset:
         columns (`tuple[str, ...]`):
             Columns that the recipe reads beside `prompt_column`.
 
-    Raises:
-        ValueError: for a file that is missing or of another format, an empty data set, or a missing column.
-    """
-    if args.dataset_name is None:
-        raise ValueError(
-            "no data set is named: set dataset_name to one of the Hub or to a local .jsonl or .parquet file"
-        )
-    path = Path(args.dataset_name)
-    if path.suffix in LOCAL_FORMATS:
-        if not path.is_file():
-            raise ValueError(f"the data set {path} does not exist: set dataset_name to a file that does")
-        if path.stat().st_size == 0:
-            raise ValueError(f"the data set {path} is empty: set dataset_name to a file with prompts")
-        try:
-            dataset = load_dataset(LOCAL_FORMATS[path.suffix], data_files=str(path), split=args.dataset_split)
-        except (DatasetGenerationError, ValueError) as error:
-            raise ValueError(
-                f"the data set {path} gives no rows ({error.__cause__ or error}): it must hold records of the same "
-                f"columns, in {LOCAL_FORMATS[path.suffix]} format, and dataset_split must be 'train'"
-            ) from error
-    elif path.exists():
-        raise ValueError(
-            f"the data set {path} is a {'folder' if path.is_dir() else f'{path.suffix} file'}: set dataset_name to a "
-            f"file ending in {', '.join(LOCAL_FORMATS)}"
-        )
-    else:
-        try:
-            dataset = load_dataset(args.dataset_name, args.dataset_config, split=args.dataset_split)
-        except (ConnectionError, FileNotFoundError) as error:
-            raise ValueError(
-                f"the data set {args.dataset_name} is no file here, and cannot be had from the Hub ({error}): set "
-                "dataset_name to a local file, or check name and connection"
-            ) from error
-    columns = (args.prompt_column, *columns)
-    if any("." in column and column not in dataset.column_names for column in (*columns, *(args.dataset_filter or {}))):
-        dataset = dataset.flatten()
-    if len(dataset) == 0:
-        raise ValueError(f"the data set {args.dataset_name} is empty: set dataset_name to one with prompts")
-    for column in columns:
-        if column not in dataset.column_names:
-            raise ValueError(
-                f"the data set {args.dataset_name} has no column {column!r}{nearest(column, dataset.column_names)}; it "
-                f"has {', '.join(dataset.column_names)}: rename a column, or set prompt_column or answer_column"
-            )
-        if None in dataset[column]:
-            raise ValueError(
-                f"row {list(dataset[column]).index(None)} of {args.dataset_name} has no {column!r}: fill it in, or "
-                "drop the row"
-            )
-    return filter_rows(dataset, args.dataset_filter or {}, str(args.dataset_name))
-
-
-def is_local(name: str) -> bool:
-    """Whether a data set's name is that of a local file, there or not."""
-    return Path(name).suffix in LOCAL_FORMATS or Path(name).exists()
-
-
-def filter_rows(dataset: Dataset, bounds: dict[str, Any], name: str) -> Dataset:
-    """
-    The rows whose numeric columns are within bounds; a row without a number is not.
-
-    Args:
-        dataset (`Dataset`):
-            What to choose from.
-        bounds (`dict[str, (low, high)]`):
-            Column to the least and the greatest value kept; `None` where there is none.
-        name (`str`):
-            Of the data set, for messages.
+    Returns:
+        `Dataset`: all columns of the data set by their own names, and `a.b` for what is asked for by that name. A JSON
+        column that Arrow cannot hold, and that is not asked for, is left out.
 
     Raises:
-        ValueError: for a column that is missing or holds no numbers, bounds that are none, or where no row is left.
+        ValueError: as [`open_rows`], and for a column that is missing or has a gap.
     """
-    for column, ends in bounds.items():
-        if column not in dataset.column_names:
-            raise ValueError(
-                f"`dataset_filter` reads the column {column!r}, which {name} has not"
-                f"{nearest(str(column), dataset.column_names)}; it has {', '.join(dataset.column_names)}"
-            )
-        if not (isinstance(ends, list | tuple) and len(ends) == 2 and all(_is_number(e) or e is None for e in ends)):
-            raise ValueError(
-                f"`dataset_filter` has {ends!r} for {column!r}: set the least and the greatest value to keep, as "
-                f"{_EXAMPLES['dataset_filter']}"
-            )
-        values = list(dataset[column])  # read once
-        wrong = [value for value in values if not (_is_number(value) or value is None)]
-        if wrong:
-            raise ValueError(
-                f"`dataset_filter` compares the column {column!r} of {name}, which holds {wrong[0]!r}: choose a column "
-                "of numbers"
-            )
-        low = -math.inf if ends[0] is None else ends[0]
-        high = math.inf if ends[1] is None else ends[1]
-        rows = [row for row, value in enumerate(values) if value is not None and low <= value <= high]
-        if not rows:
-            there = [value for value in values if value is not None]
-            span = f"goes from {min(there)} to {max(there)} there" if there else "holds no number there"
-            raise ValueError(
-                f"`dataset_filter` keeps no row of {name}: {column!r} {span}, and it keeps {low} to {high}: widen it"
-            )
-        dataset = dataset.select(rows)
-    return dataset
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    rows = open_rows(args)
+    asked = (args.prompt_column, *columns)
+    for column in asked:
+        rows.filled(column)
+    return rows.to_dataset(asked)
 
 
 def load_named(args: DataArguments, load: Callable[[DataArguments], Dataset]) -> Dataset | dict[str, Dataset]:
@@ -230,24 +168,60 @@ def load_named(args: DataArguments, load: Callable[[DataArguments], Dataset]) ->
 
 def load_problems(args: DataArguments) -> Dataset:
     """
-    Problems as a chat with one user message, and their answers.
+    Problems and their answers, as the math reward takes them.
 
     Returns:
-        `Dataset`: columns `prompt` (list of messages) and `solution` (str).
+        `Dataset`: as [`problems_of`].
+
+    Raises:
+        ValueError: as [`open_rows`] and [`problems_of`].
+    """
+    rows = open_rows(args)
+    problems = problems_of(rows, args)
+    # The answers are known here: `problems["solution"][i]` is that of row `rows.numbers[i]` of `rows.name`.
+    return problems
+
+
+def problems_of(rows: Rows, args: DataArguments) -> Dataset:
+    """
+    Problems and their answers from rows that were read.
+
+    Returns:
+        `Dataset`: columns `prompt`, a list of messages or text as `prompt_format` says, and `solution`, text. Where
+        some row has alternatives, `solution` is a list of texts in every row.
+
+    Raises:
+        ValueError: for a missing column, a row without a prompt or an answer, and where one column is to be both.
     """
     if args.answer_column == args.prompt_column:
         raise ValueError(
             f"prompt_column and answer_column are both {args.prompt_column!r}, so the problem would be its own answer: "
             "set answer_column to the column with the right answers"
         )
-    dataset = load_rows(args, (args.answer_column,))
-    answers = [str(answer) for answer in dataset[args.answer_column]]
-    for row, answer in enumerate(answers):
-        if not final_answer(answer):
-            raise ValueError(f"row {row} of {args.dataset_name} has an empty {args.answer_column!r}: drop the row")
+    prompts = read_prompts(rows, args.prompt_column, args.prompt_suffix, args.prompt_format)
+    answers = read_answers(rows, args.answer_column)
+    return _as_dataset(rows, args.prompt_column, prompt=prompts, solution=answers)
 
-    def as_chat(problem: Any) -> list[dict[str, str]]:
-        return [{"role": "user", "content": problem + args.prompt_suffix}] if isinstance(problem, str) else problem
 
-    prompts = [as_chat(problem) for problem in dataset[args.prompt_column]]
-    return Dataset.from_dict({"prompt": prompts, "solution": answers})
+def prompts_of(rows: Rows, args: DataArguments) -> Dataset:
+    """
+    Prompts alone, from rows that were read.
+
+    Returns:
+        `Dataset`: column `prompt`, a list of messages or text as `prompt_format` says.
+
+    Raises:
+        ValueError: for a missing column, or a row without a prompt.
+    """
+    prompts = read_prompts(rows, args.prompt_column, args.prompt_suffix, args.prompt_format)
+    return _as_dataset(rows, args.prompt_column, prompt=prompts)
+
+
+def _as_dataset(rows: Rows, prompt_column: str, **columns: list[Any]) -> Dataset:
+    try:
+        return Dataset.from_dict(columns)
+    except (pa.ArrowException, OverflowError, UnicodeEncodeError) as error:
+        raise ValueError(
+            f"the column {prompt_column!r} of {rows.name} has messages whose fields are of other types than in other "
+            f"messages ({' '.join(str(error).split())}): give the fields of all messages the same types"
+        ) from None

@@ -2,16 +2,20 @@
 
 from dataclasses import dataclass
 
+from datasets import Dataset
+
 from .callbacks import Curriculum, EntropyScheduler, collect_callbacks, find, prepare_callbacks
 from .config import ESGRPOConfig
 from .curriculum import BASE_DATA, plan_stages
-from .data import is_local, load_rows
+from .data import DataArguments, problems_of, prompts_of
 from .estimate import estimate
 from .geometry import Geometry
 from .hardware import gpu_of, planned_processes, read_launch
 from .model_shape import NoEstimateError
-from .recipe import RecipeParser
+from .read_rows import is_local, read_rows
+from .recipe import Recipe, RecipeParser
 from .report import report
+from .row_filter import filter_rows
 from .train_data import check_dataset, check_enough
 
 
@@ -49,7 +53,11 @@ def plan(
     args = recipe.training
     geometry = Geometry.of(args)
     named = recipe.data.named()
-    datasets = {name: load_rows(own) for name, own in named.items() if own.dataset_name and is_local(own.dataset_name)}
+    datasets = {
+        name: _planned_prompts(own, _names_answers(recipe, name))
+        for name, own in named.items()
+        if own.dataset_name and is_local(own.dataset_name)
+    }
     base = datasets.get(BASE_DATA)
     if base is not None:
         geometry = geometry.with_prompts(len(base), args.num_train_epochs)
@@ -72,6 +80,27 @@ def plan(
     except NoEstimateError as unknown:
         estimates = f"no memory estimate: {unknown}\n"
     return f"{text}\n{estimates}" if estimates else text
+
+
+def _names_answers(recipe: Recipe, name: str) -> bool:
+    """Whether a recipe says where a data set has its answers, which not every reward reads."""
+    own = (recipe.data.datasets or {}).get(name, {})
+    return "answer_column" in recipe.given or "answer_column" in own
+
+
+def _planned_prompts(args: DataArguments, has_answers: bool) -> Dataset:
+    """
+    The prompts that a script would take from a local file, as far as a plan can know without the script.
+
+    Where the recipe names no column of answers, a script may make columns of its own, and read others than these. Then
+    answers are not read, and a filter counts where its column is in the file.
+    """
+    rows = read_rows(args.dataset_name, args.dataset_config, args.dataset_split)
+    bounds = args.dataset_filter or {}
+    if has_answers:
+        return problems_of(filter_rows(rows, bounds), args)
+    known = {column: ends for column, ends in bounds.items() if rows.find(column) is not None}
+    return prompts_of(filter_rows(rows, known), args)
 
 
 def _planned_for(num_processes: int | None) -> type[ESGRPOConfig]:

@@ -18,8 +18,9 @@ from trl import ModelConfig, TrlParser, get_peft_config, get_quantization_config
 
 from .blocks import PARTS, nearest
 from .config import ESGRPOConfig
-from .data import DataArguments, is_local
+from .data import DataArguments
 from .pushing import PushError
+from .read_rows import is_local
 from .trainer import ESGRPOTrainer
 
 

@@ -2,11 +2,15 @@
 
 import functools
 import re
-from dataclasses import replace
+from typing import Any
 
 from datasets import Dataset
 
-from ..data import DataArguments, filter_rows, load_rows
+from ..data import DataArguments
+from ..prompt_column import check_prompts
+from ..read_rows import read_rows
+from ..row_filter import filter_rows
+from ..rows import Rows, shown
 from .countdown import countdown_dataset
 
 
@@ -30,18 +34,35 @@ def load_countdown(args: DataArguments, seed: int) -> Dataset:
         can choose.
 
     Raises:
-        ValueError: for a name that says no counts, and as [`load_rows`].
+        ValueError: for a name that says no counts, and as [`~data.load_rows`].
     """
     name = args.dataset_name or f"{GENERATED}3"
-    dataset = _generate(name, seed) if name.startswith(GENERATED) else _read(args)
+    if not name.startswith(GENERATED):
+        return countdown_of(read_rows(name, args.dataset_config, args.dataset_split), args)
+    return _filter(_generate(name, seed), name, args)
+
+
+def countdown_of(rows: Rows, args: DataArguments) -> Dataset:
+    """
+    The prompts of all rows that were read, chosen by the filter of `args`; returns and raises as [`load_countdown`].
+    """
+    prompts = check_prompts(rows, args.prompt_column)
+    numbers, targets = rows.filled("numbers"), rows.filled("target")
+    must = "which must hold a list of integers: correct or drop the row"
+    rows.refuse({at: f"has {shown(own)} in 'numbers', {must}" for at, own in enumerate(numbers) if not _are_ints(own)})
+    must = "which must hold an integer: correct or drop the row"
+    rows.refuse({at: f"has {shown(own)} in 'target', {must}" for at, own in enumerate(targets) if not _are_ints([own])})
+    dataset = Dataset.from_dict({"prompt": prompts, "numbers": numbers, "target": targets})
+    return _filter(dataset, rows.name, args)
+
+
+def _are_ints(values: Any) -> bool:
+    return isinstance(values, list) and values != [] and all(type(value) is int for value in values)
+
+
+def _filter(dataset: Dataset, name: str, args: DataArguments) -> Dataset:
     dataset = dataset.add_column("count", [len(numbers) for numbers in dataset["numbers"]])
-    return filter_rows(dataset, args.dataset_filter or {}, name)
-
-
-def _read(args: DataArguments) -> Dataset:
-    rows = load_rows(replace(args, dataset_filter=None), ("numbers", "target"))
-    columns = {"prompt": args.prompt_column, "numbers": "numbers", "target": "target"}
-    return Dataset.from_dict({name: rows[column] for name, column in columns.items()})
+    return filter_rows(Rows(name, dataset, range(len(dataset))), args.dataset_filter or {}).to_dataset()
 
 
 @functools.cache  # data sets of a recipe that differ by their filter are drawn once

@@ -1,0 +1,127 @@
+"""Prompts of a data set, text or chats, or a refusal that names the row."""
+
+from typing import Any
+
+from .rows import Rows, is_unicode, leaf_names, shown
+
+
+PROMPT_FORMATS = ("chat", "text")
+_CHAT = 'a list of messages as [{"role": "user", "content": "..."}]'
+
+Chat = list[dict[str, Any]]
+
+
+def check_prompts(rows: Rows, column: str) -> list[str] | list[Chat]:
+    """
+    The prompts of a column, unchanged.
+
+    Returns:
+        `list[str]` or `list[Chat]`: text in every row, or in every row messages with `role` and `content`, of which the
+        last is the user's. A content is text, or a list of parts with a `type`.
+
+    Raises:
+        ValueError: for rows that hold neither, and where some hold text and others a chat.
+    """
+    prompts = rows.column(column)
+    faults = ((place, _fault(prompt, column)) for place, prompt in enumerate(prompts))
+    rows.refuse({place: fault for place, fault in faults if fault})
+    kinds = ["text" if isinstance(prompt, str) else "a chat" for prompt in prompts]
+    others = [place for place, kind in enumerate(kinds) if kind != kinds[0]]
+    first = f"in {column!r}, and row {rows.numbers[0]} has {kinds[0]}: give all rows the same"
+    rows.refuse({place: f"has {kinds[place]} {first}" for place in others})
+    return prompts
+
+
+def read_prompts(rows: Rows, column: str, suffix: str = "", prompt_format: str = "chat") -> list[str] | list[Chat]:
+    """
+    The prompts of a column in the form that a model takes.
+
+    Args:
+        rows (`Rows`):
+            The rows.
+        column (`str`):
+            Text or chats, as [`check_prompts`] has them.
+        suffix (`str`):
+            Put after the text, or after the last message's text.
+        prompt_format (`str`):
+            `"chat"` makes a text the only message of a chat; `"text"` leaves it, and takes no chats.
+
+    Raises:
+        ValueError: as [`check_prompts`], and for chats where text is wanted.
+    """
+    prompts = check_prompts(rows, column)
+    if isinstance(prompts[0], str):
+        texts = [prompt + suffix for prompt in prompts]
+        return texts if prompt_format == "text" else [[{"role": "user", "content": text}] for text in texts]
+    if prompt_format == "text":
+        rows.refuse({0: f"has a chat in {column!r}, and `prompt_format` is 'text': set it to chat, or write text"})
+    chats = [[*chat[:-1], {**chat[-1], "content": _add(suffix, chat[-1]["content"])}] for chat in prompts]
+    if any(isinstance(message["content"], list) for chat in chats for message in chat):
+        return [[{**message, "content": _as_parts(message["content"])} for message in chat] for chat in chats]
+    return chats
+
+
+def _add(suffix: str, content: str | Chat) -> str | Chat:
+    if isinstance(content, str):
+        return content + suffix
+    texts = [place for place, part in enumerate(content) if part["type"] == "text"]
+    if not suffix:
+        return content
+    if not texts:
+        return [*content, {"type": "text", "text": suffix}]
+    last = texts[-1]
+    return [*content[:last], {**content[last], "text": content[last]["text"] + suffix}, *content[last + 1 :]]
+
+
+def _as_parts(content: str | Chat | None) -> Chat | None:
+    """A content as a list of parts: Arrow holds no column in which some are text and some are lists."""
+    return [{"type": "text", "text": content}] if isinstance(content, str) else content
+
+
+def _fault(prompt: Any, column: str) -> str | None:
+    """The fault of a prompt, as the rest of a sentence that begins with its row; `None` where it has none."""
+    if prompt is None:
+        return f"has no {column!r}: fill it in, or drop the row"
+    if prompt == [] or isinstance(prompt, str) and not prompt.strip():
+        return f"has an empty {column!r}: drop the row"
+    if isinstance(prompt, str):
+        return None if is_unicode(prompt) else f"has no valid Unicode in {column!r}: correct or drop the row"
+    if isinstance(prompt, dict) and not {"role", "content"} <= prompt.keys():
+        fields = ", ".join(leaf_names(prompt, column)) or "none"
+        return f"has a mapping in {column!r}, which must hold text or {_CHAT}: set prompt_column to a field ({fields})"
+    if not isinstance(prompt, list):
+        return f"has {shown(prompt)} in {column!r}, which must hold text or {_CHAT}: write it as one of these"
+    for message in prompt:
+        fault = _message_fault(message)
+        if fault:
+            return f"has the message {shown(message)} in {column!r}, {fault}"
+    if prompt[-1]["role"] != "user":
+        return (
+            f"has a chat in {column!r} that ends with the role {prompt[-1]['role']!r}: end it with a message of the "
+            "role 'user', which the model answers"
+        )
+    return None
+
+
+def _message_fault(message: Any) -> str | None:
+    if isinstance(message, dict) and {"from", "value"} <= message.keys():
+        return "which is ShareGPT's form: rename from to role (human to user, gpt to assistant) and value to content"
+    if not isinstance(message, dict) or not {"role", "content"} <= message.keys():
+        return f"which must have a role and a content: write the prompt as text or as {_CHAT}"
+    role, content = message["role"], message["content"]
+    if not isinstance(role, str) or not role.strip():
+        return "whose role must be text: set user, assistant or system"
+    if role == "assistant" and message.get("tool_calls") and not content:
+        return None
+    if isinstance(content, str) and content.strip() and is_unicode(content):
+        return None
+    if isinstance(content, list) and all(_is_part(part) for part in content):
+        if any(part["type"] != "text" or part["text"].strip() for part in content):
+            return None
+    return "whose content must be text that is not empty, or a list of parts with a type: correct or drop the row"
+
+
+def _is_part(part: Any) -> bool:
+    if not isinstance(part, dict) or not isinstance(part.get("type"), str):
+        return False
+    return part["type"] != "text" or isinstance(part.get("text"), str) and is_unicode(part["text"])

@@ -1,0 +1,116 @@
+"""Read a data set: a local file, of exactly the name given, or one of the Hub."""
+
+import os
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet
+from datasets import Dataset, Features, load_dataset
+from transformers.utils import logging
+
+from .exact_json import read_json
+from .rows import Rows
+
+
+logger = logging.get_logger(__name__)
+
+LOCAL_FORMATS = (".json", ".jsonl", ".parquet")
+
+
+def read_rows(name: str, config: str | None = None, split: str = "train") -> Rows:
+    """
+    All rows of a data set.
+
+    Args:
+        name (`str`):
+            A local file, or a data set of the Hub. `~` is the home folder, and nothing else has a special meaning.
+        config (`str`, *optional*), split (`str`):
+            Of a Hub data set; a local file has the split `train` alone.
+
+    Raises:
+        ValueError: for a file that is missing, cannot be read or is of another format, another split of a file, or a
+            data set without rows.
+    """
+    path = _expand(name)
+    if path.suffix in LOCAL_FORMATS:
+        rows = _read_file(path, split)
+    elif os.path.exists(path):
+        kind = "folder" if os.path.isdir(path) else f"{path.suffix} file"
+        raise ValueError(
+            f"the data set {path} is a {kind}: set dataset_name to a file ending in {', '.join(LOCAL_FORMATS)}"
+        )
+    else:
+        rows = _read_hub(name, config, split)
+    if not rows.numbers:
+        raise ValueError(f"the data set {rows.name} is empty: set dataset_name to one with prompts")
+    return rows
+
+
+def is_local(name: str) -> bool:
+    """Whether a data set's name is that of a local file, there or not."""
+    return Path(name).suffix in LOCAL_FORMATS or os.path.exists(_expand(name))
+
+
+def _expand(name: str) -> Path:
+    return Path(name if os.path.exists(name) else os.path.expanduser(name))
+
+
+def _read_file(path: Path, split: str) -> Rows:
+    if not os.path.exists(path):
+        raise ValueError(f"the data set {path} does not exist: set dataset_name to a file that does")
+    if not os.path.isfile(path):
+        raise ValueError(f"the data set {path} is a folder or a device: set dataset_name to a file")
+    if split != "train":
+        raise ValueError(f"`dataset_split` must be 'train' for the file {path}, got {split!r}: set it to train")
+    try:
+        if path.stat().st_size == 0:
+            raise ValueError(f"the data set {path} is empty: set dataset_name to a file with prompts")
+        if path.suffix == ".parquet":
+            dataset = _read_parquet(path)
+            return Rows(str(path), dataset, range(len(dataset)))
+        columns = read_json(path)
+        return Rows(str(path), columns, range(len(next(iter(columns.values()), []))))
+    except OSError as error:
+        raise ValueError(
+            f"the data set {path} cannot be read ({error.strerror or error}): set dataset_name to a file that can"
+        ) from error
+
+
+def _read_parquet(path: Path) -> Dataset:
+    """A file's table; columns of types that `datasets` does not know are left out, with one line in the log."""
+    try:
+        with path.open("rb") as file:  # a name would be a pattern or a folder of partitions to pyarrow
+            table = pa.parquet.ParquetFile(file).read()
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno:
+            raise
+        raise ValueError(
+            f"the data set {path} is not a whole Parquet file ({' '.join(str(error).split())}): write it again"
+        ) from None
+    names = table.column_names
+    if len(set(names)) < len(names):
+        raise ValueError(f"the data set {path} has two columns of one name, among {', '.join(names)}: rename one")
+    unknown = [field.name for field in table.schema if not _is_known(field)]
+    if unknown:
+        logger.warning(f"the columns {', '.join(unknown)} of {path} are left out: `datasets` does not know their types")
+        table = table.drop_columns(unknown).replace_schema_metadata(None)
+    return Dataset(table)
+
+
+def _is_known(field: pa.Field) -> bool:
+    try:
+        Features.from_arrow_schema(pa.schema([field]))
+    except (ValueError, NotImplementedError):
+        return False
+    return True
+
+
+def _read_hub(name: str, config: str | None, split: str) -> Rows:
+    try:
+        dataset = load_dataset(name, config, split=split)
+    except (ConnectionError, FileNotFoundError) as error:
+        raise ValueError(
+            f"the data set {name} is no file here, and cannot be had from the Hub ({error}): set dataset_name to a "
+            "local file, or check name and connection"
+        ) from error
+    return Rows(name, dataset, range(len(dataset)))
