@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet
-from datasets import Dataset, Features, load_dataset
+from datasets import Dataset, Features, ReadInstruction, load_dataset
 from transformers.utils import logging
 
 from .exact_json import read_json
@@ -25,7 +25,7 @@ def read_rows(name: str, config: str | None = None, split: str = "train") -> Row
         name (`str`):
             A local file, or a data set of the Hub. `~` is the home folder, and nothing else has a special meaning.
         config (`str`, *optional*), split (`str`):
-            Of a Hub data set; a local file has the split `train` alone.
+            Of a Hub data set; a local file has the split `train` alone, or a part of it as `train[:100]`.
 
     Raises:
         ValueError: for a file that is missing, cannot be read or is of another format, another split of a file, or a
@@ -60,20 +60,30 @@ def _read_file(path: Path, split: str) -> Rows:
         raise ValueError(f"the data set {path} does not exist: set dataset_name to a file that does")
     if not os.path.isfile(path):
         raise ValueError(f"the data set {path} is a folder or a device: set dataset_name to a file")
-    if split != "train":
-        raise ValueError(f"`dataset_split` must be 'train' for the file {path}, got {split!r}: set it to train")
     try:
         if path.stat().st_size == 0:
             raise ValueError(f"the data set {path} is empty: set dataset_name to a file with prompts")
         if path.suffix == ".parquet":
             dataset = _read_parquet(path)
-            return Rows(str(path), dataset, range(len(dataset)))
+            return Rows(str(path), dataset, _chosen(split, len(dataset), path))
         columns = read_json(path)
-        return Rows(str(path), columns, range(len(next(iter(columns.values()), []))))
+        return Rows(str(path), columns, _chosen(split, len(next(iter(columns.values()), [])), path))
     except OSError as error:
         raise ValueError(
             f"the data set {path} cannot be read ({error.strerror or error}): set dataset_name to a file that can"
         ) from error
+
+
+def _chosen(split: str, size: int, path: Path) -> range:
+    """The rows of a file that a split names: `train`, or a part of it as `train[:100]` or `train[10%:]`."""
+    try:
+        (part,) = ReadInstruction.from_spec(split).to_absolute({"train": size})
+    except (ValueError, AssertionError) as error:
+        raise ValueError(
+            f"`dataset_split` must be 'train' for the file {path}, or a part of it as 'train[:100]', got {split!r} "
+            f"({' '.join(str(error).split())}): set it to train"
+        ) from None
+    return range(*slice(part.from_, part.to).indices(size))
 
 
 def _read_parquet(path: Path) -> Dataset:
