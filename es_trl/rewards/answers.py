@@ -11,6 +11,7 @@ _MARKED_ANSWERS = (r"####\s*(.+)\s*\Z", r"The answer is:\s*(.+)\s*\Z")  # how GS
 _TOKENS = re.compile(r"\\(?:boxed|fbox)(?![a-zA-Z])\s*(?P<bare>[^\s\\${}]+)?|\\.|[{}]", re.DOTALL)
 _AND = re.compile(r"[\s$]*(?:[,;]|,?\s*(?:and|or)|,?\s*\\text\{\s*(?:and|or)\s*\})[\s$]*(?:(?P<name>\w+)\s*=\s*)?")
 _NAMED = re.compile(r"(?<!\w)(\w+)\s*=\s*\Z")
+_MATHEMATICS = re.compile(r"(?<!\\)\$|\\[(\[]")
 _WORD = re.compile(r"(?<![\\{a-zA-Z])[a-zA-Z]{2,}")
 
 
@@ -45,7 +46,7 @@ def find_answer(completion: str) -> Answer | None:
     The answer of a completion.
 
     The last box counts, wherever it is, together with those before it that a comma, "and" or "or" joins to it; else the
-    last `<answer>` tags; else the end of the text.
+    last `<answer>` tags; else what follows `####` or `The answer is:` in the last line; else the end of the text.
 
     Returns:
         `Answer` or `None`: `None` where the last box or the tags are empty, never closed or too long.
@@ -57,13 +58,21 @@ def find_answer(completion: str) -> Answer | None:
     start = completion.rfind("<answer>", 0, max(end, 0))
     if start >= 0:
         content = completion[start + len("<answer>") : end]
-        prose = any(mark in content for mark in ("$", "\\(", "\\[")) or len(_WORD.findall(content)) > 2
-        return _checked(content, prose)
-    return Answer(completion[-MAX_PROSE_CHARS:], prose=True)
+        return _checked(content, _is_prose(content))
+    last = completion[-MAX_PROSE_CHARS:]
+    marked = final_answer(last)
+    if marked != _without_dollars(last) and not _is_prose(marked):
+        return _checked(marked, prose=False)
+    return Answer(last, prose=True)
 
 
 def _checked(content: str, prose: bool) -> Answer | None:
     return Answer(content, prose) if content.strip(" \n\t$") and len(content) <= MAX_ANSWER_CHARS else None
+
+
+def _is_prose(text: str) -> bool:
+    """Whether a text has LaTeX between dollars or brackets, or more than two words."""
+    return _MATHEMATICS.search(text) is not None or len(_WORD.findall(text)) > 2
 
 
 def _without_dollars(text: str) -> str:

@@ -79,11 +79,11 @@ def check_golds(golds: Sequence[Any], describe: Callable[[int], str] | str) -> N
     wrong = {text for text, outcome in zip(distinct, outcomes, strict=True) if outcome is not True}
     rows = [row for row, alternatives in enumerate(texts) if wrong.intersection(alternatives)]
     if rows:
+        named = ", ".join(map(name, rows[:5])) + (", ..." if len(rows) > 5 else "")
         first = next(text for text in texts[rows[0]] if text in wrong)
         raise ValueError(
-            f"math-verify cannot judge {len(rows)} of {len(texts)} gold answers, in "
-            f"{', '.join(map(name, rows[:5]))}{', ...' if len(rows) > 5 else ''}; the first is {shortened(first)}: mend "
-            "or drop these rows, or set answer_column to the column with the right answers"
+            f"math-verify cannot judge {len(rows)} of {len(texts)} gold answers, in {named}; the first is "
+            f"{shortened(first)}: mend or drop these rows, or set answer_column to the column with the right answers"
         )
     try:
         passed.parent.mkdir(parents=True, exist_ok=True)
@@ -97,7 +97,9 @@ def check_installed() -> None:
     try:
         version("math-verify")
     except ImportError:
-        raise ValueError("the math reward needs math-verify, which is not installed: pip install 'es-trl[math]'") from None
+        raise ValueError(
+            "the math reward needs math-verify, which is not installed: pip install 'es-trl[math]'"
+        ) from None
 
 
 def shortened(text: str) -> str:

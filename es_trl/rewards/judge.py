@@ -38,26 +38,29 @@ def is_right(completion: str, golds: list[str]) -> bool:
         text = plain(answer.text)
         expressions = _read(text)
     return any(
-        not contradict(gold_text, text) and _equal(gold, expressions)
+        not contradict(gold_text, text) and not _other_kind(gold[0], text, expressions) and _equal(gold, expressions)
         for gold_text, gold in zip(texts, read, strict=True)
     )
 
 
 def equals_itself(gold: str) -> bool:
     """
-    Whether a completion whose box holds the gold answer is right.
+    Whether a gold answer is one that can be judged: read as mathematics or as a word, and equal to itself.
 
     Raises:
         UnreadableGold: as [`is_right`] does.
     """
-    return is_right(f"\\boxed{{{final_answer(gold)}}}", [gold])
+    text = plain(final_answer(gold))
+    if isinstance(_read_gold(text)[0], str) and (set("\\{}") & set(text) or not any(map(str.isalnum, text))):
+        return False  # LaTeX that is none to math-verify, which would be compared letter by letter
+    lines = "\n" in text and "\\begin" not in text
+    return not lines and is_right(f"\\boxed{{{text}}}", [gold])
 
 
 @functools.lru_cache(maxsize=64)  # a group's completions share their gold answer
 def _read_gold(text: str) -> list[Any]:
     read = _read(text) if text else []
-    # text that is no LaTeX is compared as text
-    if not read or (isinstance(read[0], str) and (set("\\{}") & set(text) or not any(map(str.isalnum, text)))):
+    if not read:
         raise UnreadableGold(text)
     return read
 
@@ -85,15 +88,16 @@ def _exactly(value: Any) -> Any:
     return value
 
 
-def _equal(gold: list[Any], answer: list[Any]) -> bool:
-    if gold and answer and _in_brackets(gold[0]) != _in_brackets(answer[0]) and _in_braces(gold[0]):
-        return False  # a set is no tuple
-    return verify(gold, answer, numeric_precision=PRECISION, timeout_seconds=None)
+def _other_kind(gold: Any, text: str, answer: list[Any]) -> bool:
+    """Whether a tuple answers a set, or a set in braces a tuple; math-verify compares their elements alone."""
+    if isinstance(gold, sympy.FiniteSet):
+        return bool(answer) and _in_brackets(answer[0])
+    return _in_brackets(gold) and text.startswith(("\\{", "\\left\\{", "\\lbrace"))
 
 
 def _in_brackets(value: Any) -> bool:
     return isinstance(value, sympy.Tuple) or (isinstance(value, sympy.Interval) and bool(value.is_open))
 
 
-def _in_braces(value: Any) -> bool:
-    return isinstance(value, sympy.FiniteSet)
+def _equal(gold: list[Any], answer: list[Any]) -> bool:
+    return verify(gold, answer, numeric_precision=PRECISION, timeout_seconds=None)

@@ -28,11 +28,16 @@ _SYMBOLS = {
     "¾": r"\frac{3}{4}",
 }
 _SYMBOL = re.compile("|".join(_SYMBOLS))
+_REPEATING = re.compile(r"(\d*)\.(\d*)\\overline\{?(\d+)\}?")
 _ROOT = re.compile(r"√\s*(?:\(([^()]*)\)|\{([^{}]*)\}|(\d+|[a-zA-Z]))")
 _E_NOTATION = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)[eE][+-]?\d{1,4}", re.ASCII)
-_ENDS = re.compile(r"(?:\\\\|\\[,;:! ]|(?<!\.)\.|\s)+\Z")  # spaces, line breaks and the full stop of a sentence
+_ENDS = re.compile(r"(?:\\\\|\\[,;:! ]|\\\Z|(?<!\.)\.|\s)+\Z")  # spaces, line breaks and the full stop of a sentence
 
-_BASE = re.compile(r"\(?\s*[0-9A-Za-z]+\s*\)?\s*_\s*(?:(\d)|\{\s*(?:\\(?:text|mathrm)\s*\{)?\s*\(?\s*(\w+)\s*\)?\s*\}*)")
+_NUMBER = re.compile(r"\(?\s*((?=[A-Za-z]*\d)[0-9A-Za-z]+)\s*\)?(?:_\{(\d+)\})?")
+_INDEX = re.compile(
+    r"(?<=[0-9A-Za-z)])\s*_\s*(?:(\d+)|\{\s*(?:\\(?:text|mathrm)\s*\{)?\s*\(?\s*(\w+)\s*\)?\s*\}{1,2})\Z"
+)
+_BASES = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen".split()
 _UNIT = re.compile(
     r"[\d}\s)](?:\\[,;:! ]|\s|~)*(?:\\(?:text|mathrm|textrm|mbox|rm)\b\s*)?\{?\s*"
     r"(?P<word>(?:sq(?:uare|\.)?|cu(?:bic|\.)?)?\s*[a-zA-Z]+)\.?\s*\}?\s*(?:\^\s*\{?\s*(?P<power>[23])\s*\}?)?\s*\}?\Z"
@@ -71,6 +76,8 @@ def plain(text: str) -> str:
     text = _ENDS.sub("", text.strip())
     text = _SYMBOL.sub(lambda symbol: _SYMBOLS[symbol.group()], text)
     text = _ROOT.sub(lambda root: rf"\sqrt{{{next(filter(None, root.groups()), '')}}}", text)
+    text = _REPEATING.sub(_repeating_as_fraction, text)
+    text = _INDEX.sub(_index_in_digits, text)
     return digits(Decimal(text)) if _E_NOTATION.fullmatch(text) else text
 
 
@@ -97,8 +104,13 @@ def contradict(gold: str, answer: str) -> bool:
     units = _unit(gold), _unit(answer)
     if None not in units and units[0] != units[1]:
         return True
-    base = _base(answer)
-    return base is not None and base != (_base(gold) or "10")
+    numbers = _NUMBER.fullmatch(gold), _NUMBER.fullmatch(answer)
+    if None in numbers:
+        return False
+    (number, base), (answered, answered_base) = (found.groups() for found in numbers)
+    if answered_base not in (None, base or "10"):
+        return True
+    return base is not None and number.lstrip("0").lower() != answered.lstrip("0").lower()
 
 
 def _unit(text: str) -> tuple[str, str] | None:
@@ -112,7 +124,14 @@ def _unit(text: str) -> tuple[str, str] | None:
     return None if name is None else (name, power)
 
 
-def _base(text: str) -> str | None:
-    """The base that a number names in its index, or `None`."""
-    found = _BASE.fullmatch(text.strip())
-    return found and (found.group(1) or found.group(2))
+def _repeating_as_fraction(found: re.Match[str]) -> str:
+    """The value of a repeating decimal, `0.1\\overline{6}`."""
+    whole, once, again = found.groups()
+    numerator = int(whole + once + again) - int(whole + once or "0")
+    return f"\\frac{{{numerator}}}{{{10 ** len(once) * (10 ** len(again) - 1)}}}"
+
+
+def _index_in_digits(found: re.Match[str]) -> str:
+    """An index in one way of writing it: `_2`, `_{(2)}` and `_{\\text{two}}` are `_{2}`."""
+    index = found.group(1) or found.group(2)
+    return f"_{{{_BASES.index(index) if index in _BASES else index}}}"
