@@ -7,14 +7,13 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+
+from .worker import Outcome, Question
 
 
 START_SECONDS = 300.0  # imports from a slow network disk take their time
+_SLACK_SECONDS = 10.0  # after which a worker is dead that should have killed its child
 _FOLDER = os.getcwd()  # that of imports by a relative path, whatever folder a script goes to later
-
-Question = tuple[str, tuple[Any, ...]]  # a function of `judge` and its arguments
-Outcome = bool | str | None  # None: too slow, or the worker died
 
 
 class Worker:
@@ -28,7 +27,7 @@ class Worker:
     """
 
     def __init__(self) -> None:
-        path = [os.path.abspath(entry) if entry else _FOLDER for entry in map(str, sys.path)]
+        path = [entry or _FOLDER for entry in map(str, sys.path)]
         self._connection, theirs = multiprocessing.Pipe()
         with theirs:
             start = f"from es_trl.rewards.worker import main; main({theirs.fileno()}, {os.getpid()})"
@@ -50,21 +49,18 @@ class Worker:
             )
 
     def ask(self, question: Question, seconds: float) -> Outcome:
-        """The outcome, or `None` where it is not there in time or the worker died; then the worker has ended."""
+        """The outcome, or `None` where it is not there in time or a process died."""
         try:
-            self._connection.send((*question, seconds))
-            if self._connection.poll(seconds):
-                outcome, goes_on = self._connection.recv()
-                if not goes_on:
-                    self.end()
-                return outcome
+            self._connection.send((question, seconds))
+            if self._connection.poll(seconds + _SLACK_SECONDS):
+                return self._connection.recv()
         except (EOFError, OSError):
             pass  # it died, which the outcome says
         self.end()
         return None
 
     def end(self) -> None:
-        """Kill the process."""
+        """Kill the process, and its child with it."""
         self._process.kill()
         self._process.wait()
         self._connection.close()
@@ -97,7 +93,7 @@ class Workers:
             questions (iterable of `Question`):
                 What to judge.
             seconds (`float`):
-                Time for each, after which its worker is killed. The start of a worker does not count.
+                Time for each, after which the process that judges it is killed. The start of a worker does not count.
         """
         return self._threads.map(lambda question: self._ask(question, seconds), questions)
 
