@@ -13,6 +13,7 @@ from typing import Any
 from huggingface_hub import constants
 from transformers.utils import logging
 
+from .answers import final_answer
 from .notation import digits
 from .workers import workers
 
@@ -65,22 +66,24 @@ def check_golds(golds: Sequence[Any], describe: Callable[[int], str] | str) -> N
     """
     name = describe if callable(describe) else lambda row: f"row {row} of {describe}"
     texts = [gold_texts(gold, f"the answer in {name(row)}") for row, gold in enumerate(golds)]
-    distinct = list(dict.fromkeys(text for alternatives in texts for text in alternatives))
+    answers = [[final_answer(text) for text in alternatives] for alternatives in texts]
+    distinct = list(dict.fromkeys(answer for alternatives in answers for answer in alternatives))
     passed = Path(constants.HF_HOME) / "es_trl" / "golds" / _digest(distinct)
     if passed.exists():
         return
     check_installed()
     outcomes = logging.tqdm(
-        workers().ask([("equals_itself", (text,)) for text in distinct], SECONDS_PER_ANSWER),
+        workers().ask([("equals_itself", (answer,)) for answer in distinct], SECONDS_PER_ANSWER),
         total=len(distinct),
         desc="Reading gold answers",
+        mininterval=1.0,
         disable=len(distinct) < _MANY or os.environ.get("LOCAL_RANK", "0") != "0",
     )
-    wrong = {text for text, outcome in zip(distinct, outcomes, strict=True) if outcome is not True}
-    rows = [row for row, alternatives in enumerate(texts) if wrong.intersection(alternatives)]
+    wrong = {answer for answer, outcome in zip(distinct, outcomes, strict=True) if outcome is not True}
+    rows = [row for row, alternatives in enumerate(answers) if wrong.intersection(alternatives)]
     if rows:
         named = ", ".join(map(name, rows[:5])) + (", ..." if len(rows) > 5 else "")
-        first = next(text for text in texts[rows[0]] if text in wrong)
+        first = next(text for text in texts[rows[0]] if final_answer(text) in wrong)
         raise ValueError(
             f"math-verify cannot judge {len(rows)} of {len(texts)} gold answers, in {named}; the first is "
             f"{shortened(first)}: mend or drop these rows, or set answer_column to the column with the right answers"
@@ -108,7 +111,7 @@ def shortened(text: str) -> str:
 
 
 def _number_text(value: Any, where: str) -> str:
-    if isinstance(value, bool) or not isinstance(value, numbers.Real | Decimal) or not math.isfinite(value):
+    if not _is_finite_number(value):
         raise ValueError(
             f"{where} must be text, a finite number, or a list of these, got {type(value).__name__} "
             f"{repr(value)[:80]}: mend or drop the row"
@@ -122,6 +125,14 @@ def _number_text(value: Any, where: str) -> str:
         return f"{sign}\\frac{{{abs(value.numerator)}}}{{{value.denominator}}}"
     except ValueError:
         raise ValueError(f"{where} is a number of more than 4300 digits: give it as text, or drop the row") from None
+
+
+def _is_finite_number(value: Any) -> bool:
+    if isinstance(value, Decimal):
+        return value.is_finite()
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        return False
+    return isinstance(value, numbers.Rational) or math.isfinite(value)
 
 
 def _digest(texts: list[str]) -> str:

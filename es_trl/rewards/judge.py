@@ -51,10 +51,13 @@ def equals_itself(gold: str) -> bool:
         UnreadableGold: as [`is_right`] does.
     """
     text = plain(final_answer(gold))
-    if isinstance(_read_gold(text)[0], str) and (set("\\{}") & set(text) or not any(map(str.isalnum, text))):
-        return False  # LaTeX that is none to math-verify, which would be compared letter by letter
+    read = _read_gold(text)[0]
+    if isinstance(read, str):  # no mathematics, so that it is compared letter by letter: right for a word
+        readable = not set("\\{}") & set(text) and any(map(str.isalnum, text))
+    else:
+        readable = not read.has(sympy.zoo, sympy.nan)
     lines = "\n" in text and "\\begin" not in text
-    return not lines and is_right(f"\\boxed{{{text}}}", [gold])
+    return readable and not lines and is_right(f"\\boxed{{{text}}}", [gold])
 
 
 @functools.lru_cache(maxsize=64)  # a group's completions share their gold answer
