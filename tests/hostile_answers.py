@@ -51,7 +51,9 @@ def _calculations() -> dict[str, str]:
         "sine": "\\sin(10^{10^{10}})",
         "division by zero": "\\frac{1}{0}",
         "zero to zero": "0^{0^{0}}",
-        "determinant": "\\det\\begin{pmatrix}" + "\\\\".join("&".join(["x^9"] * 12) for _ in range(12)) + "\\end{pmatrix}",
+        "determinant": "\\det\\begin{pmatrix}"
+        + "\\\\".join("&".join(["x^9"] * 12) for _ in range(12))
+        + "\\end{pmatrix}",
         "equation": "x^{97}+x^{89}+\\sin(x)^{7}=e^{x^{x}}",
         "inequalities": "1<" + "<".join(f"x^{{{i}}}" for i in range(2, 60)),
         "modulo": "7^{10^{10^{10}}} \\bmod 10",
