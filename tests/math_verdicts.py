@@ -112,6 +112,9 @@ i<5 ~ i<5
 10,000.5 ~ 10000.5
 2(x+1) ~ 2x+2
 101_{\text{two}} ~ 101_2
+5 \text{ ms} ~ 5 \text{ milliseconds}
+12 \text{ sq. ft} ~ 12 \text{ ft}^2 ~ 12 \text{ square feet}
+\frac{3}{4}\text{ mile} ~ 0.75 \text{ miles}
 """
 WRONG = r"""
 \frac13 ~ 0.333333 ~ 0.3333333
@@ -209,6 +212,9 @@ x=0.333333 ~ x=\frac13
 5 \text{ cents} ~ 5 \text{ dollars}
 東京 ~ 大阪
 0.\overline{3} ~ 0.3
+5 \text{ m} ~ 5 \text{ ms} ~ 5 \text{ m}^2
+\frac{3}{4}\text{ mile} ~ \frac{3}{4}\text{ km}
+12 \text{ square feet} ~ 12 \text{ feet} ~ 12 \text{ cubic feet}
 """
 # math-verify's own rules, which the module's docstring names
 LEFT_RIGHT = r"""
@@ -220,6 +226,7 @@ LEFT_RIGHT = r"""
 90 ~ 90^\circ
 """
 LEFT_WRONG = r"""
+2g + 3h ~ 3h + 2g
 \frac12 ~ \sin 30^\circ
 True ~ true
 (1,2) ~ 1<x<2

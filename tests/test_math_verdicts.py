@@ -47,6 +47,7 @@ WRONG_COMPLETIONS = [
     ("7", "\\boxed{7} ... \\boxed{}"),
     ("7", "$7$ \\boxed{ }"),
     ("7", "\\boxed{7} \\fbox{}"),
+    ("7", "\\boxed{7}, \\boxed{}"),
     ("7", "<answer></answer> 7"),
     ("7", "\\boxed{6}<answer>7</answer>"),
     ("7", "7 \\boxed{8}"),

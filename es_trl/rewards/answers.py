@@ -105,7 +105,7 @@ def _content(text: str, boxes: list[_Box]) -> str:
     while first > 0 and _joined(text, boxes[first - 1], boxes[first]):
         first -= 1
     contents = [text[box.open : box.end if box.close < 0 else box.close].strip() for box in boxes[first:]]
-    return contents[0] if len(contents) == 1 or not contents[-1] else ",".join(contents)
+    return ",".join(contents) if contents[-1] else ""
 
 
 def _joined(text: str, left: _Box, right: _Box) -> bool:

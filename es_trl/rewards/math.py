@@ -8,14 +8,17 @@ The answer of a completion is looked for in this order. What is found first coun
 
 1. the last `\boxed{}` or `\fbox{}` in all of it (`\boxed{1}` and `\boxed{2}` side by side are `1,2`);
 2. the last `<answer>` tags;
-3. what math-verify finds in the last 2,000 characters.
+3. what follows `####` or `The answer is:` in the last line, unless it is a sentence;
+4. what math-verify finds in the last 2,000 characters.
 
 Added to math-verify's rules: a decimal equals the number that it writes and no other (0.333333 is not 1/3); units that
 both answers name must be the same, and so must the bases of numbers; `(1,2)` is neither `1,2` nor `\{1,2\}`; the letter
-`i` is the imaginary unit; Unicode symbols and `1e-7` are read. Left to math-verify: `50\%` equals `0.5` and `50`;
-`x=3` equals `3`; `1,2` equals `(1,2)` where the gold answer has the brackets; degree signs, unknown units and missing
-ones do not count, so that `\sin 30^\circ` is no `1/2`; words are compared without case or spaces, letter by letter;
-`2:3` and `2/3` are equal.
+`i` is the imaginary unit; Unicode symbols, repeating decimals and `1e-7` are read.
+
+Left to math-verify: `50\%` equals `0.5` and `50`; `x=3` equals `3`; `1,2` equals `(1,2)` where the gold answer has the
+brackets; `2:3` and `2/3` are equal; `1<x<2` is no `(1,2)`. A degree sign does not count, so that `\sin 30^\circ` is no
+`1/2`. Units that one answer alone names, unknown ones, and a last letter that looks like one (`2g + 3h`) do not count.
+Words in `\text{}` are compared without case and spaces; other words are products of letters.
 """
 
 from typing import Any

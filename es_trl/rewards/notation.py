@@ -39,9 +39,10 @@ _INDEX = re.compile(
 )
 _BASES = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen".split()
 _UNIT = re.compile(
-    r"[\d}\s)](?:\\[,;:! ]|\s|~)*(?:\\(?:text|mathrm|textrm|mbox|rm)\b\s*)?\{?\s*"
+    r"(?<=[\d})])(?:\\[,;:! ]|\s|~)*(?:\\(?:text|mathrm|textrm|mbox|rm)\b\s*)?\{?\s*"
     r"(?P<word>(?:sq(?:uare|\.)?|cu(?:bic|\.)?)?\s*[a-zA-Z]+)\.?\s*\}?\s*(?:\^\s*\{?\s*(?P<power>[23])\s*\}?)?\s*\}?\Z"
 )
+_VARIABLE = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]")
 _SPELLINGS = {
     "mm": "millimeter millimetre",
     "cm": "centimeter centimetre",
@@ -58,6 +59,7 @@ _SPELLINGS = {
     "oz": "ounce",
     "ml": "milliliter millilitre",
     "l": "liter litre",
+    "ms": "millisecond",
     "s": "second sec",
     "min": "minute",
     "h": "hour hr",
@@ -114,9 +116,9 @@ def contradict(gold: str, answer: str) -> bool:
 
 
 def _unit(text: str) -> tuple[str, str] | None:
-    """The unit at the end of an answer and its power, or `None` where there is none that is known."""
+    """The unit after a number and its power, or `None` where there is none that is known."""
     found = _UNIT.search(text)
-    if found is None:
+    if found is None or _VARIABLE.search(text, 0, found.start()):
         return None
     kind, _, word = found.group("word").rpartition(" ")
     name = _UNITS.get(word) or _UNITS.get(word.lower().removesuffix("s"))
