@@ -1,7 +1,14 @@
-"""Rewards for recipes."""
+"""Rewards for recipes. Names load on first use: a worker that judges answers needs neither transformers nor TRL."""
 
-from .math import math_reward
-from .overlong import SoftOverlongPunishment
+import importlib
+from typing import Any
 
 
-__all__ = ["SoftOverlongPunishment", "math_reward"]
+_MODULES = {"SoftOverlongPunishment": "overlong", "math_reward": "math"}
+__all__ = list(_MODULES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f".{_MODULES[name]}", __name__), name)

@@ -1,51 +1,72 @@
-"""The math reward: +1 where math-verify finds the answer equal to the solution, -1 otherwise (paper, Eq. 5).
+r"""
+The math reward: +1 where math-verify finds the answer equal to the solution, -1 otherwise (paper, Eq. 5).
 
 Answers of a model are hostile input: `9^{9^{9}}` holds the interpreter for minutes, whatever timeout is set inside it.
-So answers are judged in worker processes, and one that takes too long is ended with its worker.
+So answers are judged in worker processes, and one that takes too long or too much memory ends with its worker.
+
+The answer of a completion is looked for in this order. What is found first counts, right or wrong:
+
+1. the last `\boxed{}` or `\fbox{}` in all of it (`\boxed{1}` and `\boxed{2}` side by side are `1,2`);
+2. the last `<answer>` tags;
+3. what follows `####` or `The answer is:` in the last line, unless it is a sentence;
+4. what math-verify finds in the last 2,000 characters.
+
+Added to math-verify's rules: a decimal equals the number that it writes and no other (0.333333 is not 1/3); units that
+both answers name must be the same, and so must the bases of numbers; `(1,2)` is neither `1,2` nor `\{1,2\}`; the letter
+`i` is the imaginary unit; Unicode symbols, repeating decimals and `1e-7` are read.
+
+Left to math-verify: `50\%` equals `0.5` and `50`; `x=3` equals `3`; `1,2` equals `(1,2)` where the gold answer has the
+brackets; `2:3` and `2/3` are equal; `1<x<2` is no `(1,2)`. A degree sign does not count, so that `\sin 30^\circ` is no
+`1/2`. Units that one answer alone names, unknown ones, and a last letter that looks like one (`2g + 3h`) do not count.
+Words in `\text{}` are compared without case and spaces; other words are products of letters.
 """
 
-import atexit
-import functools
-import logging as logging_module
-import multiprocessing
-import os
-import re
-from concurrent.futures import TimeoutError
 from typing import Any
 
 from transformers.utils import logging
 
+from .answers import final_answer
+from .golds import SECONDS_PER_ANSWER, check_golds, check_installed, gold_texts, shortened
+from .text import completion_text
+from .workers import workers
+
+
+__all__ = ["check_golds", "completion_text", "final_answer", "gold_texts", "math_reward"]
 
 logger = logging.get_logger(__name__)
 
-SECONDS_PER_ANSWER = 5.0
-MAX_ANSWER_CHARS = 2000  # of the end of a completion, where its answer is
-_MARKED_ANSWERS = (r"####\s*(.+)\s*\Z", r"The answer is:\s*(.+)\s*\Z")  # how GSM8K and MATH close a solution
 
-
-def math_reward(completions: list[Any], solution: list[str], **kwargs: Any) -> list[float]:
+def math_reward(completions: list[Any], solution: list[Any], **kwargs: Any) -> list[float]:
     """
     Judge mathematical answers.
 
     Args:
         completions (`list[str]` or list of chats):
-            What the model wrote; a chat's last message counts.
-        solution (`list[str]`):
-            The right answers, one a completion: a bare answer, or a worked solution that ends in `#### answer` (GSM8K),
-            in `The answer is: answer` or in a boxed answer (MATH).
+            What the model wrote, as [`completion_text`] takes it.
+        solution (`list`):
+            The right answers, one per completion: text, a number, or a list of alternatives. Text is a bare answer, or
+            a worked solution that ends in `#### answer` (GSM8K), in `The answer is: answer` or in a boxed answer
+            (MATH).
 
     Returns:
-        `list[float]`: +1 or -1 a completion. An answer that takes longer than 5 seconds to judge is wrong.
+        `list[float]`: +1 or -1 per completion. An answer that takes longer than 5 seconds to judge, or more memory than
+        a worker has (1 GiB), is wrong.
 
     Raises:
-        ValueError: where math-verify or pebble is not installed, or a solution holds no answer that can be read.
+        ValueError: where math-verify is not installed, a completion or solution is of a wrong type, or a solution holds
+            no answer that can be read.
     """
-    texts = [text if isinstance(text, str) else text[-1]["content"] for text in completions]
-    futures = [
-        _pool().schedule(judge, args=(text[-MAX_ANSWER_CHARS:], gold), timeout=SECONDS_PER_ANSWER)
-        for text, gold in zip(texts, solution, strict=True)
-    ]
-    outcomes = [_outcome(future) for future in futures]
+    texts = [completion_text(completion, f"completion {row}") for row, completion in enumerate(completions)]
+    golds = [gold_texts(gold, row) for row, gold in enumerate(solution)]
+    check_installed()
+    questions = [("is_right", pair) for pair in zip(texts, golds, strict=True)]
+    outcomes = list(workers().ask(questions, SECONDS_PER_ANSWER))
+    for row, outcome in enumerate(outcomes):
+        if isinstance(outcome, str):
+            raise ValueError(
+                f"`solution` of row {row} holds no answer that math-verify can read: set answer_column to the column "
+                f"with the right answers, or drop the row with {shortened(outcome)}"
+            )
     not_judged = outcomes.count(None)
     if not_judged:
         logger.warning(
@@ -53,74 +74,3 @@ def math_reward(completions: list[Any], solution: list[str], **kwargs: Any) -> l
             "memory than there is, and count as wrong"
         )
     return [1.0 if outcome else -1.0 for outcome in outcomes]
-
-
-def judge(answer: str, solution: str) -> bool:
-    """
-    Whether an answer equals the solution. Runs in a worker.
-
-    Raises:
-        ValueError: where the solution holds no answer that can be read.
-    """
-    from math_verify import parse, verify
-
-    gold = parse(f"${final_answer(solution)}$", parsing_timeout=None)
-    if not gold:
-        raise ValueError(
-            f"the solution {solution[-80:]!r} holds no answer that math-verify can read: set answer_column to the "
-            "column with the right answers, or drop the row"
-        )
-    return verify(gold, parse(answer, parsing_timeout=None), timeout_seconds=None)
-
-
-def final_answer(solution: str) -> str:
-    """The answer of a solution: what follows its closing mark, what is in its last box, or all of it."""
-    for pattern in _MARKED_ANSWERS:
-        marked = re.search(pattern, solution)
-        if marked:
-            return marked.group(1).strip().strip("$")
-    start = solution.rfind("\\boxed{")
-    if start < 0:
-        return solution.strip().strip("$")
-    depth = 0
-    for end in range(start + len("\\boxed"), len(solution)):
-        depth += {"{": 1, "}": -1}.get(solution[end], 0)
-        if depth == 0:
-            return solution[start + len("\\boxed{") : end]
-    return solution[start + len("\\boxed{") :]
-
-
-def _outcome(future: Any) -> bool | None:
-    """The judgement, or `None` where there is none: too slow, or its worker ran out of memory."""
-    from pebble import ProcessExpired
-
-    try:
-        return future.result()
-    except (TimeoutError, ProcessExpired):
-        return None
-
-
-def _begin_worker() -> None:
-    # what is slow at first use belongs here, where no answer's time runs
-    from math_verify import parse, verify
-
-    # math-verify warns in every process that its own timeouts are off; ours end the worker instead
-    logging_module.getLogger("math_verify").setLevel(logging_module.ERROR)
-    verify(parse("$1$", parsing_timeout=None), parse("1", parsing_timeout=None), timeout_seconds=None)
-
-
-@functools.cache
-def _pool() -> Any:
-    """This process's workers, started at the first answer; spawned, because a fork would copy the trainer's threads."""
-    try:
-        import math_verify  # noqa: F401
-        from pebble import ProcessPool
-    except ImportError as error:
-        raise ValueError(
-            f"the math reward needs {error.name}, which is not installed: pip install 'es-trl[math]'"
-        ) from None
-    processes = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-    workers = max(1, min(8, (os.cpu_count() or 1) // processes))
-    pool = ProcessPool(workers, initializer=_begin_worker, context=multiprocessing.get_context("spawn"))
-    atexit.register(pool.stop)
-    return pool

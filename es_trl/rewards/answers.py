@@ -1,0 +1,117 @@
+"""Where the answer stands in a text: in boxes, in tags, after a mark."""
+
+import re
+from typing import NamedTuple
+
+
+MAX_PROSE_CHARS = 2000  # of the end of a completion without a box or tags, where its answer is
+MAX_ANSWER_CHARS = 5000  # of a box or tags: more is no answer
+
+_MARKED_ANSWERS = (r"####\s*(.+)\s*\Z", r"The answer is:\s*(.+)\s*\Z")  # how GSM8K and MATH close a solution
+_TOKENS = re.compile(r"\\(?:boxed|fbox)(?![a-zA-Z])\s*(?P<bare>[^\s\\${}]+)?|\\.|[{}]", re.DOTALL)
+_AND = re.compile(r"[\s$]*(?:[,;]|,?\s*(?:and|or)|,?\s*\\text\{\s*(?:and|or)\s*\})[\s$]*(?:(?P<name>\w+)\s*=\s*)?")
+_NAMED = re.compile(r"(?<!\w)(\w+)\s*=\s*\Z")
+_MATHEMATICS = re.compile(r"(?<!\\)\$|\\[(\[]")
+_WORD = re.compile(r"(?<![\\{a-zA-Z])[a-zA-Z]{2,}")
+
+
+class Answer(NamedTuple):
+    """What a completion gives as its answer: LaTeX, or prose in which the answer is still to be found."""
+
+    text: str
+    prose: bool
+
+
+class _Box(NamedTuple):
+    """A box's place in a text, and that of its content; `close` is -1 where the box is never closed."""
+
+    start: int
+    open: int
+    close: int
+    end: int
+
+
+def final_answer(solution: str) -> str:
+    """The answer of a solution: what follows its closing mark, what is in its last box, or all of it."""
+    for pattern in _MARKED_ANSWERS:
+        marked = re.search(pattern, solution)
+        if marked:
+            return _without_dollars(marked.group(1))
+    boxes = _boxes(solution)
+    return _content(solution, boxes) if boxes else _without_dollars(solution)
+
+
+def find_answer(completion: str) -> Answer | None:
+    """
+    The answer of a completion.
+
+    The last box counts, wherever it is, together with those before it that a comma, "and" or "or" joins to it; else the
+    last `<answer>` tags; else what follows `####` or `The answer is:` in the last line; else the end of the text.
+
+    Returns:
+        `Answer` or `None`: `None` where the last box or the tags are empty, never closed or too long.
+    """
+    boxes = _boxes(completion)
+    if boxes:
+        return _checked(_content(completion, boxes), prose=False) if boxes[-1].close >= 0 else None
+    end = completion.rfind("</answer>")
+    start = completion.rfind("<answer>", 0, max(end, 0))
+    if start >= 0:
+        content = completion[start + len("<answer>") : end]
+        return _checked(content, _is_prose(content))
+    last = completion[-MAX_PROSE_CHARS:]
+    marked = final_answer(last)
+    if marked != _without_dollars(last) and not _is_prose(marked):
+        return _checked(marked, prose=False)
+    return Answer(last, prose=True)
+
+
+def _checked(content: str, prose: bool) -> Answer | None:
+    return Answer(content, prose) if content.strip(" \n\t$") and len(content) <= MAX_ANSWER_CHARS else None
+
+
+def _is_prose(text: str) -> bool:
+    """Whether a text has LaTeX between dollars or brackets, or more than two words."""
+    return _MATHEMATICS.search(text) is not None or len(_WORD.findall(text)) > 2
+
+
+def _without_dollars(text: str) -> str:
+    text = text.strip()
+    return text if text.endswith("\\$") else text.strip("$")
+
+
+def _boxes(text: str) -> list[_Box]:
+    """All boxes that are in no other box, in time that is linear in the text."""
+    boxes: list[_Box] = []
+    box, depth = None, 0  # depth counts the braces that are open in the box
+    for token in _TOKENS.finditer(text):
+        found = token.group()
+        if box is None:
+            if token.group("bare"):  # \boxed 3
+                boxes.append(_Box(token.start(), token.start("bare"), token.end(), token.end()))
+            elif found.startswith(("\\boxed", "\\fbox")) and text[token.end() : token.end() + 1] == "{":
+                box, depth = (token.start(), token.end() + 1), 0
+        elif found in ("{", "}"):
+            depth += 1 if found == "{" else -1
+            if depth == 0:
+                boxes.append(_Box(*box, token.start(), token.end()))
+                box = None
+    return boxes if box is None else [*boxes, _Box(*box, -1, len(text))]
+
+
+def _content(text: str, boxes: list[_Box]) -> str:
+    """What the last box holds, and those that are joined to it, with commas between them."""
+    first = len(boxes) - 1
+    while first > 0 and _joined(text, boxes[first - 1], boxes[first]):
+        first -= 1
+    contents = [text[box.open : box.end if box.close < 0 else box.close].strip() for box in boxes[first:]]
+    return ",".join(contents) if contents[-1] else ""
+
+
+def _joined(text: str, left: _Box, right: _Box) -> bool:
+    """Whether "and", "or" or a comma is all that stands between two boxes, but for the same `x =` before both."""
+    between = _AND.fullmatch(text, left.end, right.start)
+    if between is None:
+        return False
+    named = _NAMED.search(text, max(0, left.start - 40), left.start)
+    return between.group("name") is None or (named is not None and named.group(1) == between.group("name"))

@@ -1,0 +1,106 @@
+"""Whether an answer equals a gold one, by math-verify. Runs in a worker, and imports nothing that is slow to start."""
+
+import functools
+from typing import Any
+
+import sympy
+from latex2sympy2_extended.logic import And
+from latex2sympy2_extended.sets import FiniteSet
+from math_verify import LatexExtractionConfig, parse, verify
+
+from .answers import final_answer, find_answer
+from .notation import contradict, plain
+
+
+PRECISION = 50  # digits to which two expressions must agree
+_LATEX = (LatexExtractionConfig(),)
+
+
+class UnreadableGold(Exception):
+    """A gold answer that math-verify cannot read."""
+
+
+def is_right(completion: str, golds: list[str]) -> bool:
+    """
+    Whether the answer of a completion equals one of the gold answers.
+
+    Raises:
+        UnreadableGold: where a gold answer cannot be read; its text is the error's.
+    """
+    texts = [plain(final_answer(gold)) for gold in golds]
+    read = [_read_gold(text) for text in texts]
+    answer = find_answer(completion)
+    if answer is None:
+        return False
+    if answer.prose:
+        text, expressions = "", _exact(parse(answer.text, parsing_timeout=None))
+    else:
+        text = plain(answer.text)
+        expressions = _read(text)
+    return any(
+        not contradict(gold_text, text) and not _other_kind(gold[0], text, expressions) and _equal(gold, expressions)
+        for gold_text, gold in zip(texts, read, strict=True)
+    )
+
+
+def equals_itself(gold: str) -> bool:
+    """
+    Whether a gold answer is one that can be judged: read as mathematics or as a word, and equal to itself.
+
+    Raises:
+        UnreadableGold: as [`is_right`] does.
+    """
+    text = plain(final_answer(gold))
+    read = _read_gold(text)[0]
+    if isinstance(read, str):  # no mathematics, so that it is compared letter by letter: right for a word
+        readable = not set("\\{}") & set(text) and any(map(str.isalnum, text))
+    else:
+        readable = not read.has(sympy.zoo, sympy.nan)
+    lines = "\n" in text and "\\begin" not in text
+    return readable and not lines and is_right(f"\\boxed{{{text}}}", [gold])
+
+
+@functools.lru_cache(maxsize=64)  # a group's completions share their gold answer
+def _read_gold(text: str) -> list[Any]:
+    read = _read(text) if text else []
+    if not read:
+        raise UnreadableGold(text)
+    return read
+
+
+def _read(text: str) -> list[Any]:
+    """What LaTeX says, first as an expression where it is one, and as text."""
+    return _exact(parse(f"\\boxed{{{text}}}", _LATEX, parsing_timeout=None))
+
+
+def _exact(parsed: list[Any]) -> list[Any]:
+    return [value if isinstance(value, str) else _exactly(value) for value in parsed]
+
+
+def _exactly(value: Any) -> Any:
+    """An expression with decimals as the fractions that they write, so that 0.333333 is not 1/3, and with i as i."""
+    if isinstance(value, FiniteSet | And):  # their arguments' own order counts
+        return type(value)(*map(_exactly, value._unsorted_args))
+    if isinstance(value, sympy.Tuple):
+        return sympy.Tuple(*map(_exactly, value))
+    decimals = {number: sympy.Rational(str(number)) for number in value.atoms(sympy.Float)}
+    if decimals:
+        value = value.xreplace(decimals)
+    if isinstance(value, sympy.Expr | sympy.MatrixBase):
+        value = value.subs({symbol: sympy.I for symbol in value.free_symbols if symbol.name == "i"})
+    return value
+
+
+def _other_kind(gold: Any, text: str, answer: list[Any]) -> bool:
+    """Whether a tuple answers a set, or a set in braces a tuple; math-verify compares their elements alone."""
+    if isinstance(gold, sympy.FiniteSet):
+        return bool(answer) and _in_brackets(answer[0])
+    return _in_brackets(gold) and text.startswith(("\\{", "\\left\\{", "\\lbrace"))
+
+
+def _in_brackets(value: Any) -> bool:
+    return isinstance(value, sympy.Tuple) or (isinstance(value, sympy.Interval) and bool(value.is_open))
+
+
+def _equal(gold: list[Any], answer: list[Any]) -> bool:
+    return verify(gold, answer, numeric_precision=PRECISION, timeout_seconds=None)

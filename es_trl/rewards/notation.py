@@ -1,0 +1,139 @@
+"""How answers are written: what math-verify does not read, put into words that it does, and what it leaves out."""
+
+import re
+from decimal import Decimal
+
+
+MAX_DIGITS = 4300  # Python's own limit for the text of a whole number
+
+_SYMBOLS = {
+    "π": r"\pi ",
+    "∞": r"\infty ",
+    "×": r"\times ",
+    "·": r"\cdot ",
+    "÷": r"\div ",
+    "−": "-",
+    "≤": r"\le ",
+    "≥": r"\ge ",
+    "≠": r"\ne ",
+    "±": r"\pm ",
+    "∪": r"\cup ",
+    "∩": r"\cap ",
+    "∈": r"\in ",
+    "°": r"^\circ ",
+    "²": "^2",
+    "³": "^3",
+    "½": r"\frac{1}{2}",
+    "¼": r"\frac{1}{4}",
+    "¾": r"\frac{3}{4}",
+}
+_SYMBOL = re.compile("|".join(_SYMBOLS))
+_REPEATING = re.compile(r"(\d*)\.(\d*)\\overline\{?(\d+)\}?")
+_ROOT = re.compile(r"√\s*(?:\(([^()]*)\)|\{([^{}]*)\}|(\d+|[a-zA-Z]))")
+_E_NOTATION = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)[eE][+-]?\d{1,4}", re.ASCII)
+_ENDS = re.compile(r"(?:\\\\|\\[,;:! ]|\\\Z|(?<!\.)\.|\s)+\Z")  # spaces, line breaks and the full stop of a sentence
+
+_NUMBER = re.compile(r"\(?\s*((?=[A-Za-z]*\d)[0-9A-Za-z]+)\s*\)?(?:_\{(\d+)\})?")
+_INDEX = re.compile(
+    r"(?<=[0-9A-Za-z)])\s*_\s*(?:(\d+)|\{\s*(?:\\(?:text|mathrm)\s*\{)?\s*\(?\s*(\w+)\s*\)?\s*\}{1,2})\Z"
+)
+_BASES = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen".split()
+_UNIT = re.compile(
+    r"(?<=[\d})])(?:\\[,;:! ]|\s|~)*(?:\\(?:text|mathrm|textrm|mbox|rm)\b\s*)?\{?\s*"
+    r"(?P<word>(?:sq(?:uare|\.)?|cu(?:bic|\.)?)?\s*[a-zA-Z]+)\.?\s*\}?\s*(?:\^\s*\{?\s*(?P<power>[23])\s*\}?)?\s*\}?\Z"
+)
+_VARIABLE = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]")
+_SPELLINGS = {
+    "mm": "millimeter millimetre",
+    "cm": "centimeter centimetre",
+    "m": "meter metre",
+    "km": "kilometer kilometre",
+    "in": "inch inche",
+    "ft": "foot feet",
+    "yd": "yard",
+    "mi": "mile",
+    "mg": "milligram",
+    "g": "gram gm",
+    "kg": "kilogram",
+    "lb": "pound",
+    "oz": "ounce",
+    "ml": "milliliter millilitre",
+    "l": "liter litre",
+    "ms": "millisecond",
+    "s": "second sec",
+    "min": "minute",
+    "h": "hour hr",
+    "day": "day",
+    "week": "week",
+    "month": "month",
+    "year": "year yr",
+    "cent": "cent",
+    "dollar": "dollar",
+}
+_UNITS = {spelling: unit for unit, others in _SPELLINGS.items() for spelling in (unit, *others.split())}
+
+
+def plain(text: str) -> str:
+    """An answer in LaTeX that math-verify reads: Unicode symbols by their commands, `1e-7` in digits, no full stop."""
+    text = _ENDS.sub("", text.strip())
+    text = _SYMBOL.sub(lambda symbol: _SYMBOLS[symbol.group()], text)
+    text = _ROOT.sub(lambda root: rf"\sqrt{{{next(filter(None, root.groups()), '')}}}", text)
+    text = _REPEATING.sub(_repeating_as_fraction, text)
+    text = _INDEX.sub(_index_in_digits, text)
+    return digits(Decimal(text)) if _E_NOTATION.fullmatch(text) else text
+
+
+def digits(number: Decimal) -> str:
+    """
+    All digits of a finite number, without an exponent.
+
+    Raises:
+        ValueError: where they are more than 4300.
+    """
+    if max(abs(number.adjusted()), len(number.as_tuple().digits)) > MAX_DIGITS:
+        raise ValueError(f"more than {MAX_DIGITS} digits")
+    text = format(number, "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def contradict(gold: str, answer: str) -> bool:
+    """
+    Whether two answers differ in what math-verify leaves out.
+
+    Units of length, mass, volume, time or money that both name must be the same. A number that names another base than
+    the gold's, or than 10 where the gold names none, is another number.
+    """
+    units = _unit(gold), _unit(answer)
+    if None not in units and units[0] != units[1]:
+        return True
+    numbers = _NUMBER.fullmatch(gold), _NUMBER.fullmatch(answer)
+    if None in numbers:
+        return False
+    (number, base), (answered, answered_base) = (found.groups() for found in numbers)
+    if answered_base not in (None, base or "10"):
+        return True
+    return base is not None and number.lstrip("0").lower() != answered.lstrip("0").lower()
+
+
+def _unit(text: str) -> tuple[str, str] | None:
+    """The unit after a number and its power, or `None` where there is none that is known."""
+    found = _UNIT.search(text)
+    if found is None or _VARIABLE.search(text, 0, found.start()):
+        return None
+    kind, _, word = found.group("word").rpartition(" ")
+    name = _UNITS.get(word) or _UNITS.get(word.lower().removesuffix("s"))
+    power = found.group("power") or {"s": "2", "c": "3"}.get(kind[:1], "1")
+    return None if name is None else (name, power)
+
+
+def _repeating_as_fraction(found: re.Match[str]) -> str:
+    """The value of a repeating decimal, `0.1\\overline{6}`."""
+    whole, once, again = found.groups()
+    numerator = int(whole + once + again) - int(whole + once or "0")
+    return f"\\frac{{{numerator}}}{{{10 ** len(once) * (10 ** len(again) - 1)}}}"
+
+
+def _index_in_digits(found: re.Match[str]) -> str:
+    """An index in one way of writing it: `_2`, `_{(2)}` and `_{\\text{two}}` are `_{2}`."""
+    index = found.group(1) or found.group(2)
+    return f"_{{{_BASES.index(index) if index in _BASES else index}}}"

@@ -1,0 +1,136 @@
+"""
+A worker that judges answers: a process of its own, without the user's script, that forks the one which does the work.
+
+That child can be killed at any time, and the next is there in milliseconds, with all imports done.
+"""
+
+import ctypes
+import logging
+import multiprocessing
+import os
+import resource
+import signal
+import sys
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+
+MAX_BYTES = 3 << 28  # 768 MiB, address space of a child: an answer that needs more is wrong
+GROWN_BYTES = 1 << 28  # resident memory from which a child ends after its answer
+_PR_SET_PDEATHSIG = 1
+_FORK = multiprocessing.get_context("fork")  # safe here: this process has one thread
+
+Question = tuple[str, tuple[Any, ...]]  # a function of `judge` and its arguments
+Outcome = bool | str | None  # str: a gold answer that cannot be read; None: too slow, or the child died
+
+
+class Child:
+    """The process that judges, and the only one that hostile answers reach."""
+
+    def __init__(self) -> None:
+        self._connection, theirs = _FORK.Pipe()
+        self._process = _FORK.Process(target=_work, args=(theirs, self._connection, os.getpid()), daemon=True)
+        self._process.start()
+        theirs.close()
+
+    def ask(self, question: Question, seconds: float) -> tuple[Outcome, bool]:
+        """The outcome, and whether the child goes on: it does not after one that is too slow, or has filled it."""
+        try:
+            self._connection.send(question)
+            if self._connection.poll(seconds):
+                outcome, goes_on = self._connection.recv()
+                return outcome, goes_on
+        except (EOFError, OSError):
+            pass  # it died, which the outcome says
+        return None, False
+
+    def end(self) -> None:
+        """Kill the process."""
+        self._process.kill()
+        self._process.join()
+        self._connection.close()
+
+    @property
+    def ended(self) -> bool:
+        """Whether the process has died between two questions."""
+        return not self._process.is_alive()
+
+
+def main(pipe: int, parent: int) -> None:
+    """
+    Answer questions, `(question, seconds)`, with their outcomes until the pipe is closed.
+
+    Args:
+        pipe (`int`):
+            File descriptor of a connection.
+        parent (`int`):
+            Process that asks.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, whose end is ours
+    end_with(parent)
+    connection = Connection(pipe)
+    from . import judge
+
+    logging.getLogger("math_verify").setLevel(logging.ERROR)  # it warns that its own time limits are off; ours are on
+    judge.is_right("\\boxed{0.5}", ["\\frac{1}{2}"])  # what is slow at first use belongs here, where no time runs
+    connection.send(None)
+    child: Child | None = None
+    while True:
+        try:
+            question, seconds = connection.recv()
+        except (EOFError, OSError):
+            return  # a child that is there ends with us
+        if child is None or child.ended:
+            child = Child()
+        outcome, goes_on = child.ask(question, seconds)
+        if not goes_on:
+            child.end()
+            child = None
+        connection.send(outcome)
+
+
+def end_with(parent: int) -> None:
+    """Have the kernel kill this process, whatever it does, when the thread that started it ends (on Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it ended before
+        os._exit(1)
+
+
+def _work(connection: Connection, other_end: Connection, parent: int) -> None:
+    """Answer questions with `(outcome, goes on)`, as a child."""
+    from . import judge
+
+    end_with(parent)
+    other_end.close()
+    _limit()
+    goes_on = True
+    while goes_on:
+        try:
+            function, arguments = connection.recv()
+        except EOFError:
+            return
+        try:
+            outcome: Outcome = getattr(judge, function)(*arguments)
+        except judge.UnreadableGold as error:
+            outcome = str(error)
+        except Exception:  # what sympy cannot do, memory or recursion that ran out: it is not the gold answer
+            outcome = False
+        goes_on = _resident_bytes() < GROWN_BYTES
+        connection.send((outcome, goes_on))
+
+
+def _limit() -> None:
+    for limit, most in ((resource.RLIMIT_CORE, 0), (resource.RLIMIT_AS, MAX_BYTES)):
+        hard = resource.getrlimit(limit)[1]
+        if sys.platform == "linux":  # macOS refuses the second
+            resource.setrlimit(limit, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):  # the parser complains of answers
+        os.dup2(nowhere, stream)
+
+
+def _resident_bytes() -> int:
+    statm = Path("/proc/self/statm")
+    return int(statm.read_text().split()[1]) * resource.getpagesize() if statm.exists() else 0
