@@ -14,6 +14,7 @@ from .blocks import nearest
 from .curriculum import BASE_DATA
 from .prompt_column import PROMPT_FORMATS, read_prompts
 from .read_rows import read_rows
+from .rewards.math import check_golds
 from .row_filter import EXAMPLE, filter_rows
 from .rows import Rows
 
@@ -168,17 +169,17 @@ def load_named(args: DataArguments, load: Callable[[DataArguments], Dataset]) ->
 
 def load_problems(args: DataArguments) -> Dataset:
     """
-    Problems and their answers, as the math reward takes them.
+    Mathematical problems and their answers, each of which the math reward can judge.
 
     Returns:
         `Dataset`: as [`problems_of`].
 
     Raises:
-        ValueError: as [`open_rows`] and [`problems_of`].
+        ValueError: as [`open_rows`], [`problems_of`] and [`~rewards.math.check_golds`].
     """
     rows = open_rows(args)
     problems = problems_of(rows, args)
-    # The answers are known here: `problems["solution"][i]` is that of row `rows.numbers[i]` of `rows.name`.
+    check_golds(problems["solution"][:], lambda place: f"row {rows.numbers[place]} of {rows.name}")
     return problems
 
 

@@ -12,15 +12,20 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from es_trl import read_rows
-from es_trl.data import DataArguments, load_problems, load_rows
+from es_trl.data import DataArguments, load_rows, open_rows, problems_of
 from es_trl.rewards.math import final_answer
+
+
+def read_problems(args):
+    """What [`load_problems`] reads, before the answers are judged."""
+    return problems_of(open_rows(args), args)
 
 
 def answers_of(folder, texts, **arguments):
     """The answers of a JSON Lines file whose rows have these texts of JSON as their solutions."""
     path = folder / "a.jsonl"
     path.write_text("".join(f'{{"prompt": "x", "solution": {text}}}\n' for text in texts), encoding="utf-8")
-    return load_problems(DataArguments(str(path), **arguments))["solution"][:]
+    return read_problems(DataArguments(str(path), **arguments))["solution"][:]
 
 
 @pytest.fixture(scope="module")
@@ -130,10 +135,10 @@ def test_answers_of_parquet_types(values, type_, answers, tmp_path):
     pq.write_table(pa.table({"prompt": ["x", "y"], "solution": pa.array(values, type_)}), tmp_path / "a.parquet")
     args = DataArguments(str(tmp_path / "a.parquet"))
     if isinstance(answers, list):
-        assert load_problems(args)["solution"][:] == answers
+        assert read_problems(args)["solution"][:] == answers
     else:
         with pytest.raises(ValueError, match=answers):
-            load_problems(args)
+            read_problems(args)
 
 
 VERL = [
@@ -161,12 +166,12 @@ def verl(request, tmp_path, monkeypatch):
 def test_nested_columns(verl):
     args = DataArguments(verl, prompt_column="extra_info.question", answer_column="reward_model.ground_truth")
     args.dataset_filter = {"extra_info.deep.level": [1, 1.5], "extra_info.index": [None, 2]}
-    (row,) = load_problems(args)
+    (row,) = read_problems(args)
     assert row == {"prompt": [{"role": "user", "content": "What is 2 + 2?"}], "solution": "4"}
     rows = load_rows(args, ("reward_model.ground_truth", "extra_info.deep.level", "data_source"))
     assert rows["reward_model.ground_truth"][:] == ["4"] and rows["extra_info.deep.level"][:] == [1.0]
     assert rows["extra_info.question"][:] == ["What is 2 + 2?"] and rows["data_source"][:] == ["math_dapo"]
-    assert load_problems(DataArguments(verl, answer_column="extra_info.index"))["solution"][:] == list("1234")
+    assert read_problems(DataArguments(verl, answer_column="extra_info.index"))["solution"][:] == list("1234")
 
 
 @pytest.mark.parametrize(
@@ -187,28 +192,28 @@ def test_nested_columns(verl):
 )  # fmt: skip
 def test_nested_names_that_are_wrong_are_refused_with_the_right_ones(arguments, message, verl):
     with pytest.raises(ValueError, match=message):
-        load_problems(DataArguments(verl, **arguments))
+        read_problems(DataArguments(verl, **arguments))
 
 
 def test_a_row_without_the_nested_field_is_named(tmp_path):
     rows = [{"prompt": "x", "a": {"b": "1"}}, {"prompt": "y", "a": {}}, {"prompt": "z", "a": "text"}, {"prompt": "z"}]
     (tmp_path / "a.json").write_text(json.dumps(rows))
     with pytest.raises(ValueError, match=r"row 1 of .*a.json has no 'a.b': fill it in, or drop the row \(3 rows"):
-        load_problems(DataArguments(str(tmp_path / "a.json"), answer_column="a.b"))
+        read_problems(DataArguments(str(tmp_path / "a.json"), answer_column="a.b"))
 
 
 def test_a_column_whose_name_has_a_dot_is_itself(tmp_path):
     (tmp_path / "a.json").write_text(json.dumps([{"prompt": "x", "a.b": "1", "a": {"b": "2", "c.d": "3"}}]))
     for name, answer in (("a.b", "1"), ("a.c.d", "3")):
         args = DataArguments(str(tmp_path / "a.json"), answer_column=name)
-        assert load_problems(args)["solution"][:] == [answer]
+        assert read_problems(args)["solution"][:] == [answer]
 
 
 def test_rows_keep_their_numbers_behind_a_filter(tmp_path):
     rows = [{"prompt": "x", "solution": answer, "level": level} for level, answer in enumerate(["", "1", "2", ""])]
     (tmp_path / "a.json").write_text(json.dumps(rows))
     args = DataArguments(str(tmp_path / "a.json"), dataset_filter={"level": [1, 2]})
-    assert load_problems(args)["solution"][:] == ["1", "2"]
+    assert read_problems(args)["solution"][:] == ["1", "2"]
     args.dataset_filter = {"level": [1, 3]}
     with pytest.raises(ValueError, match="row 3 of .* has an empty 'solution'"):
-        load_problems(args)
+        read_problems(args)

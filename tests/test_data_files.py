@@ -2,11 +2,13 @@
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -149,13 +151,33 @@ def test_a_file_that_may_not_be_read_is_refused(suffix, tmp_path, monkeypatch):
         read_rows(path)
 
 
-@pytest.mark.parametrize("split", ["test", "train[:1]", ""])
+@pytest.mark.parametrize("split", ["test", "train[:1]+train[2:]", "train[", ""])
 def test_a_file_has_one_split(split, tmp_path):
     path = write(tmp_path / "a.jsonl", [{"prompt": "x", "solution": "1"}])
-    with pytest.raises(
-        ValueError, match=f"`dataset_split` must be 'train' for the file .*, got {split!r}".replace("[", r"\[")
-    ):
+    message = f"`dataset_split` must be 'train' for the file {path}, or a part of it as 'train[:100]', got {split!r}"
+    with pytest.raises(ValueError, match=re.escape(message)):
         load_problems(DataArguments(path, dataset_split=split))
+
+
+@pytest.mark.parametrize(
+    ("split", "kept"), [("train[:2]", "01"), ("train[-1:]", "4"), ("train[20%:60%]", "12"), ("train[3:99]", "34")]
+)
+@pytest.mark.parametrize("name", ["a.jsonl", "a.parquet"])
+def test_a_file_can_be_taken_in_part(split, kept, name, tmp_path):
+    rows = [{"prompt": str(row), "solution": str(row)} for row in range(5)]
+    if name.endswith("parquet"):
+        Dataset.from_list(rows).to_parquet(path := str(tmp_path / name))
+    else:
+        path = write(tmp_path / name, rows)
+    assert "".join(load_problems(DataArguments(path, dataset_split=split))["solution"]) == kept
+
+
+def test_answers_that_cannot_be_judged_are_named_when_they_are_loaded(tmp_path):
+    rows = [{"prompt": "x", "solution": solution} for solution in ("1", "\\frac{1}{", "2", "1/0", ["3", "\\sqrt"])]
+    path = write(tmp_path / "a.jsonl", rows)
+    with pytest.raises(ValueError, match=f"cannot judge 3 of 5 gold answers, in row 1 of {path}, row 3 of .*, row 4"):
+        load_problems(DataArguments(path))
+    load_problems(DataArguments(path, dataset_split="train[:1]"))
 
 
 MIXED = [1, "a", None, {"b": 0.5}, 2**62]
