@@ -1,6 +1,7 @@
 """The model card: what TRL writes, and after it the run, the recipe and the versions."""
 
 import sys
+import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,16 @@ from .tokens import hide_tokens, without_tokens
 from .writing import write_atomically
 
 
+PAPER = {
+    "title": "Entropy Scheduling in Reinforcement Learning for Large Language Models",
+    "citation": textwrap.dedent("""\
+        @inproceedings{wang2026entropy,
+            title        = {{Entropy Scheduling in Reinforcement Learning for Large Language Models}},
+            author       = {Xingjin Wang and Howe Tissue and Lu Wang and Linjing Li and Daniel Dajun Zeng},
+            year         = 2026,
+            booktitle    = {Findings of the Association for Computational Linguistics: ACL 2026},
+        }"""),
+}
 CARD_FILE = "README.md"
 RECIPE_FILE = "es_recipe.yaml"
 # TRL's words for a base model, and a result, that is no name on the Hub, and ours

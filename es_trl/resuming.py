@@ -14,9 +14,11 @@ from trl import GRPOTrainer
 from trl.trainer.utils import RepeatSampler
 
 from .callbacks import RolloutCallback
+from .card import write_recipe
 from .changes import check_changes, describe_run, target_at
 from .checkpoint_files import check, find_checkpoint
 from .geometry import Geometry
+from .history import write_loop
 from .processes import on_main
 from .rollout import OpenRollout
 from .run_folder import current_run, next_run, write_run
@@ -81,6 +83,15 @@ class ResumingMixin(GRPOTrainer):
         run = next_run(run_dir)
         write_run(run_dir, run)
         return run
+
+    def _describe_in_folder(self) -> None:
+        """Say in the folder what the run controls with, and its recipe."""
+        if not self.accelerator.is_main_process:
+            return
+        scheduler, method = self.entropy_scheduler, getattr(self.args, "method", None)
+        named = {} if method is None else {"method": method}
+        write_loop(self.args.output_dir, None if scheduler is None else {**named, **scheduler.loop.describe()})
+        write_recipe(self.args.output_dir, self.recipe)
 
     def _updates_of_run(self) -> int:
         """Updates that the configuration asks for, by `max_steps` or by epochs of the training data."""

@@ -4,7 +4,6 @@ Short overrides around `super()`; formulas live in the other files.
 """
 
 import inspect
-import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +13,14 @@ from trl import GRPOConfig, GRPOTrainer
 from trl.trainer.utils import get_config_model_id
 
 from .callbacks import Curriculum, EntropyScheduler, RolloutCallback, collect_callbacks, find, prepare_callbacks
-from .card import write_recipe
+from .card import PAPER
 from .checkpointing import CheckpointingMixin
 from .config import ESGRPOConfig
 from .control import broken_policy
 from .curriculum import PlannedStage
 from .dynamic_sampling import DynamicSampling
 from .geometry import Geometry
-from .history import TRACKED, History, RolloutRecord, write_loop
+from .history import TRACKED, History, RolloutRecord
 from .hub import prepare_push
 from .launch import check_launch, check_sharding, lost_contact
 from .passes import PassesMixin
@@ -79,16 +78,7 @@ class ESGRPOTrainer(PushingMixin, CheckpointingMixin, PromptingMixin, PassesMixi
 
     _tag_names = ["trl", "es-grpo", "entropy-scheduling"]
     _name = "ES-GRPO"
-    _paper = {
-        "title": "Entropy Scheduling in Reinforcement Learning for Large Language Models",
-        "citation": textwrap.dedent("""\
-            @inproceedings{wang2026entropy,
-                title        = {{Entropy Scheduling in Reinforcement Learning for Large Language Models}},
-                author       = {Xingjin Wang and Howe Tissue and Lu Wang and Linjing Li and Daniel Dajun Zeng},
-                year         = 2026,
-                booktitle    = {Findings of the Association for Computational Linguistics: ACL 2026},
-            }"""),
-    }
+    _paper = PAPER
 
     def __init__(
         self,
@@ -205,8 +195,7 @@ class ESGRPOTrainer(PushingMixin, CheckpointingMixin, PromptingMixin, PassesMixi
             if checkpoint is None:
                 self._begin_run(on_main(self.accelerator.is_main_process, self._open_folder))
                 self.history.begin()
-            if self.accelerator.is_main_process:
-                self._describe_in_folder()
+            self._describe_in_folder()
             with lost_contact(self):
                 output = super().train(checkpoint, trial, ignore_keys_for_eval)
             if not self._announced:
@@ -219,12 +208,6 @@ class ESGRPOTrainer(PushingMixin, CheckpointingMixin, PromptingMixin, PassesMixi
             with writing(self.args.output_dir, "the model card"):
                 self.create_model_card(model_name=Path(self.args.output_dir).name)
             return output
-
-    def _describe_in_folder(self) -> None:
-        scheduler, method = self.entropy_scheduler, getattr(self.args, "method", None)
-        named = {} if method is None else {"method": method}
-        write_loop(self.args.output_dir, None if scheduler is None else {**named, **scheduler.loop.describe()})
-        write_recipe(self.args.output_dir, self.recipe)
 
     @property
     def num_rollouts(self) -> int:
