@@ -14,7 +14,7 @@ from .config import ESGRPOConfig
 from .control import EntropyLoop
 from .controllers import Controller
 from .curriculum import PlannedStage, Stage, plan_stages, stage_of
-from .geometry import Geometry
+from .geometry import Geometry, check_one_rollout
 from .history import RolloutRecord
 from .open_loop import AdaptiveTargetActuator
 from .prompts import PromptOrder
@@ -107,6 +107,8 @@ class EntropyScheduler(RolloutCallback):
                 "use_adaptive_entropy together with another control of entropy: two controllers would fight over one "
                 "entropy. Set use_adaptive_entropy: false, or remove method, the entropy_* blocks and EntropyScheduler"
             )
+        if self.loop.schedule is not None:
+            check_one_rollout(args, "an entropy schedule")
         self.loop.begin(args)
 
     def on_rollout_end(
@@ -170,6 +172,8 @@ class Curriculum(RolloutCallback):
                 "a Curriculum has no data sets, because it came to the trainer after it was built: give it in "
                 "`callbacks`"
             )
+        if self.stages:
+            check_one_rollout(args, "a curriculum")
         rollouts = Geometry.of(args).rollouts
         onset = None if self.schedule is None or rollouts is None else onset_rollout(self.schedule, rollouts)
         self.planned = plan_stages(self.stages, args, rollouts, onset, self.datasets)

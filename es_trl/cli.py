@@ -10,7 +10,7 @@ def main(argv: list[str] | None = None) -> int:
     The command line.
 
     Returns:
-        `int`: 0, or 1 after one line on standard error where a recipe or a run is refused.
+        `int`: 0, or 1 after one line on standard error where a recipe, a run or a file is refused.
     """
     parser = argparse.ArgumentParser(
         prog="python -m es_trl", description="Look at recipes and runs.", allow_abbrev=False
@@ -40,7 +40,15 @@ def main(argv: list[str] | None = None) -> int:
 
             figure = plot_run(args.run_dir)
             print(summarize(read_history(figure.with_name(HISTORY_FILE))), figure, sep="\n")
-    except (ValueError, ImportError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    except (ValueError, ImportError, OSError) as error:
+        print(error_line(error), file=sys.stderr)
         return 1
     return 0
+
+
+def error_line(error: BaseException) -> str:
+    """What a user reads of an error: one line, with the path and the cause where the system refused a file."""
+    text = str(error)
+    if isinstance(error, OSError) and error.filename is not None:
+        text = f"{error.filename} cannot be read or written: {error.strerror}"
+    return f"error: {' '.join(text.split())}"

@@ -17,9 +17,11 @@ from .config import ESGRPOConfig
 from .control import broken_policy
 from .curriculum import PlannedStage
 from .dynamic_sampling import DynamicSampling
-from .geometry import Geometry
+from .field_values import check_fields
+from .geometry import Geometry, check_trains
 from .history import TRACKED, History, RolloutRecord, write_loop
 from .hub import prepare_push
+from .inputs import check_inputs
 from .launch import check_launch, check_sharding, lost_contact
 from .passes import PassesMixin
 from .prompting import PromptingMixin
@@ -89,6 +91,7 @@ class ESGRPOTrainer(PushingMixin, CheckpointingMixin, PromptingMixin, PassesMixi
     ):
         args = ESGRPOConfig("es-grpo") if args is None else args
         check_launch(args)
+        check_fields(args)
         callbacks = collect_callbacks(args, callbacks or [])
         rollout_callbacks = [callback for callback in callbacks if isinstance(callback, RolloutCallback)]
         curriculum = find(callbacks, Curriculum)
@@ -107,6 +110,7 @@ class ESGRPOTrainer(PushingMixin, CheckpointingMixin, PromptingMixin, PassesMixi
         reward_funcs, args, self.overlong_punishment = add_punishment(reward_funcs, args, kwargs, sizes)
         self._loss_length = sizes[0][0]
         self.entropy_bonus = 0.0  # signed coefficient of the token-mean entropy; what `entropy_bonus` moves
+        check_inputs(type(self), model, reward_funcs, args, (train_dataset, eval_dataset), callbacks, kwargs)
         prepare_push(args)
         super().__init__(model, reward_funcs, args, train_dataset, eval_dataset, callbacks=callbacks, **kwargs)
         if tries:
@@ -170,6 +174,7 @@ class ESGRPOTrainer(PushingMixin, CheckpointingMixin, PromptingMixin, PassesMixi
         follow_stage(self, stage)
 
     def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
+        check_trains(self.args)
         checkpoint = find_checkpoint(resume_from_checkpoint, self.args.output_dir)
         if checkpoint is None:
             self._begin_run()
