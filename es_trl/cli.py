@@ -4,6 +4,8 @@ import argparse
 import sys
 import warnings
 
+from .refusals import error_line
+
 
 def main(argv: list[str] | None = None) -> int:
     """
@@ -44,11 +46,3 @@ def main(argv: list[str] | None = None) -> int:
         print(error_line(error), file=sys.stderr)
         return 1
     return 0
-
-
-def error_line(error: BaseException) -> str:
-    """What a user reads of an error: one line, with the path and the cause where the system refused a file."""
-    text = str(error)
-    if isinstance(error, OSError) and error.filename is not None:
-        text = f"{error.filename} cannot be read or written: {error.strerror}"
-    return f"error: {' '.join(text.split())}"

@@ -1,5 +1,6 @@
 """What the fields of TRL's configuration may be, where TRL or transformers would find it out only while they train."""
 
+import json
 import math
 from dataclasses import dataclass, fields
 from enum import Enum
@@ -80,6 +81,13 @@ RANGES = {
     "vllm_gpu_memory_utilization": Range(0, 1, above=True),
     "vllm_tensor_parallel_size": COUNT,
 }
+MAPPINGS = (
+    "model_init_kwargs",
+    "generation_kwargs",
+    "chat_template_kwargs",
+    "gradient_checkpointing_kwargs",
+    "lr_scheduler_kwargs",
+)
 CHOICES = {
     "loss_type": LOSSES,
     "importance_sampling_level": ("token", "sequence"),
@@ -107,13 +115,10 @@ def check_fields(args: TrainingArguments) -> None:
     for name, allowed in {**_enumerations(type(args)), **CHOICES}.items():
         if name in defaults:
             _check_choice(name, getattr(args, name), allowed)
-    for kind, least in (("logging", 0), ("save", 0), ("eval", 0)):
+    for kind in ("logging", "save", "eval"):
         steps = getattr(args, f"{kind}_steps")
-        if (
-            getattr(args, f"{kind}_strategy") == "steps"
-            and steps is not None
-            and not Range(least, above=True).holds(steps)
-        ):
+        is_used = getattr(args, f"{kind}_strategy") == "steps" and steps is not None
+        if is_used and not ABOVE_0.holds(steps):
             raise ValueError(
                 f"`{kind}_steps` must be a finite number > 0, got {steps!r}: set how many updates lie between two, or "
                 f"{kind}_strategy: no"
@@ -121,6 +126,8 @@ def check_fields(args: TrainingArguments) -> None:
     weights = args.reward_weights
     if weights is not None and not (isinstance(weights, list | tuple) and all(Range().holds(w) for w in weights)):
         raise ValueError(f"`reward_weights` must be a list of finite numbers, got {weights!r}: set one per function")
+    for name in MAPPINGS:
+        _check_mapping(name, getattr(args, name, None))
     for tracker in _trackers(args):
         _check_choice("report_to", tracker, (*INTEGRATION_TO_CALLBACK, "all", "none"))
 
@@ -131,6 +138,18 @@ def check_trackers(args: TrainingArguments) -> None:
     if missing:
         names = ", ".join(sorted(missing))
         raise ValueError(f"`report_to` names {names}, which is not installed: install it, or set report_to: none")
+
+
+def _check_mapping(name: str, value: Any) -> None:
+    """Raise unless `value` is a mapping, or the JSON of one as a command line gives it."""
+    if value is None or isinstance(value, dict):
+        return
+    try:
+        is_mapping = isinstance(json.loads(value), dict)
+    except (ValueError, TypeError):
+        is_mapping = False
+    if not is_mapping:
+        raise ValueError(f"`{name}` must be a mapping, got {value!r}: set for example " + '{"key": 1}')
 
 
 def _trackers(args: TrainingArguments) -> list[Any]:

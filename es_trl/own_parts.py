@@ -116,8 +116,8 @@ def checked_settings(actuator: Actuator, control: float, args: ActuatorArgs) -> 
     for setting, value in settings.items():
         if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
             raise ValueError(
-                f"{name}.settings must return finite numbers, got {value!r} for {setting!r} at the control {control!r}: "
-                "mend it"
+                f"{name}.settings must return finite numbers, got {value!r} for {setting!r} at the control "
+                f"{control!r}: mend it"
             )
     return dict(settings)
 

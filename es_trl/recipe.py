@@ -7,6 +7,7 @@ import re
 import sys
 import time
 from dataclasses import dataclass, field, fields
+from enum import Enum
 from pathlib import Path
 from types import UnionType
 from typing import Any, NoReturn, Union, get_args, get_origin, get_type_hints
@@ -19,11 +20,14 @@ from trl import ModelConfig, TrlParser, get_peft_config, get_quantization_config
 from .blocks import PARTS, nearest
 from .config import ESGRPOConfig
 from .data import DataArguments, is_local
+from .geometry import check_trains
 from .pushing import PushError
+from .state import find_checkpoint
 from .trainer import ESGRPOTrainer
 
 
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+TRUTH_VALUES = ("resume_from_checkpoint", "scale_rewards", "trackio_static_space_id")  # text that may be one, too
 UNIONS = (Union, UnionType)
 NESTED = (*PARTS, "curriculum", "datasets", "dataset_filter")  # keys that hold mappings or lists of them
 
@@ -88,7 +92,7 @@ class RecipeParser(TrlParser):
             self._check_type(key, value)
         argv = self._join_blocks(argv, config)
         parsed = self.parse_args_and_config(argv)
-        return Recipe(*parsed, {**config, **self._overrides(argv)})
+        return Recipe(*parsed, {**self._quoted(config), **self._overrides(argv)})
 
     def _kinds(self, key: str) -> set[type]:
         """The types that a field may have, without what they hold."""
@@ -98,11 +102,36 @@ class RecipeParser(TrlParser):
     def _check_type(self, key: str, value: Any) -> None:
         """Refuse what the field is not: argparse converts a YAML file's text and passes everything else through."""
         kinds = self._kinds(key)
+        is_word = isinstance(value, bool) and (key in TRUTH_VALUES or (not value and "no" in self._members(key)))
+        fits = type(value) is int and (float in kinds or (bool in kinds and value in (0, 1)))
+        if type(value) in kinds or isinstance(value, str) or is_word or fits:
+            return
         for kind, name in ((list, "a list"), (dict, "a mapping"), (type(None), "null")):
-            if isinstance(value, kind) and kind not in kinds:
+            if isinstance(value, kind):
                 raise ValueError(f"the recipe's key {key!r} is {value!r}, and cannot be {name}: set a single value")
-        if isinstance(value, float) and not {float, str} & kinds:
-            raise ValueError(f"the recipe's key {key!r} is {value!r}: set a whole number")
+        wanted = {
+            float: "a number",
+            int: "a whole number",
+            bool: "true or false",
+            str: "the text that is meant, in quotes",
+            list: "a list",
+        }
+        meant = next((words for kind, words in wanted.items() if kind in kinds), "a mapping")
+        reason = ", as YAML reads yes, no, on and off" if isinstance(value, bool) else ""
+        raise ValueError(f"the recipe's key {key!r} is {value!r}{reason}: set {meant}")
+
+    def _members(self, key: str) -> list[str]:
+        """The values of a field that is one of an enumeration."""
+        kinds = [kind for kind in self._kinds(key) if isinstance(kind, type) and issubclass(kind, Enum)]
+        return [member.value for kind in kinds for member in kind]
+
+    def set_defaults_with_config(self, **kwargs: Any) -> list[str]:
+        return super().set_defaults_with_config(**self._quoted(kwargs))
+
+    def _quoted(self, config: dict[str, Any]) -> dict[str, Any]:
+        """A recipe with the word `no` where YAML has made it false and it is one of the field's values."""
+        words = {key for key, value in config.items() if value is False and "no" in self._members(key)}
+        return {key: "no" if key in words else value for key, value in config.items()}
 
     def error(self, message: str) -> NoReturn:
         # argparse would print the usage, hundreds of lines, and exit
@@ -177,8 +206,15 @@ def _plain(text: str) -> Any:
 def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file."""
     if not path.is_file():
-        raise ValueError(f"the recipe {path} does not exist: give --config a YAML file")
-    config = _load_yaml(path.read_text(), f"the recipe {path}")
+        wrong = "is a folder" if path.is_dir() else "does not exist"
+        raise ValueError(f"the recipe {path} {wrong}: give --config a YAML file")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"the recipe {path} is not UTF-8 text ({error.reason}): save it as UTF-8") from error
+    except OSError as error:
+        raise ValueError(f"the recipe {path} cannot be read ({error.strerror}): give one that can") from error
+    config = _load_yaml(text, f"the recipe {path}")
     if not isinstance(config, dict):
         raise ValueError(f"the recipe {path} is no mapping of keys to values: write one `key: value` a line")
     return config
@@ -226,6 +262,9 @@ def train(recipe: Recipe, dataset: Dataset | dict[str, Dataset], reward_funcs: A
         SystemExit: where the last push fails, with what to do; the model is saved then.
     """
     training, model = recipe.training, recipe.model
+    check_trains(training)
+    resume = True if str(training.resume_from_checkpoint).lower() == "true" else training.resume_from_checkpoint
+    find_checkpoint(resume, training.output_dir)  # refused before the model loads
     from_model_args = {
         "revision": model.model_revision,
         "attn_implementation": model.attn_implementation,
@@ -241,8 +280,7 @@ def train(recipe: Recipe, dataset: Dataset | dict[str, Dataset], reward_funcs: A
         peft_config=get_peft_config(model),
     )
     trainer.recipe = recipe.given
-    resume = training.resume_from_checkpoint
-    trainer.train(resume_from_checkpoint=True if str(resume).lower() == "true" else resume)
+    trainer.train(resume_from_checkpoint=resume)
     trainer.save_model(training.output_dir, _internal_call=True)  # a call from outside would push before the next line
     trainer.accelerator.print(f"model, card and history are in {training.output_dir}")
     if torch.distributed.is_initialized() and torch.distributed.get_backend() == "gloo":

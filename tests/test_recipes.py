@@ -343,7 +343,7 @@ def test_plan_of_the_papers_curriculum(capsys):
         (["--curriculum", "[onset]"], "`curriculum` has 'onset' for entry 1"),
         (["--curriculum", "[{start: 0.5, data: harder}]"], "the data sets are train, hard"),
         (["--curriculum", "[{start: 0.5, num_generations: 24}]"], "set a divisor of 512, or hold: prompts"),
-        (["--entropy_schedule.ratio", "0"], "would stay at 0.4 and never reach `end`"),
+        (["--entropy_schedule.ratio", "0"], "would stay at 0.3 and never reach `end`"),
         (["--entropy_schedule", "{kind: constant, target: 0.4}"], "the entropy schedule has none in 160 rollouts"),
         (["--max_steps", "-1"], "set max_steps"),
         (["--curriculum", "none"], "holds several data sets (train, hard) and nothing says which to take"),
