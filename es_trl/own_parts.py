@@ -81,7 +81,7 @@ def checked_control(controller: Controller, control: Any, low: float, high: floa
     if not number or not low <= control <= high:
         raise ValueError(
             f"the control of {type(controller).__name__} must be a finite number within its bounds [{low:g}, "
-            f"{high:g}], got {control!r}: mend its `update`"
+            f"{high:g}], got {control!r}: correct its `update`"
         )
     return float(control)
 
@@ -97,9 +97,9 @@ def checked_state(controller: Controller) -> dict[str, Any]:
     try:
         text = json.dumps(state)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{name}.state_dict must return JSON values, got {state!r} ({error}): mend it") from error
+        raise ValueError(f"{name}.state_dict must return JSON values, got {state!r} ({error}): correct it") from error
     if not isinstance(state, dict) or json.loads(text).keys() != state.keys():
-        raise ValueError(f"{name}.state_dict must return a dict with text for keys, got {state!r}: mend it")
+        raise ValueError(f"{name}.state_dict must return a dict with text for keys, got {state!r}: correct it")
     return state
 
 
@@ -117,7 +117,7 @@ def checked_settings(actuator: Actuator, control: float, args: ActuatorArgs) -> 
         if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
             raise ValueError(
                 f"{name}.settings must return finite numbers, got {value!r} for {setting!r} at the control "
-                f"{control!r}: mend it"
+                f"{control!r}: correct it"
             )
     return dict(settings)
 
