@@ -1,6 +1,8 @@
 """What a model's folder or name must hold, looked at before its weights load."""
 
 import json
+import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -69,33 +71,33 @@ def read_config(what: str, name: str, revision: str | None, trust_remote_code: b
     Raises:
         ValueError: where it cannot be had; `what` says in the message whose it is.
     """
-    folder = Path(name)
-    if folder.is_dir() and not (folder / "config.json").is_file():
+    folder, is_folder = Path(name), os.path.isdir(name)  # of an empty name a Path makes this folder
+    if is_folder and not (folder / "config.json").is_file():
         if (folder / "adapter_config.json").is_file():
             raise ValueError(
                 f"{what} is {name!r}, the folder of an adapter without its base model: give the base model's name, or "
                 "a PeftModel that holds both"
             )
         raise ValueError(f"{what} is {name!r}, and this folder has no config.json: give the folder of a saved model")
-    if not folder.is_dir():
+    if not is_folder:
         _check_name(what, name)
     try:
         return AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=trust_remote_code)
     except UNREADABLE as error:
-        if folder.is_dir():
+        if is_folder:
             raise ValueError(
-                f"{what} is {name!r}, whose config.json cannot be read ({first_line(error)}): save the model again"
+                f"{what} is {name!r}, whose config.json cannot be read ({first_sentence(error)}): save the model again"
             ) from error
         raise ValueError(
             f"{what} is {name!r}, and there is neither such a folder nor can such a name be read from the Hub "
-            f"({first_line(error)}): check its spelling, or give the folder of a saved model"
+            f"({first_sentence(error)}): check its spelling, or give the folder of a saved model"
         ) from error
 
 
-def first_line(error: BaseException) -> str:
-    """An error's first line without its full stop, to stand in a sentence of ours; its kind where it says nothing."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0].rstrip(".")
+def first_sentence(error: BaseException) -> str:
+    """An error's first sentence without its full stop, to stand in one of ours; its kind where it says nothing."""
+    line = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    return re.split(r"\.\s+(?=[A-Z])", line)[0].rstrip(".")
 
 
 def _check_name(what: str, name: str) -> None:
@@ -125,7 +127,9 @@ def _check_weights(folder: Path, subfolder: str) -> None:
         try:
             shards = set(json.loads(index.read_text())["weight_map"].values())
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"{index} is no index of weights ({first_line(error)}): save the model again") from error
+            raise ValueError(
+                f"{index} is no index of weights ({first_sentence(error)}): save the model again"
+            ) from error
         lacking = sorted(shard for shard in shards if not (index.parent / shard).is_file())
         if lacking:
             raise ValueError(f"the model's folder {folder} lacks {', '.join(lacking)}: copy it there")
@@ -138,7 +142,7 @@ def _read_processor(name: str, revision: str | None, trust_remote_code: bool) ->
     try:
         processor = AutoProcessor.from_pretrained(name, revision=revision, trust_remote_code=trust_remote_code)
     except UNREADABLE as error:
-        raise ValueError(f"the tokenizer of {name} cannot be read ({first_line(error)}): {advice}") from error
+        raise ValueError(f"the tokenizer of {name} cannot be read ({first_sentence(error)}): {advice}") from error
     tokenizer = getattr(processor, "tokenizer", processor)
     # without its files transformers makes an empty one
     if isinstance(tokenizer, PreTrainedTokenizerBase) and set(tokenizer.get_vocab()) <= {*tokenizer.all_special_tokens}:

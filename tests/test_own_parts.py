@@ -140,7 +140,9 @@ def test_a_state_that_is_no_json_later_is_refused_at_the_save(lab_args):
 
 def test_a_state_that_only_an_update_makes_is_no_mistake(lab_args):
     controller = made(
-        Steady, begin=lambda self, initial, low, high: None, update=lambda self, *values: vars(self).update(rollouts=1) or 0
+        Steady,
+        begin=lambda self, initial, low, high: None,
+        update=lambda self, *values: vars(self).update(rollouts=1) or 0,
     )
     loop = begun(controller, lab_args)
     loop.tick(0, 10, 0.4)
@@ -157,6 +159,10 @@ def test_a_schedule_has_the_onset_and_the_unit_that_it_names():
 
 
 def test_effects_and_trainer_attributes_are_no_mistakes(lab_trainer):
-    for actuator in (SampleWeightActuator(), made(Moves, name="epsilon_low", value=0.2), made(Moves, name="temperature")):
+    for actuator in (
+        SampleWeightActuator(),
+        made(Moves, name="epsilon_low", value=0.2),
+        made(Moves, name="temperature"),
+    ):
         scheduler = EntropyScheduler(HELD, PIDController(), actuator)
         assert lab_trainer(callbacks=[scheduler]).entropy_scheduler is scheduler

@@ -1,6 +1,5 @@
 """Wrong configurations as people write them, each with words of the sentence that must refuse it."""
 
-
 OFF = "entropy_schedule: none\nentropy_controller: none\nentropy_actuator: none"
 
 # keys in the place of those of a good recipe, in YAML
