@@ -17,6 +17,7 @@ from .curriculum import PlannedStage, Stage, plan_stages, stage_of
 from .geometry import Geometry, check_one_rollout
 from .history import RolloutRecord
 from .open_loop import AdaptiveTargetActuator
+from .own_parts import as_stages
 from .prompts import PromptOrder
 from .schedules import Schedule, onset_rollout
 from .train_data import check_stages
@@ -162,7 +163,7 @@ class Curriculum(RolloutCallback):
     """
 
     def __init__(self, stages: Sequence[Stage] = ()):
-        self.stages = list(stages)
+        self.stages = as_stages(stages)
         self.schedule: Schedule | None = None
         self.datasets: dict[str, Dataset | None] = {}  # `None` in a plan that cannot see it
 
@@ -250,6 +251,11 @@ def find(callbacks: Sequence[TrainerCallback], kind: type[_Callback]) -> _Callba
 
 def collect_callbacks(args: TrainingArguments, given: list[TrainerCallback]) -> list[TrainerCallback]:
     """The user's callbacks and those that the blocks of the configuration name; the curriculum first."""
+    if isinstance(given, TrainerCallback) or EntropyScheduler in given:
+        raise ValueError(
+            "`callbacks` must be a list of objects: give for example [EntropyScheduler(ConstantSchedule(0.4), "
+            "PIDController(), EntropyBonusActuator())]"
+        )
     callbacks = [callback() if isinstance(callback, type) else callback for callback in given]
     if isinstance(args, ESGRPOConfig):
         if args.method is not None and find(callbacks, EntropyScheduler) is not None:

@@ -44,8 +44,8 @@ class Range:
         return enough and value <= self.high and not (self.whole and value != int(value))
 
     def __str__(self) -> str:
-        ends = [f"{'>' if self.above else '>='} {self.low:g}"] if self.low > -math.inf else []
-        ends += [f"<= {self.high:g}"] if self.high < math.inf else []
+        ends = [f"{'>' if self.above else '>='} {self.low:.10g}"] if self.low > -math.inf else []
+        ends += [f"<= {self.high:.10g}"] if self.high < math.inf else []
         return " ".join(["a whole number" if self.whole else "a finite number", " and ".join(ends)]).strip()
 
 
@@ -171,9 +171,8 @@ def _check_choice(name: str, value: Any, allowed: tuple[Any, ...]) -> None:
     value = value.value if isinstance(value, Enum) else value
     if not isinstance(value, str | bool) or value not in allowed:
         words = [choice for choice in allowed if isinstance(choice, str)]
-        raise ValueError(
-            f"`{name}` must be one of {', '.join(words)}, got {value!r}{nearest(str(value), words)}: set one of them"
-        )
+        advice = nearest(str(value), words).removeprefix(", ") or "set one of them"
+        raise ValueError(f"`{name}` must be one of {', '.join(words)}, got {value!r}: {advice}")
 
 
 def _example(default: Any, allowed: Range) -> str:

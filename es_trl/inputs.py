@@ -7,6 +7,7 @@ from datasets import Dataset, IterableDataset
 from transformers import TrainerCallback
 from trl import GRPOConfig
 from trl.data_utils import is_conversational
+from trl.import_utils import is_vllm_available
 
 from .callbacks import EntropyScheduler, find
 from .field_values import check_trackers
@@ -44,6 +45,8 @@ def check_inputs(
     scheduler, environment = find(callbacks, EntropyScheduler), kwargs.get("environment_factory")
     if scheduler is not None:
         check_settings(scheduler.loop.chain.actuators, trainer_class, args)
+    if args.use_vllm and not is_vllm_available():
+        raise ValueError("`use_vllm` is true, and vLLM is not installed: install it, or set use_vllm: false")
     _check_datasets(*datasets, environment is not None, args)
     check_rewards(reward_funcs, environment is not None, args)
     check_trackers(args)
@@ -55,11 +58,11 @@ def check_inputs(
 
 def _check_datasets(train: Any, evaluation: Any, has_environment: bool, args: GRPOConfig) -> None:
     if train is None and not has_environment:
-        raise ValueError("`train_dataset` must be a data set, got None: give one with a column `prompt`")
+        raise ValueError("`train_dataset` is required, got None: give a data set with a column `prompt`")
     if train is not None and not isinstance(train, Dataset | IterableDataset):
         raise ValueError(
-            f"`train_dataset` must be a Dataset or an IterableDataset, got {type(train).__name__}: make it one, for "
-            "example with Dataset.from_list"
+            f"`train_dataset` must be a `Dataset` or `IterableDataset`, got `{type(train).__name__}`: give for example "
+            "Dataset.from_list(...)"
         )
     if isinstance(train, IterableDataset) and args.max_steps <= 0:
         raise ValueError(

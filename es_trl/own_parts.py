@@ -9,6 +9,7 @@ from typing import Any
 
 from .actuators import Actuator, ActuatorArgs
 from .controllers import Controller
+from .curriculum import Stage
 
 
 # methods of a controller with the arguments that the loop calls them with
@@ -68,6 +69,20 @@ def as_actuators(actuator: Any) -> list[Actuator]:
         if lacking:
             raise ValueError(f"the actuator {type(one).__name__} must define {', '.join(lacking)}: add them")
     return actuators
+
+
+def as_stages(stages: Any) -> list[Stage]:
+    """
+    The stages of a curriculum as a list.
+
+    Raises:
+        ValueError: for what are no stages.
+    """
+    listed = list(stages) if isinstance(stages, Sequence) and not isinstance(stages, str) else [stages]
+    for stage in listed:
+        if not isinstance(stage, Stage):
+            raise ValueError(f"a curriculum must be a list of Stage, got {stage!r}: give Stage(start=...) objects")
+    return listed
 
 
 def checked_control(controller: Controller, control: Any, low: float, high: float) -> float:

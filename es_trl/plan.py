@@ -7,7 +7,7 @@ from .config import ESGRPOConfig
 from .curriculum import BASE_DATA, plan_stages
 from .data import is_local, load_rows
 from .estimate import estimate
-from .geometry import Geometry
+from .geometry import Geometry, check_trains
 from .hardware import gpu_of, planned_processes, read_launch
 from .model_shape import NoEstimateError
 from .recipe import RecipeParser
@@ -47,6 +47,7 @@ def plan(
     processes = planned_processes(config_file, num_processes)
     recipe = RecipeParser(_planned_for(processes)).parse(["--config", recipe_file, *overrides])
     args = recipe.training
+    check_trains(args)
     geometry = Geometry.of(args)
     named = recipe.data.named()
     datasets = {name: load_rows(own) for name, own in named.items() if own.dataset_name and is_local(own.dataset_name)}

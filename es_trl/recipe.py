@@ -7,7 +7,6 @@ import re
 import sys
 import time
 from dataclasses import dataclass, field, fields
-from enum import Enum
 from pathlib import Path
 from types import UnionType
 from typing import Any, NoReturn, Union, get_args, get_origin, get_type_hints
@@ -17,19 +16,18 @@ import yaml
 from datasets import Dataset
 from trl import ModelConfig, TrlParser, get_peft_config, get_quantization_config
 
-from .blocks import PARTS, nearest
+from .blocks import nearest
 from .config import ESGRPOConfig
 from .data import DataArguments, is_local
 from .geometry import check_trains
 from .pushing import PushError
+from .recipe_types import NESTED, check_type, unquoted
 from .state import find_checkpoint
 from .trainer import ESGRPOTrainer
 
 
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
-TRUTH_VALUES = ("resume_from_checkpoint", "scale_rewards", "trackio_static_space_id")  # text that may be one, too
 UNIONS = (Union, UnionType)
-NESTED = (*PARTS, "curriculum", "datasets", "dataset_filter")  # keys that hold mappings or lists of them
 
 
 @dataclass
@@ -89,53 +87,25 @@ class RecipeParser(TrlParser):
         for key, value in config.items():
             if key not in self._known and key != "env":
                 raise ValueError(f"the recipe has an unknown key {key!r}{nearest(str(key), self._known)}")
-            self._check_type(key, value)
+            check_type(key, value, self._kinds(key))
         argv = self._join_blocks(argv, config)
         parsed = self.parse_args_and_config(argv)
-        return Recipe(*parsed, {**self._quoted(config), **self._overrides(argv)})
+        return Recipe(*parsed, {**self._unquoted(config), **self._overrides(argv)})
 
     def _kinds(self, key: str) -> set[type]:
         """The types that a field may have, without what they hold."""
         hint = self._types.get(key, dict)
         return {get_origin(kind) or kind for kind in (get_args(hint) if get_origin(hint) in UNIONS else (hint,))}
 
-    def _check_type(self, key: str, value: Any) -> None:
-        """Refuse what the field is not: argparse converts a YAML file's text and passes everything else through."""
-        kinds = self._kinds(key)
-        is_word = isinstance(value, bool) and (key in TRUTH_VALUES or (not value and "no" in self._members(key)))
-        fits = type(value) is int and (float in kinds or (bool in kinds and value in (0, 1)))
-        if type(value) in kinds or isinstance(value, str) or is_word or fits:
-            return
-        for kind, name in ((list, "a list"), (dict, "a mapping"), (type(None), "null")):
-            if isinstance(value, kind):
-                raise ValueError(f"the recipe's key {key!r} is {value!r}, and cannot be {name}: set a single value")
-        wanted = {
-            float: "a number",
-            int: "a whole number",
-            bool: "true or false",
-            str: "the text that is meant, in quotes",
-            list: "a list",
-        }
-        meant = next((words for kind, words in wanted.items() if kind in kinds), "a mapping")
-        reason = ", as YAML reads yes, no, on and off" if isinstance(value, bool) else ""
-        raise ValueError(f"the recipe's key {key!r} is {value!r}{reason}: set {meant}")
-
-    def _members(self, key: str) -> list[str]:
-        """The values of a field that is one of an enumeration."""
-        kinds = [kind for kind in self._kinds(key) if isinstance(kind, type) and issubclass(kind, Enum)]
-        return [member.value for kind in kinds for member in kind]
-
     def set_defaults_with_config(self, **kwargs: Any) -> list[str]:
-        return super().set_defaults_with_config(**self._quoted(kwargs))
+        return super().set_defaults_with_config(**self._unquoted(kwargs))
 
-    def _quoted(self, config: dict[str, Any]) -> dict[str, Any]:
-        """A recipe with the word `no` where YAML has made it false and it is one of the field's values."""
-        words = {key for key, value in config.items() if value is False and "no" in self._members(key)}
-        return {key: "no" if key in words else value for key, value in config.items()}
+    def _unquoted(self, config: dict[str, Any]) -> dict[str, Any]:
+        return {key: unquoted(value, self._kinds(key)) for key, value in config.items()}
 
     def error(self, message: str) -> NoReturn:
         # argparse would print the usage, hundreds of lines, and exit
-        raise ValueError(f"the recipe cannot be read: {message}")
+        raise ValueError(f"the recipe cannot be read: {message.rstrip('.')}: correct it")
 
     def _join_blocks(self, argv: list[str], config: dict[str, Any]) -> list[str]:
         """Turn `--entropy_schedule.end 0.1` into the whole block as one argument; refuse unknown options."""

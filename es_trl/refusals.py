@@ -31,13 +31,13 @@ def run(main: Callable[[], None]) -> None:
     """
     try:
         main()
-    except ValueError as error:
+    except (ValueError, ImportError, OSError) as error:
         if not _is_refusal(error):
             raise
         raise SystemExit(error_line(error)) from None
 
 
-def _is_refusal(error: ValueError) -> bool:
+def _is_refusal(error: BaseException) -> bool:
     """Whether an error was raised by a check, before transformers began to train."""
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     places = [(frame.f_globals.get("__name__", ""), frame.f_code.co_name) for frame in frames]

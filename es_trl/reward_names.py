@@ -29,7 +29,7 @@ def check_rewards(reward_funcs: Any, has_environment: bool, args: GRPOConfig) ->
     """
     functions = reward_funcs if isinstance(reward_funcs, list) else [] if reward_funcs is None else [reward_funcs]
     if not functions and not has_environment:
-        raise ValueError("`reward_funcs` must hold at least one function, got none: give one, as in GRPOTrainer")
+        raise ValueError("No reward source provided, as `reward_funcs` is empty: give at least one reward function")
     for function in functions:
         if isinstance(function, str):
             _check_name(function, args)
@@ -40,8 +40,8 @@ def check_rewards(reward_funcs: Any, has_environment: bool, args: GRPOConfig) ->
             )
     if args.reward_weights is not None and len(args.reward_weights) != len(functions):
         raise ValueError(
-            f"`reward_weights` must have one weight per reward function, got {len(args.reward_weights)} for "
-            f"{len(functions)}: set {len(functions)}, or leave it out"
+            f"the number of `reward_weights` ({len(args.reward_weights)}) must match number of reward functions "
+            f"({len(functions)}): set one weight per function, or leave it out"
         )
 
 

@@ -9,8 +9,9 @@ Source: "Entropy Scheduling in Reinforcement Learning for Large Language Models"
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from numbers import Real
 from typing import Literal, Protocol
+
+from .targets import check_onset, check_relative, check_target
 
 
 class Schedule(Protocol):
@@ -43,8 +44,8 @@ class ConstantSchedule:
     relative: bool = False
 
     def __post_init__(self):
-        _check_target("target", self.target)
-        _check_relative("target", self.target, self.relative)
+        check_target("target", self.target)
+        check_relative("target", self.target, self.relative)
 
     @property
     def onset(self) -> None:
@@ -63,9 +64,9 @@ class _RampSchedule:
     relative: bool = False
 
     def __post_init__(self):
-        _check_target("start", self.start)
-        _check_target("end", self.end)
-        _check_relative("start", self.start, self.relative)
+        check_target("start", self.start)
+        check_target("end", self.end)
+        check_relative("start", self.start, self.relative)
 
     @property
     def onset(self) -> float | None:
@@ -129,9 +130,9 @@ class StableAnnealSchedule:
     relative: bool = False
 
     def __post_init__(self):
-        _check_target("target", self.target)
-        _check_target("end", self.end)
-        _check_relative("target", self.target, self.relative)
+        check_target("target", self.target)
+        check_target("end", self.end)
+        check_relative("target", self.target, self.relative)
         if self.end > self.target:
             raise ValueError(
                 f"the anneal would rise from {self.target} to {self.end}, and annealing lowers entropy: set `end` to "
@@ -188,8 +189,8 @@ class PiecewiseSchedule:
             )
         object.__setattr__(self, "points", points)
         for _, target in points:
-            _check_target("points", target)
-        _check_relative("points", points[0][1], self.relative)
+            check_target("points", target)
+        check_relative("points", points[0][1], self.relative)
         progress = [point[0] for point in points]
         rises = all(a < b for a, b in zip(progress, progress[1:], strict=False))
         if progress[0] != 0 or progress[-1] != 1 or not rises:
@@ -232,7 +233,7 @@ class CallableSchedule:
     relative: bool = False
 
     def __post_init__(self):
-        _check_onset(self.onset)
+        check_onset(self.onset)
 
     def __repr__(self) -> str:
         # by name: an address in memory would differ from run to run
@@ -241,7 +242,7 @@ class CallableSchedule:
 
     def __call__(self, progress: float) -> float:
         target = self.function(progress)
-        _check_target(f"the schedule's value at progress {progress:.3f}", target)
+        check_target(f"the schedule's value at progress {progress:.3f}", target)
         return float(target)
 
 
@@ -261,11 +262,11 @@ def check_schedule(schedule: Schedule) -> None:
     Raises:
         ValueError: for a target that is none, or a first one of 0 times the entropy of the first rollout.
     """
-    _check_onset(schedule.onset)
+    check_onset(schedule.onset)
     for hundredth in range(101):
         progress = hundredth / 100
-        _check_target(f"the schedule's value at progress {progress:.3f}", schedule(progress))
-    _check_relative("the schedule's value at progress 0", schedule(0.0), schedule.relative)
+        check_target(f"the schedule's value at progress {progress:.3f}", schedule(progress))
+    check_relative("the schedule's value at progress 0", schedule(0.0), schedule.relative)
 
 
 def stage_at(schedule: Schedule, progress: float) -> Literal["stable", "anneal"]:
@@ -282,27 +283,6 @@ def onset_rollout(schedule: Schedule, num_rollouts: int) -> int | None:
     """The first rollout of the anneal, counted from 0; `None` where the target never anneals."""
     stages = (stage_at(schedule, progress_at(rollout, num_rollouts)) for rollout in range(num_rollouts))
     return next((rollout for rollout, stage in enumerate(stages) if stage == "anneal"), None)
-
-
-def _check_target(name: str, value: float) -> None:
-    if not isinstance(value, Real) or not math.isfinite(value) or value < 0.0:
-        raise ValueError(f"{name} is {value!r}, and entropy is a finite number of at least 0 nats: set 0 or more")
-
-
-def _check_relative(name: str, first: float, relative: bool) -> None:
-    if not isinstance(relative, bool):
-        raise ValueError(f"`relative` is {relative!r}: set true (multiples of the first entropy) or false (nats)")
-    if relative and first == 0.0:
-        raise ValueError(
-            f"{name} begins at 0 times the entropy of the first rollout, which no policy has: set a multiple above 0, "
-            "for example 1, or relative: false for nats"
-        )
-
-
-def _check_onset(onset: float | None) -> None:
-    number = isinstance(onset, Real) and not isinstance(onset, bool)
-    if onset is not None and not (number and 0.0 <= onset <= 1.0):
-        raise ValueError(f"`onset` is {onset!r}, and it is a progress: set it from 0 to 1")
 
 
 def _clamp(progress: float) -> float:

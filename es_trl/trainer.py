@@ -110,8 +110,8 @@ class ESGRPOTrainer(PushingMixin, CheckpointingMixin, PromptingMixin, PassesMixi
         reward_funcs, args, self.overlong_punishment = add_punishment(reward_funcs, args, kwargs, sizes)
         self._loss_length = sizes[0][0]
         self.entropy_bonus = 0.0  # signed coefficient of the token-mean entropy; what `entropy_bonus` moves
-        check_inputs(type(self), model, reward_funcs, args, (train_dataset, eval_dataset), callbacks, kwargs)
         prepare_push(args)
+        check_inputs(type(self), model, reward_funcs, args, (train_dataset, eval_dataset), callbacks, kwargs)
         super().__init__(model, reward_funcs, args, train_dataset, eval_dataset, callbacks=callbacks, **kwargs)
         if tries:
             by_function = self.multi_objective_aggregation == "normalize_then_sum"

@@ -139,8 +139,8 @@ def test_chats_need_a_chat_template(build):
         ("/no/judge", "the reward model is '/no/judge', which is no folder that is there"),
         ([countdown_reward, None], "`reward_funcs` must hold functions, models or their names, got None"),
         (SoftOverlongPunishment, "or an object that can be called"),
-        (None, "`reward_funcs` must hold at least one function"),
-        ([], "`reward_funcs` must hold at least one function"),
+        (None, "`reward_funcs` is empty: give at least one"),
+        ([], "`reward_funcs` is empty: give at least one"),
     ],
 )
 def test_a_reward_is_none(reward, words, build):
@@ -151,13 +151,16 @@ def test_a_reward_is_none(reward, words, build):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"reward": [countdown_reward, accuracy_reward], "reward_weights": [1.0]}, "got 1 for 2: set 2"),
+        (
+            {"reward": [countdown_reward, accuracy_reward], "reward_weights": [1.0]},
+            "(1) must match number of reward functions (2)",
+        ),
         ({"eval_strategy": "steps", "eval_steps": 2}, "`eval_strategy` is 'steps', and there is no `eval_dataset`"),
         (
             {"data": IterableDataset.from_generator(lambda: iter(())), "max_steps": -1},
             "`max_steps` must be above 0 where",
         ),
-        ({"data": [{"prompt": "1"}]}, "`train_dataset` must be a Dataset or an IterableDataset, got list"),
+        ({"data": [{"prompt": "1"}]}, "must be a `Dataset` or `IterableDataset`, got `list`"),
         ({"report_to": "clearml"}, "`report_to` names clearml, which is not installed"),
     ],
 )

@@ -5,7 +5,7 @@ import pytest
 import torch
 from test_wrong_configurations import is_one_sentence
 
-from es_trl import ConstantSchedule, EntropyScheduler
+from es_trl import ConstantSchedule, Curriculum, EntropyScheduler, Stage
 from es_trl.actuators import EntropyBonusActuator
 from es_trl.controllers import Controller, PIDController
 from es_trl.effects import SampleWeightActuator
@@ -166,3 +166,17 @@ def test_effects_and_trainer_attributes_are_no_mistakes(lab_trainer):
     ):
         scheduler = EntropyScheduler(HELD, PIDController(), actuator)
         assert lab_trainer(callbacks=[scheduler]).entropy_scheduler is scheduler
+
+
+@pytest.mark.usefixtures("no_weights_load")
+@pytest.mark.parametrize("stages", ["onset", [0.5], {"start": 0.5}, [Stage], 3])
+def test_stages_are_objects(stages):
+    with pytest.raises(ValueError, match=r"a curriculum must be a list of Stage, got .*: give Stage"):
+        Curriculum(stages)
+
+
+@pytest.mark.usefixtures("no_weights_load")
+@pytest.mark.parametrize("callbacks", [[EntropyScheduler], EntropyScheduler(HELD, Steady(), BONUS)])
+def test_callbacks_are_a_list_of_objects(callbacks, lab_trainer):
+    with pytest.raises(ValueError, match="`callbacks` must be a list of objects: give for example"):
+        lab_trainer(callbacks=callbacks)

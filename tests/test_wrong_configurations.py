@@ -12,7 +12,7 @@ from es_trl.refusals import run
 
 
 pytestmark = pytest.mark.usefixtures("no_weights_load")
-ADVICE = r"\b(set|give|leave|put|add|name|make|choose|save|copy|change|correct|return|widen|raise|did you mean|start|invalid)\b"
+ADVICE = r"\b(set|give|leave|put|add|name|choose|save|copy|change|correct|return|widen|did you mean|start)\b"
 
 
 def run_recipe(text, tmp_path):
