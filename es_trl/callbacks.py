@@ -14,9 +14,10 @@ from .config import ESGRPOConfig
 from .control import EntropyLoop
 from .controllers import Controller
 from .curriculum import PlannedStage, Stage, plan_stages, stage_of
-from .geometry import Geometry
+from .geometry import Geometry, check_one_rollout
 from .history import RolloutRecord
 from .open_loop import AdaptiveTargetActuator
+from .own_parts import as_stages
 from .prompts import PromptOrder
 from .schedules import Schedule, onset_rollout
 from .train_data import check_stages
@@ -107,6 +108,8 @@ class EntropyScheduler(RolloutCallback):
                 "use_adaptive_entropy together with another control of entropy: two controllers would fight over one "
                 "entropy. Set use_adaptive_entropy: false, or remove method, the entropy_* blocks and EntropyScheduler"
             )
+        if self.loop.schedule is not None:
+            check_one_rollout(args, "an entropy schedule")
         self.loop.begin(args)
 
     def on_rollout_end(
@@ -160,7 +163,7 @@ class Curriculum(RolloutCallback):
     """
 
     def __init__(self, stages: Sequence[Stage] = ()):
-        self.stages = list(stages)
+        self.stages = as_stages(stages)
         self.schedule: Schedule | None = None
         self.datasets: dict[str, Dataset | None] = {}  # `None` in a plan that cannot see it
 
@@ -170,6 +173,8 @@ class Curriculum(RolloutCallback):
                 "a Curriculum has no data sets, because it came to the trainer after it was built: give it in "
                 "`callbacks`"
             )
+        if self.stages:
+            check_one_rollout(args, "a curriculum")
         rollouts = Geometry.of(args).rollouts
         onset = None if self.schedule is None or rollouts is None else onset_rollout(self.schedule, rollouts)
         self.planned = plan_stages(self.stages, args, rollouts, onset, self.datasets)
@@ -254,6 +259,11 @@ def find(callbacks: Sequence[TrainerCallback], kind: type[_Callback]) -> _Callba
 
 def collect_callbacks(args: TrainingArguments, given: list[TrainerCallback]) -> list[TrainerCallback]:
     """The user's callbacks and those that the blocks of the configuration name; the curriculum first."""
+    if isinstance(given, TrainerCallback) or EntropyScheduler in given:
+        raise ValueError(
+            "`callbacks` must be a list of objects: give for example [EntropyScheduler(ConstantSchedule(0.4), "
+            "PIDController(), EntropyBonusActuator())]"
+        )
     callbacks = [callback() if isinstance(callback, type) else callback for callback in given]
     if isinstance(args, ESGRPOConfig):
         if args.method is not None and find(callbacks, EntropyScheduler) is not None:

@@ -1,5 +1,6 @@
 """A chain of actuators: one acts, the next takes over where it cannot, and control returns when it can."""
 
+import contextlib
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from typing import Any
 
 from .actuators import Actuator, ActuatorArgs
 from .controllers import Controller
+from .own_parts import checked_control, checked_settings, checked_state
 
 
 PATIENCE = 5  # rollouts in a row that a hand-over takes, and a dead time: so long that noise alone causes none
@@ -81,16 +83,19 @@ class ActuatorChain:
         for actuator in self.actuators:
             for view in found:
                 actuator.check(view)
-            ends = [actuator.settings(bound, view) for view in found for bound in (actuator.low, actuator.high)]
+            bounds = (actuator.low, actuator.high)
+            ends = [checked_settings(actuator, bound, view) for view in found for bound in bounds]
             found = [args, *(_view(args, settings.get("epsilon_high", args.epsilon_high)) for settings in ends)]
         self._args = args
         self._links: list[Link] = []
         # what only later actuators move is as configured, also after an earlier run of the same trainer
         self.settings: dict[str, float] = {}
         for actuator in self.actuators:
-            self.settings = {**actuator.settings(actuator.initial(args), args), **self.settings}
+            self.settings = {**checked_settings(actuator, actuator.initial(args), args), **self.settings}
         self._enter()
         self.controller.begin(self.control, self.actuator.low, self.actuator.high)
+        with contextlib.suppress(AttributeError):  # a state that only an update makes is looked at when it is saved
+            checked_state(self.controller)
 
     @property
     def actuator(self) -> Actuator:
@@ -110,7 +115,8 @@ class ActuatorChain:
     def update(self, target: float, entropy: float, slope: float, noise: float | None) -> None:
         """Move the control of the actuator that acts; the arguments are those of [`Controller.update`]."""
         link = self._links[-1]
-        link.control = self.controller.update(target, entropy, slope, noise)
+        control = self.controller.update(target, entropy, slope, noise)
+        link.control = checked_control(self.controller, control, self.actuator.low, self.actuator.high)
         self._apply(link)
         bound = (link.control == self.actuator.high) - (link.control == self.actuator.low)
         missing = (target > entropy) - (target < entropy)
@@ -165,7 +171,7 @@ class ActuatorChain:
 
     def _apply(self, link: Link) -> None:
         view = _view(self._args, link.epsilon_high)
-        self.settings = {**self.settings, **self.actuator.settings(link.control, view)}
+        self.settings = {**self.settings, **checked_settings(self.actuator, link.control, view)}
 
     def state_dict(self) -> dict[str, Any]:
         """The state as JSON values."""
@@ -175,7 +181,7 @@ class ActuatorChain:
             "stuck_at": self._stuck_at,
             "eased": self._eased,
             "settings": self.settings,
-            "controller": self.controller.state_dict(),
+            "controller": checked_state(self.controller),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -4,13 +4,15 @@ import argparse
 import sys
 import warnings
 
+from .refusals import error_line
+
 
 def main(argv: list[str] | None = None) -> int:
     """
     The command line.
 
     Returns:
-        `int`: 0, or 1 after one line on standard error where a recipe or a run is refused.
+        `int`: 0, or 1 after one line on standard error where a recipe, a run or a file is refused.
     """
     parser = argparse.ArgumentParser(
         prog="python -m es_trl", description="Look at recipes and runs.", allow_abbrev=False
@@ -40,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
 
             figure = plot_run(args.run_dir)
             print(summarize(read_history(figure.with_name(HISTORY_FILE))), figure, sep="\n")
-    except (ValueError, ImportError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    except (ValueError, ImportError, OSError) as error:
+        print(error_line(error), file=sys.stderr)
         return 1
     return 0

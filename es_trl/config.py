@@ -1,5 +1,6 @@
 """`ESGRPOConfig`: TRL's configuration, and the blocks that name schedule, controller, actuator and stages."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +11,7 @@ from .actuators import Actuator
 from .blocks import BLOCKS, PARTS, build, build_part, read_json
 from .controllers import Controller
 from .curriculum import Stage, check_cache
+from .field_values import check_fields
 from .geometry import check_count
 from .launch import leave_out_compiled_collective
 from .methods import METHODS, NONE, apply_method
@@ -120,6 +122,7 @@ class ESGRPOConfig(GRPOConfig):
             )
         _check_counts(self)
         apply_method(self)
+        check_fields(self)
         for name in BLOCKS:
             if getattr(self, name) in NONE:
                 setattr(self, name, None)
@@ -128,10 +131,11 @@ class ESGRPOConfig(GRPOConfig):
                 setattr(self, name, 0)
         check_cache(self.overlong_cache, self.max_completion_length, "overlong_cache")
         leave_out_compiled_collective()  # the processes are set up in the next lines
+        both_sizes = None not in (self.generation_batch_size, self.steps_per_generation)
         try:
             super().__post_init__()
         except ValueError:
-            _check_groups(self)  # says what to set, where TRL says what is wrong
+            _check_groups(self, both_sizes)  # says what to set, where TRL says what is wrong
             raise
         if self.curriculum in (*NONE, []):
             self.curriculum = None
@@ -194,17 +198,35 @@ def _check_counts(args: ESGRPOConfig) -> None:
         check_count(name, getattr(args, name), lowest)
 
 
-def _check_groups(args: ESGRPOConfig) -> None:
-    """Refuse a rollout that would split the completions of one prompt, or has none to compare."""
+def _check_groups(args: ESGRPOConfig, both_sizes: bool) -> None:
+    """Refuse a rollout that would split the completions of one prompt, has none to compare or has two sizes."""
     if args.num_generations < 2:
         raise ValueError(
             f"num_generations is {args.num_generations}, and an advantage compares completions of one prompt: set it "
             "to 2 or more, for example 8"
         )
-    completions = args.generation_batch_size
+    completions, micro_batch = args.generation_batch_size, args.per_device_train_batch_size * args.world_size
+    if both_sizes:
+        raise ValueError(
+            "`generation_batch_size` and `steps_per_generation` are both set, and each follows from the other: leave "
+            "one of them out"
+        ) from None
+    if completions is not None and completions % micro_batch != 0:
+        unit = math.lcm(micro_batch, args.num_generations)
+        raise ValueError(
+            f"`generation_batch_size` must be a multiple of {micro_batch} (per_device_train_batch_size x processes) "
+            f"and of num_generations, {args.num_generations}, got {completions}: set "
+            f"{math.ceil(completions / unit) * unit}"
+        ) from None
     if completions is not None and completions % args.num_generations != 0:
         raise ValueError(
             f"num_generations is {args.num_generations} and a rollout has {completions} completions "
             "(per_device_train_batch_size x processes x steps_per_generation), so those of one prompt would be split: "
             f"set one of the three so that {args.num_generations} divides their product"
+        ) from None
+    rows, group = args.per_device_eval_batch_size * args.world_size, args.num_generations_eval or args.num_generations
+    if args.eval_strategy != "no" and rows % group != 0:
+        raise ValueError(
+            f"`per_device_eval_batch_size` times the processes must be a multiple of {group}, the completions per "
+            f"prompt, got {rows}: set it to {group}, or num_generations_eval to a divisor of {rows}"
         ) from None

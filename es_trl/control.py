@@ -9,7 +9,8 @@ from .actuators import Actuator, ActuatorArgs
 from .chain import ActuatorChain
 from .controllers import Controller
 from .geometry import updates_per_rollout
-from .schedules import Schedule, as_schedule, progress_at, stage_at
+from .own_parts import as_actuators, check_controller
+from .schedules import Schedule, as_schedule, check_schedule, progress_at, stage_at
 
 
 UNMEASURED = 5  # rollouts in a row without a token to measure, after which a scheduled run ends
@@ -72,8 +73,9 @@ class EntropyLoop:
         controller: Controller,
         actuator: Actuator | Sequence[Actuator],
     ):
+        check_controller(controller)
         self.schedule = None if schedule is None and not controller.needs_target else as_schedule(schedule)
-        self.chain = ActuatorChain(controller, actuator if isinstance(actuator, Sequence) else [actuator])
+        self.chain = ActuatorChain(controller, as_actuators(actuator))
 
     @property
     def controller(self) -> Controller:
@@ -101,8 +103,8 @@ class EntropyLoop:
                     f"{type(self.controller).__name__} says nothing of the present error: set the controller to "
                     "band_sign (BandSignController)"
                 )
-        for hundredth in range(101 if self.schedule is not None else 0):
-            self.schedule(hundredth / 100)  # a function that cannot be a target is refused before the run
+        if self.schedule is not None:
+            check_schedule(self.schedule)
         self.anchor: float | None = None
         self._unmeasured = 0
         self.chain.begin(args)

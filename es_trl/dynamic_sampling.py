@@ -211,6 +211,11 @@ class DynamicSampling:
 
 def nothing_to_learn(rollout: int, cost: SamplingCost) -> str:
     """The message for a rollout in which no prompt has completions of different rewards."""
+    if math.isnan(cost.first_reward):
+        return (
+            f"rollout {rollout} has nothing to learn from, because no reward function gave a reward for any of its "
+            "completions (None or NaN): look at the reward functions, and at the columns that they read"
+        )
     return (
         f"rollout {rollout} has no prompt whose completions got different rewards, after {cost.tries} more generations "
         f"for {cost.fresh_prompts} fresh prompts (mean reward {cost.first_reward:.3g}): each is always right or always "

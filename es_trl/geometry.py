@@ -35,6 +35,25 @@ def updates_per_rollout(args: GeometryArgs) -> Fraction:
     return Fraction(args.steps_per_generation * args.num_iterations, args.gradient_accumulation_steps)
 
 
+def check_one_rollout(args: GeometryArgs, what: str) -> None:
+    """Raise where the run has fewer updates than one rollout feeds, which `what` needs."""
+    updates = updates_per_rollout(args)
+    if 0 < args.max_steps < updates:
+        raise ValueError(
+            f"`max_steps` must be at least the {updates} updates of one rollout, got {args.max_steps}: {what} goes by "
+            f"rollouts, so set {10 * updates} for 10 of them"
+        )
+
+
+def check_trains(args: Any) -> None:
+    """Raise where a training of the configuration `args` (`TrainingArguments`) would make no update."""
+    if args.max_steps <= 0 and args.num_train_epochs <= 0:
+        raise ValueError(
+            f"`max_steps` or `num_train_epochs` must be above 0, got {args.max_steps} and {args.num_train_epochs}: "
+            "set one of them, or call evaluate() instead"
+        )
+
+
 @dataclass(frozen=True)
 class Geometry:
     """

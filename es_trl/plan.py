@@ -9,7 +9,7 @@ from .config import ESGRPOConfig
 from .curriculum import BASE_DATA, plan_stages
 from .data import DataArguments, problems_of, prompts_of
 from .estimate import estimate
-from .geometry import Geometry
+from .geometry import Geometry, check_trains
 from .hardware import gpu_of, planned_processes, read_launch
 from .model_shape import NoEstimateError
 from .read_rows import is_local, read_rows
@@ -51,6 +51,7 @@ def plan(
     processes = planned_processes(config_file, num_processes)
     recipe = RecipeParser(_planned_for(processes)).parse(["--config", recipe_file, *overrides])
     args = recipe.training
+    check_trains(args)
     geometry = Geometry.of(args)
     named = recipe.data.named()
     datasets = {

@@ -16,17 +16,21 @@ import yaml
 from datasets import Dataset
 from trl import ModelConfig, TrlParser, get_peft_config, get_quantization_config
 
-from .blocks import PARTS, nearest
+from .blocks import nearest
+from .checkpoint_files import find_checkpoint
 from .config import ESGRPOConfig
 from .data import DataArguments
+from .geometry import Geometry, check_trains
 from .pushing import PushError
 from .read_rows import is_local
+from .recipe_types import NESTED, check_type, unquoted
+from .train_data import check_enough
 from .trainer import ESGRPOTrainer
+from .writing import writing
 
 
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 UNIONS = (Union, UnionType)
-NESTED = (*PARTS, "curriculum", "datasets", "dataset_filter")  # keys that hold mappings or lists of them
 
 
 @dataclass
@@ -86,28 +90,25 @@ class RecipeParser(TrlParser):
         for key, value in config.items():
             if key not in self._known and key != "env":
                 raise ValueError(f"the recipe has an unknown key {key!r}{nearest(str(key), self._known)}")
-            self._check_type(key, value)
+            check_type(key, value, self._kinds(key))
         argv = self._join_blocks(argv, config)
         parsed = self.parse_args_and_config(argv)
-        return Recipe(*parsed, {**config, **self._overrides(argv)})
+        return Recipe(*parsed, {**self._unquoted(config), **self._overrides(argv)})
 
     def _kinds(self, key: str) -> set[type]:
         """The types that a field may have, without what they hold."""
         hint = self._types.get(key, dict)
         return {get_origin(kind) or kind for kind in (get_args(hint) if get_origin(hint) in UNIONS else (hint,))}
 
-    def _check_type(self, key: str, value: Any) -> None:
-        """Refuse what the field is not: argparse converts a YAML file's text and passes everything else through."""
-        kinds = self._kinds(key)
-        for kind, name in ((list, "a list"), (dict, "a mapping"), (type(None), "null")):
-            if isinstance(value, kind) and kind not in kinds:
-                raise ValueError(f"the recipe's key {key!r} is {value!r}, and cannot be {name}: set a single value")
-        if isinstance(value, float) and not {float, str} & kinds:
-            raise ValueError(f"the recipe's key {key!r} is {value!r}: set a whole number")
+    def set_defaults_with_config(self, **kwargs: Any) -> list[str]:
+        return super().set_defaults_with_config(**self._unquoted(kwargs))
+
+    def _unquoted(self, config: dict[str, Any]) -> dict[str, Any]:
+        return {key: unquoted(value, self._kinds(key)) for key, value in config.items()}
 
     def error(self, message: str) -> NoReturn:
         # argparse would print the usage, hundreds of lines, and exit
-        raise ValueError(f"the recipe cannot be read: {message}")
+        raise ValueError(f"the recipe cannot be read: {message.rstrip('.')}: correct it")
 
     def _join_blocks(self, argv: list[str], config: dict[str, Any]) -> list[str]:
         """Turn `--entropy_schedule.end 0.1` into the whole block as one argument; refuse unknown options."""
@@ -178,8 +179,15 @@ def _plain(text: str) -> Any:
 def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file."""
     if not path.is_file():
-        raise ValueError(f"the recipe {path} does not exist: give --config a YAML file")
-    config = _load_yaml(path.read_text(), f"the recipe {path}")
+        wrong = "is a folder" if path.is_dir() else "does not exist"
+        raise ValueError(f"the recipe {path} {wrong}: give --config a YAML file")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"the recipe {path} is not UTF-8 text ({error.reason}): save it as UTF-8") from error
+    except OSError as error:
+        raise ValueError(f"the recipe {path} cannot be read ({error.strerror}): give one that can") from error
+    config = _load_yaml(text, f"the recipe {path}")
     if not isinstance(config, dict):
         raise ValueError(f"the recipe {path} is no mapping of keys to values: write one `key: value` a line")
     return config
@@ -227,6 +235,11 @@ def train(recipe: Recipe, dataset: Dataset | dict[str, Dataset], reward_funcs: A
         SystemExit: where the last push fails, with what to do; the model is saved then.
     """
     training, model = recipe.training, recipe.model
+    check_trains(training)
+    if not isinstance(dataset, dict):
+        check_enough(dataset, Geometry.of(training).prompts)
+    resume = _resume(training.resume_from_checkpoint)
+    find_checkpoint(resume, training.output_dir, measure=False)  # refused before the model loads
     from_model_args = {
         "revision": model.model_revision,
         "attn_implementation": model.attn_implementation,
@@ -242,9 +255,13 @@ def train(recipe: Recipe, dataset: Dataset | dict[str, Dataset], reward_funcs: A
         peft_config=get_peft_config(model),
     )
     trainer.recipe = recipe.given
-    resume = training.resume_from_checkpoint
-    trainer.train(resume_from_checkpoint=True if str(resume).lower() == "true" else resume)
-    trainer.save_model(training.output_dir, _internal_call=True)  # a call from outside would push before the next line
+    trainer.train(resume_from_checkpoint=resume)
+    if trainer.was_finished and _has_model(Path(training.output_dir)):
+        return trainer
+    with writing(training.output_dir, "the model"):
+        trainer.save_model(
+            training.output_dir, _internal_call=True
+        )  # a call from outside would push before the next line
     trainer.accelerator.print(f"model, card and history are in {training.output_dir}")
     if torch.distributed.is_initialized() and torch.distributed.get_backend() == "gloo":
         # gloo's worker thread may drop its last tensor while Python finalises, which aborts the process (seen in
@@ -253,6 +270,16 @@ def train(recipe: Recipe, dataset: Dataset | dict[str, Dataset], reward_funcs: A
     if training.push_to_hub:
         _push(trainer, recipe.data.dataset_name)
     return trainer
+
+
+def _resume(value: str | bool | None) -> str | bool | None:
+    """What `resume_from_checkpoint` means, which a command line gives as text."""
+    return {"true": True, "false": None}.get(str(value).lower(), value)
+
+
+def _has_model(folder: Path) -> bool:
+    """Whether a run has saved its model at its end: a run that was killed just before has not."""
+    return any((folder / name).exists() for name in ("config.json", "adapter_config.json"))
 
 
 def _push(trainer: ESGRPOTrainer, dataset_name: str | None) -> None:

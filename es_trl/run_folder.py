@@ -8,10 +8,12 @@ import contextlib
 import json
 import os
 import socket
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+from transformers import TrainingArguments
 from transformers.utils import logging
 
 from .checkpoint_files import read_mapping, runs_in
@@ -23,6 +25,32 @@ RUN_FILE = "es_run.json"
 LOCK_FILE = ".es_run.lock"
 
 logger = logging.get_logger(__name__)
+
+
+def enter_run_folder(args: TrainingArguments) -> None:
+    """
+    Make `output_dir` absolute, and raise unless files can be written there.
+
+    A reward function or a tool may change the working directory, and what is saved later would go elsewhere.
+
+    Args:
+        args (`TrainingArguments`):
+            The trainer's; its `output_dir` is changed in place.
+
+    Raises:
+        ValueError: with the path and the cause.
+    """
+    folder = os.path.abspath(args.output_dir)
+    try:
+        os.makedirs(folder, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"\0")
+    except OSError as error:
+        raise ValueError(
+            f"`output_dir` must be a folder that can be written to, got {args.output_dir!r} ({error.strerror}): set "
+            "another one, or make it writable"
+        ) from error
+    args.output_dir = folder
 
 
 @contextlib.contextmanager

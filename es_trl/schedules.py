@@ -9,8 +9,9 @@ Source: "Entropy Scheduling in Reinforcement Learning for Large Language Models"
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from numbers import Real
 from typing import Literal, Protocol
+
+from .targets import check_onset, check_relative, check_target
 
 
 class Schedule(Protocol):
@@ -43,7 +44,8 @@ class ConstantSchedule:
     relative: bool = False
 
     def __post_init__(self):
-        _check_target("target", self.target)
+        check_target("target", self.target)
+        check_relative("target", self.target, self.relative)
 
     @property
     def onset(self) -> None:
@@ -62,8 +64,9 @@ class _RampSchedule:
     relative: bool = False
 
     def __post_init__(self):
-        _check_target("start", self.start)
-        _check_target("end", self.end)
+        check_target("start", self.start)
+        check_target("end", self.end)
+        check_relative("start", self.start, self.relative)
 
     @property
     def onset(self) -> float | None:
@@ -127,8 +130,9 @@ class StableAnnealSchedule:
     relative: bool = False
 
     def __post_init__(self):
-        _check_target("target", self.target)
-        _check_target("end", self.end)
+        check_target("target", self.target)
+        check_target("end", self.end)
+        check_relative("target", self.target, self.relative)
         if self.end > self.target:
             raise ValueError(
                 f"the anneal would rise from {self.target} to {self.end}, and annealing lowers entropy: set `end` to "
@@ -137,6 +141,11 @@ class StableAnnealSchedule:
         if not 0.0 <= self.ratio <= 1.0:
             reason = "the anneal would be longer than the run" if self.ratio > 1.0 else "it is a share of the run"
             raise ValueError(f"`ratio` is {self.ratio}, and {reason}: set it from 0 to 1, for example 0.1")
+        if self.ratio == 0.0 and self.end < self.target:
+            raise ValueError(
+                f"`ratio` is 0, so that the target would stay at {self.target} and never reach `end`, {self.end}: set "
+                "`ratio` above 0, for example 0.1, or kind `constant`"
+            )
         if self.shape not in ("linear", "cosine"):
             raise ValueError(f"`shape` is {self.shape!r}, which is no known anneal: set `linear` or `cosine`")
 
@@ -180,7 +189,8 @@ class PiecewiseSchedule:
             )
         object.__setattr__(self, "points", points)
         for _, target in points:
-            _check_target("points", target)
+            check_target("points", target)
+        check_relative("points", points[0][1], self.relative)
         progress = [point[0] for point in points]
         rises = all(a < b for a, b in zip(progress, progress[1:], strict=False))
         if progress[0] != 0 or progress[-1] != 1 or not rises:
@@ -223,8 +233,7 @@ class CallableSchedule:
     relative: bool = False
 
     def __post_init__(self):
-        if self.onset is not None and not 0.0 <= self.onset <= 1.0:
-            raise ValueError(f"`onset` is {self.onset}, and it is a progress: set it from 0 to 1")
+        check_onset(self.onset)
 
     def __repr__(self) -> str:
         # by name: an address in memory would differ from run to run
@@ -233,15 +242,31 @@ class CallableSchedule:
 
     def __call__(self, progress: float) -> float:
         target = self.function(progress)
-        _check_target(f"the schedule's value at progress {progress:.3f}", target)
+        check_target(f"the schedule's value at progress {progress:.3f}", target)
         return float(target)
 
 
 def as_schedule(schedule: Schedule | Callable[[float], float]) -> Schedule:
-    """`schedule` itself, or a plain function of progress made one."""
+    """`schedule` itself, or a function of progress made one, with the `onset` and `relative` that it has."""
     if isinstance(schedule, type) or not callable(schedule):
         raise ValueError(f"{schedule!r} is no schedule: give one, or a function from progress in [0, 1] to nats")
-    return schedule if hasattr(schedule, "onset") else CallableSchedule(schedule)
+    if hasattr(schedule, "onset") and hasattr(schedule, "relative"):
+        return schedule
+    return CallableSchedule(schedule, getattr(schedule, "onset", None), getattr(schedule, "relative", False))
+
+
+def check_schedule(schedule: Schedule) -> None:
+    """
+    Raise unless a schedule, which may be a user's own, gives targets over the whole run.
+
+    Raises:
+        ValueError: for a target that is none, or a first one of 0 times the entropy of the first rollout.
+    """
+    check_onset(schedule.onset)
+    for hundredth in range(101):
+        progress = hundredth / 100
+        check_target(f"the schedule's value at progress {progress:.3f}", schedule(progress))
+    check_relative("the schedule's value at progress 0", schedule(0.0), schedule.relative)
 
 
 def stage_at(schedule: Schedule, progress: float) -> Literal["stable", "anneal"]:
@@ -258,11 +283,6 @@ def onset_rollout(schedule: Schedule, num_rollouts: int) -> int | None:
     """The first rollout of the anneal, counted from 0; `None` where the target never anneals."""
     stages = (stage_at(schedule, progress_at(rollout, num_rollouts)) for rollout in range(num_rollouts))
     return next((rollout for rollout, stage in enumerate(stages) if stage == "anneal"), None)
-
-
-def _check_target(name: str, value: float) -> None:
-    if not isinstance(value, Real) or not math.isfinite(value) or value < 0.0:
-        raise ValueError(f"{name} is {value!r}, and entropy is a finite number of at least 0 nats: set 0 or more")
 
 
 def _clamp(progress: float) -> float:

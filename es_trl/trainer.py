@@ -19,9 +19,11 @@ from .config import ESGRPOConfig
 from .control import broken_policy
 from .curriculum import PlannedStage
 from .dynamic_sampling import DynamicSampling
-from .geometry import Geometry
+from .field_values import check_fields
+from .geometry import Geometry, check_trains
 from .history import TRACKED, History, RolloutRecord
 from .hub import prepare_push
+from .inputs import check_inputs
 from .launch import check_launch, check_sharding, lost_contact
 from .passes import PassesMixin
 from .processes import on_main
@@ -95,6 +97,7 @@ class ESGRPOTrainer(PushingMixin, CheckpointingMixin, PromptingMixin, PassesMixi
         callbacks = kwargs.pop("callbacks")
         args = ESGRPOConfig(_default_folder(model)) if args is None else args
         check_launch(args)
+        check_fields(args)
         callbacks = collect_callbacks(args, callbacks or [])
         rollout_callbacks = [callback for callback in callbacks if isinstance(callback, RolloutCallback)]
         curriculum = find(callbacks, Curriculum)
@@ -115,6 +118,7 @@ class ESGRPOTrainer(PushingMixin, CheckpointingMixin, PromptingMixin, PassesMixi
         self._loss_length = sizes[0][0]
         self.entropy_bonus = 0.0  # signed coefficient of the token-mean entropy; what `entropy_bonus` moves
         prepare_push(args)
+        check_inputs(type(self), model, reward_funcs, args, (train_dataset, eval_dataset), callbacks, kwargs)
         super().__init__(model, reward_funcs, args, train_dataset, eval_dataset, callbacks=callbacks, **kwargs)
         if tries:
             by_function = self.multi_objective_aggregation == "normalize_then_sum"
@@ -186,6 +190,7 @@ class ESGRPOTrainer(PushingMixin, CheckpointingMixin, PromptingMixin, PassesMixi
         trial: Any = None,
         ignore_keys_for_eval: list[str] | None = None,
     ) -> TrainOutput:
+        check_trains(self.args)
         if self.curriculum is None:
             check_enough(self.train_dataset, Geometry.of(self.args).prompts)
         with only_run(Path(self.args.output_dir), self.accelerator.is_main_process):

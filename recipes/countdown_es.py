@@ -6,6 +6,7 @@ from es_trl.data import load_named
 from es_trl.lab import BASE_MODEL, countdown_reward
 from es_trl.lab.prompts import load_countdown
 from es_trl.recipe import parse_recipe, train
+from es_trl.refusals import run
 
 
 def main() -> None:
@@ -18,4 +19,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -5,6 +5,7 @@ accelerate launch --config_file accelerate_configs/zero3.yaml recipes/qwen7b_es.
 
 from es_trl.data import load_named, load_problems
 from es_trl.recipe import parse_recipe, train
+from es_trl.refusals import run
 from es_trl.rewards import math_reward
 
 
@@ -14,4 +15,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

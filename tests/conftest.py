@@ -8,12 +8,23 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 import pytest
 import torch
 from lab_runs import BONUS, LAB_ARGS, without_seconds  # noqa: F401, for the tests
+from transformers import PreTrainedModel
 
 from es_trl import ESGRPOConfig, ESGRPOTrainer
 from es_trl.lab import BASE_MODEL, countdown_dataset, countdown_reward
 
 
 torch.set_num_threads(1)
+
+
+@pytest.fixture
+def no_weights_load(monkeypatch):
+    """Fail a test in which weights load."""
+
+    def loads(*args, **kwargs):
+        pytest.fail("weights have been loaded")
+
+    monkeypatch.setattr(PreTrainedModel, "from_pretrained", loads)
 
 
 @pytest.fixture

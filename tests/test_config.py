@@ -106,7 +106,7 @@ def test_refusals(blocks, message, lab_args):
         ({"steps_per_generation": 1.5}, "`steps_per_generation` is 1.5"),
         ({"per_device_train_batch_size": -1}, "`per_device_train_batch_size` is -1"),
         ({"num_iterations": None}, "`num_iterations` is None"),
-        ({"generation_batch_size": 24}, "can not be both configured"),
+        ({"generation_batch_size": 24}, "both set, and each follows from the other: leave one of them out"),
     ],
 )
 def test_geometry_refusals(changes, message, lab_args):

@@ -172,7 +172,7 @@ def test_checkpoint_outlives_a_run_that_began_anew(whole_run, lab_trainer, tmp_p
     folder, whole, blocks = whole_run
     shutil.copytree(folder, tmp_path / "run")
     # somebody forgot resume_from_checkpoint: the folder's history starts over
-    lab_trainer(**{**RUN, "max_steps": 1, "save_strategy": "no"}, **blocks).train()
+    lab_trainer(**{**RUN, "max_steps": 4, "save_strategy": "no"}, **blocks).train()
     resumed = lab_trainer(**RUN, **blocks)
     resumed.train(resume_from_checkpoint=str(tmp_path / "run" / "checkpoint-8"))
     assert without_seconds(resumed.history.records) == without_seconds(whole.history.records)

@@ -36,7 +36,7 @@ PLATEAU = PiecewiseSchedule([(0.0, 0.2), (0.5, 0.4), (0.9, 0.4), (1.0, 0.1)])
         # a third of the way down a half cosine: 0.4 * (1 + cos(pi / 3)) / 2 = 0.3
         (StableAnnealSchedule(0.4, 0.0, ratio=0.3, shape="cosine"), {0.8: 0.3}),
         (StableAnnealSchedule(0.4, 0.1, ratio=1.0), {0.0: 0.4, 0.5: 0.25, 1.0: 0.1}),
-        (StableAnnealSchedule(0.4, 0.1, ratio=0.0), {0.0: 0.4, 1.0: 0.4}),
+        (StableAnnealSchedule(0.4, 0.4, ratio=0.0), {0.0: 0.4, 1.0: 0.4}),
         (PLATEAU, {0.0: 0.2, 0.25: 0.3, 0.5: 0.4, 0.7: 0.4, 0.95: 0.25, 1.0: 0.1}),
         (CallableSchedule(lambda p: 0.5 - 0.4 * p), {0.0: 0.5, 0.5: 0.3, 1.0: 0.1}),
     ],
@@ -53,7 +53,7 @@ def test_targets(schedule, table):
         (LinearSchedule(0.1, 0.5), None),
         (CosineSchedule(0.5, 0.1), 0.0),
         (StableAnnealSchedule(0.4, 0.05, ratio=0.25), 0.75),
-        (StableAnnealSchedule(0.4, 0.05, ratio=0.0), None),
+        (StableAnnealSchedule(0.4, 0.4, ratio=0.0), None),
         (StableAnnealSchedule(0.4, 0.4, ratio=0.2), None),
         (PLATEAU, 0.9),
         (PiecewiseSchedule([(0, 0.5), (0.4, 0.5), (0.5, 0.3), (0.9, 0.3), (1, 0.1)]), 0.4),

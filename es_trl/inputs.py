@@ -1,0 +1,80 @@
+"""What a trainer is given beside its configuration, looked at together before the model's weights load."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from datasets import Dataset, IterableDataset
+from transformers import TrainerCallback
+from trl import GRPOConfig
+from trl.data_utils import is_conversational
+from trl.import_utils import is_vllm_available
+
+from .callbacks import EntropyScheduler, find
+from .field_values import check_trackers
+from .model_folder import check_model
+from .reward_names import check_rewards
+from .run_folder import enter_run_folder
+from .trainer_attributes import check_settings
+
+
+def check_inputs(
+    trainer_class: type,
+    model: Any,
+    reward_funcs: Any,
+    args: GRPOConfig,
+    datasets: tuple[Any, Any],
+    callbacks: Sequence[TrainerCallback],
+    kwargs: dict[str, Any],
+) -> None:
+    """
+    Raise unless TRL can build its trainer from what was given, and the run can be written.
+
+    Args:
+        trainer_class (`type`):
+            Of the trainer.
+        model, reward_funcs, args, kwargs:
+            As in `GRPOTrainer`; `output_dir` is made absolute.
+        datasets (`tuple`):
+            Train and eval data sets.
+        callbacks (sequence of `TrainerCallback`):
+            The trainer's, prepared.
+
+    Raises:
+        ValueError: for the first thing that is wrong.
+    """
+    scheduler, environment = find(callbacks, EntropyScheduler), kwargs.get("environment_factory")
+    if scheduler is not None:
+        check_settings(scheduler.loop.chain.actuators, trainer_class, args)
+    if args.use_vllm and not is_vllm_available():
+        raise ValueError("`use_vllm` is true, and vLLM is not installed: install it, or set use_vllm: false")
+    _check_datasets(*datasets, environment is not None, args)
+    check_rewards(reward_funcs, environment is not None, args)
+    check_trackers(args)
+    given = (*datasets, *(datasets[1].values() if isinstance(datasets[1], dict) else ()))
+    has_chats = any(isinstance(dataset, Dataset) and _has_chats(dataset) for dataset in given)
+    check_model(model, kwargs.get("processing_class"), has_chats, args)
+    enter_run_folder(args)
+
+
+def _check_datasets(train: Any, evaluation: Any, has_environment: bool, args: GRPOConfig) -> None:
+    if train is None and not has_environment:
+        raise ValueError("`train_dataset` is required, got None: give a data set with a column `prompt`")
+    if train is not None and not isinstance(train, Dataset | IterableDataset):
+        raise ValueError(
+            f"`train_dataset` must be a `Dataset` or `IterableDataset`, got `{type(train).__name__}`: give for example "
+            "Dataset.from_list(...)"
+        )
+    if isinstance(train, IterableDataset) and args.max_steps <= 0:
+        raise ValueError(
+            f"`max_steps` must be above 0 where `train_dataset` is a stream, whose length is not known, got "
+            f"{args.max_steps}: set it"
+        )
+    if args.eval_strategy != "no" and evaluation is None:
+        raise ValueError(
+            f"`eval_strategy` is {str(getattr(args.eval_strategy, 'value', args.eval_strategy))!r}, and there is no "
+            "`eval_dataset`: give one, or set eval_strategy: no"
+        )
+
+
+def _has_chats(dataset: Dataset) -> bool:
+    return len(dataset) > 0 and "prompt" in dataset.column_names and is_conversational({"prompt": dataset[0]["prompt"]})

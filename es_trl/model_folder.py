@@ -1,0 +1,150 @@
+"""What a model's folder or name must hold, looked at before its weights load."""
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id
+from transformers import AutoConfig, AutoProcessor, PreTrainedConfig, PreTrainedTokenizerBase, ProcessorMixin
+from trl import GRPOConfig
+from trl.trainer.utils import get_config_model_id
+
+
+WEIGHTS = ("*.safetensors", "*.safetensors.index.json", "*model*.bin", "*model*.bin.index.json", "*.gguf")
+UNREADABLE = (OSError, ValueError, TypeError, KeyError, ImportError, AttributeError)  # what transformers raises
+
+
+def check_model(model: Any, processing_class: Any, has_chats: bool, args: GRPOConfig) -> None:
+    """
+    Raise unless the model, its tokenizer and its chat template are there, as TRL will look for them.
+
+    Args:
+        model (`str` or `PreTrainedModel`):
+            A folder, a name on the Hub, or the model itself.
+        processing_class (tokenizer or processor, *optional*):
+            The trainer's.
+        has_chats (`bool`):
+            Whether the prompts are lists of messages.
+        args (`GRPOConfig`):
+            Its `model_init_kwargs` and `trust_remote_code` are those that TRL loads with.
+
+    Raises:
+        ValueError: naming what is missing, and where.
+    """
+    revision = (args.model_init_kwargs or {}).get("revision")
+    if isinstance(model, str):
+        config = read_config("the model", model, revision, args.trust_remote_code)
+        _check_architecture(model, config)
+        if Path(model).is_dir():
+            _check_weights(Path(model), (args.model_init_kwargs or {}).get("subfolder", ""))
+        name = model
+    elif isinstance(model, torch.nn.Module):
+        name = get_config_model_id(getattr(model, "config", None))
+    else:
+        raise ValueError(
+            f"`model` must be a folder or a name as text, or a PreTrainedModel, got {model!r}: set it (in a recipe: "
+            "model_name_or_path)"
+        )
+    if processing_class is None:
+        processing_class = _read_processor(name, revision, args.trust_remote_code)
+    if not isinstance(processing_class, PreTrainedTokenizerBase | ProcessorMixin):
+        raise ValueError(
+            f"`processing_class` must be a tokenizer or a processor, got {type(processing_class).__name__}: set "
+            "AutoTokenizer.from_pretrained(...)"
+        )
+    if has_chats and not processing_class.chat_template:
+        raise ValueError(
+            f"the prompts are chats, and the tokenizer of {name or 'the model'} has no chat template: set "
+            "`prompt_format: text` for prompts of plain text, or give a `processing_class` whose `chat_template` is set"
+        )
+
+
+def read_config(what: str, name: str, revision: str | None, trust_remote_code: bool) -> PreTrainedConfig:
+    """
+    The configuration of a model's folder or name on the Hub.
+
+    Raises:
+        ValueError: where it cannot be had; `what` says in the message whose it is.
+    """
+    folder, is_folder = Path(name), os.path.isdir(name)  # of an empty name a Path makes this folder
+    if is_folder and not (folder / "config.json").is_file():
+        if (folder / "adapter_config.json").is_file():
+            raise ValueError(
+                f"{what} is {name!r}, the folder of an adapter without its base model: give the base model's name, or "
+                "a PeftModel that holds both"
+            )
+        raise ValueError(f"{what} is {name!r}, and this folder has no config.json: give the folder of a saved model")
+    if not is_folder:
+        _check_name(what, name)
+    try:
+        return AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=trust_remote_code)
+    except UNREADABLE as error:
+        if is_folder:
+            raise ValueError(
+                f"{what} is {name!r}, whose config.json cannot be read ({first_sentence(error)}): save the model again"
+            ) from error
+        raise ValueError(
+            f"{what} is {name!r}, and there is neither such a folder nor can such a name be read from the Hub "
+            f"({first_sentence(error)}): check its spelling, or give the folder of a saved model"
+        ) from error
+
+
+def first_sentence(error: BaseException) -> str:
+    """An error's first sentence without its full stop, to stand in one of ours; its kind where it says nothing."""
+    line = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    return re.split(r"\.\s+(?=[A-Z])", line)[0].rstrip(".")
+
+
+def _check_name(what: str, name: str) -> None:
+    """Raise where a name that is no folder cannot be on the Hub."""
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        kind = "a file" if Path(name).is_file() else "no folder that is there"
+        raise ValueError(f"{what} is {name!r}, which is {kind}: give the folder of a saved model") from None
+
+
+def _check_architecture(name: str, config: PreTrainedConfig) -> None:
+    if not config.architectures:
+        raise ValueError(f"the config.json of {name} names no `architectures`: save the model with save_pretrained")
+    kind = getattr(transformers, config.architectures[0], None)
+    if kind is not None and not kind.can_generate():
+        raise ValueError(
+            f"the model {name} is a {config.architectures[0]}, which cannot write text: give a causal language model"
+        )
+
+
+def _check_weights(folder: Path, subfolder: str) -> None:
+    found = [path for pattern in WEIGHTS for path in (folder / subfolder).glob(pattern)]
+    if not found:
+        raise ValueError(f"the model's folder {folder} has no weights: put model.safetensors into it")
+    for index in (path for path in found if path.name.endswith(".index.json")):
+        try:
+            shards = set(json.loads(index.read_text())["weight_map"].values())
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(
+                f"{index} is no index of weights ({first_sentence(error)}): save the model again"
+            ) from error
+        lacking = sorted(shard for shard in shards if not (index.parent / shard).is_file())
+        if lacking:
+            raise ValueError(f"the model's folder {folder} lacks {', '.join(lacking)}: copy it there")
+
+
+def _read_processor(name: str, revision: str | None, trust_remote_code: bool) -> Any:
+    advice = "give a `processing_class`, or put the files of the tokenizer into the model's folder"
+    if not name:
+        raise ValueError(f"the model has no name to find its tokenizer by: {advice}")
+    try:
+        processor = AutoProcessor.from_pretrained(name, revision=revision, trust_remote_code=trust_remote_code)
+    except UNREADABLE as error:
+        raise ValueError(f"the tokenizer of {name} cannot be read ({first_sentence(error)}): {advice}") from error
+    tokenizer = getattr(processor, "tokenizer", processor)
+    # without its files transformers makes an empty one
+    if isinstance(tokenizer, PreTrainedTokenizerBase) and set(tokenizer.get_vocab()) <= {*tokenizer.all_special_tokens}:
+        raise ValueError(f"{name} has no tokenizer: {advice}")
+    return processor

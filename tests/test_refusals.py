@@ -1,0 +1,112 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from launching import ROOT, environment
+
+from es_trl.cli import main as cli
+from es_trl.history import HISTORY_FILE
+from es_trl.refusals import error_line, run
+
+
+def one_line(capsys, *command):
+    """What the command line says where it refuses, and that it says nothing else."""
+    assert cli([str(word) for word in command]) == 1
+    printed = capsys.readouterr()
+    assert printed.err.startswith("error: ") and len(printed.err.splitlines()) == 1 and printed.out == ""
+    return printed.err
+
+
+@pytest.fixture
+def run_dir(tmp_path):
+    """The folder of a run with a history of one rollout."""
+    from dataclasses import asdict
+
+    from es_trl.history import RolloutRecord
+
+    record = asdict(RolloutRecord(0, 0, entropy=0.5, reward=1.0, completion_tokens=3.0, max_completion_length=8))
+    (tmp_path / HISTORY_FILE).write_text(json.dumps(record) + "\n")
+    return tmp_path
+
+
+def test_a_figure_that_cannot_be_written_is_one_line(run_dir, capsys):
+    (run_dir / "es_curves.png").mkdir()
+    line = one_line(capsys, "plot", run_dir)
+    assert f"{run_dir}/es_curves.png cannot be read or written: Is a directory" in line
+
+
+def test_a_history_that_cannot_be_read_is_one_line(tmp_path, capsys):
+    (tmp_path / HISTORY_FILE).mkdir()
+    assert "cannot be read or written: Is a directory" in one_line(capsys, "plot", tmp_path)
+    (tmp_path / "file").write_text("")
+    assert "holds no rollout" in one_line(capsys, "plot", tmp_path / "file")
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (PermissionError(13, "Permission denied", "/a/b"), "error: /a/b cannot be read or written: Permission denied"),
+        (OSError(28, "No space left on device"), "error: [Errno 28] No space left on device"),
+        (ValueError("one\n  two"), "error: one two"),
+    ],
+)
+def test_every_error_of_the_system_names_path_and_cause(error, line):
+    assert error_line(error) == line
+
+
+def test_a_recipe_that_cannot_be_read_is_one_line(tmp_path, capsys):
+    recipe = tmp_path / "recipe.yaml"
+    assert "does not exist: give --config a YAML file" in one_line(capsys, "plan", recipe)
+    assert f"the recipe {tmp_path} is a folder" in one_line(capsys, "plan", tmp_path)
+    recipe.write_bytes("output_dir: é".encode("latin-1"))
+    assert f"the recipe {recipe} is not UTF-8 text" in one_line(capsys, "plan", recipe)
+    recipe.write_bytes(b"seed: 1\x00")
+    assert "is not valid YAML" in one_line(capsys, "plan", recipe)
+    recipe.write_text("")
+    assert "is no mapping of keys to values" in one_line(capsys, "plan", recipe)
+    good = ROOT / "recipes" / "countdown_es.yaml"
+    for launch in (tmp_path, tmp_path / "nothing.yaml", recipe):
+        assert str(launch) in one_line(capsys, "plan", good, "--config_file", launch)
+
+
+def test_a_script_ends_with_one_line(tmp_path):
+    command = [sys.executable, str(ROOT / "recipes" / "qwen7b_es.py"), "--use_cpu", "true", "--bf16", "false"]
+    command += ["--dataset_name", "nothing.jsonl"]
+    settings = environment(HF_HUB_OFFLINE="1")
+    done = subprocess.run(command, cwd=tmp_path, env=settings, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
+    assert done.stderr.splitlines()[-1].startswith("error: ") and "nothing.jsonl" in done.stderr
+
+
+@pytest.mark.parametrize("script", sorted((ROOT / "recipes").glob("*.py")), ids=lambda path: path.name)
+def test_every_script_of_a_recipe_does(script):
+    assert script.read_text().endswith('if __name__ == "__main__":\n    run(main)\n')
+
+
+def test_an_error_in_training_keeps_its_traceback(lab_trainer):
+    def breaks(completions, **kwargs):
+        raise ValueError("the reward breaks")
+
+    with pytest.raises(ValueError, match="the reward breaks"):
+        run(lambda: lab_trainer(reward=breaks).train())
+
+
+def test_a_refusal_within_training_keeps_its_traceback(lab_trainer):
+    with pytest.raises(ValueError, match="no reward function gave a reward"):
+        run(lab_trainer(reward=lambda completions, **kwargs: [None] * len(completions), dynamic_sampling_tries=1).train)
+
+
+def test_an_error_of_the_scripts_own_code_keeps_its_traceback():
+    with pytest.raises(ValueError, match="invalid literal"):
+        run(lambda: int("many"))
+    with pytest.raises(SystemExit, match="error: .*no whole checkpoint"):
+        run(lambda: resume(Path("nothing")))
+    run(lambda: None)
+
+
+def resume(folder):
+    from es_trl.state import find_checkpoint
+
+    find_checkpoint(True, folder)
