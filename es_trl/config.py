@@ -1,9 +1,10 @@
 """`ESGRPOConfig`: TRL's configuration, and the blocks that name schedule, controller, actuator and stages."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
+import numpy as np
 import torch
 from trl import GRPOConfig
 
@@ -113,6 +114,7 @@ class ESGRPOConfig(GRPOConfig):
     )
 
     def __post_init__(self):
+        _take_numpy_numbers(self)
         if self.method in NONE:
             self.method = None
         if not (isinstance(self.entropy_bonus_scale, int | float) and 0.0 < self.entropy_bonus_scale < float("inf")):
@@ -135,7 +137,8 @@ class ESGRPOConfig(GRPOConfig):
         try:
             super().__post_init__()
         except ValueError:
-            _check_groups(self, both_sizes)  # says what to set, where TRL says what is wrong
+            if getattr(self, "distributed_state", None) is not None:  # else it is not the sizes that were refused
+                _check_groups(self, both_sizes)  # says what to set, where TRL says what is wrong
             raise
         if self.curriculum in (*NONE, []):
             self.curriculum = None
@@ -189,12 +192,21 @@ def _holds(controller: Any) -> bool:
     return controller == "hold" or (isinstance(controller, dict) and controller.get("kind") == "hold")
 
 
+def _take_numpy_numbers(args: ESGRPOConfig) -> None:
+    """Make NumPy's numbers Python's, which can be counted with and written as JSON."""
+    for each in fields(args):
+        value = getattr(args, each.name)
+        if isinstance(value, np.generic):
+            setattr(args, each.name, value.item())
+
+
 def _check_counts(args: ESGRPOConfig) -> None:
     """Refuse counts that are none, before anything divides by them."""
     names = ["num_generations", "per_device_train_batch_size", "gradient_accumulation_steps", "num_iterations"]
-    names += [name for name in ("steps_per_generation", "generation_batch_size") if getattr(args, name) is not None]
+    optional = ("steps_per_generation", "generation_batch_size", "max_completion_length")
+    names += [name for name in optional if getattr(args, name) is not None]
     own = [name for name in ("dynamic_sampling_tries", "overlong_cache") if getattr(args, name) is not None]
-    for name, lowest in (dict.fromkeys([*names, "max_completion_length"], 1) | dict.fromkeys(own, 0)).items():
+    for name, lowest in (dict.fromkeys(names, 1) | dict.fromkeys(own, 0)).items():
         check_count(name, getattr(args, name), lowest)
 
 

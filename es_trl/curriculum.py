@@ -56,6 +56,7 @@ class Stage:
         for name, least in (("num_generations", 2), ("max_completion_length", 1), ("overlong_cache", 0)):
             if getattr(self, name) is not None:
                 check_count(name, getattr(self, name), least)
+                object.__setattr__(self, name, int(getattr(self, name)))
         if self.hold not in ("completions", "prompts"):
             raise ValueError(f"`hold` is {self.hold!r}: set completions (fewer prompts) or prompts (more completions)")
         if self.data is not None:
@@ -74,8 +75,8 @@ class PlannedStage:
             Names of the data sets and the share of prompts that each gives; the shares sum to 1.
         prompts (`int`), num_generations (`int`), completions (`int`):
             Prompts a rollout, completions of each, and their product, over all processes.
-        max_completion_length (`int`), overlong_cache (`int`):
-            Tokens.
+        max_completion_length (`int`, *optional*), overlong_cache (`int`):
+            Tokens; `None` where the generation itself decides, which is so in all stages or in none.
         passes (`int`):
             Backward passes for each micro-batch of the configuration, so that none is larger.
     """
@@ -86,7 +87,7 @@ class PlannedStage:
     prompts: int
     num_generations: int
     completions: int
-    max_completion_length: int
+    max_completion_length: int | None
     overlong_cache: int
     passes: int
 
@@ -130,6 +131,8 @@ def plan_stages(
         ValueError: where a stage cannot be had, or would have no rollout.
     """
     start = _configured(args)
+    if stages and args.max_completion_length is None:
+        raise ValueError("a curriculum needs the longest completion of its first stage: set max_completion_length")
     if stages and num_rollouts is None:
         raise ValueError(
             "a curriculum needs the length of the run, and epochs of several stages have none: set max_steps"
@@ -159,8 +162,12 @@ def stage_of(planned: Sequence[PlannedStage], rollout: int) -> PlannedStage:
     return next(stage for stage in reversed(planned) if stage.first <= rollout)
 
 
-def check_cache(cache: int, longest: int, name: str) -> None:
+def check_cache(cache: int, longest: int | None, name: str) -> None:
     """Refuse an overlong cache that leaves no length of a completion unpunished; `name` is for the message."""
+    if longest is None:
+        if cache > 0:
+            raise ValueError(f"{name} is {cache} and the longest completion is not known: set max_completion_length")
+        return
     if cache > longest:
         raise ValueError(
             f"{name} is {cache} and a completion has at most {longest} tokens, so that every one would be punished: "
@@ -258,6 +265,8 @@ def _check_lengths(planned: Sequence[PlannedStage], args: Any) -> None:
             f"generation_kwargs sets {fixed.pop()}, which stays, and the stages have different max_completion_length: "
             "take it out of generation_kwargs"
         )
+    if args.max_completion_length is None:
+        return
     longest = max(stage.max_completion_length for stage in planned)
     if args.use_vllm and args.vllm_max_model_length is not None and args.vllm_max_model_length <= longest:
         raise ValueError(

@@ -138,6 +138,8 @@ def _shape(recipe: Recipe) -> ModelShape:
     optimizer = getattr(args.optim, "value", args.optim)
     if model.model_name_or_path is None:
         raise NoEstimateError("the recipe names no model")
+    if args.max_completion_length is None:
+        raise NoEstimateError("max_completion_length is not set, so a completion may have any length")
     if optimizer not in OPTIMIZERS:
         raise NoEstimateError(f"optim {optimizer} is not known, {' and '.join(OPTIMIZERS)} are")
     for owner, names in ((args, ("deepspeed", "fsdp")), (model, ("load_in_8bit", "use_dora", "lora_modules_to_save"))):

@@ -8,12 +8,13 @@ import dataclasses
 import math
 from dataclasses import dataclass
 from fractions import Fraction
+from numbers import Integral
 from typing import Any, Protocol
 
 
 def check_count(name: str, value: Any, least: int) -> None:
-    """Refuse what counts nothing: all but a whole number of at least `least`."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+    """Raise unless `value` is a whole number of at least `least`, Python's or NumPy's."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
         raise ValueError(f"`{name}` is {value!r}, and it counts: set a whole number of at least {least}")
 
 
@@ -25,7 +26,7 @@ class GeometryArgs(Protocol):
     steps_per_generation: int
     num_iterations: int
     num_generations: int
-    max_completion_length: int
+    max_completion_length: int | None
     max_steps: int
     world_size: int
 
@@ -68,8 +69,8 @@ class Geometry:
             Completions in one forward and backward pass of one process, and passes a rollout.
         updates (`Fraction`):
             Optimizer steps a rollout.
-        max_completion_length (`int`):
-            Tokens a completion may have.
+        max_completion_length (`int`, *optional*):
+            Tokens a completion may have; `None` where the generation itself decides.
         max_steps (`int`):
             Optimizer steps in the run; 0 or less where it is not known yet.
     """
@@ -81,7 +82,7 @@ class Geometry:
     micro_batch: int
     micro_batches: int
     updates: Fraction
-    max_completion_length: int
+    max_completion_length: int | None
     max_steps: int
 
     @classmethod
@@ -128,7 +129,7 @@ class Geometry:
             ("prompts per rollout", self.prompts),
             ("completions per prompt (num_generations)", self.num_generations),
             ("completions per rollout", self.completions),
-            ("longest completion, tokens", self.max_completion_length),
+            ("longest completion, tokens", self.max_completion_length or "set by the generation"),
             ("micro-batch, completions per process", self.micro_batch),
             ("micro-batches per update", per_update),
             ("updates per rollout", self.updates),

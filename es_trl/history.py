@@ -238,7 +238,14 @@ def write_loop(run_dir: str | Path, described: dict[str, Any] | None) -> None:
 
 
 def _finite_or_none(value: Any) -> Any:
-    """JSON has no NaN: a reward that no function gave, or the entropy of a broken policy nobody controls, is null."""
+    """
+    A value as JSON has it.
+
+    JSON has no NaN: a reward that no function gave, or the entropy of a broken policy nobody controls, is null.
+    NumPy's numbers, which a user's own schedule or controller may give, are Python's.
+    """
+    if hasattr(value, "item"):
+        value = value.item()
     if isinstance(value, dict):
         return {name: _finite_or_none(part) for name, part in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value

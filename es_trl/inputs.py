@@ -1,50 +1,42 @@
 """What a trainer is given beside its configuration, looked at together before the model's weights load."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from datasets import Dataset, IterableDataset
-from transformers import TrainerCallback
 from trl import GRPOConfig
 from trl.data_utils import is_conversational
 from trl.import_utils import is_vllm_available
 
-from .callbacks import EntropyScheduler, find
+from .actuators import Actuator, ActuatorArgs
+from .blocks import nearest
 from .field_values import check_trackers
 from .model_folder import check_model
+from .own_parts import checked_settings
 from .reward_names import check_rewards
 from .run_folder import enter_run_folder
-from .trainer_attributes import check_settings
 
 
 def check_inputs(
-    trainer_class: type,
     model: Any,
     reward_funcs: Any,
     args: GRPOConfig,
     datasets: tuple[Any, Any],
-    callbacks: Sequence[TrainerCallback],
     kwargs: dict[str, Any],
 ) -> None:
     """
     Raise unless TRL can build its trainer from what was given, and the run can be written.
 
     Args:
-        trainer_class (`type`):
-            Of the trainer.
         model, reward_funcs, args, kwargs:
             As in `GRPOTrainer`; `output_dir` is made absolute.
         datasets (`tuple`):
             Train and eval data sets.
-        callbacks (sequence of `TrainerCallback`):
-            The trainer's, prepared.
 
     Raises:
         ValueError: for the first thing that is wrong.
     """
-    scheduler, environment = find(callbacks, EntropyScheduler), kwargs.get("environment_factory")
-    if scheduler is not None:
-        check_settings(scheduler.loop.chain.actuators, trainer_class, args)
+    environment = kwargs.get("environment_factory")
     if args.use_vllm and not is_vllm_available():
         raise ValueError("`use_vllm` is true, and vLLM is not installed: install it, or set use_vllm: false")
     _check_datasets(*datasets, environment is not None, args)
@@ -54,6 +46,27 @@ def check_inputs(
     has_chats = any(isinstance(dataset, Dataset) and _has_chats(dataset) for dataset in given)
     check_model(model, kwargs.get("processing_class"), has_chats, args)
     enter_run_folder(args)
+
+
+def check_settings(actuators: Iterable[Actuator], trainer: Any, args: ActuatorArgs) -> None:
+    """
+    Raise unless actuators move attributes that the trainer has.
+
+    One with a method `bonus` (an [`~effects.Effect`]) reads its settings itself, by names of its own.
+
+    Raises:
+        ValueError: for a name that the trainer does not have, and as [`checked_settings`].
+    """
+    for actuator in actuators:
+        if hasattr(actuator, "bonus"):
+            continue
+        for control in (actuator.initial(args), actuator.low, actuator.high):
+            for setting in checked_settings(actuator, control, args):
+                if not hasattr(trainer, setting):
+                    raise ValueError(
+                        f"{type(actuator).__name__}.settings must name attributes of {type(trainer).__name__}, got "
+                        f"{setting!r}{nearest(str(setting), vars(trainer))}: change the name"
+                    )
 
 
 def _check_datasets(train: Any, evaluation: Any, has_environment: bool, args: GRPOConfig) -> None:

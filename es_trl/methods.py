@@ -38,6 +38,11 @@ class Method:
     replaceable: bool = False
 
 
+def _dapo_cache(longest: int | None) -> int:
+    """DAPO's 4,096 of 20,480 tokens; none where the longest completion is not known."""
+    return 0 if longest is None else max(longest // 5, 1)
+
+
 # the paper advises 0.3 to 0.5 nats and annealing over the last tenth; it gives no end
 STABLE_ANNEAL = {"kind": "stable_anneal", "target": 0.4, "end": 0.05, "ratio": 0.1}
 NONE = ("none", "null")  # how a command line takes a block away
@@ -52,7 +57,7 @@ METHODS: dict[str, Method] = {
         lambda args: {
             "epsilon_high": 0.28,
             "dynamic_sampling_tries": 10,
-            "overlong_cache": max(args.max_completion_length // 5, 1),  # 4,096 of 20,480 tokens
+            "overlong_cache": _dapo_cache(args.max_completion_length),
         },
     ),
     "es": Method(

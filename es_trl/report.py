@@ -145,10 +145,10 @@ def find_warnings(args: ESGRPOConfig, geometry: Geometry, loop: EntropyLoop | No
     if (
         args.use_vllm
         and args.vllm_importance_sampling_mode.startswith("sequence")
-        and args.max_completion_length > 1024
+        and (args.max_completion_length is None or args.max_completion_length > 1024)
     ):
         warnings.append(
             f"vllm_importance_sampling_mode {args.vllm_importance_sampling_mode} multiplies the mismatch over up to "
-            f"{args.max_completion_length} tokens and drops most long completions: set token_truncate"
+            f"{args.max_completion_length or 'all'} tokens and drops most long completions: set token_truncate"
         )
     return warnings

@@ -26,7 +26,7 @@ def follow_stage(trainer: "ESGRPOTrainer", stage: PlannedStage) -> None:
     trainer._logs = _resized(trainer._logs, stage.completions)
 
 
-def tell_length(reward_funcs: Sequence[Any], max_completion_length: int) -> None:
+def tell_length(reward_funcs: Sequence[Any], max_completion_length: int | None) -> None:
     """Tell the rewards that punish long completions how long they may be."""
     for reward in reward_funcs:
         if isinstance(reward, SoftOverlongPunishment):
@@ -40,6 +40,8 @@ def check_engine(vllm_generation: Any, planned: Sequence[PlannedStage]) -> None:
     Raises:
         ValueError: where prompt and completion would not fit.
     """
+    if planned[0].max_completion_length is None:  # and so there is no other stage
+        return
     longest = max(stage.max_completion_length for stage in planned)
     if vllm_generation.mode == "colocate":
         length = vllm_generation.llm.llm_engine.model_config.max_model_len

@@ -23,7 +23,7 @@ from .field_values import check_fields
 from .geometry import Geometry, check_trains
 from .history import TRACKED, History, RolloutRecord
 from .hub import prepare_push
-from .inputs import check_inputs
+from .inputs import check_inputs, check_settings
 from .launch import check_launch, check_sharding, lost_contact
 from .passes import PassesMixin
 from .processes import on_main
@@ -42,7 +42,7 @@ from .writing import writing
 _POSITIONAL = list(inspect.signature(GRPOTrainer).parameters)[5:]  # what GRPOTrainer takes behind `eval_dataset`
 
 
-def _default_folder(model: Any) -> str:
+def default_folder(model: Any) -> str:
     """The `output_dir` of a trainer that got no configuration: per model, as in TRL."""
     name = model if isinstance(model, str) else get_config_model_id(model.config)
     return f"{name.split('/')[-1]}-ES-GRPO"
@@ -95,7 +95,7 @@ class ESGRPOTrainer(PushingMixin, CheckpointingMixin, PromptingMixin, PassesMixi
     ):
         kwargs = {"callbacks": callbacks, **kwargs, **dict(zip(_POSITIONAL, more, strict=False))}
         callbacks = kwargs.pop("callbacks")
-        args = ESGRPOConfig(_default_folder(model)) if args is None else args
+        args = ESGRPOConfig(default_folder(model)) if args is None else args
         check_launch(args)
         check_fields(args)
         callbacks = collect_callbacks(args, callbacks or [])
@@ -118,12 +118,14 @@ class ESGRPOTrainer(PushingMixin, CheckpointingMixin, PromptingMixin, PassesMixi
         self._loss_length = sizes[0][0]
         self.entropy_bonus = 0.0  # signed coefficient of the token-mean entropy; what `entropy_bonus` moves
         prepare_push(args)
-        check_inputs(type(self), model, reward_funcs, args, (train_dataset, eval_dataset), callbacks, kwargs)
+        check_inputs(model, reward_funcs, args, (train_dataset, eval_dataset), kwargs)
         super().__init__(model, reward_funcs, args, train_dataset, eval_dataset, callbacks=callbacks, **kwargs)
         if tries:
             by_function = self.multi_objective_aggregation == "normalize_then_sum"
             self._dynamic_sampling = DynamicSampling(tries, self.reward_weights, by_function, self.accelerator)
         self.history = History(self.args.output_dir, writes=self.accelerator.is_main_process)
+        if self.entropy_scheduler is not None:
+            check_settings(self.entropy_scheduler.loop.chain.actuators, self, self.args)
         self._begin_run(None)
         if self.use_vllm and curriculum is not None:
             check_engine(self.vllm_generation, curriculum.planned)

@@ -124,4 +124,11 @@ def test_surface_is_small():
 
     own = set(ESGRPOConfig.__dataclass_fields__) - set(GRPOConfig.__dataclass_fields__)
     blocks = {"entropy_schedule", "entropy_controller", "entropy_actuator", "curriculum"}
-    assert own == {*blocks, "method", "entropy_bonus_scale", "dynamic_sampling_tries", "overlong_cache"}
+    assert own == {
+        *blocks,
+        "method",
+        "entropy_bonus_scale",
+        "dynamic_sampling_tries",
+        "overlong_cache",
+        "resume_with_changes",
+    }

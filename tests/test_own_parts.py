@@ -87,8 +87,6 @@ WRONG = [
     (HELD, Steady(), EntropyBonusActuator, "give for example EntropyBonusActuator()"),
     (HELD, Steady(), made(object, low=0.0, high=1.0), "the actuator Own must define initial, settings, check"),
     (HELD, Steady(), [], "the chain of actuators is empty"),
-    (HELD, Steady(), made(Moves, name="epsilon_hihg"), "got 'epsilon_hihg', did you mean 'epsilon_high'?"),
-    (HELD, Steady(), made(Moves, name="learning_rate"), "must name attributes of ESGRPOTrainer, got 'learning_rate'"),
     (HELD, Steady(), made(Moves, value=float("nan")), "Own.settings must return finite numbers, got nan"),
     (HELD, Steady(), made(Moves, settings=lambda self, control, args: None), "Own.settings must return a mapping"),
     ("constant", Steady(), BONUS, "'constant' is no schedule"),
@@ -108,6 +106,19 @@ WRONG = [
 def test_what_a_part_lacks_is_said_when_the_trainer_is_built(schedule, controller, actuator, words, lab_trainer):
     with pytest.raises(ValueError) as refused:
         lab_trainer(callbacks=[EntropyScheduler(schedule, controller, actuator)])
+    assert words in str(refused.value) and is_one_sentence(str(refused.value)), str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("epsilon_hihg", "got 'epsilon_hihg', did you mean 'epsilon_high'?"),
+        ("learning_rate", "must name attributes of ESGRPOTrainer, got 'learning_rate'"),
+    ],
+)
+def test_a_setting_that_the_trainer_does_not_have_is_refused_when_it_is_built(name, words, lab_trainer):
+    with pytest.raises(ValueError) as refused:
+        lab_trainer(callbacks=[EntropyScheduler(HELD, Steady(), made(Moves, name=name))])
     assert words in str(refused.value) and is_one_sentence(str(refused.value)), str(refused.value)
 
 

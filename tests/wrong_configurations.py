@@ -88,8 +88,8 @@ IN_RECIPES = [
     ("output_dir: {tmp}/recipe.yaml", "`output_dir` must be a folder that can be written to"),
     ("output_dir: {tmp}/recipe.yaml/run", "`output_dir` must be a folder that can be written to"),
     ("output_dir: /proc/no/run", "`output_dir` must be a folder that can be written to"),
-    ("resume_from_checkpoint: {tmp}", "is no whole checkpoint"),
-    ("resume_from_checkpoint: {tmp}/nothing", "there is no such folder"),
+    ("resume_from_checkpoint: {tmp}", "is not a whole checkpoint"),
+    ("resume_from_checkpoint: {tmp}/nothing", "must be a checkpoint's folder"),
     ("resume_from_checkpoint: true", "holds no whole checkpoint to resume from"),
     # data
     ("dataset_name: {tmp}/nothing.jsonl", "nothing.jsonl"),
