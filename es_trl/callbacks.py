@@ -280,8 +280,9 @@ def collect_callbacks(args: TrainingArguments, given: list[TrainerCallback]) -> 
     return sorted(callbacks, key=lambda callback: not isinstance(callback, Curriculum))
 
 
-def prepare_callbacks(callbacks: list[RolloutCallback], args: TrainingArguments) -> None:
-    """Let the rollout callbacks refuse what cannot work."""
+def prepare_callbacks(callbacks: Sequence[TrainerCallback], args: TrainingArguments) -> None:
+    """Let those that are rollout callbacks refuse what cannot work."""
+    callbacks = [callback for callback in callbacks if isinstance(callback, RolloutCallback)]
     for kind, block in ((EntropyScheduler, "entropy_*"), (Curriculum, "curriculum")):
         if sum(isinstance(callback, kind) for callback in callbacks) > 1:
             raise ValueError(

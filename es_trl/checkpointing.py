@@ -29,11 +29,6 @@ class CheckpointingMixin(ResumingMixin):
     is written last. A save that is asked for inside an update is made at its end.
     """
 
-    _ended_update: int = 0  # the last update that has ended, and the micro-batches made until then
-    _ended_micro_step: int = 0
-    _saved_update: int | None = None  # the last one that was saved
-    _save_is_due: bool = False
-
     def _maybe_log_save_evaluate(self, *args: Any, **kwargs: Any) -> None:
         if self.state.global_step != self._ended_update:
             self._ended_update, self._ended_micro_step = self.state.global_step, self._step

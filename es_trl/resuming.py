@@ -48,6 +48,15 @@ class ResumingMixin(GRPOTrainer):
 
     _prompt_sampler: RepeatSampler | None = None
     _run: int | None = None  # number of the run in its folder
+    _ended_update: int = 0  # the last update that has ended, and the micro-batches made until then
+    _ended_micro_step: int = 0
+    _saved_update: int | None = None  # the last one that was saved
+    _save_is_due: bool = False
+
+    def _begin_saves(self, run: int | None) -> None:
+        self._run = run
+        self._ended_update = self._ended_micro_step = 0
+        self._saved_update, self._save_is_due = None, False
 
     def _read_state(self, checkpoint: str) -> RunState:
         return RunState.load(

@@ -3,19 +3,16 @@
 Short overrides around `super()`; formulas live in the other files.
 """
 
-import inspect
 from pathlib import Path
 from typing import Any
 
-from transformers import TrainerCallback
 from transformers.trainer_utils import TrainOutput
-from trl import GRPOConfig, GRPOTrainer
-from trl.trainer.utils import get_config_model_id
+from trl import GRPOConfig
 
+from .arguments import by_name, configuration
 from .callbacks import Curriculum, EntropyScheduler, RolloutCallback, collect_callbacks, find, prepare_callbacks
 from .card import PAPER
 from .checkpointing import CheckpointingMixin
-from .config import ESGRPOConfig
 from .control import broken_policy
 from .curriculum import PlannedStage
 from .dynamic_sampling import DynamicSampling
@@ -39,15 +36,6 @@ from .train_data import check_dataset, check_enough, check_replaceable, named_da
 from .writing import writing
 
 
-_POSITIONAL = list(inspect.signature(GRPOTrainer).parameters)[5:]  # what GRPOTrainer takes behind `eval_dataset`
-
-
-def default_folder(model: Any) -> str:
-    """The `output_dir` of a trainer that got no configuration: per model, as in TRL."""
-    name = model if isinstance(model, str) else get_config_model_id(model.config)
-    return f"{name.split('/')[-1]}-ES-GRPO"
-
-
 class ESGRPOTrainer(PushingMixin, CheckpointingMixin, PromptingMixin, PassesMixin):
     """
     [`~trl.GRPOTrainer`] that holds the policy's entropy to a schedule.
@@ -60,19 +48,16 @@ class ESGRPOTrainer(PushingMixin, CheckpointingMixin, PromptingMixin, PassesMixi
     `es_curves.png`; and a checkpoint, at whatever update, resumes to the same run.
 
     Args:
-        model (`str` or `PreTrainedModel`):
-            As in `GRPOTrainer`.
-        reward_funcs (reward function, list of them, or `None`):
+        model (`str` or `PreTrainedModel`), reward_funcs (reward function, list of them, or `None`):
             As in `GRPOTrainer`.
         args (`ESGRPOConfig`, *optional*):
             The configuration; a plain `GRPOConfig` has no `entropy_*` blocks.
         train_dataset (`Dataset`, `dict[str, Dataset]` or `IterableDataset`, *optional*):
             As in `GRPOTrainer`, or several by name for the stages of a curriculum: the first of which is that of
             `"train"` unless it names its own. One that is smaller than a rollout is refused when training begins.
-        callbacks (list of `TrainerCallback`, *optional*):
-            As in `GRPOTrainer`; those that are [`RolloutCallback`] get the two rollout events.
         eval_dataset, more, kwargs:
-            Everything else goes to `GRPOTrainer` as it is, by position or by name.
+            Everything else goes to `GRPOTrainer` as it is, by position or by name. Those of its `callbacks` that are
+            [`RolloutCallback`] get the two rollout events.
 
     Raises:
         ValueError: for what cannot work, before the model loads (a vLLM engine that is too small: after it).
@@ -90,21 +75,18 @@ class ESGRPOTrainer(PushingMixin, CheckpointingMixin, PromptingMixin, PassesMixi
         train_dataset: Any = None,
         eval_dataset: Any = None,
         *more: Any,
-        callbacks: list[TrainerCallback] | None = None,
         **kwargs: Any,
     ):
-        kwargs = {"callbacks": callbacks, **kwargs, **dict(zip(_POSITIONAL, more, strict=False))}
-        callbacks = kwargs.pop("callbacks")
-        args = ESGRPOConfig(default_folder(model)) if args is None else args
+        kwargs = by_name(more, kwargs)
+        args = configuration(args, model)
         check_launch(args)
         check_fields(args)
-        callbacks = collect_callbacks(args, callbacks or [])
-        rollout_callbacks = [callback for callback in callbacks if isinstance(callback, RolloutCallback)]
+        callbacks = collect_callbacks(args, kwargs.pop("callbacks", None) or [])
         curriculum = find(callbacks, Curriculum)
         has_environment = bool(kwargs.get("environment_factory"))
         if curriculum is not None:
             curriculum.datasets = named_datasets(train_dataset, has_environment)
-        prepare_callbacks(rollout_callbacks, args)
+        prepare_callbacks(callbacks, args)
         sizes = [(args.max_completion_length, getattr(args, "overlong_cache", 0))]
         tries = getattr(args, "dynamic_sampling_tries", 0)
         if curriculum is None:
@@ -134,9 +116,7 @@ class ESGRPOTrainer(PushingMixin, CheckpointingMixin, PromptingMixin, PassesMixi
 
     def _begin_run(self, run: int | None) -> None:
         """Start afresh, as run `run` of the folder."""
-        self._run = run
-        self._ended_update = self._ended_micro_step = 0
-        self._saved_update, self._save_is_due = None, False
+        self._begin_saves(run)
         # TRL keeps these from an earlier run of the same trainer
         self._step, self._buffered_inputs, self._last_loaded_step = 0, None, -1
         self._announced = False
@@ -145,7 +125,7 @@ class ESGRPOTrainer(PushingMixin, CheckpointingMixin, PromptingMixin, PassesMixi
         self._settings: dict[str, float] = {}
         self._rewards = self._scored = None
         self._passes, self._pass = 1, 0  # backward passes for each of TRL's micro-batches, and the present one
-        prepare_callbacks(self._rollout_callbacks, self.args)
+        prepare_callbacks(self.callback_handler.callbacks, self.args)
         tell_length(self.reward_funcs, self.args.max_completion_length)
         if self.curriculum is not None:
             self.apply_stage(self.curriculum.planned[0])

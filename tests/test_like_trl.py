@@ -8,12 +8,12 @@ import torch
 from conftest import BONUS, LAB_ARGS
 from datasets import Dataset
 from tiny_models import tiny_model, tiny_tokenizer
-from transformers import TrainerCallback
+from transformers import TrainerCallback, TrainingArguments
 from trl import GRPOConfig, GRPOTrainer
 
-from es_trl import ESGRPOConfig, ESGRPOTrainer, Stage
+from es_trl import ESGRPOConfig, ESGRPOTrainer, Stage, arguments
+from es_trl.arguments import by_name, configuration
 from es_trl.lab import BASE_MODEL, countdown_dataset, countdown_reward
-from es_trl.trainer import _POSITIONAL, default_folder
 
 
 PROMPTS = Dataset.from_dict({"prompt": [f"{number}+{number}=" for number in range(16)]})
@@ -54,7 +54,11 @@ def test_runs_are_equal_bit_for_bit(changes, tmp_path):
 
 
 def test_everything_can_be_given_by_position(tmp_path):
-    assert _POSITIONAL == list(inspect.signature(GRPOTrainer.__init__).parameters)[6:]
+    names = list(inspect.signature(GRPOTrainer.__init__).parameters)[6:]
+    assert by_name(tuple(range(3)), {"tools": 7}) == {**dict(zip(names, range(3), strict=False)), "tools": 7}
+    for more, named, message in (((1,), {names[0]: 2}, "by position and by name"), ((1,) * 20, {}, "at most 14")):
+        with pytest.raises(TypeError, match=message):
+            by_name(more, named)
     seen = []
 
     class Onlooker(TrainerCallback):
@@ -66,11 +70,18 @@ def test_everything_can_be_given_by_position(tmp_path):
     assert len(seen) == 2 and all(torch.equal(value, trl[name]) for name, value in es.items())
 
 
-def test_the_default_folder_is_the_models(tmp_path):
+def test_the_default_folder_is_the_models(tmp_path, monkeypatch):
+    monkeypatch.setattr(arguments, "ESGRPOConfig", lambda folder: folder)  # its default, bf16, needs a GPU
     model = tiny_model("llama")
     model.save_pretrained(tmp_path / "tiny")
     for given in ("someone/tiny", str(tmp_path / "tiny"), type(model).from_pretrained(tmp_path / "tiny")):
-        assert default_folder(given) == "tiny-ES-GRPO"
+        assert configuration(None, given) == "tiny-ES-GRPO"
+
+
+def test_a_configuration_of_another_trainer_is_refused(tmp_path):
+    args = TrainingArguments(str(tmp_path), use_cpu=True)
+    with pytest.raises(ValueError, match="`args` must be an ESGRPOConfig, got TrainingArguments: give ESGRPOConfig"):
+        ESGRPOTrainer(tiny_model("llama"), digits, args, PROMPTS)
 
 
 def test_what_transformers_refuses_is_said_in_its_words(lab_args):
