@@ -9,7 +9,12 @@ import pytest
 from execute_notebook import execute
 from launching import LIMIT, ROOT, environment
 from test_trainer import plain_entropy
+from transformers import AutoTokenizer
 
+from es_trl import ESGRPOTrainer
+from es_trl.lab import BASE_MODEL, countdown_dataset
+from es_trl.lab.config import lab_config
+from es_trl.lab.countdown import format_prompt
 from es_trl.sensor import completion_mask
 
 
@@ -127,10 +132,36 @@ def test_environment_is_called(tmp_path):
     assert 8.0 < number(text, "tokens the model wrote") < 16.0
 
 
-def test_entropy_under_tools_is_of_what_the_model_wrote(tmp_path, monkeypatch):
+def load_environment():
     spec = importlib.util.spec_from_file_location("environment", EXAMPLES / "environment.py")
     example = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(example)
+    return example
+
+
+@pytest.mark.parametrize("curriculum", [None, [{"start": 0.5, "num_generations": 8}]])
+def test_environments_may_supply_the_prompts(curriculum, tmp_path):
+    """The rows hold the task alone, and what `reset` returns is the question."""
+    example = load_environment()
+
+    class Asks(example.TwoTries):
+        def reset(self, numbers, target, **row):
+            super().reset([{"content": format_prompt(numbers, target)}], numbers, target)
+            return self.question
+
+    tokenizer = AutoTokenizer.from_pretrained(BASE_MODEL)
+    tokenizer.chat_template, tokenizer.response_template = example.CHAT, example.ANSWER
+    changes = {"num_generations": 4, "per_device_train_batch_size": 8, "max_completion_length": 32}
+    args = lab_config(str(tmp_path), 2, curriculum=curriculum, max_tool_calling_iterations=2, **changes)
+    data = countdown_dataset(32, seed=1).remove_columns("prompt")
+    trainer = ESGRPOTrainer(BASE_MODEL, None, args, data, processing_class=tokenizer, environment_factory=Asks)
+    trainer.train()
+    assert len(trainer.history.records) == 2 and trainer.history.records[-1]["entropy"] > 0.0
+    assert all(re.search(r"\d=\d+:", prompt[-1]["content"]) for prompt in trainer._logs["prompt"])
+
+
+def test_entropy_under_tools_is_of_what_the_model_wrote(tmp_path, monkeypatch):
+    example = load_environment()
     trainer = example.make_trainer(str(tmp_path / "run"), rollouts=1, learning_rate=0.0, disable_tqdm=True)
     batches, compute_loss = [], trainer._compute_loss
     monkeypatch.setattr(

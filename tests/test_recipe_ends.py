@@ -1,0 +1,54 @@
+"""What a recipe leaves in its folder, also when it is started again after its end."""
+
+import pytest
+import yaml
+from lab_runs import BONUS, LAB_ARGS
+from safetensors.torch import load_file
+
+from es_trl.lab import BASE_MODEL, countdown_reward
+from es_trl.lab.prompts import load_countdown
+from es_trl.recipe import RecipeParser, train
+from es_trl.refusals import run
+
+
+def start(folder, **changes):
+    """What the script of a recipe does."""
+    recipe = {**LAB_ARGS, **BONUS, "output_dir": str(folder / "run"), "model_name_or_path": BASE_MODEL}
+    recipe |= {"dataset_name": "countdown:3", "dtype": "float32", "save_strategy": "steps", "save_steps": 4, **changes}
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+
+    def main():
+        parsed = RecipeParser().parse(["--config", str(folder / "recipe.yaml")])
+        train(parsed, load_countdown(parsed.data, seed=0), countdown_reward)
+
+    run(main)
+
+
+def test_a_recipe_that_is_started_again_touches_nothing(tmp_path, capsys):
+    start(tmp_path)
+    folder = tmp_path / "run"
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.name != ".es_run.lock"}
+    capsys.readouterr()
+    start(tmp_path, resume_from_checkpoint=True)
+    assert "the run is finished: " in capsys.readouterr().out
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.name != ".es_run.lock"} == before
+    for name in ("config.json", "model.safetensors"):  # of a run that was killed before its last save
+        (folder / name).unlink()
+    start(tmp_path, resume_from_checkpoint=True)
+    last = load_file(folder / "checkpoint-8" / "model.safetensors")
+    assert all(value.equal(last[name]) for name, value in load_file(folder / "model.safetensors").items())
+
+
+@pytest.mark.parametrize("value", [False, "false", None])
+def test_a_recipe_may_say_that_it_begins_afresh(value, tmp_path):
+    start(tmp_path, resume_from_checkpoint=value, max_steps=4)
+    assert (tmp_path / "run" / "checkpoint-4").is_dir()
+
+
+def test_a_file_that_cannot_be_written_is_one_line(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "es_history.jsonl").mkdir()
+    with pytest.raises(SystemExit) as ended:
+        start(tmp_path)
+    message = str(ended.value)
+    assert message.startswith("error: es_history.jsonl could not be written to ") and "\n" not in message
