@@ -38,9 +38,15 @@ class Method:
     replaceable: bool = False
 
 
-def _dapo_cache(longest: int | None) -> int:
-    """DAPO's 4,096 of 20,480 tokens; none where the longest completion is not known."""
-    return 0 if longest is None else max(longest // 5, 1)
+def _dapo_cache(args: Any) -> int:
+    """DAPO's 4,096 of 20,480 tokens, unless the user gives a number."""
+    if args.overlong_cache is not None:
+        return args.overlong_cache
+    if args.max_completion_length is None:
+        raise ValueError(
+            "`max_completion_length` is None, and method dapo punishes what comes near it: set it, or overlong_cache: 0"
+        )
+    return max(args.max_completion_length // 5, 1)
 
 
 # the paper advises 0.3 to 0.5 nats and annealing over the last tenth; it gives no end
@@ -57,7 +63,7 @@ METHODS: dict[str, Method] = {
         lambda args: {
             "epsilon_high": 0.28,
             "dynamic_sampling_tries": 10,
-            "overlong_cache": _dapo_cache(args.max_completion_length),
+            "overlong_cache": _dapo_cache(args),
         },
     ),
     "es": Method(

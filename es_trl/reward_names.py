@@ -63,6 +63,6 @@ def _functions() -> dict[str, str]:
     return {
         name: module.__name__
         for module in (trl.rewards, rewards)
-        for name in dir(module)
+        for name in (*dir(module), *getattr(module, "__all__", ()))
         if not name.startswith("_") and callable(getattr(module, name))
     }

@@ -1,6 +1,6 @@
 """Whose folder an `output_dir` is: one run at a time writes into it, and each has a number there.
 
-`es_run.json` names the run whose history the folder holds, and every record and checkpoint has its number. A run that
+`_es_run.json` names the run whose history the folder holds, and every record and checkpoint has its number. A run that
 starts afresh where an earlier one left checkpoints gets the next number, so neither is taken for the other.
 """
 
@@ -21,8 +21,9 @@ from .processes import on_main
 from .writing import write_atomically, writing
 
 
-RUN_FILE = "es_run.json"
-LOCK_FILE = ".es_run.lock"
+# the underscore keeps both off the Hub: they are of this machine
+RUN_FILE = "_es_run.json"
+LOCK_FILE = "_es_run.lock"
 
 logger = logging.get_logger(__name__)
 

@@ -7,6 +7,8 @@ import pytest
 from lab_runs import BONUS, without_seconds
 from launching import launch
 
+from es_trl.run_folder import only_run
+
 
 CLIP = {
     "entropy_schedule": {"kind": "stable_anneal", "target": 0.5, "end": 0.2, "ratio": 0.5},
@@ -95,6 +97,20 @@ def test_another_number_of_processes_is_refused(tmp_path):
         launch(tmp_path / "again", 2, "ddp", resume_from=checkpoint, **{**options, "per_device_train_batch_size": 2})
 
 
+def test_what_the_main_process_refuses_ends_both(tmp_path):
+    options = {"by_rule": False, "per_device_train_batch_size": 2, "max_steps": 4, "save_steps": 4, **BONUS}
+    options["save_strategy"] = "steps"
+    launch(tmp_path / "run", 2, "ddp", **options)
+    checkpoint = tmp_path / "run" / "checkpoint-4"
+    finished = launch(tmp_path / "run", 2, "ddp", resume_from=str(checkpoint), **options)
+    assert [result["records"] for result in finished] == [[], []]  # nothing was trained
+    (checkpoint / "rng_state_1.pth").write_bytes(b"")
+    with pytest.raises(AssertionError, match="not a whole checkpoint .rng_state_1.pth is damaged"):
+        launch(tmp_path / "run", 2, "ddp", resume_from=str(checkpoint), **options)
+    with only_run(tmp_path / "run", True), pytest.raises(AssertionError, match="another run is training in"):
+        launch(tmp_path / "run", 2, "ddp", **options)
+
+
 @pytest.mark.parametrize("updates", [1, 4])
 def test_one_small_reduce_a_rollout_is_added_to_grpo(updates, tmp_path):
     geometry = {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 4 // updates, "max_steps": 2 * updates}
@@ -102,5 +118,5 @@ def test_one_small_reduce_a_rollout_is_added_to_grpo(updates, tmp_path):
     assert first == second
     added = Counter(map(tuple, first["ESGRPOTrainer"])) - Counter(map(tuple, first["GRPOTrainer"]))
     missing = Counter(map(tuple, first["GRPOTrainer"])) - Counter(map(tuple, first["ESGRPOTrainer"]))
-    # sums of 4 prompts in float64, at each of two rollouts
-    assert added == {("all_reduce", 5 * 4 * 8): 2} and not missing
+    # sums of 4 prompts in float64, at each of two rollouts; and when the run begins lock, checkpoint and number
+    assert added == {("all_reduce", 5 * 4 * 8): 2, ("broadcast_object_list", 0): 3} and not missing

@@ -27,11 +27,11 @@ def start(folder, **changes):
 def test_a_recipe_that_is_started_again_touches_nothing(tmp_path, capsys):
     start(tmp_path)
     folder = tmp_path / "run"
-    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.name != ".es_run.lock"}
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.name != "_es_run.lock"}
     capsys.readouterr()
     start(tmp_path, resume_from_checkpoint=True)
     assert "the run is finished: " in capsys.readouterr().out
-    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.name != ".es_run.lock"} == before
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.name != "_es_run.lock"} == before
     for name in ("config.json", "model.safetensors"):  # of a run that was killed before its last save
         (folder / name).unlink()
     start(tmp_path, resume_from_checkpoint=True)

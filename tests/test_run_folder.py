@@ -109,7 +109,7 @@ def test_a_finished_run_stays_as_it_is(change, lab_trainer, tmp_path, capsys):
         expected = whole.model.state_dict()
         assert all(value.equal(expected[name]) for name, value in again.model.state_dict().items())
     found = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in tmp_path.rglob("*") if path.is_file()}
-    lock = folder / ".es_run.lock"
+    lock = folder / "_es_run.lock"
     assert {path: found[path] for path in found if path != lock} == {
         path: files[path] for path in files if path != lock
     }
@@ -117,10 +117,10 @@ def test_a_finished_run_stays_as_it_is(change, lab_trainer, tmp_path, capsys):
 
 def test_the_marker_names_the_process(tmp_path):
     write_run(tmp_path, 3)
-    content = json.loads((tmp_path / "es_run.json").read_text())
+    content = json.loads((tmp_path / "_es_run.json").read_text())
     assert (content["run"], content["process"]) == (3, os.getpid()) and current_run(tmp_path) == 3
-    (tmp_path / "es_run.json").write_text("{")
-    with pytest.raises(ValueError, match="es_run.json is damaged"):
+    (tmp_path / "_es_run.json").write_text("{")
+    with pytest.raises(ValueError, match="_es_run.json is damaged"):
         current_run(tmp_path)
     shutil.rmtree(tmp_path)
     assert current_run(tmp_path) is None

@@ -91,6 +91,10 @@ def test_kill_resume_and_plain_weights(whole, tmp_path):
     done = run(launch_of(again, resume_from_checkpoint="true"))
     assert done.returncode == 0, done.stdout[-5000:]
     check_equal(again, whole)
+    times = {path: path.stat().st_mtime_ns for path in again.rglob("*") if path.name != "_es_run.lock"}
+    done = run(launch_of(again, resume_from_checkpoint="true"))  # it is finished
+    assert done.returncode == 0 and "the run is finished: " in done.stdout, done.stdout[-5000:]
+    assert {path: path.stat().st_mtime_ns for path in again.rglob("*") if path.name != "_es_run.lock"} == times
 
     last, plain = again / "checkpoint-32", tmp_path / "plain"
     convert = [sys.executable, str(last / "zero_to_fp32.py"), str(last), str(plain), "--safe_serialization"]
