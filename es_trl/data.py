@@ -74,7 +74,7 @@ class DataArguments:
         for name in ("dataset_filter", "datasets"):
             value = getattr(self, name)
             if isinstance(value, str):  # as it comes from a command line
-                value = None if value == "none" else yaml.safe_load(value)
+                value = None if value == "none" else _read_yaml(name, value)
                 setattr(self, name, value)
             if value is not None and not isinstance(value, dict):
                 raise ValueError(f"`{name}` must be a mapping, got {value!r}: set for example {_EXAMPLES[name]}")
@@ -115,6 +115,16 @@ class DataArguments:
         return named
 
 
+def _read_yaml(name: str, text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(
+            f"`{name}` must be a mapping, got {text!r}, which is not valid YAML ({' '.join(str(error).split())}): set "
+            f"for example {_EXAMPLES[name]}"
+        ) from None
+
+
 def open_rows(args: DataArguments) -> Rows:
     """
     The rows of a data set that its filter keeps, with all columns as the file has them.
@@ -131,26 +141,29 @@ def open_rows(args: DataArguments) -> Rows:
 
 def load_rows(args: DataArguments, columns: tuple[str, ...] = ()) -> Dataset:
     """
-    The rows of a data set, which has the prompt column and the given ones in every row, for a reward of one's own.
+    The rows of a data set for a reward of one's own: the prompt, and all columns that the reward may read.
 
     Args:
         args (`DataArguments`):
             Which data set.
         columns (`tuple[str, ...]`):
-            Columns that the recipe reads beside `prompt_column`.
+            Columns that every row must have beside `prompt_column`.
 
     Returns:
-        `Dataset`: all columns of the data set by their own names, and `a.b` for what is asked for by that name. A JSON
-        column that Arrow cannot hold, and that is not asked for, is left out.
+        `Dataset`: column `prompt`, as `prompt_format` says and with the suffix; then the data set's other columns by
+        their own names, and `a.b` for what is asked for by that name. A JSON column that Arrow cannot hold, and that is
+        not asked for, is left out.
 
     Raises:
-        ValueError: as [`open_rows`], and for a column that is missing or has a gap.
+        ValueError: as [`open_rows`], for a row without a prompt, and for a column that is missing or has a gap.
     """
     rows = open_rows(args)
-    asked = (args.prompt_column, *columns)
-    for column in asked:
+    prompts = read_prompts(rows, args.prompt_column, args.prompt_suffix, args.prompt_format)
+    for column in columns:
         rows.filled(column)
-    return rows.to_dataset(asked)
+    dataset = rows.to_dataset((args.prompt_column, *columns))
+    others = [name for name in dataset.column_names if name != "prompt"]
+    return dataset.select_columns(others).add_column("prompt", prompts).select_columns(["prompt", *others])
 
 
 def load_named(args: DataArguments, load: Callable[[DataArguments], Dataset]) -> Dataset | dict[str, Dataset]:

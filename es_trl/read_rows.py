@@ -35,12 +35,16 @@ def read_rows(name: str, config: str | None = None, split: str = "train") -> Row
     if path.suffix in LOCAL_FORMATS:
         rows = _read_file(path, split)
     elif os.path.exists(path):
-        kind = "folder" if os.path.isdir(path) else f"{path.suffix} file"
+        kind = "folder" if os.path.isdir(path) else f"{path.suffix} file" if path.suffix else "file without an ending"
         raise ValueError(
             f"the data set {path} is a {kind}: set dataset_name to a file ending in {', '.join(LOCAL_FORMATS)}"
         )
     else:
         rows = _read_hub(name, config, split)
+    if not rows.numbers and "[" in split:
+        raise ValueError(
+            f"`dataset_split` must name rows of {rows.name}, got {split!r}, which holds none: set it to train"
+        )
     if not rows.numbers:
         raise ValueError(f"the data set {rows.name} is empty: set dataset_name to one with prompts")
     return rows
@@ -78,10 +82,10 @@ def _chosen(split: str, size: int, path: Path) -> range:
     """The rows of a file that a split names: `train`, or a part of it as `train[:100]` or `train[10%:]`."""
     try:
         (part,) = ReadInstruction.from_spec(split).to_absolute({"train": size})
-    except (ValueError, AssertionError) as error:
+    except (ValueError, AssertionError):
         raise ValueError(
-            f"`dataset_split` must be 'train' for the file {path}, or a part of it as 'train[:100]', got {split!r} "
-            f"({' '.join(str(error).split())}): set it to train"
+            f"`dataset_split` must be 'train' for the file {path}, or a part of it as 'train[:100]', got {split!r}: set "
+            "it to train"
         ) from None
     return range(*slice(part.from_, part.to).indices(size))
 

@@ -63,6 +63,6 @@ def _functions() -> dict[str, str]:
     return {
         name: module.__name__
         for module in (trl.rewards, rewards)
-        for name in (*dir(module), *getattr(module, "__all__", ()))
+        for name in dir(module)
         if not name.startswith("_") and callable(getattr(module, name))
     }

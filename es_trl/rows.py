@@ -57,8 +57,9 @@ class Rows:
             values = [_field(value, path) for value in values]
         if all(value is _MISSING for value in values):
             return None
-        if isinstance(self.source, Dataset) and _is_single_precision(self.source.features[top], path):
-            values = [_shortest(value) for value in values]
+        precision = _precision(self.source.features[top], path) if isinstance(self.source, Dataset) else None
+        if precision is not None:
+            values = [_shortest(value, precision) for value in values]
         return [None if values[row] is _MISSING else values[row] for row in self.numbers]
 
     def column(self, name: str) -> list[Any]:
@@ -184,17 +185,18 @@ def _as_arrow(values: list[Any]) -> pa.Array | None:
         return None
 
 
-def _is_single_precision(feature: Any, path: str) -> bool:
-    """Whether a column, or its field `path`, holds floats of 16 or 32 bits, or lists of these."""
+def _precision(feature: Any, path: str) -> type[np.floating] | None:
+    """The type of a column, or of its field `path`, that holds floats of 16 or 32 bits, or lists of these."""
     for key in path.split(".") if path else ():
         feature = feature.get(key) if isinstance(feature, dict) else None
     while isinstance(feature, List):
         feature = feature.feature
-    return isinstance(feature, Value) and feature.dtype in ("float16", "float32")
+    kinds = {"float16": np.float16, "float32": np.float32}
+    return kinds.get(feature.dtype) if isinstance(feature, Value) else None
 
 
-def _shortest(value: Any) -> Any:
-    """The float64 of the fewest digits that stand for a float32: 0.1, where Python has 0.10000000149011612."""
+def _shortest(value: Any, precision: type[np.floating]) -> Any:
+    """The float64 of the fewest digits that stand for a shorter float: 0.1, where Python has 0.10000000149011612."""
     if isinstance(value, list):
-        return [_shortest(inner) for inner in value]
-    return float(str(np.float32(value))) if isinstance(value, float) else value
+        return [_shortest(inner, precision) for inner in value]
+    return float(str(precision(value))) if isinstance(value, float) else value

@@ -36,6 +36,11 @@ def load_countdown(args: DataArguments, seed: int) -> Dataset:
     Raises:
         ValueError: for a name that says no counts, and as [`~data.load_rows`].
     """
+    if args.prompt_suffix:
+        raise ValueError(
+            f"`prompt_suffix` must be empty for the Countdown lab, whose model knows nothing but tasks, got "
+            f"{args.prompt_suffix!r}: leave it out"
+        )
     name = args.dataset_name or f"{GENERATED}3"
     if not name.startswith(GENERATED):
         return countdown_of(read_rows(name, args.dataset_config, args.dataset_split), args)

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 
 MAX_PROSE_CHARS = 2000  # of the end of a completion without a box or tags, where its answer is
+MAX_BARE_CHARS = 200  # of a completion that is nothing but its answer
 MAX_ANSWER_CHARS = 5000  # of a box or tags: more is no answer
 
 _MARKED_ANSWERS = (r"####\s*(.+)\s*\Z", r"The answer is:\s*(.+)\s*\Z")  # how GSM8K and MATH close a solution
@@ -16,10 +17,15 @@ _WORD = re.compile(r"(?<![\\{a-zA-Z])[a-zA-Z]{2,}")
 
 
 class Answer(NamedTuple):
-    """What a completion gives as its answer: LaTeX, or prose in which the answer is still to be found."""
+    """
+    What a completion gives as its answer: LaTeX, or prose in which the answer is still to be found.
+
+    Where the whole completion may be nothing but its answer, `bare` is that answer in LaTeX.
+    """
 
     text: str
     prose: bool
+    bare: str = ""
 
 
 class _Box(NamedTuple):
@@ -45,8 +51,9 @@ def find_answer(completion: str) -> Answer | None:
     """
     The answer of a completion.
 
-    The last box counts, wherever it is, together with those before it that a comma, "and" or "or" joins to it; else the
-    last `<answer>` tags; else what follows `####` or `The answer is:` in the last line; else the end of the text.
+    The last box counts, wherever it is, together with those before it that a comma, "and" or "or" joins to it; else
+    the last `<answer>` tags; else what follows `####` or `The answer is:` in the last line; else the end of the text,
+    or all of it where that is one short line.
 
     Returns:
         `Answer` or `None`: `None` where the last box or the tags are empty, never closed or too long.
@@ -63,7 +70,8 @@ def find_answer(completion: str) -> Answer | None:
     marked = final_answer(last)
     if marked != _without_dollars(last) and not _is_prose(marked):
         return _checked(marked, prose=False)
-    return Answer(last, prose=True)
+    is_bare = "\n" not in completion.strip() and len(completion) <= MAX_BARE_CHARS
+    return Answer(last, prose=True, bare=_without_dollars(completion) if is_bare else "")
 
 
 def _checked(content: str, prose: bool) -> Answer | None:

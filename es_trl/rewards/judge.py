@@ -32,14 +32,15 @@ def is_right(completion: str, golds: list[str]) -> bool:
     answer = find_answer(completion)
     if answer is None:
         return False
+    readings = []
     if answer.prose:
-        text, expressions = "", _exact(parse(answer.text, parsing_timeout=None))
-    else:
-        text = plain(answer.text)
-        expressions = _read(text)
+        readings.append(("", _exact(parse(answer.text, parsing_timeout=None))))
+    if latex := answer.bare if answer.prose else answer.text:
+        readings.append((plain(latex), _read(plain(latex))))
     return any(
         not contradict(gold_text, text) and not _other_kind(gold[0], text, expressions) and _equal(gold, expressions)
         for gold_text, gold in zip(texts, read, strict=True)
+        for text, expressions in readings
     )
 
 

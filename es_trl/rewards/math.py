@@ -9,7 +9,7 @@ The answer of a completion is looked for in this order. What is found first coun
 1. the last `\boxed{}` or `\fbox{}` in all of it (`\boxed{1}` and `\boxed{2}` side by side are `1,2`);
 2. the last `<answer>` tags;
 3. what follows `####` or `The answer is:` in the last line, unless it is a sentence;
-4. what math-verify finds in the last 2,000 characters.
+4. what math-verify finds in the last 2,000 characters, or all of a completion that is one short line of LaTeX.
 
 Added to math-verify's rules: a decimal equals the number that it writes and no other (0.333333 is not 1/3); units that
 both answers name must be the same, and so must the bases of numbers; `(1,2)` is neither `1,2` nor `\{1,2\}`; the letter
@@ -50,12 +50,17 @@ def math_reward(completions: list[Any], solution: list[Any], **kwargs: Any) -> l
 
     Returns:
         `list[float]`: +1 or -1 per completion. An answer that takes longer than 5 seconds to judge, or more memory than
-        a worker has (1 GiB), is wrong.
+        a worker has (768 MiB), is wrong.
 
     Raises:
         ValueError: where math-verify is not installed, a completion or solution is of a wrong type, or a solution holds
             no answer that can be read.
     """
+    if len(completions) != len(solution):
+        raise ValueError(
+            f"`solution` must have one answer per completion, got {len(solution)} for {len(completions)} completions: "
+            "give the reward the columns of the completions' rows"
+        )
     texts = [completion_text(completion, f"completion {row}") for row, completion in enumerate(completions)]
     golds = [gold_texts(gold, row) for row, gold in enumerate(solution)]
     check_installed()

@@ -28,7 +28,8 @@ _SYMBOLS = {
     "¾": r"\frac{3}{4}",
 }
 _SYMBOL = re.compile("|".join(_SYMBOLS))
-_REPEATING = re.compile(r"(\d*)\.(\d*)\\overline\{?(\d+)\}?")
+_REPEATING = re.compile(r"(\d*)\.(\d*)\\(?:overline|bar|dot)\s*(?:\{(\d+)\}|(\d))")
+_GROUPED = re.compile(r"(?<=\d)\\[,!;](?=\d{3}(?!\d))")  # 1\,000\,000
 _ROOT = re.compile(r"√\s*(?:\(([^()]*)\)|\{([^{}]*)\}|(\d+|[a-zA-Z]))")
 _E_NOTATION = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)[eE][+-]?\d{1,4}", re.ASCII)
 _ENDS = re.compile(r"(?:\\\\|\\[,;:! ]|\\\Z|(?<!\.)\.|\s)+\Z")  # spaces, line breaks and the full stop of a sentence
@@ -75,7 +76,7 @@ _UNITS = {spelling: unit for unit, others in _SPELLINGS.items() for spelling in 
 
 def plain(text: str) -> str:
     """An answer in LaTeX that math-verify reads: Unicode symbols by their commands, `1e-7` in digits, no full stop."""
-    text = _ENDS.sub("", text.strip())
+    text = _GROUPED.sub("", _ENDS.sub("", text.strip()).removeprefix("="))
     text = _SYMBOL.sub(lambda symbol: _SYMBOLS[symbol.group()], text)
     text = _ROOT.sub(lambda root: rf"\sqrt{{{next(filter(None, root.groups()), '')}}}", text)
     text = _REPEATING.sub(_repeating_as_fraction, text)
@@ -128,7 +129,7 @@ def _unit(text: str) -> tuple[str, str] | None:
 
 def _repeating_as_fraction(found: re.Match[str]) -> str:
     """The value of a repeating decimal, `0.1\\overline{6}`."""
-    whole, once, again = found.groups()
+    whole, once, again = found.group(1), found.group(2), found.group(3) or found.group(4)
     numerator = int(whole + once + again) - int(whole + once or "0")
     return f"\\frac{{{numerator}}}{{{10 ** len(once) * (10 ** len(again) - 1)}}}"
 
