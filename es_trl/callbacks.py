@@ -1,5 +1,6 @@
 """Two rollout events on top of `TrainerCallback`; the entropy scheduler and the curriculum are such callbacks."""
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,7 +18,7 @@ from .curriculum import PlannedStage, Stage, plan_stages, stage_of
 from .geometry import Geometry, check_one_rollout
 from .history import RolloutRecord
 from .open_loop import AdaptiveTargetActuator
-from .own_parts import as_stages
+from .own_parts import as_stages, checked_state
 from .prompts import PromptOrder
 from .schedules import Schedule, onset_rollout
 from .train_data import check_stages
@@ -294,3 +295,6 @@ def prepare_callbacks(callbacks: Sequence[TrainerCallback], args: TrainingArgume
         curriculum.schedule = scheduler.loop.schedule
     for callback in callbacks:
         callback.prepare(args)
+        if callback.keeps_state and not isinstance(callback, EntropyScheduler | Curriculum):
+            with contextlib.suppress(AttributeError):  # a state that only a rollout makes is looked at when it is saved
+                checked_state(callback)

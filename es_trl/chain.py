@@ -8,7 +8,7 @@ from typing import Any
 
 from .actuators import Actuator, ActuatorArgs
 from .controllers import Controller
-from .own_parts import checked_control, checked_settings, checked_state
+from .own_parts import check_range, checked_control, checked_settings, checked_state
 
 
 PATIENCE = 5  # rollouts in a row that a hand-over takes, and a dead time: so long that noise alone causes none
@@ -83,6 +83,7 @@ class ActuatorChain:
         for actuator in self.actuators:
             for view in found:
                 actuator.check(view)
+                check_range(actuator, view)
             bounds = (actuator.low, actuator.high)
             ends = [checked_settings(actuator, bound, view) for view in found for bound in bounds]
             found = [args, *(_view(args, settings.get("epsilon_high", args.epsilon_high)) for settings in ends)]

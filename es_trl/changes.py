@@ -1,6 +1,9 @@
 """What differs between the run that wrote a checkpoint and the one that resumes it, and what that means."""
 
-from dataclasses import asdict
+import hashlib
+import json
+import re
+from dataclasses import asdict, fields
 from typing import Any
 
 from .callbacks import Curriculum, EntropyScheduler
@@ -10,36 +13,47 @@ from .schedules import progress_at
 
 
 _SAMPLING = "completions are sampled in another way, and entropy is not comparable with what came before"
-_LOSS = "the updates from here on have another loss"
 _LENGTH = "progress is counted over another length, and with it targets, stages and the decay of the learning rate"
 _ORDER = "the prompts come in another order"
 _KEPT = "the checkpoint's optimizer keeps the value that it has"
+_OTHER = "the run from here on is another one than without the change"
+_RATE = "the learning rate follows another curve"
 
-# fields of the configuration that a resumed run should have as they were, with what it means if not
-_FIELDS: dict[str, str] = {
+_MEANINGS: dict[str, str] = {
     **dict.fromkeys(("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "generation_kwargs"), _SAMPLING),
-    **dict.fromkeys(("loss_type", "epsilon", "epsilon_high", "delta", "beta", "num_iterations"), _LOSS),
-    **dict.fromkeys(("importance_sampling_level", "scale_rewards", "reward_weights", "entropy_coef"), _LOSS),
-    **dict.fromkeys(("mask_truncated_completions", "max_grad_norm", "entropy_bonus_scale"), _LOSS),
     **dict.fromkeys(("max_steps", "num_train_epochs"), _LENGTH),
-    **dict.fromkeys(("learning_rate", "weight_decay", "optim"), _KEPT),
-    **dict.fromkeys(("seed", "shuffle_dataset"), _ORDER),
-    "lr_scheduler_type": "the learning rate follows another curve",
-    "max_completion_length": "completions may have another length",
-    "dynamic_sampling_tries": "other prompts are replaced",
-    "overlong_cache": "long completions get another reward",
+    **dict.fromkeys(("learning_rate", "weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon", "optim"), _KEPT),
+    **dict.fromkeys(("seed", "data_seed", "shuffle_dataset"), _ORDER),
+    **dict.fromkeys(("lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps"), _RATE),
 }
+# fields of the configuration that a resumed run may have in another way: what is written, said and pushed, and where it
+# runs. The geometry is refused elsewhere, and the loop's own blocks are compared as the parts that they make.
+_FREE = re.compile(
+    "output_dir|overwrite_output_dir|run_name|project|report_to|disable_tqdm|remove_unused_columns|logging_.*|log_.*"
+    "|save_.*|eval_.*|.*_eval|per_device_eval.*|do_.*|load_best.*|metric_for.*|greater_is.*|push_.*|hub_.*|trackio_.*|wandb_.*|num_completions_to_print"
+    "|resume_.*|enable_jit_checkpoint|dataloader_.*|ddp_.*|vllm_server_.*|vllm_group_port|use_cpu|local_rank"
+    "|torch_compile.*|gradient_checkpointing.*|model_init_kwargs|skip_memory_metrics|include_.*|debug|tpu_.*|deepspeed"
+    "|fsdp.*|accelerator_config|parallelism_config|per_device_train_batch_size|gradient_accumulation_steps"
+    "|steps_per_generation|num_generations|generation_batch_size|num_iterations|method|entropy_schedule"
+    "|entropy_controller|entropy_actuator|curriculum"
+)
 _PARTS: dict[str, str] = {
     "schedule": "the targets from here on are other ones",
     "controller": "the control reacts in another way",
     "actuators": "the control is moved into the new bounds",
     "stages": "the stages from here on are other ones",
+    "rewards": "completions are rewarded in another way",
     "prompts": "the prompts are other ones, in another order",
+    "prompts_digest": "the prompts are other ones",
 }
 
 
 def describe_run(
-    args: ESGRPOConfig, scheduler: EntropyScheduler | None, curriculum: Curriculum | None, prompts: int | None
+    args: ESGRPOConfig,
+    scheduler: EntropyScheduler | None,
+    curriculum: Curriculum | None,
+    data: tuple[int | None, str],
+    rewards: list[str],
 ) -> dict[str, Any]:
     """
     Describe a run for its checkpoints, as JSON values.
@@ -49,16 +63,36 @@ def describe_run(
             The configuration.
         scheduler (`EntropyScheduler`, *optional*), curriculum (`Curriculum`, *optional*):
             Where there are any, prepared.
-        prompts (`int`, *optional*):
-            Rows of the training data; `None` for a stream.
+        data (`(int, str)`):
+            Rows of the training data, `None` for a stream, and a digest of its prompts.
+        rewards (`list[str]`):
+            Names of the reward functions.
     """
-    described: dict[str, Any] = {name: getattr(args, name) for name in _FIELDS if hasattr(args, name)}
+    described: dict[str, Any] = {each.name: getattr(args, each.name) for each in fields(args)}
+    described = {name: value for name, value in described.items() if not _FREE.fullmatch(name)}
     if scheduler is not None:
         loop = scheduler.loop.describe()
         described |= {name: loop[name] for name in ("schedule", "controller", "actuators")}
     if curriculum is not None:
         described["stages"] = [asdict(stage) for stage in curriculum.planned]
-    return {**described, "prompts": prompts}
+    described |= {"rewards": rewards, "prompts": data[0], "prompts_digest": data[1]}
+    return json.loads(json.dumps(_plain(described), default=str))  # as a checkpoint gives it back
+
+
+def prompts_digest(dataset: Any, most: int = 100) -> str:
+    """A digest of up to `most` prompts that are spread over a data set; empty for a stream."""
+    if not hasattr(dataset, "__len__") or "prompt" not in dataset.column_names or len(dataset) == 0:
+        return ""
+    places = sorted({place * len(dataset) // most for place in range(most)})
+    prompts = dataset.select_columns("prompt").select(places)["prompt"][:]
+    return hashlib.sha256(json.dumps(prompts, default=str).encode()).hexdigest()[:16]
+
+
+def _plain(value: Any) -> Any:
+    """A value whose mappings have text for keys, as JSON needs."""
+    if isinstance(value, dict):
+        return {str(name): _plain(part) for name, part in value.items()}
+    return [_plain(part) for part in value] if isinstance(value, list | tuple) else value
 
 
 def target_at(loop: EntropyLoop | None, rollout: int, num_rollouts: int) -> float | None:
@@ -88,9 +122,13 @@ def check_changes(
     Raises:
         ValueError: where the targets differ and that is not allowed.
     """
-    meanings = {**_FIELDS, **_PARTS}
-    names = [name for name in meanings if before.get(name) != now.get(name)]
-    changes = [f"{name} was {before.get(name)} and is {now.get(name)}: {meanings[name]}" for name in names]
+    meanings = {**_MEANINGS, **_PARTS}
+    names = [name for name in {**now, **before} if before.get(name) != now.get(name)]
+    changes = [
+        f"{name} was {before.get(name)} and is {now.get(name)}: {meanings.get(name, _OTHER)}"
+        for name in names
+        if name != "prompts_digest" or "prompts" not in names
+    ]
     old, new = targets
     if old != new and not (old is not None and new is not None and abs(old - new) <= 1e-9) and not allowed:
         blamed = [name for name in ("schedule", "max_steps", "num_train_epochs", "prompts") if name in names]

@@ -1,17 +1,21 @@
 """Checkpoints of [`ESGRPOTrainer`]: written at the end of an update, whole or not taken for whole."""
 
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import transformers.trainer
-from transformers.trainer import TRAINER_STATE_NAME, rotate_checkpoints
+from transformers.trainer import rotate_checkpoints
+from transformers.trainer_callback import ExportableState
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, TrainOutput
 from transformers.utils import logging
 
-from .checkpoint_files import list_files, remove_old
+from .checkpoint_choice import bring_back, drop_aside, remove_old, set_aside
+from .checkpoint_files import list_files, trainer_state_digest
 from .control import broken_policy
 from .micro_batches import temporarily
+from .own_parts import checked_state
 from .resuming import ResumingMixin
 from .state import RunState, save_rollout
 from .weights import save_reference, weights_are_finite
@@ -32,14 +36,40 @@ class CheckpointingMixin(ResumingMixin):
     def _maybe_log_save_evaluate(self, *args: Any, **kwargs: Any) -> None:
         if self.state.global_step != self._ended_update:
             self._ended_update, self._ended_micro_step = self.state.global_step, self._step
-        if self._save_is_due and self._step == self._ended_micro_step:
+            self._has_ended_one = True
+        if self._save_is_due and self._is_between_updates:
             self.control.should_save, self._save_is_due = True, False
         super()._maybe_log_save_evaluate(*args, **kwargs)
 
+    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
+        self._has_ended_one = False  # the loader has drawn from the random state, which no resume could repeat
+        update, micro_step = self.state.global_step, self._step
+        super()._run_epoch(*args, **kwargs)
+        if self._num_prompts is None and self.state.global_step == update and self._step > micro_step:
+            if not self.control.should_training_stop:
+                raise ValueError(
+                    f"a pass over the stream gave {self._step - micro_step} micro-batches and no update, which takes "
+                    f"{self.args.gradient_accumulation_steps}: give a longer stream, or set "
+                    "gradient_accumulation_steps lower"
+                )
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        was, self._is_evaluating = self._is_evaluating, True
+        try:
+            return super().evaluate(*args, **kwargs)
+        finally:
+            self._is_evaluating = was
+
+    @property
+    def _is_between_updates(self) -> bool:
+        """Whether all that a checkpoint holds is as it was at the end of the last update."""
+        has_just_begun = self._rollout is not None and self._step % self._generate_every == 0
+        counts = self._step == self._ended_micro_step and self._has_ended_one
+        return counts and not has_just_begun and not self._is_evaluating
+
     def _save_checkpoint(self, model, trial):
         update = self.state.global_step
-        if self._step != self._ended_micro_step:
-            # gradients of a part of an update are in no checkpoint
+        if not self._is_between_updates:
             logger.warning(f"a save was asked for inside update {update + 1}: it is made at the end of that update")
             self._save_is_due = True
             return
@@ -47,24 +77,22 @@ class CheckpointingMixin(ResumingMixin):
             return
         if not weights_are_finite(self.model_wrapped, self.accelerator):
             raise ValueError(broken_policy(self._next_rollout, "its weights are not finite"))
-        run_dir = Path(self._get_output_dir(trial=trial))
-        folder = run_dir / f"{PREFIX_CHECKPOINT_DIR}-{update}"
+        folder = Path(self._get_output_dir(trial=trial)) / f"{PREFIX_CHECKPOINT_DIR}-{update}"
         advice = "make room or mend the folder, and resume from the last whole checkpoint"
         with writing(folder, f"the checkpoint of update {update}", advice):
+            if self.args.should_save:
+                set_aside(folder)  # of a save that was cut short, of an earlier run, or of an abandoned future
+            self.accelerator.wait_for_everyone()
             try:
-                self._discard(folder)  # of a save that was cut short, or of an earlier run
-                self.accelerator.wait_for_everyone()
                 with temporarily(transformers.trainer, rotate_checkpoints=self._remove_old):
                     super()._save_checkpoint(model, trial)
             except BaseException:
-                self._discard(folder)  # a part of a checkpoint takes room and is of no use
+                if self.args.should_save:
+                    bring_back(folder)  # a part of a checkpoint takes room and is of no use
                 raise
+        if self.args.should_save:
+            drop_aside(folder)
         self._saved_update = update
-
-    def _discard(self, folder: Path) -> None:
-        if self.args.should_save and folder.exists():
-            (folder / TRAINER_STATE_NAME).unlink(missing_ok=True)  # first: what is half deleted is not whole
-            shutil.rmtree(folder, ignore_errors=True)
 
     def _remove_old(
         self, output_dir: str, save_total_limit: int | None, best_model_checkpoint: str | None, **_: Any
@@ -72,7 +100,7 @@ class CheckpointingMixin(ResumingMixin):
         if self.args.save_only_model:  # these do not say whose they are
             rotate_checkpoints(output_dir, save_total_limit, best_model_checkpoint, use_mtime=False)
         else:
-            remove_old(Path(output_dir), self._run, save_total_limit, best_model_checkpoint)
+            remove_old(Path(output_dir), self._lineage, save_total_limit, best_model_checkpoint)
 
     def _finalize_training(self, *args: Any, **kwargs: Any) -> TrainOutput:
         if self._save_is_due:
@@ -100,10 +128,21 @@ class CheckpointingMixin(ResumingMixin):
         if self.args.should_save:
             self._state(files).save(output_dir)
 
+    def _trainer_state_digest(self) -> str:
+        callbacks = [*self.callback_handler.callbacks, self.control]
+        exported = {type(each).__name__: each.state() for each in callbacks if isinstance(each, ExportableState)}
+        content = asdict(self.state)
+        alone = {
+            name: state for name, state in exported.items() if isinstance(content["stateful_callbacks"].get(name), dict)
+        }
+        return trainer_state_digest(content, alone)
+
     def _state(self, files: dict[str, list[Any]]) -> RunState:
         rollout = self._rollout
         return RunState(
             run=self._run,
+            lineage=self._lineage,
+            trainer_state=self._trainer_state_digest(),
             files=files,
             global_step=self.state.global_step,
             epoch=self.state.epoch,
@@ -115,7 +154,7 @@ class CheckpointingMixin(ResumingMixin):
             seconds=0.0 if rollout is None else rollout.seconds,
             settings={**self._settings, **self._adaptive_coefficient},
             metrics=dict(self._metrics["train"]),
-            callbacks=[(type(callback).__name__, callback.state_dict()) for callback in self._stateful_callbacks],
+            callbacks=[(type(callback).__name__, checked_state(callback)) for callback in self._stateful_callbacks],
             configuration=self._described,
             next_target=self._next_target(self._next_rollout + (rollout is not None), self.state.max_steps),
         )

@@ -193,7 +193,7 @@ class EntropyLoop:
             settings=self.chain.settings,
             saturated=self.chain.saturated,
             actuator=type(self.chain.actuator).__name__,
-            estimate=self.controller.estimate,
+            estimate=None if self.anchor is None else self.controller.estimate,
             events=[{"kind": "unmeasured", "message": message}],
         )
 

@@ -7,11 +7,13 @@ from enum import Enum
 from numbers import Real
 from typing import Any, get_args, get_type_hints
 
-from transformers import TrainingArguments
+import torch
+from transformers import Trainer, TrainingArguments, get_scheduler
 from transformers.integrations.integration_utils import (
     INTEGRATION_TO_CALLBACK,
     get_available_reporting_integrations,
 )
+from transformers.utils import is_liger_kernel_available, logging
 
 from .actuators import LOSSES
 from .blocks import nearest
@@ -25,8 +27,8 @@ class Range:
     Args:
         low (`float`), high (`float`):
             The ends; infinite where there is none.
-        above (`bool`):
-            Whether `low` itself is left out.
+        above (`bool`), below (`bool`):
+            Whether `low`, or `high`, itself is left out.
         whole (`bool`):
             Whether only whole numbers count.
     """
@@ -34,6 +36,7 @@ class Range:
     low: float = -math.inf
     high: float = math.inf
     above: bool = False
+    below: bool = False
     whole: bool = False
 
     def holds(self, value: Any) -> bool:
@@ -41,11 +44,12 @@ class Range:
         if isinstance(value, bool) or not isinstance(value, Real) or not -math.inf < value < math.inf:
             return False
         enough = value > self.low if self.above else value >= self.low
-        return enough and value <= self.high and not (self.whole and value != int(value))
+        little_enough = value < self.high if self.below else value <= self.high
+        return enough and little_enough and not (self.whole and value != int(value))
 
     def __str__(self) -> str:
         ends = [f"{'>' if self.above else '>='} {self.low:.10g}"] if self.low > -math.inf else []
-        ends += [f"<= {self.high:.10g}"] if self.high < math.inf else []
+        ends += [f"{'<' if self.below else '<='} {self.high:.10g}"] if self.high < math.inf else []
         return " ".join(["a whole number" if self.whole else "a finite number", " and ".join(ends)]).strip()
 
 
@@ -58,10 +62,11 @@ RANGES = {
     "repetition_penalty": ABOVE_0,
     "learning_rate": FROM_0,
     "weight_decay": FROM_0,
-    "adam_beta1": SHARE,
-    "adam_beta2": SHARE,
+    "adam_beta1": Range(0, 1, below=True),
+    "adam_beta2": Range(0, 1, below=True),
     "adam_epsilon": FROM_0,
-    "max_grad_norm": FROM_0,
+    "max_grad_norm": Range(),
+    "neftune_noise_alpha": FROM_0,
     "num_train_epochs": Range(),
     "max_steps": Range(whole=True),
     "seed": Range(0, 2**32 - 1, whole=True),
@@ -81,6 +86,8 @@ RANGES = {
     "vllm_gpu_memory_utilization": Range(0, 1, above=True),
     "vllm_tensor_parallel_size": COUNT,
 }
+# other values, by which TRL or vLLM leave a thing out
+_NONE: dict[str, tuple[Any, ...]] = {"top_k": (None, -1), "epsilon_high": (math.inf,), "delta": (math.inf,)}
 MAPPINGS = (
     "model_init_kwargs",
     "generation_kwargs",
@@ -88,7 +95,11 @@ MAPPINGS = (
     "gradient_checkpointing_kwargs",
     "lr_scheduler_kwargs",
 )
+LEVELS = (*logging.get_log_levels_dict(), "passive")
+_NEED_THE_MODEL = ("galore", "apollo", "lomo", "adalomo")
 CHOICES = {
+    "log_level": LEVELS,
+    "log_level_replica": LEVELS,
     "loss_type": LOSSES,
     "importance_sampling_level": ("token", "sequence"),
     "multi_objective_aggregation": ("sum_then_normalize", "normalize_then_sum"),
@@ -109,8 +120,8 @@ def check_fields(args: TrainingArguments) -> None:
     for name, allowed in RANGES.items():
         value = getattr(args, name, defaults.get(name))
         optional = value is None and defaults.get(name) is None
-        no_top_k = name == "top_k" and value == -1 and args.use_vllm  # vLLM's word for none
-        if name in defaults and not optional and not no_top_k and not allowed.holds(value):
+        is_none = _NONE.get(name, ())
+        if name in defaults and not optional and value not in is_none and not allowed.holds(value):
             raise ValueError(f"`{name}` must be {allowed}, got {value!r}: set {_example(defaults[name], allowed)}")
     for name, allowed in {**_enumerations(type(args)), **CHOICES}.items():
         if name in defaults:
@@ -126,10 +137,49 @@ def check_fields(args: TrainingArguments) -> None:
     weights = args.reward_weights
     if weights is not None and not (isinstance(weights, list | tuple) and all(Range().holds(w) for w in weights)):
         raise ValueError(f"`reward_weights` must be a list of finite numbers, got {weights!r}: set one per function")
+    _check_pairs(args)
     for name in MAPPINGS:
         _check_mapping(name, getattr(args, name, None))
     for tracker in _trackers(args):
         _check_choice("report_to", tracker, (*INTEGRATION_TO_CALLBACK, "all", "none"))
+
+
+def _check_pairs(args: TrainingArguments) -> None:
+    """Raise where a field needs another one, or a package, that is not there."""
+    if getattr(args, "sync_ref_model", False) and args.beta == 0.0:
+        raise ValueError(
+            "`sync_ref_model` is true and `beta` is 0, so there is no reference model: set beta above 0, or "
+            "sync_ref_model: false"
+        )
+    if getattr(args.save_strategy, "value", args.save_strategy) == "best" and args.metric_for_best_model is None:
+        raise ValueError("`save_strategy` is best, and there is no metric: set `metric_for_best_model`")
+    if args.use_liger_kernel and not is_liger_kernel_available():
+        raise ValueError(
+            "`use_liger_kernel` is true, and liger-kernel is not installed: install it, or set it to false"
+        )
+
+
+def check_optimizer(args: TrainingArguments) -> None:
+    """
+    Raise unless the optimizer and the curve of the learning rate can be made, which is tried with a single number.
+
+    Raises:
+        ValueError: with the words of torch or transformers.
+    """
+    if str(getattr(args.optim, "value", args.optim)).startswith(_NEED_THE_MODEL):
+        return
+    weight = torch.nn.Parameter(torch.zeros(1))
+    try:
+        kind, options = Trainer.get_optimizer_cls_and_kwargs(args)
+        made = kind([weight], **options) if kind.__module__.startswith("torch.") else torch.optim.SGD([weight], 0.1)
+        get_scheduler(args.lr_scheduler_type, made, 1, 10, scheduler_specific_kwargs=args.lr_scheduler_kwargs)
+    except (ValueError, TypeError, ImportError) as error:
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise ValueError(
+            f"`optim` {getattr(args.optim, 'value', args.optim)} with lr_scheduler_type "
+            f"{getattr(args.lr_scheduler_type, 'value', args.lr_scheduler_type)} cannot be made ({reason}): set optim, "
+            "optim_args, adam_*, lr_scheduler_type and lr_scheduler_kwargs to what goes together"
+        ) from error
 
 
 def check_trackers(args: TrainingArguments) -> None:

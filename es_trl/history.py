@@ -232,7 +232,8 @@ def write_loop(run_dir: str | Path, described: dict[str, Any] | None) -> None:
     """Write what [`EntropyLoop.describe`] says; `None` takes away what an earlier run in the same folder wrote."""
     path = Path(run_dir) / LOOP_FILE
     if described is None:
-        path.unlink(missing_ok=True)
+        with writing(path, path.name):
+            path.unlink(missing_ok=True)
     else:
         write_atomically(path, json.dumps(described, indent=2) + "\n")
 

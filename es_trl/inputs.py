@@ -10,7 +10,7 @@ from trl.import_utils import is_vllm_available
 
 from .actuators import Actuator, ActuatorArgs
 from .blocks import nearest
-from .field_values import check_trackers
+from .field_values import check_optimizer, check_trackers
 from .model_folder import check_model
 from .own_parts import checked_settings
 from .reward_names import check_rewards
@@ -42,6 +42,7 @@ def check_inputs(
     _check_datasets(*datasets, environment is not None, args)
     check_rewards(reward_funcs, environment is not None, args)
     check_trackers(args)
+    check_optimizer(args)
     given = (*datasets, *(datasets[1].values() if isinstance(datasets[1], dict) else ()))
     has_chats = any(isinstance(dataset, Dataset) and _has_chats(dataset) for dataset in given)
     check_model(model, kwargs.get("processing_class"), has_chats, args)

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 import transformers
+from accelerate.utils import is_peft_model
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 from transformers import AutoConfig, AutoProcessor, PreTrainedConfig, PreTrainedTokenizerBase, ProcessorMixin
@@ -45,6 +46,11 @@ def check_model(model: Any, processing_class: Any, has_chats: bool, args: GRPOCo
         name = model
     elif isinstance(model, torch.nn.Module):
         name = get_config_model_id(getattr(model, "config", None))
+        if args.beta != 0.0 and not name and not is_peft_model(model):
+            raise ValueError(
+                f"`beta` is {args.beta} and the model has no folder or name from which its reference could be loaded: "
+                "give the model's folder as text, or set beta to 0"
+            )
     else:
         raise ValueError(
             f"`model` must be a folder or a name as text, or a PreTrainedModel, got {model!r}: set it (in a recipe: "
@@ -60,7 +66,8 @@ def check_model(model: Any, processing_class: Any, has_chats: bool, args: GRPOCo
     if has_chats and not processing_class.chat_template:
         raise ValueError(
             f"the prompts are chats, and the tokenizer of {name or 'the model'} has no chat template: set "
-            "`prompt_format: text` for prompts of plain text, or give a `processing_class` whose `chat_template` is set"
+            "`prompt_format: text` in the recipe for prompts of plain text, or give a `processing_class` whose "
+            "`chat_template` is set"
         )
 
 

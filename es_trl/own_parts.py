@@ -20,6 +20,11 @@ CALLS: dict[str, tuple[str, ...]] = {
     "state_dict": (),
     "load_state_dict": ("state",),
 }
+ACTUATOR_CALLS: dict[str, tuple[str, ...]] = {
+    "initial": ("args",),
+    "settings": ("control", "args"),
+    "check": ("args",),
+}
 REST = sorted(name for name in vars(Controller) if not name.startswith("_") and name not in CALLS)
 
 
@@ -65,10 +70,31 @@ def as_actuators(actuator: Any) -> list[Actuator]:
                 f"the actuator must be an object, or a list of them, got {one!r}: give for example {example}, or set "
                 "`entropy_actuator` in ESGRPOConfig"
             )
-        lacking = [name for name in ("low", "high", "initial", "settings", "check") if not hasattr(one, name)]
+        name = type(one).__name__
+        lacking = [part for part in ("low", "high", *ACTUATOR_CALLS) if not hasattr(one, part)]
         if lacking:
-            raise ValueError(f"the actuator {type(one).__name__} must define {', '.join(lacking)}: add them")
+            raise ValueError(f"the actuator {name} must define {', '.join(lacking)}: add them")
+        for call, arguments in ACTUATOR_CALLS.items():
+            if not _takes(getattr(one, call), arguments):
+                raise ValueError(f"{name}.{call} must be a method of ({', '.join(arguments)}): change it")
     return actuators
+
+
+def check_range(actuator: Actuator, args: ActuatorArgs) -> None:
+    """
+    Raise unless an actuator's bounds are numbers, one below the other, between which its control begins.
+
+    Raises:
+        ValueError: naming the actuator.
+    """
+    name, low, high, initial = type(actuator).__name__, actuator.low, actuator.high, actuator.initial(args)
+    if not (_is_number(low) and _is_number(high) and low < high):
+        raise ValueError(f"the bounds of {name} must be finite numbers, low < high, got {low!r} and {high!r}: set them")
+    if not (_is_number(initial) and low <= initial <= high):
+        raise ValueError(
+            f"the control of {name} must begin within its bounds [{low:g}, {high:g}], got {initial!r}: correct its "
+            "`initial`, or widen the bounds"
+        )
 
 
 def as_stages(stages: Any) -> list[Stage]:
@@ -92,8 +118,7 @@ def checked_control(controller: Controller, control: Any, low: float, high: floa
     Raises:
         ValueError: where it is no finite number within [`low`, `high`].
     """
-    number = isinstance(control, Real) and not isinstance(control, bool) and math.isfinite(control)
-    if not number or not low <= control <= high:
+    if not _is_number(control) or not low <= control <= high:
         raise ValueError(
             f"the control of {type(controller).__name__} must be a finite number within its bounds [{low:g}, "
             f"{high:g}], got {control!r}: correct its `update`"
@@ -101,14 +126,14 @@ def checked_control(controller: Controller, control: Any, low: float, high: floa
     return float(control)
 
 
-def checked_state(controller: Controller) -> dict[str, Any]:
+def checked_state(part: Any) -> dict[str, Any]:
     """
-    The state of a controller.
+    What `state_dict` of a controller or a callback returns.
 
     Raises:
         ValueError: where it is no mapping of JSON values, as a checkpoint needs.
     """
-    name, state = type(controller).__name__, controller.state_dict()
+    name, state = type(part).__name__, part.state_dict()
     try:
         text = json.dumps(state)
     except (TypeError, ValueError) as error:
@@ -129,12 +154,16 @@ def checked_settings(actuator: Actuator, control: float, args: ActuatorArgs) -> 
     if not isinstance(settings, Mapping):
         raise ValueError(f"{name}.settings must return a mapping, got {settings!r}: return names with their values")
     for setting, value in settings.items():
-        if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
+        if not _is_number(value):
             raise ValueError(
                 f"{name}.settings must return finite numbers, got {value!r} for {setting!r} at the control "
                 f"{control!r}: correct it"
             )
     return dict(settings)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _own(controller: Any, call: str) -> Any:
@@ -144,6 +173,8 @@ def _own(controller: Any, call: str) -> Any:
 
 
 def _takes(method: Any, arguments: tuple[str, ...]) -> bool:
+    if not callable(method):
+        return False
     try:
         inspect.signature(method).bind(*arguments)
     except (TypeError, ValueError):

@@ -84,8 +84,8 @@ def _chosen(split: str, size: int, path: Path) -> range:
         (part,) = ReadInstruction.from_spec(split).to_absolute({"train": size})
     except (ValueError, AssertionError):
         raise ValueError(
-            f"`dataset_split` must be 'train' for the file {path}, or a part of it as 'train[:100]', got {split!r}: set "
-            "it to train"
+            f"`dataset_split` must be 'train' for the file {path}, or a part of it as 'train[:100]', got {split!r}: "
+            "set it to train"
         ) from None
     return range(*slice(part.from_, part.to).indices(size))
 

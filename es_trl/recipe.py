@@ -17,13 +17,13 @@ from datasets import Dataset
 from trl import ModelConfig, TrlParser, get_peft_config, get_quantization_config
 
 from .blocks import nearest
-from .checkpoint_files import find_checkpoint
 from .config import ESGRPOConfig
 from .data import DataArguments
 from .geometry import Geometry, check_trains
 from .pushing import PushError
 from .read_rows import is_local
 from .recipe_types import NESTED, check_type, unquoted
+from .run_folder import find_start
 from .train_data import check_enough
 from .trainer import ESGRPOTrainer
 from .writing import writing
@@ -239,7 +239,7 @@ def train(recipe: Recipe, dataset: Dataset | dict[str, Dataset], reward_funcs: A
     if not isinstance(dataset, dict):
         check_enough(dataset, Geometry.of(training).prompts)
     resume = _resume(training.resume_from_checkpoint)
-    find_checkpoint(resume, training.output_dir, measure=False)  # refused before the model loads
+    find_start(resume, Path(training.output_dir), measure=False)  # refused before the model loads
     from_model_args = {
         "revision": model.model_revision,
         "attn_implementation": model.attn_implementation,

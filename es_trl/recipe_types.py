@@ -3,7 +3,7 @@
 from enum import Enum
 from typing import Any
 
-from .blocks import PARTS
+from .blocks import EXAMPLES, PARTS
 
 
 NESTED = (*PARTS, "curriculum", "datasets", "dataset_filter")  # keys that hold mappings or lists of them
@@ -38,7 +38,11 @@ def check_type(key: str, value: Any, kinds: set[type]) -> None:
         return
     for kind, name in ((list, "a list"), (dict, "a mapping"), (type(None), "null")):
         if isinstance(value, kind):
-            raise ValueError(f"the recipe's key {key!r} is {value!r}, and cannot be {name}: set a single value")
+            other = {list: "a list", dict: "a mapping"}
+            wanted = next((words for own, words in other.items() if own in kinds), "a single value")
+            raise ValueError(f"the recipe's key {key!r} is {value!r}, and cannot be {name}: set {wanted}")
+    if key in EXAMPLES and not isinstance(value, bool):
+        raise ValueError(f"the recipe's key {key!r} is {value!r}: set a mapping or a list as {EXAMPLES[key]}")
     wanted = next((words for kind, words in WANTED.items() if kind in kinds), "a mapping")
     if value is False and key in ("report_to", "method", *NESTED):
         wanted = "none"

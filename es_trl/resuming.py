@@ -1,7 +1,6 @@
 """Resumes of [`ESGRPOTrainer`]: to the same run, or refused."""
 
 import contextlib
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,14 @@ from trl.trainer.utils import RepeatSampler
 
 from .callbacks import RolloutCallback
 from .card import write_recipe
-from .changes import check_changes, describe_run, target_at
-from .checkpoint_files import check, find_checkpoint
+from .changes import check_changes, describe_run, prompts_digest, target_at
+from .checkpoint_files import check
 from .geometry import Geometry
 from .history import write_loop
+from .lineage import Lineage, fresh, resumed
 from .processes import on_main
 from .rollout import OpenRollout
-from .run_folder import current_run, next_run, write_run
+from .run_folder import find_start, next_run, write_run
 from .state import RunState, load_rollout
 from .weights import load_adapter, load_converted, load_reference, not_loaded, unloaded
 
@@ -48,15 +48,18 @@ class ResumingMixin(GRPOTrainer):
 
     _prompt_sampler: RepeatSampler | None = None
     _run: int | None = None  # number of the run in its folder
+    _lineage: Lineage | None = None  # its sessions, by which its checkpoints are known
     _ended_update: int = 0  # the last update that has ended, and the micro-batches made until then
     _ended_micro_step: int = 0
     _saved_update: int | None = None  # the last one that was saved
     _save_is_due: bool = False
+    _has_ended_one: bool = False  # whether an update has ended in this pass over the data
+    _is_evaluating: bool = False
 
-    def _begin_saves(self, run: int | None) -> None:
-        self._run = run
+    def _begin_saves(self, run: int | None, lineage: Lineage | None) -> None:
+        self._run, self._lineage = run, lineage
         self._ended_update = self._ended_micro_step = 0
-        self._saved_update, self._save_is_due = None, False
+        self._saved_update, self._save_is_due, self._has_ended_one = None, False, False
 
     def _read_state(self, checkpoint: str) -> RunState:
         return RunState.load(
@@ -67,13 +70,14 @@ class ResumingMixin(GRPOTrainer):
         """The checkpoint that the run goes on from, and whether it was finished; refused before anything is loaded."""
         is_main, run_dir = self.accelerator.is_main_process, Path(self.args.output_dir)
         self.was_finished = False
-        checkpoint = on_main(is_main, lambda: find_checkpoint(resume, run_dir, current_run(run_dir)))
+        checkpoint = on_main(is_main, lambda: find_start(resume, run_dir))
         if checkpoint is None:
             return None
         state, max_steps = self._read_state(checkpoint), self._updates_of_run()
         self.was_finished = state.global_step >= max_steps
         if self.was_finished:
-            message = f"the run is finished: {checkpoint} has all its {max_steps} updates, and nothing is trained"
+            made = f"update {state.global_step} of {max_steps}"
+            message = f"the run is finished: {checkpoint} is at {made}, and nothing is trained"
         else:
             coming = state.rollout + (state.record is not None)
             targets = (state.next_target, self._next_target(coming, max_steps))
@@ -82,16 +86,21 @@ class ResumingMixin(GRPOTrainer):
             message = "".join(f"\nchanged: {change}" for change in changes)
         if message:
             self.accelerator.print(message.strip(), flush=True)
-        if not self.was_finished and is_main:
-            write_run(run_dir, state.run)
         return checkpoint
 
-    def _open_folder(self) -> int:
-        """The number of a run that starts afresh, which the folder is told."""
-        run_dir = Path(self.args.output_dir)
-        run = next_run(run_dir)
-        write_run(run_dir, run)
-        return run
+    def _open_folder(self, state: RunState | None) -> tuple[int, Lineage]:
+        """The number and the lineage of a run, fresh or resumed from a state, which the folder is told."""
+
+        def tell() -> tuple[int, Lineage]:
+            run_dir = Path(self.args.output_dir)
+            if state is None:
+                opened = next_run(run_dir), fresh()
+            else:
+                opened = state.run, resumed(state.lineage, state.global_step)
+            write_run(run_dir, *opened)
+            return opened
+
+        return on_main(self.accelerator.is_main_process, tell)
 
     def _describe_in_folder(self) -> None:
         """Say in the folder what the run controls with, and its recipe."""
@@ -176,9 +185,10 @@ class ResumingMixin(GRPOTrainer):
     def _load_run(self, checkpoint: Path) -> None:
         state = self._read_state(str(checkpoint))
         process, device = self.accelerator.process_index, self.accelerator.device
-        self._begin_run(state.run)
+        self._begin_run(*self._open_folder(state))
         self._step = self._ended_micro_step = state.micro_step  # TRL restarts at 0, which would shift later rollouts
         self._ended_update = self._saved_update = state.global_step
+        self._has_ended_one = True
         self._next_rollout = state.rollout
         self.history.begin(checkpoint / self.history.path.name, keep=state.rollout)
         for callback, (_, callback_state) in zip(self._stateful_callbacks, state.callbacks, strict=True):
@@ -225,8 +235,9 @@ class ResumingMixin(GRPOTrainer):
 
     @property
     def _described(self) -> dict[str, Any]:
-        described = describe_run(self.args, self.entropy_scheduler, self.curriculum, self._num_prompts)
-        return json.loads(json.dumps(described))  # as a checkpoint gives it back
+        data = self._num_prompts, prompts_digest(self.train_dataset)
+        rewards = list(self.reward_func_names)
+        return describe_run(self.args, self.entropy_scheduler, self.curriculum, data, rewards)
 
     def _next_target(self, rollout: int, max_steps: int) -> float | None:
         loop = None if self.entropy_scheduler is None else self.entropy_scheduler.loop

@@ -1,7 +1,7 @@
 """Whose folder an `output_dir` is: one run at a time writes into it, and each has a number there.
 
-`_es_run.json` names the run whose history the folder holds, and every record and checkpoint has its number. A run that
-starts afresh where an earlier one left checkpoints gets the next number, so neither is taken for the other.
+`_es_run.json` names the run whose history the folder holds, by its lineage. Every record and checkpoint has its number,
+for people: a run that starts afresh where an earlier one left checkpoints gets the next one.
 """
 
 import contextlib
@@ -16,7 +16,9 @@ from filelock import FileLock, Timeout
 from transformers import TrainingArguments
 from transformers.utils import logging
 
-from .checkpoint_files import read_mapping, runs_in
+from .checkpoint_choice import find_checkpoint, runs_in, tidy
+from .checkpoint_files import read_mapping
+from .lineage import Lineage
 from .processes import on_main
 from .writing import write_atomically, writing
 
@@ -93,10 +95,30 @@ def _acquire(lock: FileLock, run_dir: Path) -> None:
             logger.warning(f"{run_dir} is on a file system without locks: make sure that only one run writes into it")
 
 
-def current_run(run_dir: Path) -> int | None:
-    """The number of the run whose history a folder holds; `None` where nothing says."""
+def current_lineage(run_dir: Path) -> Lineage | None:
+    """
+    The lineage of the run that a folder holds; `None` where nothing says.
+
+    Raises:
+        ValueError: where the file that says it is damaged.
+    """
     path = run_dir / RUN_FILE
-    return read_mapping(path).get("run") if path.exists() else None
+    if not path.exists():
+        return None
+    return read_mapping(path, "remove it, and give the folder of a checkpoint to resume from").get("lineage")
+
+
+def find_start(resume: str | bool | None, run_dir: Path, measure: bool = True) -> str | None:
+    """
+    Find the checkpoint that a run in a folder goes on from; the arguments are those of [`find_checkpoint`].
+
+    `True` is the latest whole one of the run that the folder holds. With `measure` the folder must be locked: what a
+    kill has left of a save is put right first.
+    """
+    if measure:
+        tidy(run_dir)
+    by_path = resume is None or isinstance(resume, str | Path)
+    return find_checkpoint(resume, run_dir, None if by_path else current_lineage(run_dir), measure)
 
 
 def next_run(run_dir: Path) -> int:
@@ -104,9 +126,9 @@ def next_run(run_dir: Path) -> int:
     return 1 + max(runs_in(run_dir), default=0)
 
 
-def write_run(run_dir: Path, run: int) -> None:
+def write_run(run_dir: Path, run: int, lineage: Lineage) -> None:
     """Say which run the folder holds from here on, and which process trains it."""
-    content = {"run": run, "host": socket.gethostname(), "process": os.getpid()}
+    content = {"run": run, "lineage": lineage, "host": socket.gethostname(), "process": os.getpid()}
     write_atomically(run_dir / RUN_FILE, json.dumps(content) + "\n")
 
 

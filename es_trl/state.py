@@ -13,6 +13,7 @@ from accelerate.utils import send_to_device
 
 from .checkpoint_files import STATE_FILE, read_state, with_digest
 from .history import RolloutRecord
+from .lineage import Lineage
 from .writing import atomic_replacement, write_atomically
 
 
@@ -24,6 +25,10 @@ class RunState:
     Args:
         run (`int`):
             Number of the run in its folder.
+        lineage (`Lineage`):
+            The sessions of the run up to here.
+        trainer_state (`str`):
+            Digest of `trainer_state.json`, which is written after the state.
         files (`dict[str, [int, str]]`):
             Size and SHA-256 of every other file of the checkpoint, by its path within it.
         global_step (`int`), epoch (`float`, *optional*):
@@ -51,6 +56,8 @@ class RunState:
     """
 
     run: int
+    lineage: Lineage
+    trainer_state: str
     files: dict[str, list[Any]]
     global_step: int
     epoch: float | None

@@ -22,8 +22,8 @@ from .history import TRACKED, History, RolloutRecord
 from .hub import prepare_push
 from .inputs import check_inputs, check_settings
 from .launch import check_launch, check_sharding, lost_contact
+from .lineage import Lineage
 from .passes import PassesMixin
-from .processes import on_main
 from .prompting import PromptingMixin
 from .pushing import PushingMixin
 from .report import report
@@ -108,15 +108,15 @@ class ESGRPOTrainer(PushingMixin, CheckpointingMixin, PromptingMixin, PassesMixi
         self.history = History(self.args.output_dir, writes=self.accelerator.is_main_process)
         if self.entropy_scheduler is not None:
             check_settings(self.entropy_scheduler.loop.chain.actuators, self, self.args)
-        self._begin_run(None)
+        self._begin_run()
         if self.use_vllm and curriculum is not None:
             check_engine(self.vllm_generation, curriculum.planned)
 
     # --- the run -----------------------------------------------------------------------------------------------------
 
-    def _begin_run(self, run: int | None) -> None:
-        """Start afresh, as run `run` of the folder."""
-        self._begin_saves(run)
+    def _begin_run(self, run: int | None = None, lineage: Lineage | None = None) -> None:
+        """Start afresh, as a run of the folder that is known by its number and its lineage."""
+        self._begin_saves(run, lineage)
         # TRL keeps these from an earlier run of the same trainer
         self._step, self._buffered_inputs, self._last_loaded_step = 0, None, -1
         self._announced = False
@@ -180,7 +180,7 @@ class ESGRPOTrainer(PushingMixin, CheckpointingMixin, PromptingMixin, PassesMixi
             if self.was_finished:
                 return self._end_again(checkpoint)
             if checkpoint is None:
-                self._begin_run(on_main(self.accelerator.is_main_process, self._open_folder))
+                self._begin_run(*self._open_folder(None))
                 self.history.begin()
             self._describe_in_folder()
             with lost_contact(self):

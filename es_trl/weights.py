@@ -41,7 +41,9 @@ def load_converted(model: torch.nn.Module, checkpoint: Path) -> None:
     Raises:
         ValueError: where a parameter of the model is not in the checkpoint, or the other way round.
     """
-    loaded, info = type(model).from_pretrained(checkpoint, config=model.config, dtype="auto", output_loading_info=True)
+    # every shorter type fits into this one, and none of the checkpoint's is rounded
+    dtype = torch.float64 if any(value.dtype == torch.float64 for value in model.parameters()) else torch.float32
+    loaded, info = type(model).from_pretrained(checkpoint, config=model.config, dtype=dtype, output_loading_info=True)
     left = sorted({*info["missing_keys"], *info["unexpected_keys"], *map(str, info["mismatched_keys"])})
     if left:
         raise ValueError(unloaded(checkpoint, left))

@@ -6,7 +6,7 @@ from typing import Any
 
 from accelerate import Accelerator
 
-from es_trl.checkpoint_files import list_files
+from es_trl.checkpoint_files import list_files, trainer_state_digest
 from es_trl.history import RolloutRecord
 from es_trl.state import RunState
 
@@ -19,6 +19,7 @@ GEOMETRY = {
     "num_iterations": 1,
     "num_generations": 8,
 }
+LINEAGE = [["first", None]]
 CALLBACKS = ["Curriculum", "EntropyScheduler"]
 
 
@@ -30,6 +31,7 @@ def made(folder: Path, files: tuple[str, ...] = ("optimizer.pt", "rng_state.pth"
         (folder / name).write_bytes(b"weights of " + name.encode())
     values = {
         "run": 1,
+        "lineage": LINEAGE,
         "files": list_files(folder, Accelerator(cpu=True)),
         "global_step": 14,
         "epoch": 0.5,
@@ -42,7 +44,10 @@ def made(folder: Path, files: tuple[str, ...] = ("optimizer.pt", "rng_state.pth"
         "settings": {"epsilon_high": 0.3},
         "callbacks": [(name, {}) for name in CALLBACKS],
     }
+    content = {"global_step": 14, "epoch": 0.5, "log_history": [{"loss": 0.25}]}
+    callbacks = {"TrainerControl": {"attributes": {}}}
+    values["trainer_state"] = trainer_state_digest(content, callbacks)
     state = RunState(**{**values, **changes})
     state.save(folder)
-    (folder / "trainer_state.json").write_text(json.dumps({"global_step": state.global_step, "epoch": state.epoch}))
+    (folder / "trainer_state.json").write_text(json.dumps({**content, "stateful_callbacks": callbacks}))
     return folder

@@ -26,8 +26,8 @@ from conftest import LAB_ARGS  # which pins the threads, too
 from safetensors.torch import load_file
 
 from es_trl import ESGRPOConfig, ESGRPOTrainer
-from es_trl.checkpoint_files import find_checkpoint
 from es_trl.lab import BASE_MODEL, countdown_dataset, countdown_reward
+from es_trl.run_folder import find_start
 
 
 ROLLOUTS, UPDATES = 6, 4  # a rollout
@@ -142,7 +142,7 @@ def last_step(folder: Path) -> int:
     """Updates made at the last whole checkpoint, 0 where there is none."""
     if not has_checkpoint(folder):
         return 0
-    return int(find_checkpoint(True, folder).rpartition("-")[2])
+    return int(find_start(True, folder).rpartition("-")[2])
 
 
 def where(folder: Path) -> str:

@@ -1,9 +1,12 @@
 """What a resume with another configuration lists, and what it refuses."""
 
+import numpy as np
 import pytest
 from conftest import BONUS, without_seconds
 
-from es_trl.changes import check_changes
+from es_trl import ESGRPOTrainer
+from es_trl.changes import check_changes, describe_run
+from es_trl.lab import BASE_MODEL, countdown_dataset, countdown_reward
 
 
 RUN = {"save_strategy": "steps", "save_steps": 4, "max_steps": 20, "prompts": 32}
@@ -52,7 +55,10 @@ def test_a_target_that_would_jump_is_refused_unless_told(update, change, message
     [
         ({"max_steps": 24}, "max_steps was 20 and is 24: progress is counted over another length"),
         ({"temperature": 0.8}, "temperature was 1.0 and is 0.8: completions are sampled in another way"),
-        ({"loss_type": "grpo"}, "loss_type was dapo and is grpo: the updates from here on have another loss"),
+        ({"loss_type": "grpo"}, "loss_type was dapo and is grpo: the run from here on is another one"),
+        ({"warmup_steps": 5}, "warmup_steps was 0 and is 5: the learning rate follows another curve"),
+        ({"max_grad_norm": 0.5}, "max_grad_norm was 1.0 and is 0.5: the run from here on is another one"),
+        ({"scale_rewards": "batch"}, "scale_rewards was group and is batch: the run from here on is another one"),
         ({"learning_rate": 1e-5}, "learning_rate was 0.001 and is 1e-05: the checkpoint's optimizer keeps"),
         ({"entropy_actuator": {**BONUS["entropy_actuator"], "high": 0.1}}, "the control is moved into the new bounds"),
         ({"prompts": 36}, "prompts was 32 and is 36: the prompts are other ones"),
@@ -66,6 +72,25 @@ def test_other_changes_are_listed(change, listed, finished, lab_trainer, capsys)
     assert len(changes) == 1 and listed in changes[0]
 
 
+def test_other_data_and_rewards_are_listed(finished, lab_args, capsys):
+    def countdown_rewards(completions, **kwargs):
+        return countdown_reward(completions, **kwargs)
+
+    args = lab_args(**{**{name: value for name, value in RUN.items() if name != "prompts"}, **ANNEAL})
+    other = ESGRPOTrainer(BASE_MODEL, countdown_rewards, args, countdown_dataset(32, seed=5))
+    other.train(resume_from_checkpoint=str(finished / "checkpoint-16"))
+    changes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("changed: ")]
+    assert len(changes) == 2 and "rewards was ['countdown_reward'] and is ['countdown_rewards']" in changes[0]
+    assert "prompts_digest was" in changes[1] and changes[1].endswith("the prompts are other ones")
+
+
+def test_what_is_no_json_is_compared_as_its_text(lab_args):
+    args = lab_args(generation_kwargs={"sequence_bias": {(1, 2): 0.5}}, reward_weights=[np.float32(1.0)])
+    described = describe_run(args, None, None, (4, ""), ["reward"])
+    assert described["generation_kwargs"] == {"sequence_bias": {"(1, 2)": 0.5}} and described["prompts"] == 4
+    assert "output_dir" not in described and "save_steps" not in described
+
+
 def test_nothing_is_listed_where_nothing_changed(finished, lab_trainer, capsys):
     trainer = lab_trainer(**RUN, **ANNEAL)
     trainer.train(resume_from_checkpoint=str(finished / "checkpoint-16"))
@@ -74,7 +99,7 @@ def test_nothing_is_listed_where_nothing_changed(finished, lab_trainer, capsys):
 
 
 def test_a_target_within_rounding_does_not_jump():
-    assert check_changes({"a": 1}, {"a": 2}, (0.4, 0.4 + 1e-12), False) == []
+    assert len(check_changes({"a": 1}, {"a": 2}, (0.4, 0.4 + 1e-12), False)) == 1
     with pytest.raises(ValueError, match="would jump from none to 0.4"):
         check_changes({}, {}, (None, 0.4), False)
     assert check_changes({}, {}, (None, 0.4), True) == []

@@ -2,9 +2,11 @@ import json
 import os
 
 import pytest
-from checkpoint_folders import made
+from checkpoint_folders import LINEAGE, made
 
-from es_trl.checkpoint_files import check, find_checkpoint, remove_old, runs_in
+from es_trl.checkpoint_choice import bring_back, find_checkpoint, remove_old, runs_in, set_aside, tidy
+from es_trl.checkpoint_files import check
+from es_trl.lineage import belongs, fresh, resumed
 
 
 def test_the_latest_whole_checkpoint_is_found(tmp_path):
@@ -68,21 +70,49 @@ def test_damage_of_whatever_file_is_found_and_the_one_before_taken(name, damage,
         find_checkpoint(folder, tmp_path)
 
 
-def test_counts_of_both_states_are_compared(tmp_path):
+@pytest.mark.parametrize("seed", range(40))
+def test_every_bit_of_the_trainers_state_counts(seed, tmp_path):
     folder = made(tmp_path / "checkpoint-8")
-    (folder / "trainer_state.json").write_text(json.dumps({"global_step": 13, "epoch": 0.5}))
-    assert check(folder).damage == "trainer_state.json has global_step 13 and es_state.json 14"
+    path = folder / "trainer_state.json"
+    content = bytearray(path.read_bytes())
+    place = seed * len(content) // 40
+    content[place] ^= 1 << seed % 7
+    path.write_bytes(content)
+    assert "trainer_state.json is damaged" in check(folder).damage
+
+
+@pytest.mark.parametrize("callbacks", [7, {}, {"TrainerControl": {"attributes": {"x": 1}}}, {"Other": {}}])
+def test_so_do_the_states_of_its_callbacks(callbacks, tmp_path):
+    folder = made(tmp_path / "checkpoint-8")
+    path = folder / "trainer_state.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "stateful_callbacks": callbacks}))
+    assert check(folder).damage == "trainer_state.json is damaged (its digest does not match)"
+
+
+def test_a_lineage_leaves_out_other_runs_and_abandoned_futures():
+    first = fresh()
+    second = resumed(first, 8)  # the first session went on to 16 and was left
+    third = resumed(second, 12)
+    assert [belongs(first, update, third) for update in (4, 8, 9, 16)] == [True, True, False, False]
+    assert [belongs(second, update, third) for update in (9, 12, 13)] == [True, True, False]
+    assert belongs(third, 100, third) and not belongs(fresh(), 4, third)
 
 
 def test_a_run_is_not_taken_for_another(tmp_path):
     made(tmp_path / "checkpoint-100", run=1)
+    other = [["second", None]]
+    with pytest.raises(ValueError, match="the latest run in .* has no whole checkpoint, and .*-100 is not of that run"):
+        find_checkpoint(True, tmp_path, other)
+    made(tmp_path / "checkpoint-4", run=2, lineage=other)
+    assert find_checkpoint(True, tmp_path, other) == str(tmp_path / "checkpoint-4")
+    assert find_checkpoint(True, tmp_path, LINEAGE) == str(tmp_path / "checkpoint-100")
+    with pytest.raises(ValueError, match="several runs have left checkpoints in .*-100 and checkpoint-4 among them"):
+        find_checkpoint(True, tmp_path)
+    (tmp_path / "checkpoint-4" / "optimizer.pt").unlink()
     with pytest.raises(
-        ValueError, match="the latest run in .* has no whole checkpoint yet, and .*-100 is of an earlie"
+        ValueError, match=r"no whole checkpoint .checkpoint-4 is left aside .it lacks optimizer.pt.., and"
     ):
-        find_checkpoint(True, tmp_path, run=2)
-    made(tmp_path / "checkpoint-4", run=2)
-    assert find_checkpoint(True, tmp_path, run=2) == str(tmp_path / "checkpoint-4")
-    assert find_checkpoint(True, tmp_path) == str(tmp_path / "checkpoint-100")
+        find_checkpoint(True, tmp_path, other)
     assert runs_in(tmp_path) == {1, 2}
 
 
@@ -98,10 +128,29 @@ def test_a_run_is_not_taken_for_another(tmp_path):
     ],
 )
 def test_the_oldest_by_update_go_and_other_runs_stay(limit, keep, left, tmp_path):
-    made(tmp_path / "checkpoint-100", run=1)
+    made(tmp_path / "checkpoint-100")
+    own = [["second", None]]
     for age, step in enumerate((4, 8, 12)):
-        folder = made(tmp_path / f"checkpoint-{step}", run=2)
+        folder = made(tmp_path / f"checkpoint-{step}", lineage=own)
         os.utime(folder, (1e9 - age, 1e9 - age))  # the clock was set back: the newest looks oldest
     best = None if keep is None else str(tmp_path / f"checkpoint-{keep}")
-    remove_old(tmp_path, 2, limit, best)
+    remove_old(tmp_path, own, limit, best)
     assert {int(path.name.partition("-")[2]) for path in tmp_path.iterdir()} == left
+
+
+def test_a_checkpoint_that_makes_room_comes_back_where_the_new_one_is_not_whole(tmp_path):
+    folder = made(tmp_path / "checkpoint-8")
+    set_aside(folder)
+    (folder / "part").mkdir(parents=True)
+    bring_back(folder)
+    assert check(folder).damage is None and [path.name for path in tmp_path.iterdir()] == ["checkpoint-8"]
+    set_aside(folder)
+    folder.mkdir()
+    tidy(tmp_path)  # after a kill in the save
+    assert check(folder).damage is None and [path.name for path in tmp_path.iterdir()] == ["checkpoint-8"]
+    set_aside(folder)
+    made(folder, lineage=[["second", None]])
+    tidy(tmp_path)  # after a kill behind the save
+    assert check(folder).lineage == [["second", None]] and [path.name for path in tmp_path.iterdir()] == [
+        "checkpoint-8"
+    ]

@@ -7,6 +7,7 @@ from es_trl.actuators import ClipHighActuator, EntropyBonusActuator
 from es_trl.control import EntropyLoop
 from es_trl.controllers import PIDController, SignStepController
 from es_trl.schedules import ConstantSchedule, LinearSchedule, StableAnnealSchedule
+from es_trl.self_tuned import SelfTunedPIDController
 
 
 class Args:
@@ -107,6 +108,13 @@ def test_the_control_stays_where_entropy_was_not_measured(relative):
     assert [event["kind"] for event in held.events] == ["unmeasured"]
     other.tick(1, 10, 0.5)
     assert loop.tick(3, 10, 0.45) == other.tick(3, 10, 0.45)  # the controller has not seen the rollout
+
+
+def test_the_first_rollout_may_be_the_one_that_was_not_measured():
+    loop = begun(ConstantSchedule(0.4), SelfTunedPIDController(), EntropyBonusActuator())
+    held = loop.tick(0, 10, None)
+    assert (held.control, held.estimate) == (0.0, None)
+    assert loop.tick(1, 10, 0.5).estimate["entropy"] == 0.5
 
 
 def test_only_rollouts_in_a_row_without_a_measurement_end_the_run():

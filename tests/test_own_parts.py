@@ -5,7 +5,7 @@ import pytest
 import torch
 from test_wrong_configurations import is_one_sentence
 
-from es_trl import ConstantSchedule, Curriculum, EntropyScheduler, Stage
+from es_trl import ConstantSchedule, Curriculum, EntropyScheduler, RolloutCallback, Stage
 from es_trl.actuators import EntropyBonusActuator
 from es_trl.controllers import Controller, PIDController
 from es_trl.effects import SampleWeightActuator
@@ -191,3 +191,48 @@ def test_stages_are_objects(stages):
 def test_callbacks_are_a_list_of_objects(callbacks, lab_trainer):
     with pytest.raises(ValueError, match="`callbacks` must be a list of objects: give for example"):
         lab_trainer(callbacks=callbacks)
+
+
+class Plain:
+    """An actuator of a user's own, without a base class."""
+
+    def __init__(self, **changes):
+        vars(self).update({"low": -1.0, "high": 1.0, "begins": 0.0, **changes})
+
+    def initial(self, args):
+        return self.begins
+
+    def settings(self, control, args):
+        return {"entropy_bonus": 0.0}
+
+    def check(self, args):
+        pass
+
+
+@pytest.mark.usefixtures("no_weights_load")
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"low": 1.0, "high": 0.0}, "the bounds of Plain must be finite numbers, low < high, got 1.0 and 0.0"),
+        ({"low": None}, "the bounds of Plain must be finite numbers"),
+        ({"low": float("-inf")}, "the bounds of Plain must be finite numbers"),
+        ({"begins": 5.0}, "the control of Plain must begin within its bounds [-1, 1], got 5.0"),
+        ({"begins": float("nan")}, "the control of Plain must begin within its bounds [-1, 1], got nan"),
+        ({"initial": 0.0}, "Plain.initial must be a method of (args): change it"),
+        ({"check": lambda: None}, "Plain.check must be a method of (args): change it"),
+    ],
+)
+def test_an_actuators_range_and_methods_are_looked_at(changes, words, lab_trainer):
+    with pytest.raises(ValueError) as refused:
+        lab_trainer(callbacks=[EntropyScheduler(HELD, Steady(), Plain(**changes))])
+    assert words in str(refused.value) and is_one_sentence(str(refused.value)), str(refused.value)
+
+
+@pytest.mark.parametrize("state", [{"seen": {1, 2}}, {"weights": torch.zeros(2)}, {1: "a"}, [1]])
+def test_a_callbacks_state_that_is_no_json_is_refused_when_the_trainer_is_built(state, lab_trainer):
+    class Keeps(RolloutCallback):
+        def state_dict(self):
+            return state
+
+    with pytest.raises(ValueError, match="Keeps.state_dict must return "):
+        lab_trainer(callbacks=[Keeps()])

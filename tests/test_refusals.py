@@ -107,6 +107,6 @@ def test_an_error_of_the_scripts_own_code_keeps_its_traceback():
 
 
 def resume(folder):
-    from es_trl.checkpoint_files import find_checkpoint
+    from es_trl.checkpoint_choice import find_checkpoint
 
     find_checkpoint(True, folder)

@@ -10,7 +10,8 @@ import pytest
 from conftest import BONUS
 from transformers import TrainerCallback
 
-from es_trl.run_folder import current_run, next_run, only_run, write_run
+from es_trl.lineage import fresh
+from es_trl.run_folder import current_lineage, next_run, only_run, write_run
 
 
 RUN = {"save_strategy": "steps", "save_steps": 4, "max_steps": 8, "prompts": 16}
@@ -41,8 +42,7 @@ def test_a_run_that_began_anew_does_not_go_on_with_the_earlier_one(lab_trainer, 
     first.train()
     assert runs_of(first) == [1, 1]
     killed(lab_trainer(**RUN, **BONUS, callbacks=[Dies(2)]))  # afresh in the same folder, before its first checkpoint
-    assert current_run(tmp_path / "run") == 2
-    with pytest.raises(ValueError, match="the latest run in .* has no whole checkpoint yet, and .*-8 is of an earlier"):
+    with pytest.raises(ValueError, match="the latest run in .* has no whole checkpoint, and .*-8 is not of that run"):
         lab_trainer(**RUN, **BONUS).train(resume_from_checkpoint=True)
     second = lab_trainer(**{**RUN, "max_steps": 4}, **BONUS)
     second.train()
@@ -52,20 +52,52 @@ def test_a_run_that_began_anew_does_not_go_on_with_the_earlier_one(lab_trainer, 
     assert runs_of(longer) == [2, 2, 2]
     earlier = lab_trainer(**{**RUN, "max_steps": 12}, **BONUS, output_dir=str(tmp_path / "other"))
     earlier.train(resume_from_checkpoint=str(tmp_path / "run" / "checkpoint-12"))
-    assert current_run(tmp_path / "other") is None  # it was finished: nothing is touched
+    assert current_lineage(tmp_path / "other") is None  # it was finished: nothing is touched
+
+
+def test_an_abandoned_future_is_not_gone_on_with(lab_trainer, tmp_path):
+    """A run of 16 updates goes back to 4 and dies at 10: what it made after 4 at first is not its own any more."""
+    run, folder = {**RUN, **BONUS, "save_total_limit": 2}, tmp_path / "run"
+    lab_trainer(**{**run, "max_steps": 16, "save_total_limit": None}).train()
+    back = lab_trainer(**{**run, "max_steps": 16}, callbacks=[Dies(10)])
+    with pytest.raises(KeyboardInterrupt):
+        back.train(resume_from_checkpoint=str(folder / "checkpoint-4"))
+    again = lab_trainer(**{**run, "max_steps": 12})
+    again.train(resume_from_checkpoint=True)
+    assert again.state.log_history[8]["step"] == 9 and not again.was_finished  # from 8, and not from 16
+    # two of its own; those that it has left behind are not counted, nor deleted
+    assert sorted(path.name for path in folder.glob("checkpoint-*")) == [
+        "checkpoint-12",
+        "checkpoint-16",
+        "checkpoint-8",
+    ]
+    (folder / "_es_run.json").unlink()
+    with pytest.raises(ValueError, match="several runs have left checkpoints in .* set resume_from_checkpoint to"):
+        lab_trainer(**run).train(resume_from_checkpoint=True)
+
+
+def test_a_resume_by_path_in_a_folder_of_another_run(lab_trainer, tmp_path):
+    lab_trainer(**RUN, **BONUS).train()
+    lab_trainer(**{**RUN, "max_steps": 16}, **BONUS, output_dir=str(tmp_path / "other")).train()
+    moved = lab_trainer(**{**RUN, "max_steps": 12, "save_total_limit": 1}, **BONUS, output_dir=str(tmp_path / "other"))
+    moved.train(resume_from_checkpoint=str(tmp_path / "run" / "checkpoint-4"))
+    names = sorted(path.name for path in (tmp_path / "other").glob("checkpoint-*"))
+    assert names == ["checkpoint-12", "checkpoint-16", "checkpoint-4"]
+    again = lab_trainer(**{**RUN, "max_steps": 12}, **BONUS, output_dir=str(tmp_path / "other"))
+    assert again.train(resume_from_checkpoint=True).global_step == 12 and again.was_finished
 
 
 def test_runs_that_left_nothing_behind_are_not_counted(lab_trainer, tmp_path):
     for _ in range(2):
         killed(lab_trainer(**RUN, callbacks=[Dies(2)]))
-    assert current_run(tmp_path / "run") == 1 and next_run(tmp_path / "run") == 1
+    assert next_run(tmp_path / "run") == 1
 
 
 def test_two_runs_in_one_folder_are_refused(lab_trainer, tmp_path):
     trainer = lab_trainer(**RUN)
     code = (
         "import sys, pathlib; from es_trl.run_folder import only_run, write_run; folder = pathlib.Path(sys.argv[1]);\n"
-        "with only_run(folder, True): write_run(folder, 1); print('locked', flush=True); sys.stdin.read()"
+        "with only_run(folder, True): write_run(folder, 1, []); print('locked', flush=True); sys.stdin.read()"
     )
     other = subprocess.Popen(
         [sys.executable, "-c", code, tmp_path / "run"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -90,7 +122,7 @@ def test_a_lock_is_only_the_main_processs(tmp_path):
 
 def test_a_number_is_more_than_any_checkpoints(lab_trainer, tmp_path):
     lab_trainer(**RUN).train()
-    write_run(tmp_path / "run", 7)  # what the folder says does not count, only what was left in it
+    write_run(tmp_path / "run", 7, fresh())  # what the folder says does not count, only what was left in it
     assert next_run(tmp_path / "run") == 2
 
 
@@ -115,12 +147,13 @@ def test_a_finished_run_stays_as_it_is(change, lab_trainer, tmp_path, capsys):
     }
 
 
-def test_the_marker_names_the_process(tmp_path):
-    write_run(tmp_path, 3)
+def test_the_marker_names_run_and_process(tmp_path):
+    lineage = fresh()
+    write_run(tmp_path, 3, lineage)
     content = json.loads((tmp_path / "_es_run.json").read_text())
-    assert (content["run"], content["process"]) == (3, os.getpid()) and current_run(tmp_path) == 3
+    assert (content["run"], content["process"], current_lineage(tmp_path)) == (3, os.getpid(), lineage)
     (tmp_path / "_es_run.json").write_text("{")
-    with pytest.raises(ValueError, match="_es_run.json is damaged"):
-        current_run(tmp_path)
+    with pytest.raises(ValueError, match="_es_run.json is damaged .*: remove it, and give the folder of a checkpoint"):
+        current_lineage(tmp_path)
     shutil.rmtree(tmp_path)
-    assert current_run(tmp_path) is None
+    assert current_lineage(tmp_path) is None

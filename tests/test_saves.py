@@ -8,15 +8,29 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import BONUS, without_seconds
+from conftest import BONUS, LAB_ARGS, without_seconds
 from transformers import TrainerCallback
 
-from es_trl import writing
+from es_trl import ESGRPOConfig, ESGRPOTrainer, RolloutCallback, writing
 from es_trl.checkpoint_files import check
+from es_trl.lab import BASE_MODEL, countdown_dataset, countdown_reward
 from es_trl.writing import SaveError
 
 
 RUN = {"save_strategy": "steps", "save_steps": 4, "max_steps": 12, "prompts": 16}
+
+
+class Asks(RolloutCallback):
+    """Asks for a save at an event of the loop or of a rollout, once."""
+
+    def __init__(self, event, update):
+        setattr(self, event, self._save)
+        self.update, self.trainer = update, None
+
+    def _save(self, args, state, control, **kwargs):
+        if state.global_step == self.update and self.trainer is not None:
+            trainer, self.trainer = self.trainer, None
+            trainer._save_checkpoint(trainer.model, trial=None)
 
 
 def numbers(folder):
@@ -57,6 +71,49 @@ def test_a_save_at_any_moment_resumes_to_the_same_run(event, saved, stops, lab_t
     assert check(tmp_path / "run" / f"checkpoint-{saved}").damage is None
     resumed = lab_trainer(**run, output_dir=str(tmp_path / "resumed"))
     resumed.train(resume_from_checkpoint=str(tmp_path / "run" / f"checkpoint-{saved}"))
+    assert without_seconds(resumed.history.records) == without_seconds(whole.history.records)
+    expected = whole.model.state_dict()
+    assert all(torch.equal(value, expected[name]) for name, value in resumed.model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("event", "update"),
+    [
+        ("on_step_begin", 0),
+        ("on_step_begin", 4),
+        ("on_epoch_begin", 4),
+        ("on_prediction_step", 6),
+        ("on_rollout_begin", 8),
+        ("on_rollout_end", 8),
+    ],
+)
+def test_a_save_where_a_resume_could_not_go_on_waits(event, update, lab_trainer, tmp_path):
+    """The loader, an evaluation or a new rollout has drawn from the random state, or is under way. An epoch is 4."""
+    run = {**RUN, **BONUS, "save_steps": 100, "prompts": 6, "eval_strategy": "steps", "eval_steps": 6}
+    run |= {"per_device_eval_batch_size": 4, "num_iterations": 1, "curriculum": None}
+
+    def made(folder, callbacks=None):
+        trainer = ESGRPOTrainer(
+            BASE_MODEL,
+            countdown_reward,
+            ESGRPOConfig(str(tmp_path / folder), **{**LAB_ARGS, **{k: v for k, v in run.items() if k != "prompts"}}),
+            countdown_dataset(6, seed=1),
+            countdown_dataset(4, seed=2),
+            callbacks=callbacks,
+        )
+        return trainer
+
+    whole = made("whole")
+    whole.train()
+    asks = Asks(event, update)
+    saved = made("run", [asks])
+    asks.trainer = saved
+    saved.train()
+    assert asks.trainer is None  # it has asked
+    places = [place for place in numbers(tmp_path / "run") if place != 12]
+    assert len(places) == 1
+    resumed = made("resumed")
+    resumed.train(resume_from_checkpoint=str(tmp_path / "run" / f"checkpoint-{places[0]}"))
     assert without_seconds(resumed.history.records) == without_seconds(whole.history.records)
     expected = whole.model.state_dict()
     assert all(torch.equal(value, expected[name]) for name, value in resumed.model.state_dict().items())
@@ -130,6 +187,15 @@ def test_a_history_that_cannot_be_written_is_one_sentence(lab_trainer, tmp_path)
 def test_a_folder_that_is_gone_is_one_sentence(lab_trainer, tmp_path):
     with pytest.raises(SaveError, match="could not be written to .*run.* .No such file or directory.: "):
         lab_trainer(**RUN, callbacks=[Breaks(5, lambda: shutil.rmtree(tmp_path / "run"))]).train()
+
+
+def test_a_save_that_fails_brings_back_what_it_replaced(file_limit, lab_trainer, tmp_path):
+    """The only whole checkpoint is of an earlier run, at the update that the new one saves first."""
+    lab_trainer(**{**RUN, "max_steps": 4}, **BONUS).train()
+    with pytest.raises(SaveError, match="the checkpoint of update 4 could not be written"):
+        lab_trainer(**RUN, **BONUS, callbacks=[Breaks(3, lambda: file_limit(100_000))]).train()
+    file_limit(resource.RLIM_INFINITY)
+    assert numbers(tmp_path / "run") == [4] and check(tmp_path / "run" / "checkpoint-4").damage is None
 
 
 def test_errors_that_are_not_of_files_pass(tmp_path):

@@ -42,3 +42,10 @@ def test_an_empty_stream_is_refused(lab_args):
     trainer = ESGRPOTrainer(BASE_MODEL, countdown_reward, lab_args(), train_dataset=stream)
     with pytest.raises(ValueError, match="gave no rollout, so nothing was trained"):
         trainer.train()
+
+
+def test_a_stream_shorter_than_an_update_is_refused(lab_args):
+    """A pass of 1 rollout has 4 micro-batches, and an update takes 8: no update would ever be made."""
+    args = lab_args(per_device_train_batch_size=4, steps_per_generation=4, gradient_accumulation_steps=8, max_steps=2)
+    with pytest.raises(ValueError, match="a pass over the stream gave 4 micro-batches and no update, which takes 8"):
+        stream_trainer(args, 5).train()

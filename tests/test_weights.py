@@ -47,6 +47,18 @@ def test_a_resumed_run_of_every_kind_of_model_is_the_same(kind, tmp_path):
     assert without_seconds(resumed.history.records) == without_seconds(whole.history.records)
 
 
+def test_weights_are_not_rounded_to_what_the_configuration_says(tmp_path):
+    """Experts in fp32 whose configuration says bf16, as after `model.float()`."""
+    model = tiny_model("qwen3_moe")
+    model.config.dtype = torch.bfloat16
+    expected = weights(model)
+    model.save_pretrained(tmp_path)
+    other = tiny_model("qwen3_moe", seed=1)
+    other.config.dtype = torch.bfloat16
+    load_converted(other, tmp_path)
+    assert same(other.state_dict(), expected)
+
+
 def test_the_best_model_is_of_one_checkpoint(tmp_path):
     """Reward falls in evaluation, so the best is the first checkpoint, experts included."""
     scores = itertools.count(3, -1)

@@ -4,6 +4,16 @@ OFF = "entropy_schedule: none\nentropy_controller: none\nentropy_actuator: none"
 
 # keys in the place of those of a good recipe, in YAML
 IN_RECIPES = [
+    ("adam_beta1: 1", "`adam_beta1` must be a finite number >= 0 and < 1, got 1"),
+    ("log_level: loud", "`log_level` must be one of"),
+    ("lr_scheduler_type: cosine_with_min_lr", "lr_scheduler_type cosine_with_min_lr cannot be made (One of min_lr"),
+    ("optim: adamw_8bit", "`optim` adamw_8bit with lr_scheduler_type linear cannot be made ("),
+    ("sync_ref_model: true", "`sync_ref_model` is true and `beta` is 0"),
+    ("save_strategy: best", "`save_strategy` is best, and there is no metric"),
+    ("use_liger_kernel: true", "`use_liger_kernel` is true, and liger-kernel is not installed"),
+    ("entropy_schedule: 0.4", "'entropy_schedule' is 0.4: set a mapping or a list as"),
+    ("curriculum: {start: 0.5}", "cannot be a mapping: set a list"),
+    ("neftune_noise_alpha: -1", "`neftune_noise_alpha` must be a finite number >= 0"),
     # schedule, controller, actuator, curriculum
     ("entropy_schedule: {kind: stable_anneal, target: 0.4, end: 0.05, ratio: 0}", "never reach `end`"),
     ("entropy_schedule: {kind: constant, target: 0, relative: true}", "target begins at 0 times"),
