@@ -1,7 +1,9 @@
 """Files that a run writes: replaced whole or not at all, and a failure to write is one sentence."""
 
 import contextlib
+import errno
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -38,16 +40,19 @@ def writing(path: str | Path, what: str, advice: str = "make room or mend the fo
     except (OSError, SafetensorError, RuntimeError) as error:
         if isinstance(error, SaveError) or not _is_about_files(error):
             raise
-        raise SaveError(f"{what} could not be written to {path} ({_cause(error)}): {advice}") from error
+        raise SaveError(f"{what} could not be written to {path} ({_cause(error, Path(path))}): {advice}") from error
 
 
 def _is_about_files(error: Exception) -> bool:
     return not isinstance(error, RuntimeError) or any(words in str(error) for words in _TORCH_CANNOT_WRITE)
 
 
-def _cause(error: Exception) -> str:
+def _cause(error: Exception, path: Path) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
+    folder = next(folder for folder in (path, *path.absolute().parents) if folder.is_dir())
+    if shutil.disk_usage(folder).free < 1 << 20:  # torch says only that its writer has failed
+        return os.strerror(errno.ENOSPC)
     return " ".join(str(error).split())[:200]
 
 

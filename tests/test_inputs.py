@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 from datasets import Dataset, IterableDataset
-from test_wrong_configurations import is_one_sentence
 from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
 from trl import GRPOConfig
 from trl.rewards import accuracy_reward
+from wrong_configurations import is_one_sentence
 
 from es_trl import ESGRPOTrainer
 from es_trl.lab import BASE_MODEL, countdown_dataset, countdown_reward

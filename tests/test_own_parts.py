@@ -3,7 +3,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
-from test_wrong_configurations import is_one_sentence
+from wrong_configurations import is_one_sentence
 
 from es_trl import ConstantSchedule, Curriculum, EntropyScheduler, RolloutCallback, Stage
 from es_trl.actuators import EntropyBonusActuator

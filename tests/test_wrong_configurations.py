@@ -3,7 +3,7 @@ import re
 import pytest
 import yaml
 from lab_runs import BONUS, LAB_ARGS
-from wrong_configurations import IN_RECIPES
+from wrong_configurations import IN_RECIPES, is_one_sentence
 
 from es_trl.lab import BASE_MODEL, countdown_reward
 from es_trl.lab.prompts import load_countdown
@@ -12,7 +12,6 @@ from es_trl.refusals import run
 
 
 pytestmark = pytest.mark.usefixtures("no_weights_load")
-ADVICE = r"\b(set|give|leave|put|add|name|choose|save|copy|change|correct|return|widen|did you mean|start)\b"
 
 
 def run_recipe(text, tmp_path):
@@ -30,11 +29,6 @@ def run_recipe(text, tmp_path):
         train(parsed, load_countdown(parsed.data, seed=0), countdown_reward)
 
     run(main)
-
-
-def is_one_sentence(message):
-    """Whether a message is one line that says what to do, in at most two sentences."""
-    return "\n" not in message and re.search(ADVICE, message) and len(re.findall(r"[.!] [A-Z]", message)) <= 1
 
 
 @pytest.mark.parametrize(("text", "words"), IN_RECIPES, ids=[text for text, _ in IN_RECIPES])

@@ -1,5 +1,8 @@
 """Wrong configurations as people write them, each with words of the sentence that must refuse it."""
 
+import re
+
+
 OFF = "entropy_schedule: none\nentropy_controller: none\nentropy_actuator: none"
 
 # keys in the place of those of a good recipe, in YAML
@@ -105,3 +108,10 @@ IN_RECIPES = [
     ("dataset_name: {tmp}/nothing.jsonl", "nothing.jsonl"),
     ("dataset_filter: {count: [9, 9]}", "keeps no row"),
 ]  # fmt: skip
+
+ADVICE = r"\b(set|give|leave|put|add|name|choose|save|copy|change|correct|return|widen|did you mean|start)\b"
+
+
+def is_one_sentence(message: str) -> bool:
+    """Whether a message is one line that says what to do, in at most two sentences."""
+    return "\n" not in message and re.search(ADVICE, message) and len(re.findall(r"[.!] [A-Z]", message)) <= 1
