@@ -30,7 +30,8 @@ _MEANINGS: dict[str, str] = {
 # runs. The geometry is refused elsewhere, and the loop's own blocks are compared as the parts that they make.
 _FREE = re.compile(
     "output_dir|overwrite_output_dir|run_name|project|report_to|disable_tqdm|remove_unused_columns|logging_.*|log_.*"
-    "|save_.*|eval_.*|.*_eval|per_device_eval.*|do_.*|load_best.*|metric_for.*|greater_is.*|push_.*|hub_.*|trackio_.*|wandb_.*|num_completions_to_print"
+    "|save_.*|eval_.*|.*_eval|per_device_eval.*|do_.*|load_best.*|metric_for.*|greater_is.*"
+    "|push_.*|hub_.*|trackio_.*|wandb_.*|num_completions_to_print"
     "|resume_.*|enable_jit_checkpoint|dataloader_.*|ddp_.*|vllm_server_.*|vllm_group_port|use_cpu|local_rank"
     "|torch_compile.*|gradient_checkpointing.*|model_init_kwargs|skip_memory_metrics|include_.*|debug|tpu_.*|deepspeed"
     "|fsdp.*|accelerator_config|parallelism_config|per_device_train_batch_size|gradient_accumulation_steps"
@@ -76,7 +77,7 @@ def describe_run(
     if curriculum is not None:
         described["stages"] = [asdict(stage) for stage in curriculum.planned]
     described |= {"rewards": rewards, "prompts": data[0], "prompts_digest": data[1]}
-    return json.loads(json.dumps(_plain(described), default=str))  # as a checkpoint gives it back
+    return json.loads(json.dumps(_plain(described), default=_text))  # as a checkpoint gives it back
 
 
 def prompts_digest(dataset: Any, most: int = 100) -> str:
@@ -85,7 +86,7 @@ def prompts_digest(dataset: Any, most: int = 100) -> str:
         return ""
     places = sorted({place * len(dataset) // most for place in range(most)})
     prompts = dataset.select_columns("prompt").select(places)["prompt"][:]
-    return hashlib.sha256(json.dumps(prompts, default=str).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(prompts, default=_text).encode()).hexdigest()[:16]
 
 
 def _plain(value: Any) -> Any:
@@ -142,3 +143,8 @@ def check_changes(
 
 def _nats(target: float | None) -> str:
     return "none" if target is None else f"{target:.4g}"
+
+
+def _text(value: Any) -> Any:
+    """A value that is no JSON, without its place in memory, which differs from run to run."""
+    return value.item() if hasattr(value, "item") else re.sub(r" at 0x[0-9a-f]+", "", str(value))

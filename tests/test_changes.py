@@ -88,7 +88,9 @@ def test_what_is_no_json_is_compared_as_its_text(lab_args):
     args = lab_args(generation_kwargs={"sequence_bias": {(1, 2): 0.5}}, reward_weights=[np.float32(1.0)])
     described = describe_run(args, None, None, (4, ""), ["reward"])
     assert described["generation_kwargs"] == {"sequence_bias": {"(1, 2)": 0.5}} and described["prompts"] == 4
-    assert "output_dir" not in described and "save_steps" not in described
+    assert "output_dir" not in described and "save_steps" not in described and described["reward_weights"] == [1.0]
+    args.generation_kwargs = {"stopping_criteria": object()}
+    assert describe_run(args, None, None, (4, ""), [])["generation_kwargs"] == {"stopping_criteria": "<object object>"}
 
 
 def test_nothing_is_listed_where_nothing_changed(finished, lab_trainer, capsys):
