@@ -42,7 +42,8 @@ def check_inputs(
     _check_datasets(*datasets, environment is not None, args)
     check_rewards(reward_funcs, environment is not None, args)
     check_trackers(args)
-    check_optimizer(args)
+    if not any(kwargs.get("optimizers") or ()):
+        check_optimizer(args)
     given = (*datasets, *(datasets[1].values() if isinstance(datasets[1], dict) else ()))
     has_chats = any(isinstance(dataset, Dataset) and _has_chats(dataset) for dataset in given)
     check_model(model, kwargs.get("processing_class"), has_chats, args)

@@ -119,8 +119,7 @@ class ESGRPOTrainer(PushingMixin, CheckpointingMixin, PromptingMixin, PassesMixi
         self._begin_saves(run, lineage)
         # TRL keeps these from an earlier run of the same trainer
         self._step, self._buffered_inputs, self._last_loaded_step = 0, None, -1
-        self._announced = False
-        self._next_rollout = 0
+        self._announced, self._next_rollout = False, 0
         self._rollout: OpenRollout | None = None
         self._settings: dict[str, float] = {}
         self._rewards = self._scored = None
