@@ -145,7 +145,7 @@ def check_fields(args: TrainingArguments) -> None:
 
 
 def _check_pairs(args: TrainingArguments) -> None:
-    """Raise where a field needs another one, or a package, that is not there."""
+    """Raise where a field needs another one that is not there."""
     if getattr(args, "sync_ref_model", False) and args.beta == 0.0:
         raise ValueError(
             "`sync_ref_model` is true and `beta` is 0, so there is no reference model: set beta above 0, or "
@@ -153,10 +153,12 @@ def _check_pairs(args: TrainingArguments) -> None:
         )
     if getattr(args.save_strategy, "value", args.save_strategy) == "best" and args.metric_for_best_model is None:
         raise ValueError("`save_strategy` is best, and there is no metric: set `metric_for_best_model`")
+
+
+def check_kernels(args: TrainingArguments) -> None:
+    """Raise unless the kernels that a training takes are installed; a trainer that only evaluates needs none."""
     if args.use_liger_kernel and not is_liger_kernel_available():
-        raise ValueError(
-            "`use_liger_kernel` is true, and liger-kernel is not installed: install it, or set it to false"
-        )
+        raise ValueError("`use_liger_kernel` is true, and liger-kernel is not installed: install it, or set false")
 
 
 def check_optimizer(args: TrainingArguments) -> None:

@@ -79,7 +79,8 @@ def _check_datasets(train: Any, evaluation: Any, has_environment: bool, args: GR
             f"`train_dataset` must be a `Dataset` or `IterableDataset`, got `{type(train).__name__}`: give for example "
             "Dataset.from_list(...)"
         )
-    if isinstance(train, IterableDataset) and args.max_steps <= 0:
+    dispatches = args.accelerator_config.dispatch_batches  # which TRL refuses
+    if isinstance(train, IterableDataset) and args.max_steps <= 0 and not dispatches:
         raise ValueError(
             f"`max_steps` must be above 0 where `train_dataset` is a stream, whose length is not known, got "
             f"{args.max_steps}: set it"

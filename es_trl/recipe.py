@@ -19,6 +19,7 @@ from trl import ModelConfig, TrlParser, get_peft_config, get_quantization_config
 from .blocks import nearest
 from .config import ESGRPOConfig
 from .data import DataArguments
+from .field_values import check_kernels
 from .geometry import Geometry, check_trains
 from .pushing import PushError
 from .read_rows import is_local
@@ -236,6 +237,7 @@ def train(recipe: Recipe, dataset: Dataset | dict[str, Dataset], reward_funcs: A
     """
     training, model = recipe.training, recipe.model
     check_trains(training)
+    check_kernels(training)
     if not isinstance(dataset, dict):
         check_enough(dataset, Geometry.of(training).prompts)
     resume = _resume(training.resume_from_checkpoint)

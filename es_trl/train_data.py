@@ -27,8 +27,8 @@ def check_dataset(
     """
     if isinstance(dataset, dict):
         raise ValueError(
-            f"{name} holds several data sets ({', '.join(dataset)}) and nothing says which to take: set "
-            "`curriculum`, whose stages name them, or give one data set"
+            f"{name} is a dict of data sets ({', '.join(dataset)}) and nothing says which to take: set `curriculum`, "
+            "whose stages name them, or give one data set"
         )
     if isinstance(dataset, Dataset) and "prompt" not in dataset.column_names and not has_environment:
         raise ValueError(

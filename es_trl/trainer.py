@@ -16,7 +16,7 @@ from .checkpointing import CheckpointingMixin
 from .control import broken_policy
 from .curriculum import PlannedStage
 from .dynamic_sampling import DynamicSampling
-from .field_values import check_fields
+from .field_values import check_fields, check_kernels
 from .geometry import Geometry, check_trains
 from .history import TRACKED, History, RolloutRecord
 from .hub import prepare_push
@@ -172,6 +172,7 @@ class ESGRPOTrainer(PushingMixin, CheckpointingMixin, PromptingMixin, PassesMixi
         ignore_keys_for_eval: list[str] | None = None,
     ) -> TrainOutput:
         check_trains(self.args)
+        check_kernels(self.args)
         if self.curriculum is None:
             check_enough(self.train_dataset, Geometry.of(self.args).prompts)
         with only_run(Path(self.args.output_dir), self.accelerator.is_main_process):
@@ -217,9 +218,8 @@ class ESGRPOTrainer(PushingMixin, CheckpointingMixin, PromptingMixin, PassesMixi
             self._announce()
         if self._step % self._generate_every == 0:
             self._begin_rollout()
-        is_last = self._is_last_micro_batch
         loss = super().training_step(model, inputs, num_items_in_batch)
-        if is_last:
+        if self._step % self._generate_every == 0:  # TRL has counted it
             self._close_rollout()
         return loss
 
