@@ -265,7 +265,7 @@ def test_data_that_cannot_fill_a_stage_is_refused(datasets, stage, message, tmp_
 
 
 def test_several_data_sets_without_stages_are_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"several data sets \(train, hard\) and nothing says which"):
+    with pytest.raises(ValueError, match=r"is a dict of data sets \(train, hard\) and nothing says which"):
         make(tmp_path)
 
 
