@@ -3,8 +3,7 @@
 Names load on first use, so that schedules and controllers can be used without importing torch.
 """
 
-import importlib
-from typing import Any
+from .lazy import lazy
 
 
 __version__ = "0.1.0"
@@ -46,12 +45,4 @@ _MODULES = {
 }
 __all__ = list(_MODULES)
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f".{_MODULES[name]}", __name__), name)
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *_MODULES])
+__getattr__, __dir__ = lazy(__name__, _MODULES)

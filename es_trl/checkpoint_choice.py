@@ -1,7 +1,6 @@
 """Which checkpoint a run goes on from, and which are kept."""
 
 import contextlib
-import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -138,10 +137,13 @@ def _latest(run_dir: Path, lineage: Lineage | None, measure: bool) -> str:
     damaged: list[str] = []
     others: list[str] = []
     latest: Checkpoint | None = None
-    for found in checkpoints_in(run_dir, measure):
+    for found in checkpoints_in(run_dir, measure=False):
         if lineage is not None and found.lineage is not None and not belongs(found.lineage, found.update, lineage):
             others.append(str(found.path))
-        elif found.damage is not None:
+            continue
+        if measure and found.damage is None:  # only a checkpoint that could be taken is read whole
+            found = check(found.path)
+        if found.damage is not None:
             damaged.append(f"{found.path.name} is left aside ({found.damage})")
         else:
             latest = found
@@ -183,7 +185,7 @@ def _numbered(run_dir: Path) -> list[tuple[int, Path]]:
 def _state_of(checkpoint: Path) -> dict[str, Any] | None:
     try:
         return read_state(checkpoint)
-    except (OSError, json.JSONDecodeError, ValueError):
+    except (OSError, ValueError):
         return None
 
 

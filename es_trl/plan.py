@@ -54,11 +54,7 @@ def plan(
     check_trains(args)
     geometry = Geometry.of(args)
     named = recipe.data.named()
-    datasets = {
-        name: _planned_prompts(own, _names_answers(recipe, name))
-        for name, own in named.items()
-        if own.dataset_name and is_local(own.dataset_name)
-    }
+    datasets = _local_prompts(recipe)
     base = datasets.get(BASE_DATA)
     if base is not None:
         geometry = geometry.with_prompts(len(base), args.num_train_epochs)
@@ -81,6 +77,15 @@ def plan(
     except NoEstimateError as unknown:
         estimates = f"no memory estimate: {unknown}\n"
     return f"{text}\n{estimates}" if estimates else text
+
+
+def _local_prompts(recipe: Recipe) -> dict[str, Dataset]:
+    """The prompts of each data set that is a file on this machine, by name."""
+    return {
+        name: _planned_prompts(own, _names_answers(recipe, name))
+        for name, own in recipe.data.named().items()
+        if own.dataset_name and is_local(own.dataset_name)
+    }
 
 
 def _names_answers(recipe: Recipe, name: str) -> bool:

@@ -261,9 +261,8 @@ def train(recipe: Recipe, dataset: Dataset | dict[str, Dataset], reward_funcs: A
     if trainer.was_finished and _has_model(Path(training.output_dir)):
         return trainer
     with writing(training.output_dir, "the model"):
-        trainer.save_model(
-            training.output_dir, _internal_call=True
-        )  # a call from outside would push before the next line
+        # a call from outside would push before the next line
+        trainer.save_model(training.output_dir, _internal_call=True)
     trainer.accelerator.print(f"model, card and history are in {training.output_dir}")
     if torch.distributed.is_initialized() and torch.distributed.get_backend() == "gloo":
         # gloo's worker thread may drop its last tensor while Python finalises, which aborts the process (seen in
