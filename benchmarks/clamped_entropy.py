@@ -25,7 +25,7 @@ import torch
 from control_report import table
 from trl.trainer.utils import _CHUNKED_LOGPROB_CHUNK_SIZE, _ChunkedLogProbFunction
 
-from es_trl.clamped_entropy import ClampedLogProbs
+from es_trl.actuators.clamped_head import ClampedLogProbs
 
 
 RESULTS = Path(__file__).parent.parent / "results" / "clamped_entropy"

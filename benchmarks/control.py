@@ -24,9 +24,9 @@ from control_report import KEY, SCHEDULES, SETTLING, error_over, load, report
 from lab_run import rounded, run_missing, train_on_lab
 
 from es_trl import RolloutCallback
-from es_trl.blocks import build_part
+from es_trl.config.parser import build_part
+from es_trl.control.schedules import progress_at
 from es_trl.lab.make_base import main as make_base
-from es_trl.schedules import progress_at
 
 
 ROOT = Path(__file__).parent.parent

@@ -8,8 +8,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from es_trl.blocks import build_part
-from es_trl.schedules import progress_at, stage_at
+from es_trl.config.parser import build_part
+from es_trl.control.schedules import progress_at, stage_at
 
 
 KEY = ("condition", "method", "schedule", "seed", "rollouts")

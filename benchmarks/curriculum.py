@@ -12,7 +12,7 @@ from statistics import mean
 from matplotlib.figure import Figure
 from recipe_runs import ROOT, SEEDS, dress, load, rms, run_recipe, spread
 
-from es_trl.plots import smooth
+from es_trl.tracking.plots import smooth
 
 
 RESULTS = ROOT / "results" / "countdown_curriculum"

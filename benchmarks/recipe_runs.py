@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from es_trl.history import HISTORY_FILE, read_history
+from es_trl.tracking.history import HISTORY_FILE, read_history
 
 
 ROOT = Path(__file__).parent.parent

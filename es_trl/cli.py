@@ -4,7 +4,7 @@ import argparse
 import sys
 import warnings
 
-from .refusals import error_line
+from .common.refusals import error_line
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -33,12 +33,12 @@ def main(argv: list[str] | None = None) -> int:
     warnings.simplefilter("ignore")  # one line where something is refused, and no other
     try:
         if args.command == "plan":
-            from .plan import plan as make_plan
+            from .planning.plan import plan as make_plan
 
             print(make_plan(args.recipe, args.num_processes, rest, args.config_file, args.gpu))
         else:
-            from .history import HISTORY_FILE, read_history, summarize
-            from .plots import plot_run
+            from .tracking.history import HISTORY_FILE, read_history, summarize
+            from .tracking.plots import plot_run
 
             figure = plot_run(args.run_dir)
             print(summarize(read_history(figure.with_name(HISTORY_FILE))), figure, sep="\n")

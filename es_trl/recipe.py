@@ -16,18 +16,18 @@ import yaml
 from datasets import Dataset
 from trl import ModelConfig, TrlParser, get_peft_config, get_quantization_config
 
-from .blocks import nearest
-from .config import ESGRPOConfig
-from .data import DataArguments
-from .field_values import check_kernels
-from .geometry import Geometry, check_trains
-from .pushing import PushError
-from .read_rows import is_local
-from .recipe_types import NESTED, check_type, unquoted
-from .run_folder import find_start
-from .train_data import check_enough
-from .trainer import ESGRPOTrainer
-from .writing import writing
+from .checkpoints.run_folder import find_start
+from .common.nearest import nearest
+from .common.writing import writing
+from .config.config import ESGRPOConfig
+from .config.field_checks import check_kernels
+from .config.yaml_types import NESTED, check_type, unquoted
+from .control.geometry import Geometry, check_trains
+from .curriculum.datasets import check_enough
+from .data.prompts import DataArguments
+from .data.reading import is_local
+from .hub.push import PushError
+from .trainer.trainer import ESGRPOTrainer
 
 
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")

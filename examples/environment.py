@@ -10,10 +10,10 @@ import torch
 from transformers import AutoTokenizer
 
 from es_trl import ESGRPOTrainer
-from es_trl.history import summarize
 from es_trl.lab import BASE_MODEL, countdown_dataset, is_solution
 from es_trl.lab.config import lab_config
 from es_trl.lab.countdown import evaluate
+from es_trl.tracking.history import summarize
 
 
 # The lab's model knows no chat format: a message is its text, and what the model writes up to <eos> calls `check`.

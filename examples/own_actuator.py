@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import torch
 
 from es_trl import Effect, EntropyScheduler, ESGRPOTrainer, SelfTunedPIDController, StableAnnealSchedule
-from es_trl.history import summarize
 from es_trl.lab import BASE_MODEL, countdown_dataset, countdown_reward
 from es_trl.lab.config import lab_config
+from es_trl.tracking.history import summarize
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ Run it: `python examples/own_reward.py`
 import torch
 
 from es_trl import ESGRPOTrainer
-from es_trl.history import summarize
 from es_trl.lab import BASE_MODEL, countdown_dataset, countdown_reward
 from es_trl.lab.config import lab_config
+from es_trl.tracking.history import summarize
 
 
 def in_order(completions: list[str], numbers: list[list[int]], **kwargs: object) -> list[float]:

@@ -6,9 +6,9 @@ from typing import Any
 
 from accelerate import Accelerator
 
-from es_trl.checkpoint_files import list_files, trainer_state_digest
-from es_trl.history import RolloutRecord
-from es_trl.state import RunState
+from es_trl.checkpoints.files import list_files, trainer_state_digest
+from es_trl.checkpoints.run_state import RunState
+from es_trl.tracking.history import RolloutRecord
 
 
 GEOMETRY = {

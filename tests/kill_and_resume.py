@@ -26,8 +26,8 @@ from conftest import LAB_ARGS  # which pins the threads, too
 from safetensors.torch import load_file
 
 from es_trl import ESGRPOConfig, ESGRPOTrainer
+from es_trl.checkpoints.run_folder import find_start
 from es_trl.lab import BASE_MODEL, countdown_dataset, countdown_reward
-from es_trl.run_folder import find_start
 
 
 ROLLOUTS, UPDATES = 6, 4  # a rollout

@@ -1,7 +1,9 @@
 import pytest
 from test_control import Args
 
-from es_trl.actuators import ClipActuator, ClipHighActuator, EntropyBonusActuator, KLCoefActuator
+from es_trl.actuators.clip import ClipActuator, ClipHighActuator
+from es_trl.actuators.entropy_bonus import EntropyBonusActuator
+from es_trl.actuators.kl_coef import KLCoefActuator
 
 
 def args(**changes):

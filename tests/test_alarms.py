@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from es_trl.alarms import PATIENCE, announce, new_alarms
+from es_trl.control.alarms import PATIENCE, announce, new_alarms
 
 
 def records(rollouts, **changes):

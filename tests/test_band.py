@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from es_trl.band import BandSignController, DeadBandController, excursion
-from es_trl.open_loop import FollowController, HoldController
+from es_trl.control.band import BandSignController, DeadBandController, excursion
+from es_trl.control.open_loop import FollowController, HoldController
 
 
 NATS = st.floats(0.0, 3.0)

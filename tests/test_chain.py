@@ -3,12 +3,15 @@ import json
 import pytest
 from test_control import Args
 
-from es_trl.actuators import ClipActuator, ClipHighActuator, EntropyBonusActuator
-from es_trl.chain import PATIENCE, ActuatorChain
-from es_trl.controllers import Controller, PIDController, SignStepController
+from es_trl.actuators.clip import ClipActuator, ClipHighActuator
+from es_trl.actuators.entropy_bonus import EntropyBonusActuator
+from es_trl.control.algorithm1 import SignStepController
+from es_trl.control.base import Controller
+from es_trl.control.handover import PATIENCE, ActuatorChain
+from es_trl.control.pid import PIDController
+from es_trl.control.schedules import ConstantSchedule
+from es_trl.control.self_tuned import SelfTunedPIDController
 from es_trl.lab.simulated import SimulatedPlant
-from es_trl.schedules import ConstantSchedule
-from es_trl.self_tuned import SelfTunedPIDController
 
 
 class Scripted(Controller):

@@ -5,7 +5,7 @@ import pytest
 from conftest import BONUS, without_seconds
 
 from es_trl import ESGRPOTrainer
-from es_trl.changes import check_changes, describe_run
+from es_trl.checkpoints.changes import check_changes, describe_run
 from es_trl.lab import BASE_MODEL, countdown_dataset, countdown_reward
 
 

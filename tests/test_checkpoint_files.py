@@ -4,9 +4,9 @@ import os
 import pytest
 from checkpoint_folders import LINEAGE, made
 
-from es_trl.checkpoint_choice import bring_back, find_checkpoint, remove_old, runs_in, set_aside, tidy
-from es_trl.checkpoint_files import check
-from es_trl.lineage import belongs, fresh, resumed
+from es_trl.checkpoints.choice import bring_back, find_checkpoint, remove_old, runs_in, set_aside, tidy
+from es_trl.checkpoints.files import check
+from es_trl.checkpoints.lineage import belongs, fresh, resumed
 
 
 def test_the_latest_whole_checkpoint_is_found(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from trl.trainer.utils import _ChunkedLogProbFunction
 
-from es_trl.clamped_entropy import TILE, ClampedLogProbs
+from es_trl.actuators.clamped_head import TILE, ClampedLogProbs
 
 
 def reference(hidden, weight, bias, targets, clamp, temperature=1.0, softcap=None, scale=1.0):
@@ -82,7 +82,7 @@ def test_several_tiles_are_one(monkeypatch):
     inputs, targets = head(torch.float32)
     whole = ClampedLogProbs.apply(0.33, *inputs, targets, 1.0, 0, None, 1.0, ())
     grads = torch.autograd.grad((whole[0] + whole[2]).sum(), inputs)
-    monkeypatch.setattr("es_trl.clamped_entropy.TILE", 2 * 31)  # two tokens a tile, one in the last
+    monkeypatch.setattr("es_trl.actuators.clamped_head.TILE", 2 * 31)  # two tokens a tile, one in the last
     tiled = ClampedLogProbs.apply(0.33, *inputs, targets, 1.0, 0, None, 1.0, ())
     torch.testing.assert_close(tiled[:3], whole[:3])
     torch.testing.assert_close(torch.autograd.grad((tiled[0] + tiled[2]).sum(), inputs), grads)
@@ -119,7 +119,7 @@ def test_half_precision_keeps_its_sums():
 PEAK = """
 import resource, torch
 torch.set_num_threads(1)
-from es_trl.clamped_entropy import ClampedLogProbs
+from es_trl.actuators.clamped_head import ClampedLogProbs
 hidden, weight = torch.randn(768, 16, requires_grad=True), torch.randn(151_936, 16, requires_grad=True)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 targets = torch.zeros(768, dtype=int)

@@ -3,11 +3,13 @@ import random
 import pytest
 from reference import algorithm_1
 
-from es_trl.actuators import ClipHighActuator, EntropyBonusActuator
-from es_trl.control import EntropyLoop
-from es_trl.controllers import PIDController, SignStepController
-from es_trl.schedules import ConstantSchedule, LinearSchedule, StableAnnealSchedule
-from es_trl.self_tuned import SelfTunedPIDController
+from es_trl.actuators.clip import ClipHighActuator
+from es_trl.actuators.entropy_bonus import EntropyBonusActuator
+from es_trl.control.algorithm1 import SignStepController
+from es_trl.control.loop import EntropyLoop
+from es_trl.control.pid import PIDController
+from es_trl.control.schedules import ConstantSchedule, LinearSchedule, StableAnnealSchedule
+from es_trl.control.self_tuned import SelfTunedPIDController
 
 
 class Args:

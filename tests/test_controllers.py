@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from es_trl.controllers import PIDController, SignStepController
+from es_trl.control.algorithm1 import SignStepController
+from es_trl.control.pid import PIDController
 
 
 def begun(controller, initial=0.0, low=-1.0, high=1.0):

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from es_trl.curriculum import Stage, plan_stages, stage_of
-from es_trl.report import stage_table
-from es_trl.schedules import StableAnnealSchedule, onset_rollout
+from es_trl.control.schedules import StableAnnealSchedule, onset_rollout
+from es_trl.curriculum.stages import Stage, plan_stages, stage_of
+from es_trl.trainer.startup import stage_table
 
 
 # 2 processes x 4 completions x 16 micro-batches: 128 completions of 16 prompts

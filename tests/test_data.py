@@ -3,7 +3,7 @@ import json
 import pytest
 from datasets import Dataset
 
-from es_trl.data import DataArguments, load_named, load_problems, load_rows
+from es_trl.data.prompts import DataArguments, load_named, load_problems, load_rows
 
 
 ROWS = [{"question": f"What is {i} + 1?", "answer": str(i + 1), "meta": {"truth": str(i + 1)}} for i in range(3)]

@@ -11,8 +11,8 @@ from datasets import Dataset
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from es_trl import read_rows
-from es_trl.data import DataArguments, load_rows, open_rows, problems_of
+from es_trl.data import reading as read_rows
+from es_trl.data.prompts import DataArguments, load_rows, open_rows, problems_of
 from es_trl.rewards.math import final_answer
 
 

@@ -12,10 +12,10 @@ from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from es_trl import rows
-from es_trl.data import DataArguments, load_problems, load_rows
-from es_trl.exact_json import read_json
-from es_trl.read_rows import is_local, read_rows
+from es_trl.data import rows
+from es_trl.data.exact_json import read_json
+from es_trl.data.prompts import DataArguments, load_problems, load_rows
+from es_trl.data.reading import is_local, read_rows
 
 
 def write(path, records):

@@ -7,7 +7,7 @@ import pytest
 from lab_runs import BONUS, without_seconds
 from launching import launch
 
-from es_trl.run_folder import only_run
+from es_trl.checkpoints.run_folder import only_run
 
 
 CLIP = {

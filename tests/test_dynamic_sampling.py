@@ -5,7 +5,7 @@ from conftest import LAB_ARGS
 from datasets import Dataset
 
 from es_trl import ESGRPOConfig, ESGRPOTrainer
-from es_trl.dynamic_sampling import Answers, DynamicSampling, uniform_groups
+from es_trl.curriculum.dynamic_sampling import Answers, DynamicSampling, uniform_groups
 from es_trl.lab import BASE_MODEL
 
 

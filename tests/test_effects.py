@@ -3,19 +3,13 @@
 import pytest
 import torch
 
-from es_trl.effects import (
-    ClampedBonusActuator,
-    ClipCovActuator,
-    DifficultyBonusActuator,
-    KLCovActuator,
-    MicroBatch,
-    SampleFilterActuator,
-    SampleWeightActuator,
-    Scores,
-)
-from es_trl.effects.covariance import covariances
-from es_trl.effects.difficulty_bonus import difficulty_weights, success_rates
-from es_trl.history import RolloutRecord
+from es_trl.actuators.batch import MicroBatch, Scores
+from es_trl.actuators.clamped_bonus import ClampedBonusActuator
+from es_trl.actuators.covariance import ClipCovActuator, KLCovActuator, covariances
+from es_trl.actuators.difficulty_bonus import DifficultyBonusActuator, difficulty_weights, success_rates
+from es_trl.actuators.sample_filter import SampleFilterActuator
+from es_trl.actuators.sample_weight import SampleWeightActuator
+from es_trl.tracking.history import RolloutRecord
 
 
 def batch_of(advantages, logps=None, old_logps=None, mask=None, entropies=None, clamped=None, **columns):

@@ -12,11 +12,11 @@ from test_memory import H100, QWEN_7B, SEVEN
 from test_recipes import ROOT, ZERO3, plan_options
 
 from es_trl.cli import main as cli
-from es_trl.fit import check_fit, near_limit
-from es_trl.hardware import GPUS, Launch, read_launch
-from es_trl.memory import GiB, cache_tokens
-from es_trl.model_shape import NoEstimateError
-from es_trl.throughput import generation_time, rollout_time
+from es_trl.planning.fit import check_fit, near_limit
+from es_trl.planning.gpus import GPUS, Launch, read_launch
+from es_trl.planning.memory import GiB, cache_tokens
+from es_trl.planning.model_shape import NoEstimateError
+from es_trl.planning.throughput import generation_time, rollout_time
 
 
 DOCS = (ROOT / "docs" / "memory.md").read_text()

@@ -15,7 +15,7 @@ from es_trl import ESGRPOTrainer
 from es_trl.lab import BASE_MODEL, countdown_dataset
 from es_trl.lab.config import lab_config
 from es_trl.lab.countdown import format_prompt
-from es_trl.sensor import completion_mask
+from es_trl.trainer.sensor import completion_mask
 
 
 EXAMPLES = ROOT / "examples"

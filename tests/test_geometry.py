@@ -2,7 +2,7 @@ from fractions import Fraction
 
 import pytest
 
-from es_trl.geometry import Geometry, updates_per_rollout
+from es_trl.control.geometry import Geometry, updates_per_rollout
 
 
 class Args:

@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from es_trl.history import History, RolloutRecord, read_history
-from es_trl.writing import write_atomically
+from es_trl.common.writing import write_atomically
+from es_trl.tracking.history import History, RolloutRecord, read_history
 
 
 def record(rollout, **changes):

@@ -17,9 +17,9 @@ from local_hub import Fault, LocalHub
 from safetensors.torch import load
 from transformers.utils.hub import PushInProgress
 
-from es_trl.card import RECIPE_FILE, write_recipe
+from es_trl.hub.card import RECIPE_FILE, write_recipe
+from es_trl.hub.secrets import HiddenToken, hide_tokens, without_tokens
 from es_trl.recipe import RecipeParser
-from es_trl.tokens import HiddenToken, hide_tokens, without_tokens
 
 
 TOKEN = "hf_SECRETsecretSECRETsecretSECRETsecret00"

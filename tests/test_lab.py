@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from es_trl.evaluate import count_correct, pass_at_k, summarize
-from es_trl.geometry import Geometry
+from es_trl.control.geometry import Geometry
 from es_trl.lab import BASE_MODEL, countdown_dataset, countdown_reward, is_solution, make_base
 from es_trl.lab.config import lab_config
 from es_trl.lab.countdown import draw_task, evaluate, format_prompt
+from es_trl.pass_at_k import count_correct, pass_at_k, summarize
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,10 @@ from tiny_models import tiny_model, tiny_tokenizer
 from transformers import TrainerCallback, TrainingArguments
 from trl import GRPOConfig, GRPOTrainer
 
-from es_trl import ESGRPOConfig, ESGRPOTrainer, Stage, arguments
-from es_trl.arguments import by_name, configuration
+from es_trl import ESGRPOConfig, ESGRPOTrainer, Stage
 from es_trl.lab import BASE_MODEL, countdown_dataset, countdown_reward
+from es_trl.trainer import arguments
+from es_trl.trainer.arguments import by_name, configuration
 
 
 PROMPTS = Dataset.from_dict({"prompt": [f"{number}+{number}=" for number in range(16)]})

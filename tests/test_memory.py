@@ -15,9 +15,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from transformers import AutoConfig, AutoModelForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
-from es_trl.hardware import GPUS
 from es_trl.lab import BASE_MODEL
-from es_trl.memory import (
+from es_trl.planning.gpus import GPUS
+from es_trl.planning.memory import (
     MOMENTS,
     Engine,
     GiB,
@@ -30,7 +30,7 @@ from es_trl.memory import (
     state_bytes,
     totals,
 )
-from es_trl.model_shape import SHAPES, Adapter, NoEstimateError, from_config, shape_of
+from es_trl.planning.model_shape import SHAPES, Adapter, NoEstimateError, from_config, shape_of
 
 
 ROOT = Path(__file__).parent.parent

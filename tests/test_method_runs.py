@@ -10,8 +10,8 @@ from reference import algorithm_1
 from test_methods import CONTROLLED, OPEN, PLAIN
 
 from es_trl import EntropyScheduler, ESGRPOTrainer, HoldController, RolloutCallback
+from es_trl.actuators.record_only import RecordOnlyActuator
 from es_trl.lab import BASE_MODEL, countdown_dataset, countdown_reward
-from es_trl.open_loop import RecordOnlyActuator
 
 
 def weights_of(trainer):

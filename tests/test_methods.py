@@ -3,8 +3,8 @@
 import pytest
 
 from es_trl.cli import main as cli
+from es_trl.config.methods import METHODS
 from es_trl.lab import countdown_reward
-from es_trl.methods import METHODS
 
 
 CONTROLLED = ("es", "es_pid", "aer", "aent", "entrocraft", "entropic")

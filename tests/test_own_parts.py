@@ -6,10 +6,11 @@ import torch
 from wrong_configurations import is_one_sentence
 
 from es_trl import ConstantSchedule, Curriculum, EntropyScheduler, RolloutCallback, Stage
-from es_trl.actuators import EntropyBonusActuator
-from es_trl.controllers import Controller, PIDController
-from es_trl.effects import SampleWeightActuator
-from es_trl.schedules import as_schedule
+from es_trl.actuators.entropy_bonus import EntropyBonusActuator
+from es_trl.actuators.sample_weight import SampleWeightActuator
+from es_trl.control.base import Controller
+from es_trl.control.pid import PIDController
+from es_trl.control.schedules import as_schedule
 
 
 class Steady(Controller):

@@ -3,7 +3,7 @@ import random
 
 import pytest
 
-from es_trl.plant import CARRIED, PRIOR_SENSITIVITY, PlantEstimator
+from es_trl.control.dynamics import CARRIED, PRIOR_SENSITIVITY, PlantEstimator
 
 
 def answer(estimator, sensitivity, drift, controls, entropy=0.5, noise=0.0, seed=0):

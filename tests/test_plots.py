@@ -3,7 +3,7 @@ import json
 import pytest
 
 from es_trl.cli import main as cli
-from es_trl.history import RolloutRecord, summarize
+from es_trl.tracking.history import RolloutRecord, summarize
 
 
 pytest.importorskip("matplotlib")

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trl.trainer.utils import RepeatSampler
 
-from es_trl.prompts import PromptOrder
+from es_trl.curriculum.prompt_order import PromptOrder
 
 
 def order(sizes, weights=None, seed=3, shuffle=True):

@@ -5,10 +5,10 @@ import yaml
 from lab_runs import BONUS, LAB_ARGS
 from safetensors.torch import load_file
 
+from es_trl.common.refusals import run
 from es_trl.lab import BASE_MODEL, countdown_reward
 from es_trl.lab.prompts import load_countdown
 from es_trl.recipe import RecipeParser, train
-from es_trl.refusals import run
 
 
 def start(folder, **changes):

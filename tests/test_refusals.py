@@ -7,8 +7,8 @@ import pytest
 from launching import ROOT, environment
 
 from es_trl.cli import main as cli
-from es_trl.history import HISTORY_FILE
-from es_trl.refusals import error_line, run
+from es_trl.common.refusals import error_line, run
+from es_trl.tracking.history import HISTORY_FILE
 
 
 def one_line(capsys, *command):
@@ -24,7 +24,7 @@ def run_dir(tmp_path):
     """The folder of a run with a history of one rollout."""
     from dataclasses import asdict
 
-    from es_trl.history import RolloutRecord
+    from es_trl.tracking.history import RolloutRecord
 
     record = asdict(RolloutRecord(0, 0, entropy=0.5, reward=1.0, completion_tokens=3.0, max_completion_length=8))
     (tmp_path / HISTORY_FILE).write_text(json.dumps(record) + "\n")
@@ -107,6 +107,6 @@ def test_an_error_of_the_scripts_own_code_keeps_its_traceback():
 
 
 def resume(folder):
-    from es_trl.checkpoint_choice import find_checkpoint
+    from es_trl.checkpoints.choice import find_checkpoint
 
     find_checkpoint(True, folder)

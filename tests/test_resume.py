@@ -7,7 +7,7 @@ import torch
 from conftest import BONUS, without_seconds
 
 from es_trl import RolloutCallback
-from es_trl.checkpoint_files import read_state, with_digest
+from es_trl.checkpoints.files import read_state, with_digest
 
 
 SIGN_STEP = {
@@ -68,7 +68,7 @@ def test_resume_into_another_folder_takes_the_history_along(whole_run, lab_train
 @pytest.mark.parametrize("in_process", [False, True])
 @pytest.mark.parametrize("rollouts", [1, 2, 3])
 def test_resume_across_a_hand_over(rollouts, in_process, lab_trainer, tmp_path, monkeypatch):
-    monkeypatch.setattr("es_trl.chain.PATIENCE", 2)
+    monkeypatch.setattr("es_trl.control.handover.PATIENCE", 2)
     run = {**RUN, **CHAIN, "entropy_schedule": {"kind": "constant", "target": 1.5}, "entropy_controller": PID}
     whole = lab_trainer(**run)
     whole.train()

@@ -10,8 +10,8 @@ import pytest
 from conftest import BONUS
 from transformers import TrainerCallback
 
-from es_trl.lineage import fresh
-from es_trl.run_folder import current_lineage, next_run, only_run, write_run
+from es_trl.checkpoints.lineage import fresh
+from es_trl.checkpoints.run_folder import current_lineage, next_run, only_run, write_run
 
 
 RUN = {"save_strategy": "steps", "save_steps": 4, "max_steps": 8, "prompts": 16}
@@ -96,7 +96,8 @@ def test_runs_that_left_nothing_behind_are_not_counted(lab_trainer, tmp_path):
 def test_two_runs_in_one_folder_are_refused(lab_trainer, tmp_path):
     trainer = lab_trainer(**RUN)
     code = (
-        "import sys, pathlib; from es_trl.run_folder import only_run, write_run; folder = pathlib.Path(sys.argv[1]);\n"
+        "import sys, pathlib; from es_trl.checkpoints.run_folder import only_run, write_run;"
+        "folder = pathlib.Path(sys.argv[1]);\n"
         "with only_run(folder, True): write_run(folder, 1, []); print('locked', flush=True); sys.stdin.read()"
     )
     other = subprocess.Popen(

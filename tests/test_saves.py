@@ -11,10 +11,11 @@ import torch
 from conftest import BONUS, LAB_ARGS, without_seconds
 from transformers import TrainerCallback
 
-from es_trl import ESGRPOConfig, ESGRPOTrainer, RolloutCallback, writing
-from es_trl.checkpoint_files import check
+from es_trl import ESGRPOConfig, ESGRPOTrainer, RolloutCallback
+from es_trl.checkpoints.files import check
+from es_trl.common import writing
+from es_trl.common.writing import SaveError
 from es_trl.lab import BASE_MODEL, countdown_dataset, countdown_reward
-from es_trl.writing import SaveError
 
 
 RUN = {"save_strategy": "steps", "save_steps": 4, "max_steps": 12, "prompts": 16}

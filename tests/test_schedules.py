@@ -4,8 +4,7 @@ import sys
 
 import pytest
 
-from es_trl.preview import sketch
-from es_trl.schedules import (
+from es_trl.control.schedules import (
     CallableSchedule,
     ConstantSchedule,
     CosineSchedule,
@@ -17,6 +16,7 @@ from es_trl.schedules import (
     progress_at,
     stage_at,
 )
+from es_trl.control.sketch import sketch
 
 
 PLATEAU = PiecewiseSchedule([(0.0, 0.2), (0.5, 0.4), (0.9, 0.4), (1.0, 0.1)])
@@ -140,7 +140,7 @@ def test_sketch_of_a_function():
 
 def test_loop_needs_neither_torch_nor_trl():
     code = (
-        "import sys, es_trl.control, es_trl.preview; "
+        "import sys, es_trl.control, es_trl.control.sketch; "
         "assert not {'torch', 'trl', 'transformers'} & set(sys.modules), sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -231,7 +231,7 @@ def test_numbers_of_the_memory_estimate():
     from trl.kernels.chunked_logprob import TOKEN_CHUNK_SIZE, ChunkedLogProbFunction
     from trl.trainer.utils import _CHUNKED_LOGPROB_CHUNK_SIZE
 
-    from es_trl import memory
+    from es_trl.planning import memory
 
     assert (TOKEN_CHUNK_SIZE, _CHUNKED_LOGPROB_CHUNK_SIZE) == (memory.TILE_TOKENS, memory.TILE_VOCAB)
     assert "torch.zeros(weight.shape, device=weight.device, dtype=torch.float32)" in source(

@@ -5,11 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from es_trl.controllers import PIDController, SignStepController
+from es_trl.control.algorithm1 import SignStepController
+from es_trl.control.dynamics import CARRIED
+from es_trl.control.pid import PIDController
+from es_trl.control.schedules import ConstantSchedule, CosineSchedule, StableAnnealSchedule
+from es_trl.control.self_tuned import SelfTunedPIDController
 from es_trl.lab.simulated import SimulatedPlant
-from es_trl.plant import CARRIED
-from es_trl.schedules import ConstantSchedule, CosineSchedule, StableAnnealSchedule
-from es_trl.self_tuned import SelfTunedPIDController
 
 
 HOLD = ConstantSchedule(0.35)

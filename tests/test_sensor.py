@@ -6,7 +6,7 @@ import torch
 from accelerate import Accelerator
 
 from es_trl import ESGRPOConfig
-from es_trl.sensor import EntropySensor, completion_mask, cut_ratios, prompt_index
+from es_trl.trainer.sensor import EntropySensor, completion_mask, cut_ratios, prompt_index
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from trl import GRPOTrainer
 from es_trl import Curriculum, ESGRPOConfig, ESGRPOTrainer, Stage
 from es_trl.lab import BASE_MODEL, countdown_dataset, countdown_reward
 from es_trl.rewards import SoftOverlongPunishment
-from es_trl.stage_copies import check_engine
+from es_trl.trainer.stage_switch import check_engine
 
 
 ANNEAL = {"entropy_schedule": {"kind": "stable_anneal", "target": 0.5, "end": 0.2, "ratio": 0.5}}

@@ -4,8 +4,8 @@ import pytest
 import torch
 from checkpoint_folders import CALLBACKS, GEOMETRY, made
 
-from es_trl.history import RolloutRecord
-from es_trl.state import RunState, load_rollout, save_rollout
+from es_trl.checkpoints.run_state import RunState, load_rollout, save_rollout
+from es_trl.tracking.history import RolloutRecord
 
 
 def test_round_trip(tmp_path):

@@ -18,7 +18,7 @@ from es_trl import (
     RolloutCallback,
 )
 from es_trl.lab import BASE_MODEL, countdown_dataset, countdown_reward
-from es_trl.sensor import completion_mask
+from es_trl.trainer.sensor import completion_mask
 
 
 # a target out of reach: with PATIENCE at 1 the clip hands over after the first rollout
@@ -317,7 +317,7 @@ def test_a_second_run_of_the_same_trainer_starts_afresh(lab_trainer):
 
 
 def test_a_second_run_forgets_what_a_chain_has_moved(lab_trainer, monkeypatch):
-    monkeypatch.setattr("es_trl.chain.PATIENCE", 1)
+    monkeypatch.setattr("es_trl.control.handover.PATIENCE", 1)
     trainer = lab_trainer(**HANDS_OVER, max_steps=8)
     runs = []
     for _ in range(2):

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from tiny_models import tiny_model, tiny_tokenizer
 
 from es_trl import ESGRPOConfig, ESGRPOTrainer
-from es_trl.weights import load_converted, not_loaded
+from es_trl.checkpoints.weights import load_converted, not_loaded
 
 
 PROMPTS = Dataset.from_dict({"prompt": [f"{number}+{number}=" for number in range(16)]})

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ..config import ESGRPOConfig
+from ..config.config import ESGRPOConfig
 
 
 # 32 prompts x 8 completions: half a second a rollout on one core

@@ -10,7 +10,7 @@ import json
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from ..evaluate import count_correct, summarize
+from ..pass_at_k import count_correct, summarize
 from . import BASE_MODEL, countdown_dataset, countdown_reward
 
 

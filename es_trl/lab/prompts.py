@@ -6,11 +6,11 @@ from typing import Any
 
 from datasets import Dataset
 
-from ..data import DataArguments
-from ..prompt_column import check_prompts
-from ..read_rows import read_rows
-from ..row_filter import filter_rows
-from ..rows import Rows, shown
+from ..data.prompt_column import check_prompts
+from ..data.prompts import DataArguments
+from ..data.reading import read_rows
+from ..data.row_filter import filter_rows
+from ..data.rows import Rows, shown
 from .countdown import countdown_dataset
 
 

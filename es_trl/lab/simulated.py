@@ -5,8 +5,8 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..controllers import Controller
-from ..schedules import Schedule, progress_at
+from ..control.base import Controller
+from ..control.schedules import Schedule, progress_at
 
 
 @dataclass(frozen=True)

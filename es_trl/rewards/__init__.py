@@ -1,6 +1,6 @@
 """Rewards for recipes. Names load on first use: a worker that judges answers needs neither transformers nor TRL."""
 
-from ..lazy import lazy
+from ..common.lazy import lazy
 
 
 _MODULES = {"SoftOverlongPunishment": "overlong", "math_reward": "math"}

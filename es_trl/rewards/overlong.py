@@ -7,7 +7,7 @@ import copy
 from collections.abc import Collection
 from typing import Any
 
-from ..curriculum import check_cache
+from ..curriculum.stages import check_cache
 
 
 class SoftOverlongPunishment:

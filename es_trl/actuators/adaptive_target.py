@@ -1,0 +1,39 @@
+"""The target of TRL's own adaptive entropy coefficient."""
+
+from dataclasses import dataclass
+
+from ..control.base import ActuatorArgs
+from .checks import check_bounds, check_initial
+
+
+@dataclass(frozen=True)
+class AdaptiveTargetActuator:
+    """
+    The target of TRL's own adaptive entropy coefficient (Skywork-OR1, arXiv 2505.22312), its `entropy_target`.
+
+    TRL steps the coefficient after every update; what moves here is only what it aims at.
+
+    Args:
+        low (`float`), high (`float`):
+            Bounds of the target, from 0 nats.
+    """
+
+    low: float = 0.0
+    high: float = 2.0
+
+    def __post_init__(self):
+        check_bounds(self)
+
+    def initial(self, args: ActuatorArgs) -> float:
+        return args.entropy_target
+
+    def settings(self, control: float, args: ActuatorArgs) -> dict[str, float]:
+        return {"entropy_target": control}
+
+    def check(self, args: ActuatorArgs) -> None:
+        if not args.use_adaptive_entropy:
+            raise ValueError(
+                "adaptive_target moves the target of TRL's adaptive entropy coefficient, which is off: set "
+                "use_adaptive_entropy: true, or method: skywork"
+            )
+        check_initial(self, "entropy_target", args)

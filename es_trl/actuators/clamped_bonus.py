@@ -1,0 +1,58 @@
+"""AEnt: a bonus on the entropy of the policy over its top tokens.
+
+Source: "On Entropy Control in LLM-RL Algorithms" (arXiv 2509.03493). The entropy itself is in `clamped_entropy.py`; the
+coefficient is moved by a [`DeadBandController`].
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from ..control.base import ActuatorArgs
+from .batch import Effect, MicroBatch
+from .checks import check_bounds, check_no_other_bonus
+
+
+@dataclass(frozen=True)
+class ClampedBonusActuator(Effect):
+    """
+    A coefficient times the token-mean clamped entropy, with gradient; the loop holds that entropy, too.
+
+    Args:
+        low (`float`), high (`float`):
+            Bounds of the coefficient. The defaults are the authors' for Qwen2.5-Math-1.5B on MATH.
+        start (`float`):
+            Where the coefficient begins.
+        clamp (`float`):
+            Share of the vocabulary that is left out, lowest logits first, from 0 (the entropy as it is) to below 1:
+            the paper's p, 0.25 to 0.33.
+    """
+
+    low: float = 6e-4
+    high: float = 9e-3
+    start: float = 2e-3
+    clamp: float = 0.33
+    alone = True
+
+    def __post_init__(self):
+        check_bounds(self)
+        if not 0.0 <= self.clamp < 1.0:
+            raise ValueError(
+                f"`clamp` is {self.clamp}, and it is the share of the vocabulary that is left out: set it from 0 to "
+                "below 1, for example 0.33"
+            )
+
+    def initial(self, args: ActuatorArgs) -> float:
+        return self.start
+
+    def settings(self, control: float, args: ActuatorArgs) -> dict[str, float]:
+        return {"clamped_bonus": control}
+
+    def check(self, args: ActuatorArgs) -> None:
+        super().check(args)
+        check_no_other_bonus("clamped_bonus", args)
+
+    def bonus(self, batch: MicroBatch, settings: dict[str, float]) -> Any:
+        coefficient = settings["clamped_bonus"]
+        if coefficient == 0.0:
+            return 0.0
+        return batch.token_mean(batch.entropies if batch.clamped is None else batch.clamped, coefficient)

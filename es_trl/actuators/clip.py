@@ -1,0 +1,109 @@
+"""The PPO clip bounds, one or both."""
+
+import math
+from dataclasses import dataclass
+
+from ..control.base import ActuatorArgs
+from .checks import CLIPPED_LOSSES, check_bounds, check_clip_binds, check_initial, configured_epsilon_high
+
+
+@dataclass(frozen=True)
+class ClipHighActuator:
+    """
+    The upper PPO clip bound, `epsilon_high` (clip-higher; what the paper's Algorithm 1 moves).
+
+    Args:
+        low (`float`), high (`float`):
+            Bounds of `epsilon_high`, above 0. For `loss_type="cispo"`, where it is a cap on the ratio and not an
+            offset from 1, both are above 1.
+    """
+
+    low: float = 0.10
+    high: float = 0.40
+
+    def __post_init__(self):
+        check_bounds(self)
+        if self.low <= 0.0:
+            raise ValueError(f"`low` is {self.low}, and a clip bound is above 0: set 0.10")
+
+    def initial(self, args: ActuatorArgs) -> float:
+        return configured_epsilon_high(args)
+
+    def settings(self, control: float, args: ActuatorArgs) -> dict[str, float]:
+        return {"epsilon_high": control}
+
+    def check(self, args: ActuatorArgs) -> None:
+        check_clip_binds("clip_high", args, (*CLIPPED_LOSSES, "cispo"))
+        if args.loss_type == "cispo" and self.low <= 1.0:
+            raise ValueError(
+                f"clip_high from {self.low} to {self.high} with loss_type='cispo': that loss reads epsilon_high as a "
+                "cap on the ratio, not as an offset from 1. Set `low` and `high` of the actuator above 1 (for example "
+                "2 and 8, with epsilon_high: 5), or loss_type: dapo"
+            )
+        if args.importance_sampling_level == "sequence" and self.high > 0.01:
+            raise ValueError(
+                f"clip_high up to {self.high} with importance_sampling_level='sequence': the ratio of a sequence is "
+                "its geometric mean and stays within about 1e-3 of 1, so the bound would never bind. Set `low`, "
+                "`high` and epsilon_high near 3e-4, or importance_sampling_level: token"
+            )
+        if args.delta is not None and args.loss_type != "cispo" and self.high > args.delta - 1.0:
+            raise ValueError(
+                f"clip_high up to {self.high} with delta={args.delta}: the ratio is cut at delta first, so no "
+                f"epsilon_high above delta - 1 acts. Set `high` to at most {args.delta - 1.0:g}, or raise delta"
+            )
+        check_initial(self, "epsilon_high", args)
+
+
+@dataclass(frozen=True)
+class ClipActuator:
+    """
+    Both PPO clip bounds, moved against each other by one control.
+
+    The control is a power of ten: `epsilon_high` is multiplied by 10**control and `epsilon_low` divided by it, so at 0
+    both are what the configuration says. A tight lower clip protects unlikely tokens and a wide upper one feeds them.
+
+    Args:
+        low (`float`), high (`float`):
+            Bounds of the control, around 0. At `low`, `epsilon_low` must still be below 1.
+    """
+
+    low: float = -0.65
+    high: float = 1.3
+
+    def __post_init__(self):
+        check_bounds(self)
+        if max(-self.low, self.high) > 3.0:
+            raise ValueError(
+                f"the bounds are low={self.low} and high={self.high}, powers of ten: set both within -3 and 3"
+            )
+
+    def initial(self, args: ActuatorArgs) -> float:
+        return 0.0
+
+    def settings(self, control: float, args: ActuatorArgs) -> dict[str, float]:
+        return {
+            "epsilon_low": args.epsilon * 10.0**-control,
+            "epsilon_high": configured_epsilon_high(args) * 10.0**control,
+        }
+
+    def check(self, args: ActuatorArgs) -> None:
+        check_clip_binds("clip", args, CLIPPED_LOSSES)
+        highest = self.settings(self.high, args)["epsilon_high"]
+        if args.delta is not None and highest > args.delta - 1.0:
+            raise ValueError(
+                f"clip makes epsilon_high up to {highest:.3g} with delta={args.delta}: the ratio is cut at delta "
+                "first, so no epsilon_high above delta - 1 acts. Set `high` lower, or raise delta"
+            )
+        if args.importance_sampling_level == "sequence" and args.epsilon > 0.01:
+            raise ValueError(
+                f"clip around epsilon={args.epsilon} with importance_sampling_level='sequence': the ratio of a "
+                "sequence stays within about 1e-3 of 1, so neither bound would bind. Set epsilon and epsilon_high "
+                "near 3e-4, or importance_sampling_level: token"
+            )
+        widest = self.settings(self.low, args)["epsilon_low"]
+        if widest >= 1.0:
+            raise ValueError(
+                f"clip down to {self.low} makes epsilon_low {widest:.2f}, and a ratio is never below 0, so nothing "
+                f"from 1 on acts. Set `low` to at least {math.log10(args.epsilon) + 0.01:.2f}, or epsilon lower"
+            )
+        check_initial(self, "the control", args)

@@ -1,0 +1,176 @@
+"""Clip-Cov and KL-Cov: a few tokens carry most of what lowers entropy, and are left out or held back.
+
+Source: "The Entropy Mechanism of Reinforcement Learning for Reasoning Language Models" (arXiv 2505.22617), section 4.
+The tokens are those where advantage and log-probability lie high together; they are chosen within each micro-batch.
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from ..control.base import ActuatorArgs
+from ..control.geometry import updates_per_rollout
+from .batch import Effect, MicroBatch
+from .checks import CLIPPED_LOSSES, check_bounds, check_initial
+
+
+NO_CLIP = 1e9  # an upper clip that no ratio reaches
+FAR = 20.0  # nats that a token's log-probability moves by; beyond, one over the ratio would overflow
+
+
+def covariances(advantages: torch.Tensor, logps: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """
+    (A - mean A) (log pi - mean log pi) of each token, means over the scored ones; paper, Eq. 9.
+
+    Args:
+        advantages (`torch.Tensor` of shape `(batch,)` or `(batch, tokens)`):
+            A token has its completion's.
+        logps (`torch.Tensor`), mask (`torch.Tensor`), both of shape `(batch, tokens)`:
+            Log-probabilities, and 1 where a token is scored.
+    """
+    mask = mask.bool()
+    advantages = per_token(advantages, logps)
+    centred = [values - values[mask].mean() for values in (advantages, logps)]
+    return centred[0] * centred[1]
+
+
+def per_token(advantages: torch.Tensor, logps: torch.Tensor) -> torch.Tensor:
+    """Advantages of shape `(batch, tokens)`, a completion's for each of its tokens."""
+    return (advantages.unsqueeze(1) if advantages.dim() == 1 else advantages).expand_as(logps)
+
+
+@dataclass(frozen=True)
+class ClipCovActuator(Effect):
+    """
+    Takes the gradient from a share of the tokens, drawn at random from those of high covariance.
+
+    Args:
+        ratio (`float`):
+            Where the control begins: the share of the scored tokens, at least one a micro-batch.
+        cov_low (`float`), cov_high (`float`):
+            Covariances between which a token is drawn.
+        low (`float`), high (`float`):
+            Bounds of the share.
+    """
+
+    ratio: float = 2e-4
+    cov_low: float = 1.0
+    cov_high: float = 5.0
+    low: float = 0.0
+    high: float = 0.05
+    alone = True
+
+    def __post_init__(self):
+        check_bounds(self)
+        if self.low < 0.0 or self.high > 1.0:
+            raise ValueError(f"the bounds are low={self.low} and high={self.high}, of a share: set both from 0 to 1")
+        if self.cov_low >= self.cov_high:
+            raise ValueError(
+                f"`cov_low` is {self.cov_low} and `cov_high` {self.cov_high}, and no token lies between: set 1 and 5"
+            )
+
+    def initial(self, args: ActuatorArgs) -> float:
+        return self.ratio
+
+    def settings(self, control: float, args: ActuatorArgs) -> dict[str, float]:
+        return {"clip_cov_ratio": control}
+
+    def check(self, args: ActuatorArgs) -> None:
+        _check_tokens("clip_cov", args)
+        check_initial(self, "`ratio`", args)
+
+    def advantages(self, batch: MicroBatch, settings: dict[str, float]) -> torch.Tensor:
+        advantages, ratio = per_token(batch.inputs["advantages"], batch.logps), settings["clip_cov_ratio"]
+        scored = batch.mask.bool()
+        if ratio == 0.0 or not scored.any():
+            return advantages
+        logps = batch.logps.detach()
+        ratios = (logps - batch.old_logps).exp()
+        low, high = batch.clip
+        clipped = (advantages > 0.0) & (ratios > 1.0 + high) | (advantages < 0.0) & (ratios < 1.0 - low)
+        covs = covariances(advantages, logps, scored)
+        candidates = ((covs > self.cov_low) & (covs < self.cov_high) & scored & ~clipped).flatten().nonzero().flatten()
+        count = max(1, int(ratio * scored.sum().item()))
+        drawn = candidates[torch.randperm(len(candidates), device=candidates.device)[:count]]
+        advantages = advantages.clone()
+        advantages.view(-1)[drawn] = 0.0
+        return advantages
+
+
+@dataclass(frozen=True)
+class KLCovActuator(Effect):
+    """
+    A penalty on how far the tokens of highest covariance have moved from the policy that sampled; no token is clipped.
+
+    The gradient of A * ratio - coefficient * |log pi - log pi_old| is that of (A - coefficient * sign / ratio) * ratio,
+    so it is given to TRL's loss as an advantage of the token's own, and has the weight of the token in any loss.
+
+    Args:
+        ratio (`float`):
+            Share of the scored tokens, at least one a micro-batch (the authors': 2e-3 for 7B, 2e-4 for 32B).
+        coefficient (`float`):
+            Where the control begins (the authors' scripts: 1; verl's YAML: 0.1).
+        low (`float`), high (`float`):
+            Bounds of the coefficient.
+    """
+
+    ratio: float = 2e-3
+    coefficient: float = 1.0
+    low: float = 0.0
+    high: float = 10.0
+    alone = True
+
+    def __post_init__(self):
+        check_bounds(self)
+        if not 0.0 < self.ratio <= 1.0:
+            raise ValueError(f"`ratio` is {self.ratio}, and it is a share of the tokens: set it above 0, up to 1")
+
+    def initial(self, args: ActuatorArgs) -> float:
+        return self.coefficient
+
+    def settings(self, control: float, args: ActuatorArgs) -> dict[str, float]:
+        return {"kl_cov_coef": control, "epsilon_low": 1.0, "epsilon_high": NO_CLIP}
+
+    def check(self, args: ActuatorArgs) -> None:
+        _check_tokens("kl_cov", args)
+        if updates_per_rollout(args) <= 1:
+            raise ValueError(
+                "kl_cov has no authority with one update a rollout: the policy that is updated is the one that "
+                f"sampled, and has not moved. Set steps_per_generation to {2 * args.gradient_accumulation_steps} or "
+                "another multiple of gradient_accumulation_steps"
+            )
+        if args.delta is not None:
+            raise ValueError(f"kl_cov clips no ratio, and delta={args.delta} does: remove delta")
+        if args.off_policy_mask_threshold is not None:
+            raise ValueError(
+                "kl_cov changes the sign of advantages token by token, and the off-policy mask goes by that sign: "
+                f"remove off_policy_mask_threshold={args.off_policy_mask_threshold}"
+            )
+        check_initial(self, "`coefficient`", args)
+
+    def advantages(self, batch: MicroBatch, settings: dict[str, float]) -> torch.Tensor:
+        advantages = per_token(batch.inputs["advantages"], batch.logps)
+        scored = batch.mask.bool()
+        if not scored.any():
+            return advantages
+        logps = batch.logps.detach()
+        covs = covariances(advantages, logps, scored).masked_fill(~scored, -torch.inf)
+        count = max(1, int(self.ratio * scored.sum().item()))
+        highest = torch.zeros_like(scored).view(-1)
+        highest[covs.flatten().topk(count).indices] = True
+        moved = logps - batch.old_logps
+        penalty = settings["kl_cov_coef"] * moved.sign() * (-moved.clamp(-FAR, FAR)).exp()
+        return torch.where(highest.view_as(scored), advantages - penalty, advantages)
+
+
+def _check_tokens(kind: str, args: ActuatorArgs) -> None:
+    if args.loss_type not in CLIPPED_LOSSES:
+        raise ValueError(
+            f"{kind} with loss_type={args.loss_type!r}: it changes the clipped objective token by token. Set loss_type "
+            f"to one of {', '.join(CLIPPED_LOSSES)}"
+        )
+    if args.importance_sampling_level != "token":
+        raise ValueError(
+            f"{kind} chooses tokens, and with importance_sampling_level={args.importance_sampling_level!r} all of a "
+            "completion have one ratio: set importance_sampling_level: token"
+        )

@@ -1,0 +1,45 @@
+"""EntroPIC: completions of positive advantage weigh more and those of negative less, or the other way round.
+
+Source: "EntroPIC" (arXiv 2511.15248). Its PI controller is a [`PIDController`]; alpha is minus the control here.
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from ..control.base import ActuatorArgs
+from .batch import Effect, MicroBatch
+from .checks import check_bounds
+
+
+@dataclass(frozen=True)
+class SampleWeightActuator(Effect):
+    """
+    Positive advantages times 1 - control, negative ones times 1 + control.
+
+    What is right is mostly likely already, so learning from it lowers entropy, and unlearning what is wrong raises it.
+    The authors' code adds the same as a term of its own, and only on tokens above a probability that is not public;
+    here it is every token.
+
+    Args:
+        low (`float`), high (`float`):
+            Bounds of the control, within -1 and 1.
+    """
+
+    low: float = -1.0
+    high: float = 1.0
+
+    def __post_init__(self):
+        check_bounds(self)
+        if self.low < -1.0 or self.high > 1.0:
+            raise ValueError(
+                f"the bounds are low={self.low} and high={self.high}, and beyond 1 what is right would be unlearned: "
+                "set both within -1 and 1"
+            )
+
+    def settings(self, control: float, args: ActuatorArgs) -> dict[str, float]:
+        return {"sample_weight": control}
+
+    def advantages(self, batch: MicroBatch, settings: dict[str, float]) -> torch.Tensor:
+        advantages = batch.inputs["advantages"]
+        return advantages * (1.0 - settings["sample_weight"] * advantages.sign())

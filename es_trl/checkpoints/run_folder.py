@@ -1,0 +1,140 @@
+"""Whose folder an `output_dir` is: one run at a time writes into it, and each has a number there.
+
+`_es_run.json` names the run whose history the folder holds, by its lineage. Every record and checkpoint has its number,
+for people: a run that starts afresh where an earlier one left checkpoints gets the next one.
+"""
+
+import contextlib
+import json
+import os
+import socket
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from transformers import TrainingArguments
+from transformers.utils import logging
+
+from ..common.processes import on_main
+from ..common.writing import write_atomically, writing
+from .choice import find_checkpoint, runs_in, tidy
+from .files import read_mapping
+from .lineage import Lineage
+
+
+# the underscore keeps both off the Hub: they are of this machine
+RUN_FILE = "_es_run.json"
+LOCK_FILE = "_es_run.lock"
+
+logger = logging.get_logger(__name__)
+
+
+def enter_run_folder(args: TrainingArguments) -> None:
+    """
+    Make `output_dir` absolute, and raise unless files can be written there.
+
+    A reward function or a tool may change the working directory, and what is saved later would go elsewhere.
+
+    Args:
+        args (`TrainingArguments`):
+            The trainer's; its `output_dir` is changed in place.
+
+    Raises:
+        ValueError: with the path and the cause.
+    """
+    folder = os.path.abspath(args.output_dir)
+    try:
+        os.makedirs(folder, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"\0")
+    except OSError as error:
+        raise ValueError(
+            f"`output_dir` must be a folder that can be written to, got {args.output_dir!r} ({error.strerror}): set "
+            "another one, or make it writable"
+        ) from error
+    args.output_dir = folder
+
+
+@contextlib.contextmanager
+def only_run(run_dir: Path, is_main: bool) -> Iterator[None]:
+    """
+    Keep other runs from writing into a folder for as long as the block runs; every process enters it.
+
+    The lock is the operating system's, so it ends with the main process, however that ends.
+
+    Args:
+        run_dir (`Path`):
+            The run's `output_dir`.
+        is_main (`bool`):
+            Whether this process is the main one, which holds the lock.
+
+    Raises:
+        ValueError: where another run has the folder.
+        SaveError: where the folder cannot be written.
+    """
+    lock = FileLock(run_dir / LOCK_FILE)
+    on_main(is_main, lambda: _acquire(lock, run_dir))
+    try:
+        yield
+    finally:
+        lock.release()  # nothing where it was not acquired
+
+
+def _acquire(lock: FileLock, run_dir: Path) -> None:
+    with writing(run_dir, "output_dir", "set output_dir to a folder that can be written"):
+        run_dir.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise ValueError(
+                f"another run is training in {run_dir}{_owner(run_dir)}, and both would write one history: set "
+                "output_dir to another folder, or wait until that run has ended"
+            ) from None
+        except NotImplementedError:
+            logger.warning(f"{run_dir} is on a file system without locks: make sure that only one run writes into it")
+
+
+def current_lineage(run_dir: Path) -> Lineage | None:
+    """
+    The lineage of the run that a folder holds; `None` where nothing says.
+
+    Raises:
+        ValueError: where the file that says it is damaged.
+    """
+    path = run_dir / RUN_FILE
+    if not path.exists():
+        return None
+    return read_mapping(path, "remove it, and give the folder of a checkpoint to resume from").get("lineage")
+
+
+def find_start(resume: str | bool | None, run_dir: Path, measure: bool = True) -> str | None:
+    """
+    Find the checkpoint that a run in a folder goes on from; the arguments are those of [`find_checkpoint`].
+
+    `True` is the latest whole one of the run that the folder holds. With `measure` the folder must be locked: what a
+    kill has left of a save is put right first.
+    """
+    if measure:
+        tidy(run_dir)
+    by_path = resume is None or isinstance(resume, str | Path)
+    return find_checkpoint(resume, run_dir, None if by_path else current_lineage(run_dir), measure)
+
+
+def next_run(run_dir: Path) -> int:
+    """The number of a run that starts afresh: one more than those that left checkpoints in the folder."""
+    return 1 + max(runs_in(run_dir), default=0)
+
+
+def write_run(run_dir: Path, run: int, lineage: Lineage) -> None:
+    """Say which run the folder holds from here on, and which process trains it."""
+    content = {"run": run, "lineage": lineage, "host": socket.gethostname(), "process": os.getpid()}
+    write_atomically(run_dir / RUN_FILE, json.dumps(content) + "\n")
+
+
+def _owner(run_dir: Path) -> str:
+    try:
+        content = read_mapping(run_dir / RUN_FILE)
+        return f" (process {content['process']} on {content['host']})"
+    except (ValueError, KeyError):  # the other run has not got that far
+        return ""

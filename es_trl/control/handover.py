@@ -1,0 +1,209 @@
+"""A chain of actuators: one acts, the next takes over where it cannot, and control returns when it can."""
+
+import contextlib
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .base import Actuator, ActuatorArgs, Controller
+from .own_parts import check_range, checked_control, checked_settings, checked_state
+
+
+PATIENCE = 5  # rollouts in a row that a hand-over takes, and a dead time: so long that noise alone causes none
+
+
+@dataclass
+class Link:
+    """
+    An actuator that acts or waits for control to come back.
+
+    Args:
+        entry (`float`):
+            The control that it took over with, which left everything as it was.
+        epsilon_high (`float`, *optional*):
+            What the upper clip was then; `None` where TRL's configuration has none.
+        control (`float`):
+            Its latest control.
+        side (`int`):
+            Where it waits, what was missing when it handed over: 1 more entropy, -1 less. 0 where it acts, or where it
+            had no effect and control is not to come back.
+        strength (`float`, *optional*):
+            What its controller knew it to be able to do when it handed over, as in [`Controller.strength`].
+    """
+
+    entry: float
+    epsilon_high: float | None
+    control: float
+    side: int = 0
+    strength: float | None = None
+
+
+class ActuatorChain:
+    """
+    Lets one controller act through the first actuator that can move entropy.
+
+    An actuator hands over to the next one where for [`PATIENCE`] rollouts in a row it was at the same bound with
+    entropy on the same side of the target, or at a bound with no effect that its controller can tell from none. It
+    stays at its control. The next one takes over bumplessly, from the control that leaves the trainer as it is.
+    Control returns as soon as the one after it pushes the other way for as many rollouts, and no harder than the one
+    that waits could.
+
+    Args:
+        controller (`Controller`):
+            Serves whichever actuator acts.
+        actuators (sequence of `Actuator`):
+            In the order of preference, at least one.
+    """
+
+    def __init__(self, controller: Controller, actuators: Sequence[Actuator]):
+        if not actuators:
+            raise ValueError("the chain of actuators is empty, so nothing can be moved: name at least one")
+        names = [_name(actuator) for actuator in actuators]
+        if len(set(names)) < len(names):
+            raise ValueError(f"the chain of actuators is {', '.join(names)}, and one is there twice: name each once")
+        self.controller = controller
+        self.actuators = list(actuators)
+
+    def begin(self, args: ActuatorArgs) -> None:
+        """
+        Start afresh under the configuration `args`.
+
+        Raises:
+            ValueError: where an actuator has no authority in it, or may find the ones before it where it cannot go on.
+        """
+        for actuator in self.actuators:
+            if len(self.actuators) > 1 and getattr(actuator, "alone", False):
+                raise ValueError(
+                    f"{_name(actuator)} acts from the first rollout on, so it cannot wait for others in a chain: name "
+                    "it alone"
+                )
+        found = [args]
+        for actuator in self.actuators:
+            for view in found:
+                actuator.check(view)
+                check_range(actuator, view)
+            bounds = (actuator.low, actuator.high)
+            ends = [checked_settings(actuator, bound, view) for view in found for bound in bounds]
+            found = [args, *(_view(args, settings.get("epsilon_high", args.epsilon_high)) for settings in ends)]
+        self._args = args
+        self._links: list[Link] = []
+        # what only later actuators move is as configured, also after an earlier run of the same trainer
+        self.settings: dict[str, float] = {}
+        for actuator in self.actuators:
+            self.settings = {**checked_settings(actuator, actuator.initial(args), args), **self.settings}
+        self._enter()
+        self.controller.begin(self.control, self.actuator.low, self.actuator.high)
+        with contextlib.suppress(AttributeError):  # a state that only an update makes is looked at when it is saved
+            checked_state(self.controller)
+
+    @property
+    def actuator(self) -> Actuator:
+        """The one that acts."""
+        return self.actuators[len(self._links) - 1]
+
+    @property
+    def control(self) -> float:
+        """The control of the one that acts."""
+        return self._links[-1].control
+
+    @property
+    def saturated(self) -> bool:
+        """Whether that control is at a bound; one that rests where it began has not been needed yet."""
+        return self.control in (self.actuator.low, self.actuator.high) and self.control != self._links[-1].entry
+
+    def update(self, target: float, entropy: float, slope: float, noise: float | None) -> None:
+        """Move the control of the actuator that acts; the arguments are those of [`Controller.update`]."""
+        link = self._links[-1]
+        control = self.controller.update(target, entropy, slope, noise)
+        link.control = checked_control(self.controller, control, self.actuator.low, self.actuator.high)
+        self._apply(link)
+        bound = (link.control == self.actuator.high) - (link.control == self.actuator.low)
+        missing = (target > entropy) - (target < entropy)
+        goes_on = [bound, missing] == self._stuck_at or not self.controller.has_authority
+        self._stuck = 0 if bound == 0 else self._stuck + 1 if goes_on else 1
+        self._stuck_at = [bound, missing]
+        self._eased = self._eased + 1 if self._could_return() else 0
+
+    def rebase(self, target: float, entropy: float, noise: float | None) -> None:
+        """Leave every control as it is; the arguments are those of [`Controller.rebase`]."""
+        self.controller.rebase(target, entropy, noise)
+        self._forget()
+
+    def _could_return(self) -> bool:
+        if len(self._links) < 2:
+            return False
+        waiting, link = self._links[-2:]
+        strong_enough = waiting.strength is None or waiting.strength >= abs(self.controller.push)
+        return strong_enough and waiting.side * (link.control - link.entry) < 0.0
+
+    def hand_over(self) -> str | None:
+        """Give the control to another actuator from the next rollout on where it is due; says so, or `None`."""
+        link, before = self._links[-1], _name(self.actuator)
+        patience = PATIENCE + self.controller.dead_time - 1
+        if self._stuck >= patience and len(self._links) < len(self.actuators):
+            acts = self.controller.has_authority
+            link.side, link.strength = self._stuck_at[1] if acts else 0, self.controller.strength
+            self._enter()
+            self.controller.take_over(self.control, self.actuator.low, self.actuator.high, holds=True)
+            reason = "is at its bound" if acts else "shows no effect"
+            return f"{before} {reason} ({link.control:.3g}): {_name(self.actuator)} takes over"
+        if self._eased >= patience:
+            link.control = link.entry
+            self._apply(link)
+            self._links.pop()
+            self._links[-1].side = 0
+            self._forget()
+            self.controller.take_over(self.control, self.actuator.low, self.actuator.high, holds=False)
+            return f"{before} is not needed any more: control returns to {_name(self.actuator)}"
+        return None
+
+    def _enter(self) -> None:
+        self._links.append(Link(0.0, self.settings.get("epsilon_high", self._args.epsilon_high), 0.0))
+        link = self._links[-1]
+        link.entry = link.control = self.actuator.initial(_view(self._args, link.epsilon_high))
+        self._apply(link)
+        self._forget()
+
+    def _forget(self) -> None:
+        self._stuck = self._eased = 0
+        self._stuck_at = [0, 0]
+
+    def _apply(self, link: Link) -> None:
+        view = _view(self._args, link.epsilon_high)
+        self.settings = {**self.settings, **checked_settings(self.actuator, link.control, view)}
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state as JSON values."""
+        return {
+            "links": [dict(vars(link)) for link in self._links],
+            "stuck": self._stuck,
+            "stuck_at": self._stuck_at,
+            "eased": self._eased,
+            "settings": self.settings,
+            "controller": checked_state(self.controller),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up a saved state; called after [`begin`]."""
+        if not self.controller.needs_target:
+            return  # what is held is what the configuration says
+        self._links = [Link(**link) for link in state["links"]]
+        self.settings = state["settings"]
+        link = self._links[-1]
+        link.control = min(max(link.control, self.actuator.low), self.actuator.high)  # the bounds may have been moved
+        self._apply(link)
+        self._stuck, self._stuck_at, self._eased = state["stuck"], state["stuck_at"], state["eased"]
+        self.controller.begin(link.control, self.actuator.low, self.actuator.high)
+        self.controller.load_state_dict(state["controller"])
+
+
+def _name(actuator: Actuator) -> str:
+    return type(actuator).__name__
+
+
+def _view(args: ActuatorArgs, epsilon_high: float | None) -> ActuatorArgs:
+    """The configuration as an actuator finds it after one before it has moved the upper clip, which two of them do."""
+    view = copy.copy(args)
+    view.epsilon_high = epsilon_high
+    return view

@@ -1,0 +1,151 @@
+"""The self-tuned PID: the user names the target, the run gives the gains."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from .base import Controller
+from .dynamics import PlantEstimator
+
+
+DISTINGUISHABLE = 2.0  # standard deviations of the sensitivity from zero at which it is known to act
+FIRST_REACH = 0.05  # of half the range: how far the first control may go; once it shows, twice as far, and so on
+REVERSED = 2.5  # standard deviations below zero from which on more control is taken to mean less entropy
+
+
+@dataclass
+class SelfTunedPIDController(Controller):
+    """
+    A PID with dead time and feed-forward whose gains come from an estimate of the plant; time is counted in rollouts.
+
+        control = initial + kp * (target - expected entropy) + integral + kff * slope
+        kp = kff = sensitivity / (sensitivity^2 + its variance) / entropy,  integral = kff * drift
+
+    [`PlantEstimator`] filters each measurement by its own standard error and learns sensitivity and drift from the
+    run. The expected entropy is the filtered one and what earlier controls will still do to it, so the dead time is
+    not answered twice; it takes the place of a derivative. One rollout is to correct its error, because the filter has
+    taken the noise out already. The drift grows with every error that the model did not expect: that is the integral
+    action, and because the control that was applied enters the model, bounded as it is, nothing winds up. A
+    sensitivity that is not known well is used with care, for its variance lowers the gains (the cautious regulator of
+    Astrom and Wittenmark, "Adaptive Control", chapter 7). Until the run says otherwise, more control means more
+    entropy. The first control stays within a twentieth of half the range of where it began, and may go twice as far
+    with every dead time that passes, so a plant that is quicker than thought is found out before it is harmed. The same
+    begins again where the prompts change, from the control that is there then; the sensitivity stays as learned.
+
+    Args:
+        dead_time (`int`):
+            Rollouts from a control to the first entropy that shows it, 1 to 10. 1 where a rollout is sampled by the
+            policy that all earlier updates made; more where generation runs ahead of training.
+    """
+
+    dead_time: int = 1
+
+    def __post_init__(self):
+        if not isinstance(self.dead_time, int) or not 1 <= self.dead_time <= 10:
+            raise ValueError(
+                f"`dead_time` is {self.dead_time}, and it counts rollouts, of which a control needs one at least: set "
+                "1, or up to 10 where generation runs that many rollouts ahead"
+            )
+
+    def begin(self, initial: float, low: float, high: float) -> None:
+        self._initial, self._low, self._high = initial, low, high
+        self._plant = PlantEstimator(self.dead_time)
+        self._gain = self._part = self._center = 0.0
+        self._reach = FIRST_REACH
+
+    def take_over(self, initial: float, low: float, high: float, holds: bool) -> None:
+        plant = self._plant
+        self.begin(initial, low, high)
+        plant.change_control(holds)
+        self._plant = plant
+
+    def update(self, target: float, entropy: float, slope: float = 0.0, noise: float | None = None) -> float:
+        noise = _usable(noise, entropy)
+        plant = self._plant
+        plant.measure(entropy, noise)
+        ahead = self.dead_time - 1
+        expected = plant.entropy + plant.pending - ahead * plant.drift
+        wanted = target + ahead * slope - expected + slope + plant.drift
+        self._gain = self._cautious_inverse() / max(plant.entropy, noise)
+        near, far = self._center - self._reach, self._center + self._reach  # of half the range
+        part = min(max(self._gain * wanted, near), far)
+        self._reach = min(2.0 ** (1.0 / self.dead_time) * self._reach, 4.0)
+        control = min(max(self._initial + self._scale * part, self._low), self._high)
+        self._part = (control - self._initial) / self._scale
+        plant.act(self._part)
+        return control
+
+    def rebase(self, target: float, entropy: float, noise: float | None = None) -> None:
+        self._plant.rebase(entropy, _usable(noise, entropy))
+        self._plant.act(self._part)
+        self._center, self._reach = self._part, FIRST_REACH  # the new series is met with as much care as the first
+
+    def _cautious_inverse(self) -> float:
+        sensitivity, sd = self._plant.sensitivity, self._plant.sensitivity_sd
+        if -REVERSED * sd < sensitivity < 0.5 * sd:
+            sensitivity = 0.5 * sd
+        return sensitivity / (sensitivity**2 + sd**2)
+
+    @property
+    def _scale(self) -> float:
+        return (self._high - self._low) / 2.0  # a unit of the plant's control
+
+    @property
+    def has_authority(self) -> bool:
+        """Whether the sensitivity can be told from zero."""
+        sensitivity, sd = self._plant.sensitivity, self._plant.sensitivity_sd
+        return sensitivity > DISTINGUISHABLE * sd or sensitivity < -REVERSED * sd
+
+    @property
+    def push(self) -> float:
+        return self._plant.sensitivity * self._part
+
+    @property
+    def strength(self) -> float:
+        return 2.0 * max(abs(self._plant.sensitivity) - DISTINGUISHABLE * self._plant.sensitivity_sd, 0.0)
+
+    @property
+    def estimate(self) -> dict[str, float]:
+        """
+        What the controller believes: filtered `entropy` (nats), `drift` (nats lost a rollout), `sensitivity` (nats a
+        rollout per unit of control) and its standard deviation, and the gains that follow.
+        """
+        plant = self._plant
+        kff = self._scale * self._gain
+        return {
+            "entropy": plant.entropy,
+            "drift": plant.drift,
+            "sensitivity": plant.sensitivity * plant.entropy / self._scale,
+            "sensitivity_sd": plant.sensitivity_sd * plant.entropy / self._scale,
+            "kp": kff,
+            "ki": kff * plant.drift_gain,
+            "kff": kff,
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "dead_time": self.dead_time,
+            "initial": self._initial,
+            "scale": self._scale,
+            "gain": self._gain,
+            "part": self._part,
+            "center": self._center,
+            "reach": self._reach,
+            "plant": self._plant.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        if state["dead_time"] != self.dead_time:
+            raise ValueError(
+                f"`dead_time` is {self.dead_time} and the checkpoint was written with {state['dead_time']}, whose "
+                "estimate holds for that one: set the same"
+            )
+        unit = self._scale / state["scale"]  # the bounds may have been moved
+        self._initial, self._gain = state["initial"], state["gain"] / unit
+        self._part, self._center, self._reach = (state[name] / unit for name in ("part", "center", "reach"))
+        self._plant.load_state_dict(state["plant"])
+        self._plant.rescale(unit)
+
+
+def _usable(noise: float | None, entropy: float) -> float:
+    """Without a standard error a twentieth is assumed; an exact measurement would stop the filter."""
+    return max(0.05 * entropy if noise is None else noise, 1e-3 * entropy, 1e-6)

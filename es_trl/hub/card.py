@@ -1,0 +1,124 @@
+"""The model card: what TRL writes, and after it the run, the recipe and the versions."""
+
+import sys
+import textwrap
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import yaml
+from transformers.utils import logging
+
+from ..common.writing import write_atomically
+from ..control.loop import part_rows
+from ..tracking.history import HISTORY_FILE, read_history, read_loop
+from ..tracking.plots import FIGURE_FILE, plot_run
+from .secrets import hide_tokens, without_tokens
+
+
+PAPER = {
+    "title": "Entropy Scheduling in Reinforcement Learning for Large Language Models",
+    "citation": textwrap.dedent("""\
+        @inproceedings{wang2026entropy,
+            title        = {{Entropy Scheduling in Reinforcement Learning for Large Language Models}},
+            author       = {Xingjin Wang and Howe Tissue and Lu Wang and Linjing Li and Daniel Dajun Zeng},
+            year         = 2026,
+            booktitle    = {Findings of the Association for Computational Linguistics: ACL 2026},
+        }"""),
+}
+CARD_FILE = "README.md"
+RECIPE_FILE = "es_recipe.yaml"
+# TRL's words for a base model, and a result, that is no name on the Hub, and ours
+_UNNAMED = {"[None](https://huggingface.co/None)": "a model that is not on the Hub", 'model="None"': 'model="."'}
+
+logger = logging.get_logger(__name__)
+
+
+def complete_card(run_dir: Path, packages: Iterable[str]) -> None:
+    """
+    Draw the figure of a run, and append its sections to the card that TRL has just written in `run_dir`.
+
+    Args:
+        run_dir (`Path`):
+            The run's `output_dir`.
+        packages (iterable of `str`):
+            Imported packages whose versions the card names.
+    """
+    card = run_dir / CARD_FILE
+    written = card.read_text().rstrip()
+    for words, ours in _UNNAMED.items():
+        written = written.replace(words, ours)
+    sections = [written, _run_section(run_dir), _recipe_section(run_dir), _versions(packages)]
+    write_atomically(card, hide_tokens("\n\n".join(section for section in sections if section) + "\n"))
+
+
+def write_recipe(run_dir: str | Path, given: dict[str, Any] | None) -> None:
+    """Write what a recipe set, without tokens; `None` takes away what an earlier run in the same folder wrote."""
+    path = Path(run_dir) / RECIPE_FILE
+    if given is None:
+        path.unlink(missing_ok=True)
+    else:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # who runs it again begins anew
+        recipe = {name: value for name, value in given.items() if name != "resume_from_checkpoint"}
+        text = yaml.safe_dump(without_tokens(recipe), sort_keys=False, allow_unicode=True, width=110)
+        write_atomically(path, text)
+
+
+def _run_section(run_dir: Path) -> str:
+    history = run_dir / HISTORY_FILE
+    records = read_history(history) if history.exists() else []
+    if not records:
+        (run_dir / FIGURE_FILE).unlink(missing_ok=True)  # an earlier run's, in the same folder
+        return ""
+    lines = ["## Entropy over the run", ""]
+    loop = read_loop(run_dir)
+    if loop is None:
+        lines += ["The run measured the entropy of every rollout and did not control it.", ""]
+    else:
+        lines += [f"- {name}: `{part}`" for name, part in part_rows(loop)] + [""]
+    if _draw(run_dir):
+        lines += [f"![Target and entropy, control, reward and completion length over rollouts]({FIGURE_FILE})", ""]
+    first, last = records[0], records[-1]
+    lines += ["| | first rollout | last rollout |", "|---|---|---|"]
+    for name, field in (
+        ("rollout", "rollout"),
+        ("target (nats)", "target"),
+        ("entropy (nats)", "entropy"),
+        ("control", "control"),
+        ("reward", "reward"),
+        ("completion (tokens)", "completion_tokens"),
+    ):
+        lines.append(f"| {name} | {_cell(first[field])} | {_cell(last[field])} |")
+    events = [(record["rollout"], event) for record in records for event in record["events"] or []]
+    told = [f"- rollout {at}, {event['kind']}: {event['message']}" for at, event in events if event["kind"] != "push"]
+    if told:
+        lines += ["", *told]
+    lines += ["", f"Every rollout is a line of [`{HISTORY_FILE}`]({HISTORY_FILE})."]
+    return "\n".join(lines)
+
+
+def _recipe_section(run_dir: Path) -> str:
+    path = run_dir / RECIPE_FILE
+    if not path.exists():
+        return ""
+    # four, because a recipe's own text may have three
+    return f"## Recipe\n\n[`{RECIPE_FILE}`]({RECIPE_FILE}), as it was run:\n\n````yaml\n{path.read_text()}````"
+
+
+def _versions(packages: Iterable[str]) -> str:
+    named = [f"{package} {sys.modules[package].__version__}" for package in packages]
+    return f"### Versions of the run\n\n{', '.join(named)}."
+
+
+def _draw(run_dir: Path) -> bool:
+    try:
+        plot_run(run_dir)
+    except ImportError as error:
+        logger.warning(f"no {FIGURE_FILE}: {error}")
+        return False
+    return True
+
+
+def _cell(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
