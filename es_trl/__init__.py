@@ -13,6 +13,7 @@ _MODULES = {
     "ESGRPOTrainer": "trainer.trainer",
     "EntropyScheduler": "trainer.callbacks",
     "Curriculum": "trainer.callbacks",
+    "Decision": "trainer.callbacks",
     "Stage": "curriculum.stages",
     "RolloutCallback": "trainer.callbacks",
     "EntropyLoop": "control.loop",

@@ -12,7 +12,8 @@ from ..data.prompts import DataArguments, problems_of, prompts_of
 from ..data.reading import is_local, read_rows
 from ..data.row_filter import filter_rows
 from ..recipe import Recipe, RecipeParser
-from ..trainer.callbacks import Curriculum, EntropyScheduler, collect_callbacks, find, prepare_callbacks
+from ..trainer.callback_list import collect_callbacks, find, prepare_callbacks, with_prompts
+from ..trainer.callbacks import Curriculum, EntropyScheduler
 from ..trainer.startup import report
 from .gpus import gpu_of, planned_processes, read_launch
 from .model_shape import NoEstimateError
@@ -59,18 +60,17 @@ def plan(
     if base is not None:
         geometry = geometry.with_prompts(len(base), args.num_train_epochs)
     callbacks = collect_callbacks(args, [])
-    curriculum, scheduler = find(callbacks, Curriculum), find(callbacks, EntropyScheduler)
-    if curriculum is None:
+    if find(callbacks, Curriculum) is None:
         check_dataset(base if len(named) == 1 else named, False)
         check_enough(base, geometry.prompts)
-    else:
-        # what is not on this machine is taken to be large enough
-        curriculum.datasets = {name: datasets.get(name) for name in named}
+    # what is not on this machine is taken to be large enough
+    callbacks = with_prompts(callbacks, args, {name: datasets.get(name) for name in named})
+    curriculum, scheduler = find(callbacks, Curriculum), find(callbacks, EntropyScheduler)
     prepare_callbacks(callbacks, args)
     text = report(args, geometry, scheduler, curriculum)
     if args.is_for_cpu:
         return text
-    stages = curriculum.planned if curriculum else plan_stages((), args, geometry.rollouts, None, [BASE_DATA])
+    stages = curriculum.prompts.planned if curriculum else plan_stages((), args, geometry.rollouts, None, [BASE_DATA])
     try:
         launch = read_launch(config_file, processes)
         estimates = "" if launch.on_cpu else estimate(recipe, stages, geometry.rollouts, launch, (gpu, card))

@@ -3,7 +3,7 @@
 from ..common.lazy import lazy
 
 
-_MODULES = {"SoftOverlongPunishment": "overlong", "math_reward": "math"}
+_MODULES = {"math_reward": "math"}
 __all__ = list(_MODULES)
 
 __getattr__, __dir__ = lazy(__name__, _MODULES)
