@@ -184,7 +184,7 @@ def stream_position(checkpoint: Path, micro_batches_per_update: int) -> tuple[in
     saved = load_trainer_state(checkpoint)
     longest = (
         saved.max_steps * micro_batches_per_update
-    )  # transformers knows no passes, and takes this for the length of one
+    )  # what transformers takes for a pass
     passes = int(saved.epoch)
     done = round((saved.epoch - passes) * longest)
     if done == 0 and passes > 0:

@@ -26,7 +26,7 @@ from .rollout_trainer import RolloutTrainer
 
 
 def rotation(args: TrainingArguments, lineage: Lineage) -> Callable[..., None]:
-    """Return what takes the place of transformers' `rotate_checkpoints`: only this run's old checkpoints are removed."""
+    """Return a `rotate_checkpoints` that removes no checkpoint of another run."""
 
     def remove(output_dir: str, save_total_limit: int | None, best_model_checkpoint: str | None, **_: object) -> None:
         if args.save_only_model:  # these do not say whose they are
