@@ -14,6 +14,7 @@ from es_trl import (
     EntropyBonusActuator,
     EntropyScheduler,
     ESGRPOTrainer,
+    HoldController,
     PIDController,
     RolloutCallback,
 )
@@ -331,6 +332,12 @@ def test_a_second_run_forgets_what_a_chain_has_moved(lab_trainer, monkeypatch):
     assert second[0]["settings"] == first[0]["settings"] == {"epsilon_high": 0.4, "entropy_bonus": 0.0}
 
 
+def held_bonus(coefficient):
+    """A scheduler that leaves the entropy bonus at `coefficient`."""
+    begins = type("Held", (EntropyBonusActuator,), {"initial": lambda self, args: coefficient})
+    return EntropyScheduler(None, HoldController(), begins(-0.5, 0.5))
+
+
 @pytest.mark.parametrize("loss_type", ["grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo", "vespo", "luspo"])
 def test_bonus_means_the_same_for_every_loss(loss_type, lab_trainer):
     """With no advantage and no learning rate the loss is the bonus alone: minus coefficient x token-mean entropy."""
@@ -340,8 +347,8 @@ def test_bonus_means_the_same_for_every_loss(loss_type, lab_trainer):
         learning_rate=0.0,
         max_steps=4,
         importance_sampling_level="sequence" if loss_type == "luspo" else "token",
+        callbacks=[held_bonus(0.25)],
     )
-    trainer.entropy_bonus = 0.25
     losses = []
     compute_loss = trainer._compute_loss
     trainer._compute_loss = lambda model, inputs: losses.append(compute_loss(model, inputs)) or losses[-1]
@@ -353,8 +360,7 @@ def test_bonus_means_the_same_for_every_loss(loss_type, lab_trainer):
 def test_bonus_raises_entropy_and_its_negative_lowers_it(lab_trainer):
     ends = []
     for coefficient in (-0.5, 0.0, 0.5):
-        trainer = lab_trainer(max_steps=24)
-        trainer.entropy_bonus = coefficient
+        trainer = lab_trainer(max_steps=24, callbacks=[held_bonus(coefficient)])
         trainer.train()
         ends.append(trainer.history.records[-1]["entropy"])
     assert ends[0] < ends[1] - 0.02 and ends[1] < ends[2] - 0.02

@@ -1,24 +1,31 @@
 """Passes of [`ESGRPOTrainer`]: as many as a stage needs, measured on the way, with what the actuators make of them."""
 
+import logging
 from typing import Any
 
 import torch
 from transformers import Trainer
 from trl import GRPOTrainer
 
-from ..actuators.batch import Effect, MicroBatch, Scores
+from ..actuators.actuation import Actuation
+from ..actuators.batch import MicroBatch, Scores
 from ..actuators.clamped_head import ClampedHead
+from ..common.temporarily import temporarily
+from ..control.base import Actuator
 from ..curriculum.dynamic_sampling import weighted_sums
 from ..rewards.overlong import SoftOverlongPunishment
-from .micro_batches import counted, cut, more_to_come, temporarily
+from .micro_batches import counted, cut, more_to_come
 from .sensor import completion_mask
+
+
+logger = logging.getLogger(__name__)
 
 
 class PassesMixin(GRPOTrainer):
     """
     What the model is run on: each of TRL's micro-batches in one or more passes, whose entropies the sensor reads.
 
-    TRL's loss asks for the policy's log-probabilities before it reads the advantages, so that effects, which may need
+    TRL's loss asks for the policy's log-probabilities before it reads the advantages, so that actuators, which may need
     the former, set the latter in between.
     """
 
@@ -26,15 +33,15 @@ class PassesMixin(GRPOTrainer):
     _micro_batch: MicroBatch | None = None
 
     @property
-    def _effects(self) -> list[Effect]:
+    def _actuation(self) -> Actuation:
         scheduler = self.entropy_scheduler
         actuators = [] if scheduler is None else scheduler.loop.chain.actuators
-        return [actuator for actuator in actuators if isinstance(actuator, Effect)]
+        return Actuation(tuple(one for one in actuators if isinstance(one, Actuator)), self._settings)
 
     def _add_columns(self, batch: dict[str, Any]) -> None:
-        """Let the effects add to the batch of a rollout what they need of its scores."""
-        effects = self._effects
-        if not effects:
+        """Let the actuators add to the batch of a rollout what they need of its scores."""
+        actuation = self._actuation
+        if not actuation.actuators:
             return
         own = torch.stack([batch["advantages"].float(), completion_mask(batch).sum(dim=1).float()], dim=1)
         advantages, tokens = self.accelerator.gather(own).unbind(dim=1)
@@ -49,9 +56,8 @@ class PassesMixin(GRPOTrainer):
             rollout=self._next_rollout,
         )
         first = self.accelerator.process_index * len(own)
-        for effect in effects:
-            columns = effect.columns(scores, self.args)
-            batch.update({name: column[first : first + len(own)] for name, column in columns.items()})
+        columns = actuation.columns(scores, self.args)
+        batch.update({name: column[first : first + len(own)] for name, column in columns.items()})
 
     def training_step(self, model, inputs, num_items_in_batch=None):
         earlier, self._pass = 0.0, 0
@@ -72,7 +78,7 @@ class PassesMixin(GRPOTrainer):
         # The fused head has the entropy in every pass of the policy; TRL drops it where no gradient is needed.
         measures = model is self.model and self.model.training and not torch.is_grad_enabled()
         trains = self._loss_inputs is not None
-        clamp = max((effect.clamp for effect in self._effects), default=0.0) if measures or trains else 0.0
+        clamp = self._actuation.clamp if measures or trains else 0.0
         head = ClampedHead(model, clamp) if clamp > 0.0 else None
         logps, entropies, aux_loss = super()._get_per_token_logps_and_entropies(
             model if head is None else head, *args, compute_entropy=compute_entropy or measures, **kwargs
@@ -80,8 +86,9 @@ class PassesMixin(GRPOTrainer):
         clamped = None if head is None else head.entropies(logps.shape[1])
         if trains:
             self._micro_batch = self._look_at(self._loss_inputs, logps, entropies, clamped)
-            for effect in self._effects:
-                self._loss_inputs["advantages"] = effect.advantages(self._micro_batch, self._settings)
+            if self._rollout.record.kept is None:  # the first micro-batch, through whose rollout the control stays
+                self._record_kept(self._micro_batch)
+            self._loss_inputs["advantages"] = self._actuation.advantages(self._micro_batch)
         elif measures and self._rollout is not None and not self._rollout.measured:
             self._rollout.no_grad_passes.append((logps, entropies, clamped))
         return logps, entropies if compute_entropy else None, aux_loss
@@ -101,9 +108,16 @@ class PassesMixin(GRPOTrainer):
             clip=(self.epsilon_low, self.epsilon_high),
             tokens=inputs["num_items_in_batch"].clamp(min=1.0) / self.accelerator.num_processes / updates,
             completions=len(logps) * self.current_gradient_accumulation_steps,
-            bonus_scale=getattr(self.args, "entropy_bonus_scale", 1.0),
-            record=self._rollout.record,
         )
+
+    def _record_kept(self, batch: MicroBatch) -> None:
+        kept, record = self._actuation.kept(batch), self._rollout.record
+        if kept is None:
+            return
+        record.kept = kept.share
+        if kept.message is not None:
+            record.events = [*(record.events or []), {"kind": "guard", "message": kept.message}]
+            logger.warning("rollout %d: %s", record.rollout, kept.message)
 
     def _compute_loss(self, model, inputs):
         # dr_grpo divides by the longest completion; that of the first stage throughout, so that a switch to longer ones
@@ -116,10 +130,7 @@ class PassesMixin(GRPOTrainer):
         with first_length, counted(self, self._passes):
             loss = super()._compute_loss(model, self._loss_inputs)
         batch, self._micro_batch, self._loss_inputs = self._micro_batch, None, None
-        if self.entropy_bonus != 0.0:
-            loss = loss - batch.token_mean(batch.entropies, self.entropy_bonus)
-        for effect in self._effects:
-            loss = loss - effect.bonus(batch, self._settings)
+        loss = loss - self._actuation.bonus(batch)
         for name in ("clip_ratio/high_mean", "cispo_clip_ratio"):
             if name in self._metrics["train"]:
                 self._rollout.clip_fractions.append(self._metrics["train"][name][-1])

@@ -13,6 +13,8 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedType
 from trl.trainer.utils import split_pixel_values_by_grid, split_tensor_dict, unsplit_pixel_values_by_grid
 
+from ..common.temporarily import temporarily
+
 
 def cut(micro_batch: dict[str, Any], passes: int) -> list[dict[str, Any]]:
     """`passes` parts of a micro-batch, of the same number of completions."""
@@ -34,19 +36,6 @@ def more_to_come(accelerator: Accelerator, model: torch.nn.Module) -> Iterator[N
             yield
     finally:
         state._set_sync_gradients(before)
-
-
-@contextlib.contextmanager
-def temporarily(target: object, **values: Any) -> Iterator[None]:
-    """Attributes with other values for as long as the block runs."""
-    before = {name: getattr(target, name) for name in values}
-    try:
-        for name, value in values.items():
-            setattr(target, name, value)
-        yield
-    finally:
-        for name, value in before.items():
-            setattr(target, name, value)
 
 
 @contextlib.contextmanager

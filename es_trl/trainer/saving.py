@@ -15,10 +15,10 @@ from ..checkpoints.choice import bring_back, drop_aside, remove_old, set_aside
 from ..checkpoints.files import list_files, trainer_state_digest
 from ..checkpoints.run_state import RunState, save_rollout
 from ..checkpoints.weights import save_reference, weights_are_finite
+from ..common.temporarily import temporarily
 from ..common.writing import writing
 from ..control.loop import broken_policy
 from ..control.own_parts import checked_state
-from .micro_batches import temporarily
 from .resuming import ResumingMixin
 
 
