@@ -44,7 +44,7 @@ _MODULES = {
     "SampleWeightActuator": "actuators.sample_weight",
     "ClipCovActuator": "actuators.covariance",
     "KLCovActuator": "actuators.covariance",
-    "Effect": "actuators.batch",
+    "Effect": "control.base",
 }
 __all__ = list(_MODULES)
 

@@ -3,13 +3,15 @@
 import pytest
 import torch
 
+from es_trl.actuators.actuation import Actuation
 from es_trl.actuators.batch import MicroBatch, Scores
 from es_trl.actuators.clamped_bonus import ClampedBonusActuator
 from es_trl.actuators.covariance import ClipCovActuator, KLCovActuator, covariances
 from es_trl.actuators.difficulty_bonus import DifficultyBonusActuator, difficulty_weights, success_rates
+from es_trl.actuators.entropy_bonus import EntropyBonusActuator
 from es_trl.actuators.sample_filter import SampleFilterActuator
 from es_trl.actuators.sample_weight import SampleWeightActuator
-from es_trl.tracking.history import RolloutRecord
+from es_trl.control.base import Kept
 
 
 def batch_of(advantages, logps=None, old_logps=None, mask=None, entropies=None, clamped=None, **columns):
@@ -27,8 +29,6 @@ def batch_of(advantages, logps=None, old_logps=None, mask=None, entropies=None, 
         clip=(0.2, 0.28),
         tokens=mask.sum(),
         completions=len(advantages),
-        bonus_scale=1.0,
-        record=RolloutRecord(rollout=3, global_step=0),
     )
 
 
@@ -43,6 +43,41 @@ def scores_of(advantages, rewards, num_generations=4, tokens=None, token_mean=Fa
         token_mean=token_mean,
         rollout=3,
     )
+
+
+# --- all of them together ---------------------------------------------------------------------------------------------
+
+
+def test_an_actuation_of_nothing_changes_nothing():
+    batch = batch_of([2.0, -1.0])
+    nothing = Actuation()
+    assert (nothing.clamp, nothing.columns(None, None), nothing.kept(batch), nothing.bonus(batch)) == (0, {}, None, 0)
+    assert nothing.advantages(batch) is batch.inputs["advantages"]
+
+
+def test_an_actuation_is_each_actuator_in_turn():
+    settings = {"sample_weight": 0.5, "sample_filter": 0.0, "entropy_bonus": 0.1, "clamped_bonus": 0.01}
+    actuators = (SampleWeightActuator(), SampleFilterActuator(), EntropyBonusActuator(), ClampedBonusActuator())
+    batch = batch_of([2.0, -1.0], entropies=[[0.2, 0.4], [0.6, 0.8]], clamped=[[0.1, 0.2], [0.3, 0.4]])
+    actuation = Actuation((*actuators, SampleWeightActuator()), settings)
+    # the weights twice: 2 * 0.5 * 0.5 and -1 * 1.5 * 1.5
+    assert actuation.advantages(batch).tolist() == [0.5, -2.25] and batch.inputs["advantages"].tolist() == [2.0, -1.0]
+    assert actuation.bonus(batch).item() == pytest.approx(0.1 * 0.5 + 0.01 * 0.25)
+    assert (actuation.clamp, actuation.kept(batch)) == (0.33, Kept(1.0))
+    columns = Actuation((SampleFilterActuator(), DifficultyBonusActuator())).columns(
+        scores_of([0.0] * 4, [1.0] * 4), None
+    )
+    assert list(columns) == ["filtered", "kept", "difficulty"]
+
+
+def test_the_entropy_bonus_by_hand():
+    batch = batch_of([1.0, -1.0], mask=[[1.0, 1.0], [1.0, 0.0]], entropies=[[0.2, 0.4], [0.6, 9.0]])
+    batch.entropies.requires_grad_()
+    bonus = EntropyBonusActuator().bonus(batch, {"entropy_bonus": -0.01})
+    assert bonus.item() == pytest.approx(-0.01 * 0.4)
+    bonus.backward()
+    assert batch.entropies.grad.flatten().tolist() == pytest.approx([-0.01 / 3] * 3 + [0.0])
+    assert EntropyBonusActuator().bonus(batch, {"entropy_bonus": 0.0}) == 0.0
 
 
 # --- AER --------------------------------------------------------------------------------------------------------------
@@ -133,7 +168,7 @@ def test_the_filter_by_hand(variant, control, token_mean, expected, kept):
     columns = actuator.columns(scores_of(ADVANTAGES, REWARDS, tokens=tokens, token_mean=token_mean), None)
     batch = batch_of(ADVANTAGES, **columns)
     assert actuator.advantages(batch, {"sample_filter": control}).tolist() == pytest.approx(expected)
-    assert batch.record.kept == pytest.approx(kept) and batch.record.events is None
+    assert actuator.kept(batch, {"sample_filter": control}) == Kept(pytest.approx(kept))
 
 
 def test_too_few_kept_keep_all_and_say_so():
@@ -141,12 +176,10 @@ def test_too_few_kept_keep_all_and_say_so():
     advantages = [3.0, -1.0, -1.0, -1.0]
     columns = actuator.columns(scores_of(advantages, [1.0, -1.0, -1.0, -1.0]), None)
     batch = batch_of(advantages, **columns)
-    for _ in range(2):  # micro-batches of one rollout
-        # one of the four that have an advantage would be kept
-        assert actuator.advantages(batch, {"sample_filter": -1.0}).tolist() == advantages
-    assert batch.record.kept == 1.0
-    (event,) = batch.record.events
-    assert event["kind"] == "guard" and "positive advantages there are too few (at most 50%" in event["message"]
+    # one of the four that have an advantage would be kept
+    assert actuator.advantages(batch, {"sample_filter": -1.0}).tolist() == advantages
+    kept = actuator.kept(batch, {"sample_filter": -1.0})
+    assert kept.share == 1.0 and "positive advantages there are too few (at most 50%" in kept.message
     assert actuator.advantages(batch, {"sample_filter": 1.0}).tolist() == pytest.approx([0.0, -4 / 3, -4 / 3, -4 / 3])
 
 
@@ -173,7 +206,7 @@ def test_a_rollout_without_any_advantage_is_no_guard():
     columns = SampleFilterActuator().columns(scores_of([0.0] * 4, [1.0] * 4), None)
     batch = batch_of([0.0] * 4, **columns)
     assert SampleFilterActuator().advantages(batch, {"sample_filter": 1.0}).tolist() == [0.0] * 4
-    assert batch.record.kept == 1.0 and batch.record.events is None
+    assert SampleFilterActuator().kept(batch, {"sample_filter": 1.0}) == Kept(1.0)
 
 
 @pytest.mark.parametrize("rewards", [[1.0, -1.0, 0.0, 1.0], [1.0] * 4, [-1.0] * 4, [float("nan"), 1.0, -1.0, 0.0]])

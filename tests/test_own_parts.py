@@ -8,7 +8,7 @@ from wrong_configurations import is_one_sentence
 from es_trl import ConstantSchedule, Curriculum, EntropyScheduler, RolloutCallback, Stage
 from es_trl.actuators.entropy_bonus import EntropyBonusActuator
 from es_trl.actuators.sample_weight import SampleWeightActuator
-from es_trl.control.base import Controller
+from es_trl.control.base import Actuator, Controller
 from es_trl.control.pid import PIDController
 from es_trl.control.schedules import as_schedule
 
@@ -35,10 +35,11 @@ class Steady(Controller):
         self.rollouts = state["rollouts"]
 
 
-class Moves(EntropyBonusActuator):
+class Moves(Actuator):
     """An actuator that moves `name` to `value`."""
 
-    name, value = "entropy_bonus", 0.0
+    low, high = -1.0, 1.0
+    name, value = "epsilon_high", 0.2
 
     def settings(self, control, args):
         return {self.name: self.value}
@@ -170,7 +171,7 @@ def test_a_schedule_has_the_onset_and_the_unit_that_it_names():
     assert as_schedule(whole) is whole
 
 
-def test_effects_and_trainer_attributes_are_no_mistakes(lab_trainer):
+def test_settings_that_an_actuator_reads_and_trainer_attributes_are_no_mistakes(lab_trainer):
     for actuator in (
         SampleWeightActuator(),
         made(Moves, name="epsilon_low", value=0.2),
@@ -204,7 +205,7 @@ class Plain:
         return self.begins
 
     def settings(self, control, args):
-        return {"entropy_bonus": 0.0}
+        return {"epsilon_high": 0.2}
 
     def check(self, args):
         pass

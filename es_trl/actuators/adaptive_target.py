@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-from ..control.base import ActuatorArgs
+from ..control.base import Actuator, ActuatorArgs
 from .checks import check_bounds, check_initial
 
 
 @dataclass(frozen=True)
-class AdaptiveTargetActuator:
+class AdaptiveTargetActuator(Actuator):
     """
     The target of TRL's own adaptive entropy coefficient (Skywork-OR1, arXiv 2505.22312), its `entropy_target`.
 

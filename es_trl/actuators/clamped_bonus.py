@@ -4,16 +4,17 @@ Source: "On Entropy Control in LLM-RL Algorithms" (arXiv 2509.03493). The entrop
 coefficient is moved by a [`DeadBandController`].
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..control.base import ActuatorArgs
-from .batch import Effect, MicroBatch
-from .checks import check_bounds, check_no_other_bonus
+from ..control.base import Actuator, ActuatorArgs
+from .batch import MicroBatch
+from .checks import check_bounds, check_initial, check_no_other_bonus
 
 
 @dataclass(frozen=True)
-class ClampedBonusActuator(Effect):
+class ClampedBonusActuator(Actuator):
     """
     A coefficient times the token-mean clamped entropy, with gradient; the loop holds that entropy, too.
 
@@ -48,10 +49,10 @@ class ClampedBonusActuator(Effect):
         return {"clamped_bonus": control}
 
     def check(self, args: ActuatorArgs) -> None:
-        super().check(args)
+        check_initial(self, "the control", args)
         check_no_other_bonus("clamped_bonus", args)
 
-    def bonus(self, batch: MicroBatch, settings: dict[str, float]) -> Any:
+    def bonus(self, batch: MicroBatch, settings: Mapping[str, float]) -> Any:
         coefficient = settings["clamped_bonus"]
         if coefficient == 0.0:
             return 0.0

@@ -14,7 +14,7 @@ import torch
 import trl.trainer.utils
 from trl.kernels.chunked_logprob import _addmm_fp32
 
-from ..trainer.micro_batches import temporarily
+from ..common.temporarily import temporarily
 
 
 TILE = 2**24  # logits held at once on a CPU, 64 MiB of each float32 buffer; an accelerator takes eight times as many

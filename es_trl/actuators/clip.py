@@ -3,12 +3,12 @@
 import math
 from dataclasses import dataclass
 
-from ..control.base import ActuatorArgs
+from ..control.base import Actuator, ActuatorArgs
 from .checks import CLIPPED_LOSSES, check_bounds, check_clip_binds, check_initial, configured_epsilon_high
 
 
 @dataclass(frozen=True)
-class ClipHighActuator:
+class ClipHighActuator(Actuator):
     """
     The upper PPO clip bound, `epsilon_high` (clip-higher; what the paper's Algorithm 1 moves).
 
@@ -55,7 +55,7 @@ class ClipHighActuator:
 
 
 @dataclass(frozen=True)
-class ClipActuator:
+class ClipActuator(Actuator):
     """
     Both PPO clip bounds, moved against each other by one control.
 

@@ -4,13 +4,14 @@ Source: "The Entropy Mechanism of Reinforcement Learning for Reasoning Language 
 The tokens are those where advantage and log-probability lie high together; they are chosen within each micro-batch.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 
-from ..control.base import ActuatorArgs
+from ..control.base import Actuator, ActuatorArgs
 from ..control.geometry import updates_per_rollout
-from .batch import Effect, MicroBatch
+from .batch import MicroBatch
 from .checks import CLIPPED_LOSSES, check_bounds, check_initial
 
 
@@ -40,7 +41,7 @@ def per_token(advantages: torch.Tensor, logps: torch.Tensor) -> torch.Tensor:
 
 
 @dataclass(frozen=True)
-class ClipCovActuator(Effect):
+class ClipCovActuator(Actuator):
     """
     Takes the gradient from a share of the tokens, drawn at random from those of high covariance.
 
@@ -79,7 +80,7 @@ class ClipCovActuator(Effect):
         _check_tokens("clip_cov", args)
         check_initial(self, "`ratio`", args)
 
-    def advantages(self, batch: MicroBatch, settings: dict[str, float]) -> torch.Tensor:
+    def advantages(self, batch: MicroBatch, settings: Mapping[str, float]) -> torch.Tensor:
         advantages, ratio = per_token(batch.inputs["advantages"], batch.logps), settings["clip_cov_ratio"]
         scored = batch.mask.bool()
         if ratio == 0.0 or not scored.any():
@@ -98,7 +99,7 @@ class ClipCovActuator(Effect):
 
 
 @dataclass(frozen=True)
-class KLCovActuator(Effect):
+class KLCovActuator(Actuator):
     """
     A penalty on how far the tokens of highest covariance have moved from the policy that sampled; no token is clipped.
 
@@ -148,7 +149,7 @@ class KLCovActuator(Effect):
             )
         check_initial(self, "`coefficient`", args)
 
-    def advantages(self, batch: MicroBatch, settings: dict[str, float]) -> torch.Tensor:
+    def advantages(self, batch: MicroBatch, settings: Mapping[str, float]) -> torch.Tensor:
         advantages = per_token(batch.inputs["advantages"], batch.logps)
         scored = batch.mask.bool()
         if not scored.any():

@@ -6,18 +6,19 @@ secondary sources, in one function a part. The target relative to the first roll
 `relative: true`, and the global coefficient a [`DeadBandController`] without a band.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 
-from ..control.base import ActuatorArgs
-from .batch import Effect, MicroBatch, Scores
-from .checks import check_bounds, check_no_other_bonus
+from ..control.base import Actuator, ActuatorArgs
+from .batch import MicroBatch, Scores
+from .checks import check_bounds, check_initial, check_no_other_bonus
 
 
 @dataclass(frozen=True)
-class DifficultyBonusActuator(Effect):
+class DifficultyBonusActuator(Actuator):
     """
     A coefficient, times the mean over completions of difficulty times token-mean entropy, with gradient.
 
@@ -46,7 +47,7 @@ class DifficultyBonusActuator(Effect):
         return {"difficulty_bonus": control}
 
     def check(self, args: ActuatorArgs) -> None:
-        super().check(args)
+        check_initial(self, "the control", args)
         check_no_other_bonus("difficulty_bonus", args)
 
     def columns(self, scores: Scores, args: ActuatorArgs) -> dict[str, torch.Tensor]:
@@ -54,7 +55,7 @@ class DifficultyBonusActuator(Effect):
         weights = difficulty_weights(rates, self.rho, self.difficulty)
         return {"difficulty": weights.repeat_interleave(scores.num_generations)}
 
-    def bonus(self, batch: MicroBatch, settings: dict[str, float]) -> Any:
+    def bonus(self, batch: MicroBatch, settings: Mapping[str, float]) -> Any:
         coefficient = settings["difficulty_bonus"]
         if coefficient == 0.0:
             return 0.0

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-from ..control.base import ActuatorArgs
+from ..control.base import Actuator, ActuatorArgs
 from .checks import check_bounds, check_initial, check_loss
 
 
 @dataclass(frozen=True)
-class KLCoefActuator:
+class KLCoefActuator(Actuator):
     """
     The coefficient of the KL penalty towards the reference model, TRL's `beta` (paper, Fig. 2: 0.005 slows the fall).
 

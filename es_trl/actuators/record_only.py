@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from ..control.base import ActuatorArgs
+from ..control.base import Actuator, ActuatorArgs
 
 
 @dataclass(frozen=True)
-class RecordOnlyActuator:
+class RecordOnlyActuator(Actuator):
     """Moves nothing: with [`HoldController`], a run without control whose history has target and error, too."""
 
     low: float = -1.0

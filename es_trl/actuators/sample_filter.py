@@ -4,25 +4,23 @@ Source: "Addressing Performance Saturation for LLM RL via Precise Entropy Curve 
 1. The band is a schedule and the width of a [`BandSignController`].
 """
 
-import logging
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 
-from ..control.base import ActuatorArgs
-from .batch import Effect, MicroBatch, Scores
+from ..control.base import Actuator, ActuatorArgs, Kept
+from .batch import MicroBatch, Scores
 from .checks import check_bounds
 
 
 FIRST = 5  # rollouts in which rewards are looked at: later ones may lack a sign by chance
 
-logger = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True)
-class SampleFilterActuator(Effect):
+class SampleFilterActuator(Actuator):
     """
     With m = -1 where entropy is below the band and +1 where it is above: keep a completion where m * advantage >= 0.
 
@@ -83,23 +81,20 @@ class SampleFilterActuator(Effect):
             return scores.advantages, math.nan
         return torch.where(keeps, values * scale, 0.0), keeps.float().mean().item()
 
-    def advantages(self, batch: MicroBatch, settings: dict[str, float]) -> torch.Tensor:
+    def kept(self, batch: MicroBatch, settings: Mapping[str, float]) -> Kept | None:
         control = settings["sample_filter"]
-        if batch.record.kept is None:  # the first micro-batch of the rollout, through which the control stays
-            self._record_kept(batch, control)
-        return batch.inputs["advantages"] if control == 0.0 else batch.inputs["filtered"][:, int(control > 0.0)]
+        share = 1.0 if control == 0.0 else batch.inputs["kept"][0, int(control > 0.0)].item()
+        if not math.isnan(share):
+            return Kept(share)
+        return Kept(
+            1.0,
+            f"of the completions with {'negative' if control > 0.0 else 'positive'} advantages there are too few "
+            f"(at most {self.min_kept:.0%} of those with any): all are kept",
+        )
 
-    def _record_kept(self, batch: MicroBatch, control: float) -> None:
-        record = batch.record
-        kept = 1.0 if control == 0.0 else batch.inputs["kept"][0, int(control > 0.0)].item()
-        if math.isnan(kept):
-            message = (
-                f"of the completions with {'negative' if control > 0.0 else 'positive'} advantages there are too few "
-                f"(at most {self.min_kept:.0%} of those with any): all are kept"
-            )
-            record.events = [*(record.events or []), {"kind": "guard", "message": message}]
-            logger.warning("rollout %d: %s", record.rollout, message)
-        record.kept = 1.0 if math.isnan(kept) else kept
+    def advantages(self, batch: MicroBatch, settings: Mapping[str, float]) -> torch.Tensor:
+        control = settings["sample_filter"]
+        return batch.inputs["advantages"] if control == 0.0 else batch.inputs["filtered"][:, int(control > 0.0)]
 
 
 def mean_over_kept(keeps: torch.Tensor, weights: torch.Tensor) -> float:

@@ -3,17 +3,18 @@
 Source: "EntroPIC" (arXiv 2511.15248). Its PI controller is a [`PIDController`]; alpha is minus the control here.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 
-from ..control.base import ActuatorArgs
-from .batch import Effect, MicroBatch
+from ..control.base import Actuator, ActuatorArgs
+from .batch import MicroBatch
 from .checks import check_bounds
 
 
 @dataclass(frozen=True)
-class SampleWeightActuator(Effect):
+class SampleWeightActuator(Actuator):
     """
     Positive advantages times 1 - control, negative ones times 1 + control.
 
@@ -40,6 +41,6 @@ class SampleWeightActuator(Effect):
     def settings(self, control: float, args: ActuatorArgs) -> dict[str, float]:
         return {"sample_weight": control}
 
-    def advantages(self, batch: MicroBatch, settings: dict[str, float]) -> torch.Tensor:
+    def advantages(self, batch: MicroBatch, settings: Mapping[str, float]) -> torch.Tensor:
         advantages = batch.inputs["advantages"]
         return advantages * (1.0 - settings["sample_weight"] * advantages.sign())

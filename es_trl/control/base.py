@@ -6,6 +6,8 @@ starting value [`Controller.begin`] hands over; it holds nothing but numbers, wh
 Source: "Entropy Scheduling in Reinforcement Learning for Large Language Models", Algorithm 1 and section 4.1.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 
@@ -112,17 +114,91 @@ class ActuatorArgs(Protocol):
     gradient_accumulation_steps: int
 
 
-class Actuator(Protocol):
-    """What the control loop asks of an actuator."""
+@dataclass(frozen=True)
+class Kept:
+    """
+    How many completions of a rollout are trained on, where an actuator leaves some out.
+
+    Args:
+        share (`float`):
+            Share of the completions whose advantages are used, from 0 to 1.
+        message (`str`, *optional*):
+            Why none is left out although the control asks for it.
+    """
+
+    share: float
+    message: str | None = None
+
+
+class Actuator:
+    """
+    What a control moves: attributes of the trainer, or the tensors of its loss.
+
+    A subclass is a frozen dataclass with `low` and `high`, the bounds of its control. It defines `settings` and
+    overrides what it needs of the rest. One that overrides `kept`, `advantages` or `bonus` reads its settings there, by
+    names of its own; the settings of the others are attributes of the trainer.
+    """
 
     low: float
     high: float
 
+    clamp: float = 0.0
+    """Share of the vocabulary, lowest logits first, that is left out of the entropy which the loop holds."""
+
+    alone: bool = False
+    """Whether it acts at the control it begins with, and so cannot wait in a chain."""
+
+    needs_sign: bool = False
+    """Whether it reads the sign of the control alone, and so needs a controller that gives one."""
+
+    @property
+    def reads_settings(self) -> bool:
+        """Whether it reads its settings itself, which then need not be attributes of the trainer."""
+        own = ("kept", "advantages", "bonus")
+        return any(getattr(type(self), name) is not getattr(Actuator, name) for name in own)
+
     def initial(self, args: ActuatorArgs) -> float:
-        """The control whose settings are those that the trainer has anyway."""
+        """Return the control whose settings are those of the configuration."""
+        return 0.0
 
     def settings(self, control: float, args: ActuatorArgs) -> dict[str, float]:
-        """Trainer attribute to value. More control means more entropy."""
+        """Return names with their values. More control means more entropy."""
+        raise NotImplementedError
 
     def check(self, args: ActuatorArgs) -> None:
         """Raise `ValueError` where the actuator has no authority, or less than its bounds say."""
+
+    def columns(self, scores: Any, args: ActuatorArgs) -> dict[str, Any]:
+        """
+        Return columns for the batch of a rollout, each with one row per completion of all processes.
+
+        Args:
+            scores ([`~actuators.batch.Scores`]):
+                The rollout before its first update.
+            args (`ActuatorArgs`):
+                The configuration.
+        """
+        return {}
+
+    def kept(self, batch: Any, settings: Mapping[str, float]) -> Kept | None:
+        """Return how many completions are used; `None` where all are. Asked once per rollout."""
+        return None
+
+    def advantages(self, batch: Any, settings: Mapping[str, float]) -> Any:
+        """
+        Return the advantages to train on, of shape `(batch,)` or `(batch, tokens)`.
+
+        Args:
+            batch ([`~actuators.batch.MicroBatch`]):
+                The completions, with columns.
+            settings (`Mapping[str, float]`):
+                The settings as they are.
+        """
+        return batch.inputs["advantages"]
+
+    def bonus(self, batch: Any, settings: Mapping[str, float]) -> Any:
+        """Return what is added to the objective of a micro-batch, a tensor with gradient or 0."""
+        return 0.0
+
+
+Effect = Actuator

@@ -52,15 +52,13 @@ def check_inputs(
 
 def check_settings(actuators: Iterable[Actuator], trainer: Any, args: ActuatorArgs) -> None:
     """
-    Raise unless actuators move attributes that the trainer has.
-
-    One with a method `bonus` (an [`~effects.Effect`]) reads its settings itself, by names of its own.
+    Raise unless actuators move attributes that the trainer has, or read their settings themselves.
 
     Raises:
         ValueError: for a name that the trainer does not have, and as [`checked_settings`].
     """
     for actuator in actuators:
-        if hasattr(actuator, "bonus"):
+        if isinstance(actuator, Actuator) and actuator.reads_settings:
             continue
         for control in (actuator.initial(args), actuator.low, actuator.high):
             for setting in checked_settings(actuator, control, args):

@@ -14,6 +14,8 @@ from accelerate.utils import DistributedType
 from trl import GRPOTrainer
 from trl.trainer.utils import split_pixel_values_by_grid, split_tensor_dict, unsplit_pixel_values_by_grid
 
+from ..common.temporarily import temporarily
+
 
 class Parts:
     """
@@ -75,19 +77,6 @@ def _unreduced(accelerator: Accelerator, model: torch.nn.Module) -> Iterator[Non
             yield
     finally:
         state._set_sync_gradients(before)
-
-
-@contextlib.contextmanager
-def temporarily(target: object, **values: Any) -> Iterator[None]:
-    """Give attributes other values for as long as the block runs."""
-    before = {name: getattr(target, name) for name in values}
-    try:
-        for name, value in values.items():
-            setattr(target, name, value)
-        yield
-    finally:
-        for name, value in before.items():
-            setattr(target, name, value)
 
 
 @contextlib.contextmanager

@@ -182,9 +182,7 @@ def load_trainer_state(checkpoint: Path) -> TrainerState:
 def stream_position(checkpoint: Path, micro_batches_per_update: int) -> tuple[int, int]:
     """Return the passes over a stream that are done, and the micro-batches of the present one."""
     saved = load_trainer_state(checkpoint)
-    longest = (
-        saved.max_steps * micro_batches_per_update
-    )  # what transformers takes for a pass
+    longest = saved.max_steps * micro_batches_per_update  # what transformers takes for a pass
     passes = int(saved.epoch)
     done = round((saved.epoch - passes) * longest)
     if done == 0 and passes > 0:

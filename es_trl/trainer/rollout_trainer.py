@@ -14,6 +14,7 @@ from ..actuators.actuation import Actuation
 from ..actuators.clamped_head import ClampedHead
 from ..checkpoints.lineage import Identity
 from ..checkpoints.run_state import RunState
+from ..common.temporarily import temporarily
 from ..control.geometry import Geometry
 from ..curriculum.dynamic_sampling import DynamicSampling
 from ..curriculum.stages import PlannedStage
@@ -24,7 +25,7 @@ from .callbacks import Curriculum, Decision, EntropyScheduler, RolloutCallback
 from .generation import Refill, mask_prompts, unbroken
 from .inputs import check_settings
 from .loss import ActuatedLoss, own_rows, scores_of
-from .micro_batches import Parts, counted, more_to_come, temporarily
+from .micro_batches import Parts, counted, more_to_come
 from .pushing_trainer import PushingTrainer
 from .rollout import OpenRollout
 from .sensor import EntropySensor, completion_mask, cut_ratios, prompt_index

@@ -16,6 +16,7 @@ from ..checkpoints.run_folder import only_run
 from ..checkpoints.run_state import RunState
 from ..checkpoints.save_gate import SaveGate
 from ..checkpoints.weights import weights_are_finite
+from ..common.temporarily import temporarily
 from ..common.writing import writing
 from ..config.config import ESGRPOConfig
 from ..config.field_checks import check_kernels
@@ -27,7 +28,6 @@ from . import resume, save
 from .arguments import by_name
 from .callback_list import prepare_callbacks
 from .launch import lost_contact
-from .micro_batches import temporarily
 from .rollout_trainer import RolloutTrainer
 
 
