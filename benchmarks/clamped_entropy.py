@@ -125,11 +125,11 @@ def report() -> str:
         "`python benchmarks/clamped_entropy.py run`; " + ", ".join(f"{n} {v}" for n, v in data["versions"].items()),
         f"## Cost\n\nForward and backward of {TOKENS:,} tokens x {VOCABULARY:,} of vocabulary, {HIDDEN} hidden, "
         "float32, one CPU core. `fused` is TRL's head with its entropy; `clamped` is ours with log-probabilities, "
-        f"entropy and clamped entropy, and takes {clamped['seconds'] / fused['seconds']:.2f} times as long. The gradient "
-        f"of the weights takes {4 * VOCABULARY * HIDDEN / 2**20:.0f} MiB of the memory in both.",
+        f"entropy and clamped entropy, and takes {clamped['seconds'] / fused['seconds']:.2f} times as long. The "
+        f"gradient of the weights takes {4 * VOCABULARY * HIDDEN / 2**20:.0f} MiB of the memory in both.",
         table(rows).rstrip(),
-        "## Effect of the clamp\n\nChanges relative to the entropy over the whole vocabulary, on synthetic logits: five "
-        "likely tokens over a tail.",
+        "## Effect of the clamp\n\nChanges relative to the entropy over the whole vocabulary, on synthetic logits: "
+        "five likely tokens over a tail.",
         table(tails).rstrip(),
     ]
     return "\n\n".join(parts) + "\n"

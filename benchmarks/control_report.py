@@ -140,7 +140,7 @@ def table(lines: list[list[str]]) -> str:
 
 
 def compare_conditions(runs: list[dict[str, Any]], conditions: list[str]) -> str:
-    """Return errors in nats, in brackets over their noise floor: one column per method, one row per condition and phase."""
+    """Return errors in nats, in brackets over their noise floor: a row per condition and phase, a column per method."""
     methods = list(dict.fromkeys(run["method"] for run in runs))
     by_key = {(run["condition"], run["schedule"], run["method"]): run for run in runs}
     lines = [["condition", "schedule, phase", *methods]]

@@ -23,6 +23,7 @@ import torch
 from control_report import table
 from lab_run import rounded, train_on_lab
 
+from es_trl import ESGRPOTrainer
 from es_trl.lab import countdown_dataset, countdown_reward
 
 
@@ -40,7 +41,7 @@ def directions(logits: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
 
 
 @torch.no_grad()
-def measure(trainer) -> dict[str, float]:
+def measure(trainer: ESGRPOTrainer) -> dict[str, float]:
     """Return mean d of right and of wrong completions over 256 prompts, and the share of tokens where it is above 0."""
     model, tokenizer = trainer.model.eval(), trainer.processing_class
     torch.manual_seed(0)

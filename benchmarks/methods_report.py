@@ -29,7 +29,7 @@ def held(run: Run) -> list[float]:
 
 
 def error(run: Run, schedule: str) -> float:
-    """Return the root-mean-square distance to the target, or to the middle of a band, after the first rollouts, nats."""
+    """Return the root-mean-square distance to the target, or the middle of a band, after the first rollouts, nats."""
     if run["failure"]:
         return math.inf
     off = [wanted - own for wanted, own in zip(target(schedule, run["rollouts"]), held(run), strict=True)]
@@ -87,10 +87,10 @@ def report(runs: dict[tuple, Run], times: dict[str, float], methods: list[str], 
         "`python benchmarks/methods.py run`; " + ", ".join(f"{name} {number}" for name, number in versions.items()),
         "Published numbers, with the coefficients of entropy bonuses times 50; the targets are the schedule's. Error: "
         "root mean square of target minus the entropy that the method holds, nats, after "
-        f"{SETTLING} rollouts; for a band, of its middle. At the end: mean of the last 10 rollouts. pass@k: 250 prompts "
-        "of three numbers, 64 completions per prompt. Methods without control have no target; their error is the "
-        "distance of the same runs to each schedule. Time: lower quartile of 16 rollouts on one core, relative to grpo, "
-        "in runs of their own. "
+        f"{SETTLING} rollouts; for a band, of its middle. At the end: mean of the last 10 rollouts. pass@k: 250 "
+        "prompts of three numbers, 64 completions per prompt. Methods without control have no target; their error is "
+        "the distance of the same runs to each schedule. Time: lower quartile of 16 rollouts on one core, relative to "
+        "grpo, in runs of their own. "
         f"Mean ± standard deviation over seeds. The runs of dapo generated {dapo_tokens(runs):.2f} times the tokens "
         "that they trained on.",
         "## In short\n\nError on each schedule in nats, mean over seeds; pass@k after stable_anneal.",

@@ -115,8 +115,9 @@ def fit(entropy: list[float], control: list[float], first: int = 1) -> tuple[num
 def summarize() -> str:
     """Return the fits of all runs, and of the falling target in thirds, as Markdown."""
     runs = {run["run"]: run for run in map(json.loads, (RESULTS / "runs.jsonl").read_text().splitlines())}
-    lines = ["| run | mean entropy | sensitivity, at once | one rollout later | carried | drift, nats | residual, nats |"]
-    lines += ["|---|---|---|---|---|---|---|"]
+    columns = ("run", "mean entropy", "sensitivity, at once", "one rollout later")
+    columns += ("carried", "drift, nats", "residual, nats")
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     parts = [(name, run["entropy"], run["control"]) for name, run in runs.items()]
     parts[-1] = ("clip_high", runs["clip_high"]["entropy"], [c - 0.28 for c in runs["clip_high"]["control"]])
     falling = runs["falling target"]

@@ -1,7 +1,7 @@
 """TRL's `environment_factory` under a schedule: the model calls a tool, and entropy is that of the tokens it wrote.
 
-Each answer is a call of `check`, which returns its value and asks again, so a task has two tries. The lab's base model has
-never seen a second try: this shows the wiring, not a gain.
+Each answer is a call of `check`, which returns its value and asks again, so a task has two tries. The lab's base model
+has never seen a second try: this shows the wiring, not a gain.
 
 Run it, half a minute on a CPU: `python examples/environment.py`
 """
@@ -16,7 +16,7 @@ from es_trl.lab.countdown import evaluate
 from es_trl.tracking.history import summarize
 
 
-# The lab's model knows no chat format: a message is its text, and the text up to <eos> that the model writes calls `check`.
+# The lab's model knows no chat format: a message is its text, and the model's text up to <eos> calls `check`.
 CHAT = "{% for m in messages %}{{ m.content }}{% if m.tool_calls %}{{ m.tool_calls }}<eos>{% endif %}{% endfor %}"
 CALL = {"type": "function", "function": {"name": "check", "arguments": {"answer": "{content}"}}}
 FIELD = {"open_pattern": "(?=[^<])", "close": "<eos>", "content": "text", "repeats": True, "transform": CALL}
