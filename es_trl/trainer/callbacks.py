@@ -109,8 +109,8 @@ class EntropyScheduler(RolloutCallback):
     def prepare(self, args: ESGRPOConfig) -> None:
         if args.use_adaptive_entropy and not isinstance(self.loop.chain.actuators[0], AdaptiveTargetActuator):
             raise ValueError(
-                "`use_adaptive_entropy` must be false with another control of entropy, got true: set it to false, or "
-                "remove method, the entropy_* blocks and EntropyScheduler"
+                "`use_adaptive_entropy` must be false with another control of entropy, got true: two controllers would "
+                "fight over one entropy. Set it to false, or remove method, the entropy_* blocks and EntropyScheduler"
             )
         if self.loop.schedule is not None:
             check_one_rollout(args, "an entropy schedule")

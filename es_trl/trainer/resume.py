@@ -165,8 +165,7 @@ def take_up(trainer: RolloutTrainer, state: RunState, checkpoint: Path, sampler:
         callback.load_state_dict(callback_state)
     process, device = trainer.accelerator.process_index, trainer.accelerator.device
     buffered = None if rollout is None else load_rollout(checkpoint, process, device)
-    trainer.go_on(state.micro_step, state.rollout, rollout, buffered, state.settings)
-    trainer._metrics["train"].update(state.metrics)
+    trainer.go_on(state, rollout, buffered)
     if trainer.args.sync_ref_model:
         load_reference(trainer.ref_model, checkpoint, process)
     if sampler is not None:

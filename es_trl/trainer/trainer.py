@@ -208,14 +208,19 @@ class ESGRPOTrainer(RolloutTrainer):
         resume.check_loaded(self.model, load_result)
 
     def _init_training_state(
-        self, max_steps: int, num_update_steps_per_epoch: int, num_train_epochs: int, checkpoint: str | None, trial: Any
+        self,
+        max_steps: int,
+        num_update_steps_per_epoch: int,
+        num_train_epochs: int,
+        resume_from_checkpoint: str | None,
+        trial: Any,
     ) -> tuple[int, int]:
         trained = super()._init_training_state(
-            max_steps, num_update_steps_per_epoch, num_train_epochs, checkpoint, trial
+            max_steps, num_update_steps_per_epoch, num_train_epochs, resume_from_checkpoint, trial
         )
-        if checkpoint is None or hasattr(self.train_dataset, "__len__"):
+        if resume_from_checkpoint is None or hasattr(self.train_dataset, "__len__"):
             return trained
-        return resume.stream_position(Path(checkpoint), self.args.gradient_accumulation_steps)
+        return resume.stream_position(Path(resume_from_checkpoint), self.args.gradient_accumulation_steps)
 
     def _prepare_for_training(self, max_steps: int, train_dataloader: Any, resume_from_checkpoint: str | None) -> Any:
         prepared = super()._prepare_for_training(max_steps, train_dataloader, resume_from_checkpoint)
