@@ -34,8 +34,8 @@ def test_switch_is_at_the_planned_rollout(switched):
 
 def test_advantages_sum_to_zero_in_every_group(switched):
     hold, trainer = switched
-    per_rollout = [4] * 3 + [4 if hold == "completions" else 8] * 3  # backward passes, one or two an update
-    passes = iter(trainer.parts)
+    per_rollout = [4] * 3 + [4 if hold == "completions" else 8] * 3  # backward passes, one or two per update
+    passes = iter(trainer.passes)
     for rollout, count in enumerate(per_rollout):
         batches = [next(passes) for _ in range(count)]
         assert {len(batch["advantages"]) for batch in batches} == {4}  # none is larger than the configuration's
