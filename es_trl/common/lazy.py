@@ -8,13 +8,13 @@ from typing import Any
 
 def lazy(package: str, modules: dict[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """
-    Make the `__getattr__` and the `__dir__` of a package.
+    Return the `__getattr__` and the `__dir__` of a package.
 
     Args:
         package (`str`):
-            The package's `__name__`.
+            `__name__` of the package.
         modules (`dict[str, str]`):
-            Name to the module of the package that defines it.
+            Module of the package that defines a name, by name.
     """
 
     def load(name: str) -> Any:
