@@ -17,7 +17,7 @@ from trl import GRPOTrainer
 
 from ..tracking.history import RolloutRecord
 from .card import complete_card
-from .repository import open_repository, reason, refusing, set_defaults
+from .repository import open_repository, reason, refusing
 
 
 PACKAGES = ("es_trl", "trl", "transformers", "torch", "accelerate")  # whose versions every card names
@@ -59,7 +59,6 @@ class PushingMixin(GRPOTrainer):
     _card_waits = False
 
     def init_hf_repo(self, token: str | None = None) -> None:
-        set_defaults(self.args)
         if self.is_world_process_zero() and not self.args.push_to_hub:  # else it is open since before the model loaded
             open_repository(self.args, token)
         with refusing(str(self.args.hub_model_id or self.args.output_dir)):
@@ -172,7 +171,6 @@ class PushingMixin(GRPOTrainer):
         Raises:
             PushError: on the main process, where the upload fails and `blocking` is true; the model is saved then.
         """
-        set_defaults(self.args)
         self._finish_current_push()  # it reads what is written anew here
         if self.is_world_process_zero() and self.hub_model_id is not None:
             with contextlib.suppress(Exception):  # the upload will say what is wrong

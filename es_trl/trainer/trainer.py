@@ -99,7 +99,7 @@ class ESGRPOTrainer(PushingMixin, CheckpointingMixin, PromptingMixin, PassesMixi
         reward_funcs, args, self.overlong_punishment = add_punishment(reward_funcs, args, kwargs, sizes)
         self._loss_length = sizes[0][0]
         self.entropy_bonus = 0.0  # signed coefficient of the token-mean entropy; what `entropy_bonus` moves
-        prepare_push(args)
+        vars(args).update(prepare_push(args))
         check_inputs(model, reward_funcs, args, (train_dataset, eval_dataset), kwargs)
         super().__init__(model, reward_funcs, args, train_dataset, eval_dataset, callbacks=callbacks, **kwargs)
         if tries:
