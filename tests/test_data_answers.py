@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from es_trl.data import reading as read_rows
 from es_trl.data.prompts import DataArguments, load_rows, open_rows, problems_of
-from es_trl.rewards.math import final_answer
+from es_trl.rewards import final_answer
 
 
 def read_problems(args):

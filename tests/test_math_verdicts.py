@@ -3,7 +3,7 @@
 import pytest
 from math_verdicts import LEFT_RIGHT, LEFT_WRONG, RIGHT, WRONG
 
-from es_trl.rewards.math import math_reward
+from es_trl.rewards import math_reward
 
 
 pytest.importorskip("math_verify")

@@ -18,7 +18,7 @@ def prepare_push(args: GRPOConfig) -> dict[str, Any]:
     Open the repository that a run pushes to, and return the fields of `args` to set; every process calls it.
 
     Returns:
-        `dict[str, Any]`: `hub_token`, which pushes use and nothing saves; `hub_private_repo`, true unless it is `False`;
+        `dict[str, Any]`: `hub_token`, which is sent but not saved; `hub_private_repo`, true unless it is `False`;
         `trackio_static_space_id`, false unless a Space is named, as transformers would publish the logs in one.
 
     Raises:
@@ -34,8 +34,8 @@ def prepare_push(args: GRPOConfig) -> dict[str, Any]:
     refuse_tokens(args.to_dict())
     if _is_private(args) and isinstance(args.trackio_static_space_id, str):
         raise ValueError(
-            "`trackio_static_space_id` names a Space, which Trackio can only make public, and the run is private: leave "
-            "it out, or set hub_private_repo: false to publish both"
+            "`trackio_static_space_id` names a Space, which Trackio can only make public, and the run is private: "
+            "leave it out, or set hub_private_repo: false to publish both"
         )
     url = on_main(args.process_index == 0, lambda: open_repository(args))
     if args.process_index == 0:
