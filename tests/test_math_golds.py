@@ -135,7 +135,7 @@ def test_golds_that_cannot_be_judged_are_named(gold, cache, monkeypatch):
     golds = ["7", gold, "8", gold]
     with pytest.raises(ValueError, match="cannot judge 2 of 4 gold answers, in row 1 of a.jsonl, row 3 of a.jsonl; "):
         check_golds(golds, "a.jsonl")
-    with pytest.raises(ValueError, match="in line 2, line 4; the first is .*: correct or drop these rows, or set answer_"):
+    with pytest.raises(ValueError, match="in line 2, line 4; the first is .*: correct or drop these rows, or set"):
         check_golds(golds, lambda row: f"line {row + 1}")
     assert not cache.exists()
 

@@ -10,7 +10,7 @@ from accelerate.commands.config.config_args import load_config_from_file
 from launching import ROOT, environment
 
 from es_trl.cli import main as cli
-from es_trl.data.prompts import DataArguments
+from es_trl.data import DataArguments
 from es_trl.lab import countdown_dataset
 from es_trl.lab.prompts import load_countdown
 from es_trl.planning.model_shape import SHAPES

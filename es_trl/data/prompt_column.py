@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from .rows import Rows, is_unicode, leaf_names, shown
+from ..common.shown import shown
+from .rows import Rows, is_unicode, leaf_names
 
 
 PROMPT_FORMATS = ("chat", "text")
@@ -13,7 +14,7 @@ Chat = list[dict[str, Any]]
 
 def check_prompts(rows: Rows, column: str) -> list[str] | list[Chat]:
     """
-    The prompts of a column, unchanged.
+    Return the prompts of a column, unchanged.
 
     Returns:
         `list[str]` or `list[Chat]`: text in every row, or in every row messages with `role` and `content`, of which the
@@ -34,20 +35,18 @@ def check_prompts(rows: Rows, column: str) -> list[str] | list[Chat]:
 
 def read_prompts(rows: Rows, column: str, suffix: str = "", prompt_format: str = "chat") -> list[str] | list[Chat]:
     """
-    The prompts of a column in the form that a model takes.
+    Return the prompts of a column in the form that a model takes.
 
     Args:
-        rows (`Rows`):
-            The rows.
-        column (`str`):
-            Text or chats, as [`check_prompts`] has them.
+        rows (`Rows`), column (`str`):
+            Rows, and their column of prompts as [`check_prompts`] takes it.
         suffix (`str`):
-            Put after the text, or after the last message's text.
+            Text that is put after the prompt, in a chat after the text of its last message.
         prompt_format (`str`):
             `"chat"` makes a text the only message of a chat; `"text"` leaves it, and takes no chats.
 
     Raises:
-        ValueError: as [`check_prompts`], and for chats where text is wanted.
+        ValueError: as [`check_prompts`], and for chats where `prompt_format` is `"text"`.
     """
     prompts = check_prompts(rows, column)
     if isinstance(prompts[0], str):
@@ -74,12 +73,12 @@ def _add(suffix: str, content: str | Chat) -> str | Chat:
 
 
 def _as_parts(content: str | Chat | None) -> Chat | None:
-    """A content as a list of parts: Arrow holds no column in which some are text and some are lists."""
+    """Return a content as a list of parts, as a column of Arrow cannot hold both text and lists."""
     return [{"type": "text", "text": content}] if isinstance(content, str) else content
 
 
 def _fault(prompt: Any, column: str) -> str | None:
-    """The fault of a prompt, as the rest of a sentence that begins with its row; `None` where it has none."""
+    """Return the fault of a prompt, as the rest of a sentence that begins with its row; `None` where it has none."""
     if prompt is None:
         return f"has no {column!r}: fill it in, or drop the row"
     if prompt == [] or isinstance(prompt, str) and not prompt.strip():

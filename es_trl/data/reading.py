@@ -1,4 +1,4 @@
-"""Read a data set: a local file, of exactly the name given, or one of the Hub."""
+"""Rows of a data set: a local file of exactly the given name, or a data set of the Hub."""
 
 import os
 from pathlib import Path
@@ -19,17 +19,17 @@ LOCAL_FORMATS = (".json", ".jsonl", ".parquet")
 
 def read_rows(name: str, config: str | None = None, split: str = "train") -> Rows:
     """
-    All rows of a data set.
+    Return the rows of a data set.
 
     Args:
         name (`str`):
-            A local file, or a data set of the Hub. `~` is the home folder, and nothing else has a special meaning.
+            Local file, or data set of the Hub. `~` is the home folder, and nothing else has a special meaning.
         config (`str`, *optional*), split (`str`):
-            Of a Hub data set; a local file has the split `train` alone, or a part of it as `train[:100]`.
+            Configuration and split of a Hub data set; a local file has the split `train`, or `train[:100]` of it.
 
     Raises:
-        ValueError: for a file that is missing, cannot be read or is of another format, another split of a file, or a
-            data set without rows.
+        ValueError: for a file that is missing, cannot be read or has another format, for another split of a file, and
+            for a data set without rows.
     """
     path = _expand(name)
     if path.suffix in LOCAL_FORMATS:
@@ -51,7 +51,7 @@ def read_rows(name: str, config: str | None = None, split: str = "train") -> Row
 
 
 def is_local(name: str) -> bool:
-    """Whether a data set's name is that of a local file, there or not."""
+    """Return whether a data set has the name of a local file, which need not exist."""
     return Path(name).suffix in LOCAL_FORMATS or os.path.exists(_expand(name))
 
 
@@ -79,7 +79,7 @@ def _read_file(path: Path, split: str) -> Rows:
 
 
 def _chosen(split: str, size: int, path: Path) -> range:
-    """The rows of a file that a split names: `train`, or a part of it as `train[:100]` or `train[10%:]`."""
+    """Return the rows of a file in a split: `train`, or a part of it as `train[:100]` or `train[10%:]`."""
     try:
         (part,) = ReadInstruction.from_spec(split).to_absolute({"train": size})
     except (ValueError, AssertionError):
@@ -91,7 +91,7 @@ def _chosen(split: str, size: int, path: Path) -> range:
 
 
 def _read_parquet(path: Path) -> Dataset:
-    """A file's table; columns of types that `datasets` does not know are left out, with one line in the log."""
+    """Return the table of a file; columns of types that `datasets` does not know are left out, and logged."""
     try:
         with path.open("rb") as file:  # a name would be a pattern or a folder of partitions to pyarrow
             table = pa.parquet.ParquetFile(file).read()
@@ -124,7 +124,7 @@ def _read_hub(name: str, config: str | None, split: str) -> Rows:
         dataset = load_dataset(name, config, split=split)
     except (ConnectionError, FileNotFoundError) as error:
         raise ValueError(
-            f"the data set {name} is no file here, and cannot be had from the Hub ({error}): set dataset_name to a "
+            f"the data set {name} is no local file and cannot be loaded from the Hub ({error}): set dataset_name to a "
             "local file, or check name and connection"
         ) from error
     return Rows(name, dataset, range(len(dataset)))

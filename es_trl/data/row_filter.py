@@ -1,11 +1,12 @@
-"""Which rows of a data set a recipe keeps, by numeric columns."""
+"""Rows of a data set whose numbers are within bounds."""
 
 import math
 from decimal import Decimal
 from typing import Any
 
 from ..common.nearest import nearest
-from .rows import Rows, shown
+from ..common.shown import shown
+from .rows import Rows
 
 
 EXAMPLE = "{level: [0, 2]}"
@@ -13,16 +14,16 @@ EXAMPLE = "{level: [0, 2]}"
 
 def filter_rows(rows: Rows, bounds: dict[str, Any]) -> Rows:
     """
-    The rows whose numeric columns are within bounds; a row without a number is not.
+    Return the rows whose numeric columns are within bounds; a row without a number is not.
 
     Args:
         rows (`Rows`):
-            What to choose from.
+            The rows.
         bounds (`dict[str, (low, high)]`):
-            Column, `a.b` for a nested one, to the least and the greatest value kept; `None` where there is none.
+            Least and greatest value to keep, `None` for an open end, by column, `a.b` for a nested one.
 
     Raises:
-        ValueError: for a column that is missing or holds no numbers, bounds that are none, or where no row is left.
+        ValueError: for a column that is missing or holds no numbers, for other bounds, or where no row is left.
     """
     for column, ends in bounds.items():
         if not (isinstance(ends, list | tuple) and len(ends) == 2 and all(_is_number(e) or e is None for e in ends)):
