@@ -7,15 +7,7 @@ from typing import Any
 
 
 def lazy(package: str, modules: dict[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """
-    Return the `__getattr__` and the `__dir__` of a package.
-
-    Args:
-        package (`str`):
-            `__name__` of the package.
-        modules (`dict[str, str]`):
-            Module of the package that defines a name, by name.
-    """
+    """Return the `__getattr__` and the `__dir__` of a package, given the module that defines each of its names."""
 
     def load(name: str) -> Any:
         if name not in modules:

@@ -14,11 +14,10 @@ Chat = list[dict[str, Any]]
 
 def check_prompts(rows: Rows, column: str) -> list[str] | list[Chat]:
     """
-    Return the prompts of a column, unchanged.
+    Return the prompts of a column, unchanged: text in every row, or a chat in every row.
 
-    Returns:
-        `list[str]` or `list[Chat]`: text in every row, or in every row messages with `role` and `content`, of which the
-        last is the user's. A content is text, or a list of parts with a `type`.
+    A chat is a list of messages with `role` and `content`, of which the last is the user's. A content is text, or a
+    list of parts with a `type`.
 
     Raises:
         ValueError: for rows that hold neither, and where some hold text and others a chat.
@@ -64,12 +63,11 @@ def _add(suffix: str, content: str | Chat) -> str | Chat:
     if isinstance(content, str):
         return content + suffix
     texts = [place for place, part in enumerate(content) if part["type"] == "text"]
-    if not suffix:
-        return content
-    if not texts:
-        return [*content, {"type": "text", "text": suffix}]
-    last = texts[-1]
-    return [*content[:last], {**content[last], "text": content[last]["text"] + suffix}, *content[last + 1 :]]
+    if not suffix or not texts:
+        return [*content, {"type": "text", "text": suffix}] if suffix else content
+    parts, last = list(content), texts[-1]
+    parts[last] = {**parts[last], "text": parts[last]["text"] + suffix}
+    return parts
 
 
 def _as_parts(content: str | Chat | None) -> Chat | None:
@@ -110,14 +108,17 @@ def _message_fault(message: Any) -> str | None:
     role, content = message["role"], message["content"]
     if not isinstance(role, str) or not role.strip():
         return "whose role must be text: set user, assistant or system"
-    if role == "assistant" and message.get("tool_calls") and not content:
+    if role == "assistant" and message.get("tool_calls") and not content or _says_something(content):
         return None
-    if isinstance(content, str) and content.strip() and is_unicode(content):
-        return None
-    if isinstance(content, list) and all(_is_part(part) for part in content):
-        if any(part["type"] != "text" or part["text"].strip() for part in content):
-            return None
     return "whose content must be text that is not empty, or a list of parts with a type: correct or drop the row"
+
+
+def _says_something(content: Any) -> bool:
+    """Return whether a content is text that is not blank, or a list of parts of which some is not blank."""
+    if isinstance(content, str):
+        return bool(content.strip()) and is_unicode(content)
+    parts = content if isinstance(content, list) else []
+    return all(map(_is_part, parts)) and any(part["type"] != "text" or part["text"].strip() for part in parts)
 
 
 def _is_part(part: Any) -> bool:

@@ -33,19 +33,14 @@ def load_rows(args: DataArguments, columns: tuple[str, ...] = ()) -> Dataset:
     """
     Return the rows of a data set for a reward of one's own: the prompt, and all columns that the reward may read.
 
-    Args:
-        args (`DataArguments`):
-            Arguments of one data set.
-        columns (`tuple[str, ...]`):
-            Columns that every row must have beside `prompt_column`.
+    Every row must have `prompt_column` and `columns`, in which `a.b` names a nested column.
 
     Returns:
         `Dataset`: column `prompt`, with format and suffix of `args`; then the other columns of the data set under their
         own names, and the nested ones among `columns` as `a.b`. A JSON column that Arrow cannot hold is left out.
 
     Raises:
-        ValueError: as [`open_rows`]; for a row without a prompt; for one of `columns` that is missing, has a gap or
-            cannot be held by Arrow.
+        ValueError: as [`open_rows`]; for a row without a prompt or one of `columns`, which Arrow must be able to hold.
     """
     rows = open_rows(args)
     prompts = _read_prompts(rows, args)

@@ -28,26 +28,23 @@ def read_rows(name: str, config: str | None = None, split: str = "train") -> Row
             Configuration and split of a Hub data set; a local file has the split `train`, or `train[:100]` of it.
 
     Raises:
-        ValueError: for a file that is missing, cannot be read or has another format, for another split of a file, and
-            for a data set without rows.
+        ValueError: for a file that cannot be read, has no such split or another format, and where there is no row.
     """
     path = _expand(name)
     if path.suffix in LOCAL_FORMATS:
         rows = _read_file(path, split)
-    elif os.path.exists(path):
-        kind = "folder" if os.path.isdir(path) else f"{path.suffix} file" if path.suffix else "file without an ending"
+    elif path.exists():
+        kind = "folder" if path.is_dir() else f"{path.suffix} file" if path.suffix else "file without an ending"
         raise ValueError(
             f"the data set {path} is a {kind}: set dataset_name to a file ending in {', '.join(LOCAL_FORMATS)}"
         )
     else:
         rows = _read_hub(name, config, split)
-    if not rows.numbers and "[" in split:
-        raise ValueError(
-            f"`dataset_split` must name rows of {rows.name}, got {split!r}, which holds none: set it to train"
-        )
-    if not rows.numbers:
-        raise ValueError(f"the data set {rows.name} is empty: set dataset_name to one with prompts")
-    return rows
+    if rows.numbers:
+        return rows
+    if "[" in split:
+        raise ValueError(f"`dataset_split` must name rows of {rows.name}, got {split!r}: set it to train")
+    raise ValueError(f"the data set {rows.name} is empty: set dataset_name to one with prompts")
 
 
 def is_local(name: str) -> bool:
@@ -60,18 +57,19 @@ def _expand(name: str) -> Path:
 
 
 def _read_file(path: Path, split: str) -> Rows:
-    if not os.path.exists(path):
+    if not path.exists():
         raise ValueError(f"the data set {path} does not exist: set dataset_name to a file that does")
-    if not os.path.isfile(path):
+    if not path.is_file():
         raise ValueError(f"the data set {path} is a folder or a device: set dataset_name to a file")
     try:
         if path.stat().st_size == 0:
             raise ValueError(f"the data set {path} is empty: set dataset_name to a file with prompts")
         if path.suffix == ".parquet":
-            dataset = _read_parquet(path)
-            return Rows(str(path), dataset, _chosen(split, len(dataset), path))
-        columns = read_json(path)
-        return Rows(str(path), columns, _chosen(split, len(next(iter(columns.values()), [])), path))
+            source, size = (dataset := _read_parquet(path)), len(dataset)
+        else:
+            source = read_json(path)
+            size = len(next(iter(source.values()), []))
+        return Rows(str(path), source, _chosen(split, size, path))
     except OSError as error:
         raise ValueError(
             f"the data set {path} cannot be read ({error.strerror or error}): set dataset_name to a file that can"

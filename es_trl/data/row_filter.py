@@ -17,10 +17,8 @@ def filter_rows(rows: Rows, bounds: dict[str, Any]) -> Rows:
     Return the rows whose numeric columns are within bounds; a row without a number is not.
 
     Args:
-        rows (`Rows`):
-            The rows.
-        bounds (`dict[str, (low, high)]`):
-            Least and greatest value to keep, `None` for an open end, by column, `a.b` for a nested one.
+        rows (`Rows`), bounds (`dict[str, (low, high)]`):
+            Rows, and the least and greatest value to keep by column, `a.b` for a nested one; `None` leaves an end open.
 
     Raises:
         ValueError: for a column that is missing or holds no numbers, for other bounds, or where no row is left.
@@ -32,8 +30,7 @@ def filter_rows(rows: Rows, bounds: dict[str, Any]) -> Rows:
                 f"{EXAMPLE}"
             )
         values = _numbers(rows, column)
-        low = -math.inf if ends[0] is None else ends[0]
-        high = math.inf if ends[1] is None else ends[1]
+        low, high = -math.inf if ends[0] is None else ends[0], math.inf if ends[1] is None else ends[1]
         kept = [place for place, value in enumerate(values) if value is not None and low <= value <= high]
         if not kept:
             there = [value for value in values if value is not None]

@@ -38,11 +38,7 @@ def complete_card(run_dir: Path, packages: Iterable[str]) -> None:
     """
     Draw the figure of a run, and append its sections to the card that TRL wrote in `run_dir`.
 
-    Args:
-        run_dir (`Path`):
-            `output_dir` of the run.
-        packages (iterable of `str`):
-            Imported packages whose versions the card names.
+    The card names the versions of `packages`, which are imported.
     """
     card = run_dir / CARD_FILE
     written = card.read_text().rstrip()

@@ -30,15 +30,7 @@ _REQUIRED = {
 
 
 class History:
-    """
-    The records of a run, in memory on every process and in a file on the one that writes.
-
-    Args:
-        run_dir (`str` or `Path`):
-            `output_dir` of the run.
-        writes (`bool`):
-            Whether this process writes the file.
-    """
+    """The records of a run, in memory on every process, and in a file of `run_dir` on the one that writes."""
 
     def __init__(self, run_dir: str | Path, writes: bool):
         self.path = Path(run_dir) / HISTORY_FILE
@@ -103,15 +95,9 @@ def read_history(path: Path) -> list[dict[str, Any]]:
 
 def summarize(records: list[dict[str, Any]], settling: int = 15, window: int = 10) -> str:
     """
-    Return a run in a few lines: entropy, reward, and how far the entropy was from its target.
+    Return a run of at least one record in a few lines: entropy, reward, and root mean square error of the entropy.
 
-    Args:
-        records (`list[dict]`):
-            At least one record.
-        settling (`int`):
-            Rollouts at the start that the error of the stable phase leaves out.
-        window (`int`):
-            Rollouts over which the reward is averaged at both ends.
+    The error of the stable phase leaves out the first `settling` rollouts; rewards are means over `window` rollouts.
     """
     table = Table.grid(padding=(0, 2))
     table.add_row("rollouts", str(len(records)))

@@ -19,14 +19,7 @@ Records = list[dict[str, Any]]
 
 def plot_run(run_dir: str | Path) -> Path:
     """
-    Draw target and entropy, control, reward and completion length over rollouts, the anneal phase shaded.
-
-    Args:
-        run_dir (`str` or `Path`):
-            `output_dir` of a run.
-
-    Returns:
-        `Path`: the figure, in `run_dir`.
+    Draw target and entropy, control, reward and completion length over rollouts; return the path of the figure.
 
     Raises:
         ValueError: where the run has no history yet.

@@ -5,67 +5,36 @@ from dataclasses import dataclass
 
 @dataclass
 class RolloutRecord:
-    """
-    One rollout. A field is `None` where it does not apply or is not known yet.
+    """One rollout. A field is `None` where it does not apply or is not known yet."""
 
-    Args:
-        rollout (`int`): Index of the rollout in the run, from 0.
-        global_step (`int`): Updates made before this rollout.
-        run (`int`): Number of the run in its folder, from 1.
-        stage (`str`): Phase of the schedule, `"stable"` or `"anneal"`.
-        target (`float`): Scheduled entropy, nats.
-        entropy (`float`): Measured entropy, nats.
-        entropy_se (`float`): Standard error of `entropy`, clustered by prompt, nats: the noise floor of the control.
-        clamped_entropy (`float`): Entropy over the top of the vocabulary, nats, where `error` is computed from it.
-        error (`float`): Target minus entropy, nats.
-        control (`float`): Output of the controller, in the unit of its actuator.
-        settings (`dict[str, float]`): Trainer attributes that the actuator set, by name.
-        saturated (`bool`): Whether the control is at a bound.
-        actuator (`str`): Class of the actuator that the control moved.
-        estimate (`dict[str, float]`): Estimate of the plant by a self-tuned controller.
-        events (`list[dict[str, str]]`): Each has a `kind` (`"hand_over"`, `"alarm"`, `"switch"`, `"guard"` or `"push"`)
-            and a `message`. Only the process that writes the history knows alarms and pushes.
-        curriculum_stage (`int`): Index of the stage of the curriculum, from 0.
-        jump (`float`): Entropy minus that of the rollout before, nats, at the first rollout of a later stage.
-        sampling (`dict[str, float]`): Fields of [`SamplingCost`], with dynamic sampling.
-        reward (`float`): Mean reward over all completions of the rollout.
-        kept (`float`): Share of the completions whose advantages were used, where an actuator filters them.
-        clip_high_fraction (`float`): Share of tokens whose ratio was cut at the upper clip bound, the mean over the
-            micro-batches of the rollout.
-        truncated (`float`): Share of tokens, or with `sequence_*` of completions, whose vLLM importance ratio was cut
-            to a bound or masked; only with vLLM's correction.
-        logp_difference (`float`): Mean absolute difference between the log-probabilities of vLLM and of the trainer,
-            nats; only with vLLM's correction.
-        num_generations (`int`): Completions per prompt.
-        max_completion_length (`int`): Tokens that a completion may have.
-        completion_tokens (`float`): Mean length of a completion, tokens.
-        seconds (`float`): Wall-clock time from the first generation to the last backward pass.
-    """
-
-    rollout: int
-    global_step: int
-    run: int | None = None
-    stage: str | None = None
-    target: float | None = None
-    entropy: float | None = None
-    entropy_se: float | None = None
-    clamped_entropy: float | None = None
-    error: float | None = None
-    control: float | None = None
-    settings: dict[str, float] | None = None
-    saturated: bool | None = None
-    actuator: str | None = None
-    estimate: dict[str, float] | None = None
+    rollout: int  # index of the rollout in the run, from 0
+    global_step: int  # updates made before this rollout
+    run: int | None = None  # number of the run in its folder, from 1
+    stage: str | None = None  # phase of the schedule, "stable" or "anneal"
+    target: float | None = None  # scheduled entropy, nats
+    entropy: float | None = None  # measured entropy, nats
+    entropy_se: float | None = None  # standard error of `entropy`, clustered by prompt, nats: the control's noise floor
+    clamped_entropy: float | None = None  # entropy over the top of the vocabulary, nats, where `error` comes from it
+    error: float | None = None  # target minus entropy, nats
+    control: float | None = None  # output of the controller, in the unit of its actuator
+    settings: dict[str, float] | None = None  # trainer attributes that the actuator set, by name
+    saturated: bool | None = None  # whether the control is at a bound
+    actuator: str | None = None  # class of the actuator that the control moved
+    estimate: dict[str, float] | None = None  # estimate of the plant by a self-tuned controller
+    # each event has a `message` and a `kind`: "hand_over", "alarm", "switch", "guard" or "push"; only the process that
+    # writes the history knows alarms and pushes
     events: list[dict[str, str]] | None = None
-    curriculum_stage: int | None = None
-    jump: float | None = None
-    sampling: dict[str, float] | None = None
-    reward: float | None = None
-    kept: float | None = None
-    clip_high_fraction: float | None = None
+    curriculum_stage: int | None = None  # index of the stage of the curriculum, from 0
+    jump: float | None = None  # entropy minus that of the rollout before, nats, at the first rollout of a later stage
+    sampling: dict[str, float] | None = None  # fields of `SamplingCost`, with dynamic sampling
+    reward: float | None = None  # mean reward over all completions of the rollout
+    kept: float | None = None  # share of the completions whose advantages were used, where an actuator filters them
+    clip_high_fraction: float | None = None  # share of tokens cut at the upper clip bound, mean over the micro-batches
+    # with vLLM's correction: share of tokens, or with `sequence_*` of completions, whose importance ratio was cut or
+    # masked, and mean absolute difference between the log-probabilities of vLLM and of the trainer, nats
     truncated: float | None = None
     logp_difference: float | None = None
-    num_generations: int | None = None
-    max_completion_length: int | None = None
-    completion_tokens: float | None = None
-    seconds: float | None = None
+    num_generations: int | None = None  # completions per prompt
+    max_completion_length: int | None = None  # tokens that a completion may have
+    completion_tokens: float | None = None  # mean length of a completion, tokens
+    seconds: float | None = None  # wall-clock time from the first generation to the last backward pass
