@@ -14,20 +14,8 @@ Data sets of a recipe. Names load on first use.
 from ..common.lazy import lazy
 
 
-_MODULES = {
-    "DataArguments": "arguments",
-    "load_named": "prompts",
-    "load_problems": "prompts",
-    "load_rows": "prompts",
-    "open_rows": "prompts",
-    "problems_of": "prompts",
-    "prompts_of": "prompts",
-    "Rows": "rows",
-    "check_prompts": "prompt_column",
-    "filter_rows": "row_filter",
-    "is_local": "reading",
-    "read_rows": "reading",
-}
+_LOADS = ("load_named", "load_problems", "load_rows", "open_rows", "problems_of", "prompts_of")
+_MODULES = {"DataArguments": "arguments", **dict.fromkeys(_LOADS, "prompts")}
 __all__ = list(_MODULES)
 
 __getattr__, __dir__ = lazy(__name__, _MODULES)

@@ -27,31 +27,17 @@ def _key(default: str | None, text: str) -> Any:
 class DataArguments:
     """The data sets of a recipe. The help of a field says what it takes; `a.b` names the field `b` of a column `a`."""
 
-    dataset_name: str | None = _key(
-        None, "Data set on the Hub, or a local .json, .jsonl or .parquet file of exactly this name."
-    )
+    dataset_name: str | None = _key(None, "Data set on the Hub, or a local .json, .jsonl or .parquet file.")
     dataset_config: str | None = _key(None, "Configuration of a Hub data set.")
-    dataset_split: str = _key(
-        "train", "Split of a Hub data set; a local file has the split train, or a part of it as train[:100]."
-    )
-    prompt_column: str = _key(
-        "prompt", "Column with the problem: text, or chat messages of which the last is the user's."
-    )
-    answer_column: str = _key(
-        "solution", "Column with the right answer: text, a number, or a list of these that are equally right."
-    )
-    prompt_suffix: str = _key(
-        "", "Instruction put after the text of a problem, in a chat after that of its last message."
-    )
-    prompt_format: str = _key(
-        "chat", "chat makes a text the one message of a chat; text leaves it, for models without a chat template."
-    )
+    dataset_split: str = _key("train", "Split of a Hub data set; a local file has train, or train[:100] of it.")
+    prompt_column: str = _key("prompt", "Column with the problem: text, or messages of which the last is the user's.")
+    answer_column: str = _key("solution", "Column with the right answer: text, a number, or a list of alternatives.")
+    prompt_suffix: str = _key("", "Instruction put after the text of a problem, or of the last message of a chat.")
+    prompt_format: str = _key("chat", "chat, or text for a base model without a chat template.")
     dataset_filter: dict[str, Any] | str | None = _key(
-        None, f"Rows to keep, by numeric columns, as {EXAMPLE}: both ends are included, and null leaves one open."
+        None, f"Numbers of the rows to keep: {EXAMPLE}, or null as an end."
     )
-    datasets: dict[str, Any] | str | None = _key(
-        None, "More data sets for the stages of a curriculum: names, and for each the keys that differ from these."
-    )
+    datasets: dict[str, Any] | str | None = _key(None, "More data sets by name, with the keys that differ from these.")
 
     def __post_init__(self) -> None:
         for name, example in _EXAMPLES.items():

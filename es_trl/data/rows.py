@@ -74,8 +74,8 @@ class Rows:
     def filled(self, name: str) -> list[Any]:
         """Return the values of a column; raise a ValueError that names the first row without one."""
         values = self.column(name)
-        lacking = f"has no {name!r}: fill it in, or drop the row"
-        self.refuse({at: lacking for at, value in enumerate(values) if value is None})
+        lacking = [at for at, value in enumerate(values) if value is None]
+        self.refuse(dict.fromkeys(lacking, f"has no {name!r}: fill it in, or drop the row"))
         return values
 
     def select(self, places: Iterable[int]) -> "Rows":
@@ -83,13 +83,7 @@ class Rows:
         return Rows(self.name, self.source, [self.numbers[place] for place in places])
 
     def refuse(self, faults: Mapping[int, str]) -> None:
-        """
-        Raise for rows that cannot be used, unless there is none.
-
-        Args:
-            faults (`dict[int, str]`):
-                Rest of a sentence that begins with the row, by its place among the chosen ones.
-        """
+        """Raise unless `faults` is empty: each is the end of a sentence about a row, by its place among these rows."""
         if faults:
             place = min(faults)
             more = f" ({len(faults)} rows are refused, and this is the first)" if len(faults) > 1 else ""
@@ -107,8 +101,7 @@ class Rows:
         nested = [name for name in dict.fromkeys(asked) if name not in self.names]
         if isinstance(self.source, Dataset):
             dataset = self.source
-            if len(self.numbers) < len(dataset):
-                dataset = dataset.select(self.numbers)
+            dataset = dataset.select(self.numbers) if len(self.numbers) < len(dataset) else dataset
             for name in nested:
                 dataset = dataset.add_column(name, self.column(name))
             return dataset

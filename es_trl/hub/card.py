@@ -44,7 +44,8 @@ def complete_card(run_dir: Path, packages: Iterable[str]) -> None:
     written = card.read_text().rstrip()
     for words, ours in _UNNAMED.items():
         written = written.replace(words, ours)
-    sections = [written, _run_section(run_dir), _recipe_section(run_dir), _versions(packages)]
+    versions = ", ".join(f"{package} {sys.modules[package].__version__}" for package in packages)
+    sections = [written, _run_section(run_dir), _recipe_section(run_dir), f"### Versions of the run\n\n{versions}."]
     write_atomically(card, hide_tokens("\n\n".join(section for section in sections if section) + "\n"))
 
 
@@ -72,8 +73,11 @@ def _run_section(run_dir: Path) -> str:
         lines += ["The run measured the entropy of every rollout and did not control it.", ""]
     else:
         lines += [f"- {name}: `{part}`" for name, part in part_rows(loop)] + [""]
-    if _draw(run_dir):
+    try:
+        plot_run(run_dir)
         lines += [f"![Target and entropy, control, reward and completion length over rollouts]({FIGURE_FILE})", ""]
+    except ImportError as error:
+        logger.warning(f"no {FIGURE_FILE}: {error}")
     lines += ["| | first rollout | last rollout |", "|---|---|---|"]
     units = {"target": " (nats)", "entropy": " (nats)", "completion_tokens": " (tokens)"}
     for field in ("rollout", "target", "entropy", "control", "reward", "completion_tokens"):
@@ -81,8 +85,7 @@ def _run_section(run_dir: Path) -> str:
         lines.append(f"| {name} | {_cell(records[0][field])} | {_cell(records[-1][field])} |")
     events = [(record["rollout"], event) for record in records for event in record["events"] or []]
     told = [f"- rollout {at}, {event['kind']}: {event['message']}" for at, event in events if event["kind"] != "push"]
-    if told:
-        lines += ["", *told]
+    lines += ["", *told] if told else []
     lines += ["", f"Every rollout is a line of [`{HISTORY_FILE}`]({HISTORY_FILE})."]
     return "\n".join(lines)
 
@@ -93,20 +96,6 @@ def _recipe_section(run_dir: Path) -> str:
         return ""
     # four, because a recipe's own text may have three
     return f"## Recipe\n\n[`{RECIPE_FILE}`]({RECIPE_FILE}), as it was run:\n\n````yaml\n{path.read_text()}````"
-
-
-def _versions(packages: Iterable[str]) -> str:
-    named = [f"{package} {sys.modules[package].__version__}" for package in packages]
-    return f"### Versions of the run\n\n{', '.join(named)}."
-
-
-def _draw(run_dir: Path) -> bool:
-    try:
-        plot_run(run_dir)
-    except ImportError as error:
-        logger.warning(f"no {FIGURE_FILE}: {error}")
-        return False
-    return True
 
 
 def _cell(value: float | None) -> str:

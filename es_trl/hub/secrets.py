@@ -48,9 +48,7 @@ def without_tokens(value: Any) -> Any:
 
 
 def refuse_tokens(fields: dict[str, Any]) -> None:
-    """
-    Raise where a field of `TrainingArguments.to_dict()`, which hides those named `..._token`, looks like a token.
-    """
+    """Raise where a field of `TrainingArguments.to_dict()`, which hides those named `..._token`, looks like a token."""
     for name, value in fields.items():
         if TOKEN.search(str(value)):
             raise ValueError(

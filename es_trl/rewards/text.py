@@ -24,31 +24,21 @@ def completion_text(completion: Any, name: str = "a completion") -> str:
         return completion or ""
     messages = [completion] if isinstance(completion, Mapping) else completion
     if not isinstance(messages, list | tuple):
-        raise ValueError(
-            f"{name} must be text or a list of messages, got {type(completion).__name__}: return one of these from "
-            "the rollout"
-        )
+        raise _refusal(name, "be text or a list of messages", completion)
     for message in messages:
         if not isinstance(message, Mapping) or "role" not in message or not {"content", "tool_calls"} & set(message):
-            raise ValueError(
-                f"{name} must hold messages with `role` and `content`, got {shown_with_type(message)}: return such "
-                "messages from the rollout"
-            )
-    said = [message.get("content") for message in messages if message["role"] == "assistant"]
-    return _content_text(said[-1], name) if said else ""
-
-
-def _content_text(content: Any, name: str) -> str:
+            raise _refusal(name, "hold messages with `role` and `content`", message)
+    contents = [message.get("content") for message in messages if message["role"] == "assistant"]
+    content = contents[-1] if contents else None
     if content is None or isinstance(content, str):
         return content or ""
     if not isinstance(content, list | tuple) or not all(isinstance(part, Mapping) for part in content):
-        raise ValueError(
-            f"{name} must have text or a list of parts as its `content`, got {shown_with_type(content)}: return one "
-            "of these from the rollout"
-        )
+        raise _refusal(name, "have text or a list of parts as its `content`", content)
     texts = [part.get("text") for part in content if part.get("type") == "text"]
     if not all(isinstance(text, str) for text in texts):
-        raise ValueError(
-            f"{name} must have text in its text parts, got {shown_with_type(content)}: set `text` of each part"
-        )
+        raise _refusal(name, "have text in its text parts", content)
     return "".join(texts)
+
+
+def _refusal(name: str, must: str, value: Any) -> ValueError:
+    return ValueError(f"{name} must {must}, got {shown_with_type(value)}: return it like this from the rollout")

@@ -18,13 +18,7 @@ Records = list[dict[str, Any]]
 
 
 def plot_run(run_dir: str | Path) -> Path:
-    """
-    Draw target and entropy, control, reward and completion length over rollouts; return the path of the figure.
-
-    Raises:
-        ValueError: where the run has no history yet.
-        ImportError: where matplotlib is not installed.
-    """
+    """Draw target and entropy, control, reward and completion length over rollouts; return the path of the figure."""
     path = Path(run_dir) / HISTORY_FILE
     records = read_history(path) if path.exists() else []
     if not records:
