@@ -24,13 +24,7 @@ def writing(path: str | Path, what: str, advice: str = "make room or mend the fo
     """
     Raise a `SaveError` for an `OSError`, and for the errors that torch and safetensors raise in its place.
 
-    Args:
-        path (`str` or `Path`):
-            File or folder that is written.
-        what (`str`):
-            Its name in the message, for example `"the history"`.
-        advice (`str`):
-            What to do, in the imperative.
+    The message has `what` as the name of the file, for example `"the history"`, and ends in `advice`.
     """
     try:
         yield

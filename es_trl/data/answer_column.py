@@ -10,13 +10,7 @@ from .rows import Rows, is_unicode, leaf_names
 
 def read_answers(rows: Rows, column: str) -> list[str] | list[list[str]]:
     """
-    Return the answers of a column.
-
-    Args:
-        rows (`Rows`):
-            The rows.
-        column (`str`):
-            Column of text, finite numbers, or non-empty lists of these, which are alternatives.
+    Return the answers of a column of text, finite numbers, or non-empty lists of these, which are alternatives.
 
     Returns:
         `list[str]`: text as it is, numbers with all their digits and without an exponent. Where some row has

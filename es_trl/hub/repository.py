@@ -45,13 +45,7 @@ def prepare_push(args: GRPOConfig) -> dict[str, Any]:
 
 def open_repository(args: GRPOConfig, token: str | None = None) -> str:
     """
-    Create the repository of a run unless it exists, and return its address.
-
-    Args:
-        args (`GRPOConfig`):
-            Arguments of the trainer.
-        token (`str`, *optional*):
-            Token to use instead of `hub_token`.
+    Create the repository of a run unless it exists, with `token` in place of `hub_token`, and return its address.
 
     Raises:
         ValueError: where it cannot be pushed to, or is public and `hub_private_repo` is not `False`.

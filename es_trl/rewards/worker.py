@@ -58,15 +58,7 @@ class Child:
 
 
 def main(pipe: int, parent: int) -> None:
-    """
-    Send the outcome of each `(question, seconds)` until the pipe is closed.
-
-    Args:
-        pipe (`int`):
-            File descriptor of a connection.
-        parent (`int`):
-            Id of the process that asks.
-    """
+    """Answer each `(question, seconds)` of the process `parent` on the file descriptor `pipe`, until it is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the parent, and its end ends this process
     end_with(parent)
     connection = Connection(pipe)

@@ -70,13 +70,7 @@ class Worker:
 
 
 class Workers:
-    """
-    Workers that start when they are first needed.
-
-    Args:
-        count (`int`):
-            Largest number of workers, at least 1.
-    """
+    """At most `count` workers, which start when they are first needed."""
 
     def __init__(self, count: int) -> None:
         # the threads live until the interpreter ends, and so do the workers that they start
@@ -87,11 +81,7 @@ class Workers:
         """
         Return the outcome of each question, in their order.
 
-        Args:
-            questions (iterable of `Question`):
-                Functions of the judge, and their arguments.
-            seconds (`float`):
-                Time per question, without the start of a worker, after which the process that judges is killed.
+        A process that judges one for longer than `seconds` is killed. The start of a worker does not count.
         """
         return self._threads.map(lambda question: self._ask(question, seconds), questions)
 
