@@ -32,7 +32,7 @@ _REQUIRED = {
 class History:
     """The records of a run, in memory on every process, and in a file of `run_dir` on the one that writes."""
 
-    def __init__(self, run_dir: str | Path, writes: bool):
+    def __init__(self, run_dir: str | Path, writes: bool) -> None:
         self.path = Path(run_dir) / HISTORY_FILE
         self.records: list[dict[str, Any]] = []
         self._writes = writes
