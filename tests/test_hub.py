@@ -124,7 +124,7 @@ def test_what_cannot_be_pushed_is_refused_before_a_model_is_looked_for(pushed):
         "public repository": ("tester/public is there already and public", "set hub_private_repo: false to publish"),
         "no name": ("Repo id must be in the form", "set hub_model_id to a name of the form namespace/name"),
         "private Space": ("which Trackio can only make public", "set hub_private_repo: false to publish both"),
-        "token in a field": ("`model_init_kwargs` holds what looks like an access token", "log in with"),
+        "token in a field": ("`model_init_kwargs` must hold no access token", "log in with"),
         "a mirror": ("/tester/mirror",),  # its address: nothing is refused
         "a broken mirror": ("HTTP 500", "check the connection to"),
         "no Hub": ("ConnectError: [Errno 111] Connection refused", "or set push_to_hub: false"),

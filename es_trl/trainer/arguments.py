@@ -74,7 +74,7 @@ def complete(
     prepare_callbacks(callbacks, args)
     classes = others.pop("reward_processing_classes", None)
     reward_funcs, args, classes = add_punishment(reward_funcs, args, classes, length, caches)
-    prepare_push(args)
+    vars(args).update(prepare_push(args))
     others["reward_processing_classes"] = classes
     check_inputs(model, reward_funcs, args, (train_dataset, eval_dataset), others)
     return Arguments(reward_funcs, args, train_dataset, callbacks, others, any(caches), length)

@@ -11,7 +11,7 @@ from trl import GRPOTrainer
 
 from ..hub.card import complete_card
 from ..hub.push import Pushes, Save, result_of, wait_for_hub
-from ..hub.repository import open_repository, refusing, set_defaults
+from ..hub.repository import open_repository, refusing
 
 
 PACKAGES = ("es_trl", "trl", "transformers", "torch", "accelerate")  # whose versions every card names
@@ -44,7 +44,6 @@ class PushingTrainer(GRPOTrainer):
         return output
 
     def init_hf_repo(self, token: str | None = None) -> None:
-        set_defaults(self.args)
         if self.is_world_process_zero() and not self.args.push_to_hub:  # else it is open since before the model loaded
             open_repository(self.args, token)
         with refusing(str(self.args.hub_model_id or self.args.output_dir)):
@@ -104,7 +103,6 @@ class PushingTrainer(GRPOTrainer):
         Raises:
             PushError: on the main process, where the upload fails and `blocking` is true; the model is saved then.
         """
-        set_defaults(self.args)
         self._finish_current_push()  # it reads what is written anew here
         if self.is_world_process_zero() and self.hub_model_id is not None:
             with contextlib.suppress(Exception):  # the upload will say what is wrong
