@@ -5,11 +5,8 @@ forward pass with the output head, `backward` recomputes a layer and runs it bac
 """
 
 import math
-from dataclasses import dataclass
-from typing import Literal
 
-from .gpus import Sharding
-from .model_shape import Adapter, ModelShape
+from .workload import Workload
 
 
 GiB = 2**30
@@ -25,95 +22,6 @@ NF4_BYTES = 0.5 + 4 / 64  # a 4-bit number, and one fp32 scale for 64 of them
 BATCHED_TOKENS = 4096  # what TRL lets vLLM have in flight, and so the most sequences, too
 # vLLM beside weights and cache: tokens in flight and CUDA graphs; logits of a step, sorted. An assumption.
 ENGINE_WORK, ENGINE_LOGIT = 1 * GiB, 16
-
-
-@dataclass(frozen=True)
-class Engine:
-    """
-    A vLLM engine beside the trainer (`vllm_mode: colocate`).
-
-    Args:
-        utilization (`float`):
-            Share of the GPU's memory that it takes.
-        tensor_parallel (`int`):
-            GPUs that hold one engine.
-        max_length (`int`):
-            Tokens of prompt and completion that it is built for.
-        max_sequences (`int`):
-            Sequences that it writes at once, at most.
-        sleeps (`bool`):
-            Whether it gives its memory back while the trainer trains.
-    """
-
-    utilization: float
-    tensor_parallel: int
-    max_length: int
-    max_sequences: int
-    sleeps: bool
-
-
-@dataclass(frozen=True)
-class Training:
-    """
-    What one GPU has to do in one stage.
-
-    Args:
-        shape (`ModelShape`), adapter (`Adapter`, *optional*):
-            The model, and what is trained of it where that is not all.
-        weight_bytes (`int`), compute_bytes (`int`):
-            Bytes of a weight as it is loaded, and of a number in matrix products.
-        quantized (`bool`):
-            Whether the weights under the adapter have 4 bits.
-        sharding (`str`), num_processes (`int`):
-            What is divided by how many.
-        micro_batch (`int`), prompt (`int`), completion (`int`):
-            Completions in a pass, and tokens of the longest.
-        sequences (`int`):
-            Completions of a rollout that this GPU trains on.
-        checkpointing (`bool`), attention (`str`), reference (`bool`):
-            Gradient checkpointing; `sdpa`, `flash` or `eager`; whether there is a reference model.
-        engine (`Engine`, *optional*):
-            Without one the trainer generates by itself, or a server does.
-        generates (`bool`):
-            Whether completions are written on this GPU.
-    """
-
-    shape: ModelShape
-    adapter: Adapter | None
-    weight_bytes: int
-    compute_bytes: int
-    quantized: bool
-    sharding: Sharding
-    num_processes: int
-    micro_batch: int
-    prompt: int
-    completion: int
-    sequences: int
-    checkpointing: bool
-    attention: Literal["sdpa", "flash", "eager"]
-    reference: bool
-    engine: Engine | None
-    generates: bool = True
-
-    @property
-    def trained(self) -> int:
-        """Parameters with a gradient."""
-        return self.shape.parameters if self.adapter is None else self.adapter.parameters(self.shape)
-
-    @property
-    def tokens(self) -> int:
-        """Tokens in a pass, padding included."""
-        return self.micro_batch * (self.prompt + self.completion)
-
-    @property
-    def deepspeed(self) -> bool:
-        """Whether DeepSpeed holds the model."""
-        return self.sharding in ("zero2", "zero3")
-
-    @property
-    def shards_weights(self) -> bool:
-        """Whether a process holds only its part of the weights."""
-        return self.sharding in ("zero3", "fsdp")
 
 
 def memory_of(training: Training, gpu_bytes: float) -> dict[str, dict[str, float]]:
