@@ -7,7 +7,7 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 import pytest
 import torch
-from lab_runs import BONUS, LAB_ARGS, without_seconds  # noqa: F401, for the tests
+from lab_runs import LAB_ARGS
 from transformers import PreTrainedModel
 
 from es_trl import ESGRPOConfig, ESGRPOTrainer

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import BONUS, without_seconds
+from lab_runs import BONUS, LAB_ARGS, without_seconds
 
 from es_trl import ESGRPOTrainer
 from es_trl.checkpoints.changes import check_changes, describe_run
@@ -16,8 +16,6 @@ ANNEAL = {**BONUS, "entropy_schedule": {"kind": "stable_anneal", "target": 0.5, 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """The folder of a run of 5 rollouts, of which the last 3 anneal, with a checkpoint after each."""
-    from conftest import LAB_ARGS
-
     from es_trl import ESGRPOConfig, ESGRPOTrainer
     from es_trl.lab import BASE_MODEL, countdown_dataset, countdown_reward
 

@@ -8,7 +8,7 @@ import shlex
 
 import pytest
 from launching import ROOT
-from test_recipes import plan_options
+from recipe_files import plan_options
 
 from es_trl.cli import main as cli
 
@@ -21,7 +21,7 @@ TESTED = {  # how a command begins, and what runs it, with fewer updates
     "make test-vllm": ".ci/run",
     "python -m es_trl plan": "test_docs.py::test_a_plan_is_what_its_command_prints",
     f"{LAUNCH} --method": "test_method_runs.py::test_with_everything_else_at_once",
-    f"{LAUNCH} --max_steps 640": "test_recipes.py::test_countdown_recipe_runs_as_people_launch_it",
+    f"{LAUNCH} --max_steps 640": "test_recipe_runs.py::test_countdown_recipe_runs_as_people_launch_it",
     f"{LAUNCH} --config recipes/countdown_curriculum.yaml": "test_zero3_run.py::test_control_and_switch",
     f"{LAUNCH} --resume_from_checkpoint": "test_zero3_run.py::test_kill_resume_and_plain_weights",
     f"{LAUNCH} --push_to_hub": "test_hub.py::test_every_save_has_everything",

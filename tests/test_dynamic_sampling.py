@@ -1,8 +1,8 @@
 import pytest
 import torch
 from accelerate import Accelerator
-from conftest import LAB_ARGS
 from datasets import Dataset
+from lab_runs import LAB_ARGS
 
 from es_trl import ESGRPOConfig, ESGRPOTrainer
 from es_trl.curriculum.dynamic_sampling import Answers, DynamicSampling, uniform_groups

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from test_memory import H100, QWEN_7B, SEVEN
-from test_recipes import ROOT, ZERO3, plan_options
+from launching import ROOT
+from planned_run import H100, QWEN_7B, SEVEN
+from recipe_files import ZERO3, plan_options
 
 from es_trl.cli import main as cli
 from es_trl.planning.fit import check_fit, near_limit

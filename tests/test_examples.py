@@ -8,7 +8,7 @@ import nbformat
 import pytest
 from execute_notebook import execute
 from launching import LIMIT, ROOT, environment
-from test_trainer import plain_entropy
+from plain_entropy import plain_entropy
 from transformers import AutoTokenizer
 
 from es_trl import ESGRPOTrainer

@@ -5,8 +5,8 @@ import inspect
 import numpy as np
 import pytest
 import torch
-from conftest import BONUS, LAB_ARGS
 from datasets import Dataset
+from lab_runs import BONUS, LAB_ARGS
 from tiny_models import tiny_model, tiny_tokenizer
 from transformers import TrainerCallback, TrainingArguments
 from trl import GRPOConfig, GRPOTrainer

@@ -9,19 +9,17 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from launching import launch
 from memory_worker import lora, run
-from test_distributed import launch
+from planned_run import QWEN_7B, SEVEN
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from transformers import AutoConfig, AutoModelForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
 from es_trl.lab import BASE_MODEL
-from es_trl.planning.gpus import GPUS
 from es_trl.planning.memory import (
     MOMENTS,
-    Engine,
     GiB,
-    Training,
     cache_token_bytes,
     cache_tokens,
     engine_bytes,
@@ -34,14 +32,6 @@ from es_trl.planning.model_shape import SHAPES, Adapter, NoEstimateError, from_c
 
 
 ROOT = Path(__file__).parent.parent
-QWEN_7B = SHAPES["Qwen/Qwen2.5-7B"]
-H100 = GPUS["h100-80"]
-# recipes/qwen7b_es.yaml on 8 GPUs with ZeRO-3
-SEVEN = Training(
-    shape=QWEN_7B, adapter=None, weight_bytes=2, compute_bytes=2, quantized=False, sharding="zero3", num_processes=8,
-    micro_batch=4, prompt=2048, completion=4096, sequences=512, checkpointing=True, attention="sdpa", reference=False,
-    engine=Engine(utilization=0.4, tensor_parallel=1, max_length=6144, max_sequences=512, sleeps=True),
-)  # fmt: skip
 LORA = Adapter(32, tuple(QWEN_7B.linears))
 
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import without_seconds
+from lab_runs import without_seconds
+from method_runs import CONTROLLED, OPEN, PLAIN
 from peft import LoraConfig
 from reference import algorithm_1
-from test_methods import CONTROLLED, OPEN, PLAIN
 
 from es_trl import EntropyScheduler, ESGRPOTrainer, HoldController, RolloutCallback
 from es_trl.actuators.record_only import RecordOnlyActuator

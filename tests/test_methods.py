@@ -1,15 +1,11 @@
 """The methods by name: what each is made of, and what it refuses."""
 
 import pytest
+from method_runs import CONTROLLED, OPEN, PLAIN
 
 from es_trl.cli import main as cli
 from es_trl.config.methods import METHODS
 from es_trl.lab import countdown_reward
-
-
-CONTROLLED = ("es", "es_pid", "aer", "aent", "entrocraft", "entropic")
-OPEN = ("grpo", "dapo", "clip_cov", "kl_cov")
-PLAIN = {"epsilon_high": None}  # the lab's arguments have DAPO's
 
 
 def parts_of(lab_args, **changes):

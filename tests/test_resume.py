@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 import torch
-from conftest import BONUS, without_seconds
+from lab_runs import BONUS, LAB_ARGS, without_seconds
 
 from es_trl import RolloutCallback
 from es_trl.checkpoints.files import read_state, with_digest
@@ -27,8 +27,6 @@ RUN = {"max_steps": 20, "save_strategy": "steps", "save_steps": 4, "prompts": 12
 @pytest.fixture(scope="module", params=[BONUS, SIGN_STEP, CHAIN, {}], ids=["pid", "sign_step", "self_tuned", "off"])
 def whole_run(request, tmp_path_factory):
     """An uninterrupted run with a checkpoint after every rollout."""
-    from conftest import LAB_ARGS
-
     from es_trl import ESGRPOConfig, ESGRPOTrainer
     from es_trl.lab import BASE_MODEL, countdown_dataset, countdown_reward
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import BONUS
+from lab_runs import BONUS
 from transformers import TrainerCallback
 
 from es_trl.checkpoints.lineage import fresh

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import BONUS, LAB_ARGS, without_seconds
+from lab_runs import BONUS, LAB_ARGS, without_seconds
 from transformers import TrainerCallback
 
 from es_trl import ESGRPOConfig, ESGRPOTrainer, RolloutCallback

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from conftest import BONUS, without_seconds
+from lab_runs import BONUS, without_seconds
 
 from es_trl import ESGRPOTrainer
 from es_trl.lab import BASE_MODEL, countdown_dataset, countdown_reward

@@ -5,8 +5,8 @@ import itertools
 
 import pytest
 import torch
-from conftest import LAB_ARGS, without_seconds
 from datasets import Dataset
+from lab_runs import LAB_ARGS, without_seconds
 from peft import LoraConfig
 from safetensors.torch import load_file, save_file
 from tiny_models import tiny_model, tiny_tokenizer

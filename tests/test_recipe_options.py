@@ -1,0 +1,70 @@
+"""A recipe with its command line: what overrides what, and what is refused."""
+
+import pytest
+from launching import ROOT
+
+from es_trl.recipe import RecipeParser, parse_recipe
+
+
+def test_the_yaml_beside_the_script_is_the_default():
+    recipe = parse_recipe(str(ROOT / "recipes" / "countdown_es.py"), ["--max_steps", "16", "--learning_rate=1e-3"])
+    assert (recipe.training.max_steps, recipe.training.learning_rate) == (16, 1e-3)
+    assert recipe.training.output_dir == "runs/countdown_es"
+
+
+def test_a_command_line_takes_blocks_away():
+    argv = ["--entropy_schedule", "none", "--entropy_controller", "none", "--entropy_actuator", "null"]
+    assert parse_recipe(str(ROOT / "recipes" / "countdown_es.py"), argv).training.build_parts() is None
+
+
+def test_any_field_of_a_block_can_be_overridden():
+    argv = ["--entropy_schedule.end", "0.1", "--entropy_schedule.ratio=0.5", "--entropy-actuator.high", "0.6"]
+    training = parse_recipe(str(ROOT / "recipes" / "countdown_es.py"), argv).training
+    schedule, _, (actuator,) = training.build_parts()
+    assert (schedule.end, schedule.ratio, actuator.high) == (0.1, 0.5, 0.6)
+    for block in ('{"kind": "constant", "target": 0.25}', "{kind: constant, target: 0.25}"):
+        argv = ["--entropy_schedule", block, "--entropy_schedule.relative", "true"]
+        schedule = parse_recipe(str(ROOT / "recipes" / "countdown_es.py"), argv).training.build_parts()[0]
+        assert (schedule.target, schedule.relative) == (0.25, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "argv", "message"),
+    [
+        ("learning_rat: 1.0e-6", [], "unknown key 'learning_rat', did you mean 'learning_rate'"),
+        ("entropy_scedule: {kind: constant}", [], "unknown key 'entropy_scedule', did you mean 'entropy_schedule'"),
+        ("seed: 1", ["--max_step", "5"], "unknown option --max_step, did you mean 'max_steps'"),
+        ("seed: 1", ["--entropy_schedule.end"], "option --entropy_schedule.end has no value"),
+        ("seed: 1", ["--entropy_schedule", "{kind: "], "the value of --entropy_schedule is not valid YAML"),
+        (
+            "use_cpu: true",
+            ["--entropy_schedule", "constant"],
+            "`entropy_schedule` of kind constant needs `target`: set it",
+        ),
+        ("seed: many", [], "cannot be read: argument --seed: invalid int value: 'many'"),
+        ("seed: 1", ["--max_steps", "few"], "cannot be read: argument --max_steps.*: invalid int value: 'few'"),
+        ("seed: 1", ["--config"], "--config has no value"),
+        ("max_steps: [1]", [], "key 'max_steps' is .1., and cannot be a list: set a single value"),
+        ("num_generations: null", [], "`num_generations` is None, and it counts"),
+        ("seed: null", [], "key 'seed' is None, and cannot be null: set a single value"),
+        ("max_steps: .inf", [], "key 'max_steps' is inf: set a whole number"),
+        ("output_dir: {a: 1}", [], "cannot be a mapping"),
+        ("entropy_schedule: {}\nuse_cpu: true", [], "a block is a mapping with a `kind`"),
+        ("seed: 1", ["--entropy_schedule", "none", "--entropy_schedule.target", "1"], "which is 'none' and no mapping"),
+        ("entropy_schedule: [1]", ["--entropy_schedule.target", "1"], "cannot be a list"),
+        ("use_cpu: true", ["--entropy_schedule.target", "2024-01-01"], "a block is a mapping with a `kind`"),
+        ("- seed", [], "no mapping of keys to values"),
+        ("seed: [1", [], "is not valid YAML"),
+        ("num_generations: 3\nuse_cpu: true\nbf16: false", [], "so that 3 divides their product"),
+    ],
+)
+def test_bad_recipes_are_refused(text, argv, message, tmp_path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=message):
+        RecipeParser().parse(["--config", str(path), *argv])
+
+
+def test_missing_recipe_is_refused():
+    with pytest.raises(ValueError, match="does not exist: give --config a YAML file"):
+        RecipeParser().parse(["--config", "no/such.yaml"])

@@ -1,0 +1,91 @@
+"""When a rollout is measured and controlled, and who hears of it."""
+
+import pytest
+from lab_runs import BONUS, without_seconds
+from spy import Spy
+
+from es_trl import (
+    ClipHighActuator,
+    ConstantSchedule,
+    EntropyBonusActuator,
+    EntropyScheduler,
+    ESGRPOTrainer,
+    PIDController,
+)
+from es_trl.lab import BASE_MODEL, countdown_dataset, countdown_reward
+
+
+def test_one_tick_a_rollout_before_its_first_update(lab_trainer):
+    spy = Spy()
+    trainer = lab_trainer(callbacks=[spy])
+    trainer.train()
+    updates = [f"update {step}" for step in range(8)]
+    # TRL generates inside the first micro-batch of an update
+    assert spy.events == [updates[0], "begin 0", "end 0", *updates[1:5], "begin 1", "end 1", *updates[5:]]
+
+
+def test_measured_in_the_loss_pass_where_trl_makes_no_other(lab_trainer):
+    spy = Spy()
+    scheduler = EntropyScheduler(ConstantSchedule(0.9), PIDController(), EntropyBonusActuator(-0.5, 0.5))
+    trainer = lab_trainer(
+        callbacks=[scheduler, spy], gradient_accumulation_steps=4, per_device_train_batch_size=4, max_steps=2
+    )
+    trainer.train()
+    assert spy.events == ["update 0", "begin 0", "end 0", "update 1", "begin 1", "end 1"]
+    first, second = trainer.history.records
+    assert first["entropy"] > 0.2 and first["control"] == pytest.approx(1.05 * (0.9 - first["entropy"]), abs=1e-6)
+    assert first["clip_high_fraction"] == 0.0
+
+
+def test_evaluation_neither_ticks_nor_records(lab_args, lab_trainer):
+    def trained(**evaluation):
+        args = lab_args(**BONUS, **evaluation)
+        trainer = ESGRPOTrainer(
+            BASE_MODEL,
+            countdown_reward,
+            args,
+            train_dataset=countdown_dataset(64, seed=1),
+            eval_dataset=countdown_dataset(4, seed=2),
+        )
+        trainer.train()
+        return trainer
+
+    trainer = trained(eval_strategy="steps", eval_steps=3, per_device_eval_batch_size=4)
+    assert [record["rollout"] for record in trainer.history.records] == [0, 1]
+    assert any("eval_reward" in entry for entry in trainer.state.log_history)
+
+
+def test_streamed_prompts(lab_args):
+    stream = countdown_dataset(64, seed=1).to_iterable_dataset()
+    trainer = ESGRPOTrainer(BASE_MODEL, countdown_reward, lab_args(max_steps=8, **BONUS), stream)
+    trainer.train()
+    assert [record["rollout"] for record in trainer.history.records] == [0, 1]
+
+
+def test_scheduler_as_callback_equals_blocks(lab_trainer):
+    by_blocks = lab_trainer(**BONUS)
+    by_blocks.train()
+    scheduler = EntropyScheduler(
+        ConstantSchedule(0.5), PIDController(kp=1.0, ki=0.1), EntropyBonusActuator(low=-0.5, high=0.5)
+    )
+    by_callback = lab_trainer(callbacks=[scheduler])
+    by_callback.train()
+    assert without_seconds(by_blocks.history.records) == without_seconds(by_callback.history.records)
+
+
+def test_callbacks_as_people_add_them(lab_trainer):
+    trainer = lab_trainer(callbacks=[Spy], max_steps=4)  # a class, as transformers allows
+    trainer.add_callback(
+        EntropyScheduler(ConstantSchedule(0.5), PIDController(kp=1.0, ki=0.1), EntropyBonusActuator(-0.5, 0.5))
+    )
+    trainer.train()
+    (record,) = trainer.history.records
+    assert record["control"] == pytest.approx(1.1 * (0.5 - record["entropy"]))
+    spy = trainer.pop_callback(Spy)
+    assert spy.events[:3] == ["update 0", "begin 0", "end 0"]
+
+
+def test_two_schedulers_are_refused(lab_trainer):
+    scheduler = EntropyScheduler(ConstantSchedule(0.4), PIDController(), ClipHighActuator())
+    with pytest.raises(ValueError, match="there are two of EntropyScheduler"):
+        lab_trainer(callbacks=[scheduler], **BONUS)
