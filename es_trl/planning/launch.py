@@ -1,10 +1,10 @@
 """GPUs, and how a launch divides a model between its processes."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import yaml
+from accelerate.commands.config.config_args import load_config_from_file
 
 from .model_shape import NoProjectionError
 
@@ -15,70 +15,54 @@ NAMES = {"none": "not sharded", "ddp": "DDP", "zero2": "ZeRO-2", "zero3": "ZeRO-
 
 @dataclass(frozen=True)
 class GPU:
-    """A GPU's data sheet: GiB that a program sees, dense bf16 operations and bytes from memory per second."""
+    """A GPU by its data sheet."""
 
     name: str
-    memory: float
-    flops: float
-    bandwidth: float
+    memory: float  # GiB that a program sees
+    flops: float  # dense bf16 operations per second
+    bandwidth: float  # bytes per second between memory and cores
 
 
-GPUS = {
-    gpu.name: gpu
-    for gpu in (
-        GPU("a100-40", 39.4, 312e12, 1.555e12),
-        GPU("a100-80", 79.1, 312e12, 2.039e12),
-        GPU("h100-80", 79.1, 989e12, 3.35e12),
-        GPU("h200", 139.7, 989e12, 4.8e12),
-    )
-}
+_SHEETS = (
+    GPU("a100-40", 39.4, 312e12, 1.555e12),
+    GPU("a100-80", 79.1, 312e12, 2.039e12),
+    GPU("h100-80", 79.1, 989e12, 3.35e12),
+    GPU("h200", 139.7, 989e12, 4.8e12),
+)
+GPUS = {gpu.name: gpu for gpu in _SHEETS}
 
 
 @dataclass(frozen=True)
 class Launch:
-    """
-    A launch of one process per GPU.
+    """A launch of one process per GPU."""
 
-    Args:
-        num_processes (`int`):
-            Processes on all machines.
-        sharding (`str`):
-            `none` and `ddp`: each process holds all. `zero2`: gradients and optimizer are divided. `zero3` and `fsdp`:
-            weights, too.
-        on_cpu (`bool`):
-            Whether there is no GPU.
-        half (`bool`):
-            Whether the launch asks for mixed precision in 16 bits, which then runs whatever the recipe says.
-    """
-
-    num_processes: int
-    sharding: Sharding
+    num_processes: int  # on all machines
+    sharding: Sharding  # zero2 divides gradients and optimizer; zero3 and fsdp the weights, too
     on_cpu: bool = False
-    half: bool = False
+    half: bool = False  # whether it asks for 16-bit mixed precision, which then runs whatever the recipe says
 
 
-def read_config(path: str | None) -> dict[str, Any]:
+def read_config(path: str) -> Any:
     """
-    Return an accelerate config, empty without a path.
+    Return an accelerate config.
 
     Raises:
         ValueError: for a file that does not exist or is no accelerate config.
     """
-    if path is None:
-        return {}
-    if not Path(path).is_file():
-        raise ValueError(f"the accelerate config {path} does not exist: give --config_file one of accelerate_configs/")
     try:
-        config = yaml.safe_load(Path(path).read_text())
-    except yaml.YAMLError as error:
-        raise ValueError(f"the accelerate config {path} is not valid YAML: {' '.join(str(error).split())}") from None
-    processes = config.get("num_processes", 1) if isinstance(config, dict) else None
-    if not isinstance(processes, int) or processes < 1 or "distributed_type" not in config:
-        raise ValueError(f"{path} is no accelerate config: it needs num_processes, 1 or more, and distributed_type")
-    return {"num_processes": 1, **config}
+        config = load_config_from_file(path)
+    except FileNotFoundError:
+        raise ValueError(
+            f"the accelerate config {path} does not exist: give --config_file one of accelerate_configs/"
+        ) from None
+    except (ValueError, TypeError, AttributeError, yaml.YAMLError) as error:
+        raise ValueError(f"{path} is no accelerate config: {' '.join(str(error).split())}") from None
+    if config.num_processes < 1:
+        raise ValueError(f"`num_processes` of {path} must be 1 or more, got {config.num_processes}: set it")
+    return config
 
 
-def launch_of(config: dict[str, Any], num_processes: int | None) -> Launch:
+def launch_of(config: Any, num_processes: int | None) -> Launch:
     """
     Return the launch of an accelerate config, in which `num_processes` takes the place of its own.
 
@@ -86,30 +70,30 @@ def launch_of(config: dict[str, Any], num_processes: int | None) -> Launch:
         ValueError: for several processes that the config does not connect.
         NoProjectionError: for unknown ways to divide the model, and where nothing names the processes.
     """
-    processes = config.get("num_processes") if num_processes is None else num_processes
-    if processes is None:
-        raise NoProjectionError(
-            "name the launch's accelerate config, for example --config_file accelerate_configs/zero3.yaml, or give "
-            "--num_processes"
-        )
-    if not config:
-        return Launch(processes, "zero3" if processes > 1 else "none")
-    kind = str(config["distributed_type"])
-    if config.get("use_cpu"):
+    if config is None:
+        if num_processes is None:
+            raise NoProjectionError(
+                "name the launch's accelerate config, for example --config_file accelerate_configs/zero3.yaml, or "
+                "give --num_processes"
+            )
+        return Launch(num_processes, "zero3" if num_processes > 1 else "none")
+    processes, kind = num_processes or config.num_processes, config.distributed_type.value
+    if config.use_cpu:
         return Launch(processes, "none", on_cpu=True)
     if kind == "NO" and processes > 1:
         raise ValueError(
-            f"the accelerate config has distributed_type NO, which starts one process of {processes}: set MULTI_GPU, "
+            f"`distributed_type` must connect the {processes} processes, got NO, which starts one: set MULTI_GPU, "
             "DEEPSPEED or FSDP"
         )
-    half = str(config.get("mixed_precision", "no")) in ("bf16", "fp16")
-    if kind in ("NO", "MULTI_GPU"):
-        return Launch(processes, "ddp" if processes > 1 else "none", half=half)
     if kind == "DEEPSPEED":
-        return Launch(processes, _zero(config.get("deepspeed_config") or {}), half=half)
-    if kind == "FSDP":
-        return Launch(processes, _fsdp(config.get("fsdp_config") or {}), half=half)
-    raise NoProjectionError(f"distributed_type {kind} of the accelerate config is not known")
+        sharding = _zero(config.deepspeed_config or {})
+    elif kind == "FSDP":
+        sharding = _fsdp(config.fsdp_config or {})
+    elif kind in ("NO", "MULTI_GPU"):
+        sharding = "ddp" if processes > 1 else "none"
+    else:
+        raise NoProjectionError(f"distributed_type {kind} of the accelerate config is not known")
+    return Launch(processes, sharding, half=config.mixed_precision in ("bf16", "fp16"))
 
 
 def _zero(config: dict[str, Any]) -> Sharding:

@@ -1,220 +1,132 @@
-"""Whether a run fits into its GPUs' memory, and where it does not, a change with which it would. By estimates."""
+"""Refusals of a run that does not fit into its GPUs, each with the setting to change."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from itertools import chain
+import math
+from collections.abc import Sequence
+from dataclasses import replace
 
-from .gpus import GPU
-from .memory import BATCHED_TOKENS, Engine, GiB, Training, cache_tokens, engine_bytes, memory_of, totals
-from .model_shape import Adapter
-
-
-NEAR = 0.9  # of a GPU's memory, from which on a plan warns
-Change = tuple[str, list[Training]]
+from .launch import GPU
+from .memory import BATCHED_TOKENS, GiB, cache_token_bytes, engine_bytes, memory_of, totals
+from .workload import Workload
 
 
-@dataclass(frozen=True)
-class Problem:
+NEAR = 0.9  # share of a GPU's memory from which on a plan warns, and that a named number stays below
+# Parts that shrink together; all others shrink with the launch
+_PASSING, _MODEL = "activations and logits", "weights, gradients and optimizer"
+_GROUPS = {"activations": _PASSING, "logits": _PASSING, "vLLM": "vLLM", "KV cache of generate": "KV cache of generate"}
+
+
+def check_fits(stages: Sequence[Workload], gpu: GPU) -> None:
     """
-    Why a run does not fit.
-
-    Args:
-        message (`str`):
-            The sentence, without what to change.
-        cause (`str`):
-            The largest part, or `engine`; `setting` where the message says what to set.
-    """
-
-    message: str
-    cause: str
-
-
-def check_fit(trainings: Sequence[Training], gpu: GPU) -> None:
-    """
-    Refuse a run that does not fit.
-
-    Args:
-        trainings (sequence of `Training`):
-            Of every stage.
-        gpu (`GPU`):
-            What it runs on.
+    Raise unless every stage fits.
 
     Raises:
-        ValueError: with the stage, the largest part, and a change that makes it fit where there is a single one.
+        ValueError: with the stage, the moment, the largest part and the setting with which that part shrinks.
     """
-    problem = find_problem(trainings, gpu)
-    if problem is None:
-        return
-    if problem.cause == "setting":
-        raise ValueError(problem.message)
-    fitting = [change for change in _changes(list(trainings), problem) if find_problem(change[1], gpu) is None]
-    # one that leaves room, where there is any
-    fitting.sort(key=lambda change: _highest(change[1], gpu) > NEAR * gpu.memory * GiB)
-    if fitting:
-        what, changed = fitting[0]
-        raise ValueError(f"{problem.message}: {what}, which needs about {_highest(changed, gpu) / GiB:.1f} GiB")
-    raise ValueError(
-        f"{problem.message}, and no single change makes it fit: take more processes or a larger GPU (--num_processes, "
-        "--gpu), use_peft: true, or a smaller per_device_train_batch_size, max_completion_length or model"
-    )
+    for index, stage in enumerate(stages):
+        if stage.engine is not None:
+            _check_engine(stages, stage, gpu)
+        moment, total = peak(stage, gpu)
+        if total <= gpu.memory * GiB:
+            continue
+        groups: dict[str, float] = {}
+        for name, sizes in memory_of(stage, gpu.memory * GiB).items():
+            if name != "overhead":
+                group = _GROUPS.get(name, _MODEL)
+                groups[group] = groups.get(group, 0.0) + sizes[moment]
+        largest = max(groups, key=groups.get)
+        raise ValueError(
+            f"stage {index} is projected to need {total / GiB:.1f} of {gpu.memory} GiB per GPU in `{moment}`, "
+            f"{groups[largest] / GiB:.1f} of them for {largest}: {_setting(largest, moment, stages, gpu)}"
+        )
 
 
-def find_problem(trainings: Sequence[Training], gpu: GPU) -> Problem | None:
-    """The first reason why a run does not fit, or `None`."""
-    for index, training in enumerate(trainings):
-        problem = _engine_problem(training, gpu)
-        if problem is not None:
-            return problem
-        moment, total = peak(training, gpu)
-        if total > gpu.memory * GiB:
-            parts = {name: sizes[moment] for name, sizes in memory_of(training, gpu.memory * GiB).items()}
-            largest = max(parts, key=parts.get)
-            return Problem(
-                f"by estimate, stage {index} needs {total / GiB:.1f} GiB of each GPU's {gpu.memory} in `{moment}`, "
-                f"{parts[largest] / GiB:.1f} of them for {largest}",
-                largest,
-            )
-    return None
+def near_limit(stages: Sequence[Workload], gpu: GPU) -> list[str]:
+    """Return a warning per stage that takes over nine tenths of the GPU's memory."""
+    peaks = [peak(stage, gpu) for stage in stages]
+    return [
+        f"stage {index} is projected to take {total / GiB:.1f} of {gpu.memory} GiB per GPU in `{moment}`, nearer to "
+        "the limit than the projection is exact"
+        for index, (moment, total) in enumerate(peaks)
+        if total > NEAR * gpu.memory * GiB
+    ]
 
 
-def peak(training: Training, gpu: GPU) -> tuple[str, float]:
-    """The moment that needs most, and its bytes."""
-    sizes = totals(memory_of(training, gpu.memory * GiB))
+def peak(stage: Workload, gpu: GPU) -> tuple[str, float]:
+    """Return the moment that needs most, and its bytes."""
+    sizes = totals(memory_of(stage, gpu.memory * GiB))
     moment = max(sizes, key=sizes.get)
     return moment, sizes[moment]
 
 
-def _highest(trainings: Sequence[Training], gpu: GPU) -> float:
-    return max(peak(training, gpu)[1] for training in trainings)
-
-
-def near_limit(trainings: Sequence[Training], gpu: GPU) -> list[str]:
-    """Of the stages that fit, those within a tenth of the GPU's memory, for people."""
-    warnings = []
-    for index, training in enumerate(trainings):
-        moment, total = peak(training, gpu)
-        if total > NEAR * gpu.memory * GiB:
-            warnings.append(
-                f"by estimate, stage {index} takes {total / GiB:.1f} of {gpu.memory} GiB in `{moment}`, which is "
-                "nearer than the estimate is exact"
-            )
-    return warnings
-
-
-def _engine_problem(t: Training, gpu: GPU) -> Problem | None:
-    engine = t.engine
-    if engine is None:
-        return None
-    if t.num_processes % engine.tensor_parallel:
-        return Problem(
-            f"vllm_tensor_parallel_size is {engine.tensor_parallel} and there are {t.num_processes} processes, which "
-            "engines of as many GPUs share: set it to a divisor of that",
-            "setting",
+def _check_engine(stages: Sequence[Workload], t: Workload, gpu: GPU) -> None:
+    engine, processes = t.engine, t.num_processes
+    if processes % engine.tensor_parallel:
+        raise ValueError(
+            f"`vllm_tensor_parallel_size` must divide the {processes} processes, got {engine.tensor_parallel}: set "
+            f"{math.gcd(processes, engine.tensor_parallel)}"
         )
     if engine.max_sequences > BATCHED_TOKENS:
-        return Problem(
-            f"an engine of vLLM writes at most {BATCHED_TOKENS:,} sequences at once here, and TRL asks it for "
-            f"per_device_train_batch_size x steps_per_generation x vllm_tensor_parallel_size = "
-            f"{engine.max_sequences:,}: lower one of the three, or train on more GPUs",
-            "setting",
+        raise ValueError(
+            "per_device_train_batch_size x steps_per_generation x vllm_tensor_parallel_size must be at most "
+            f"{BATCHED_TOKENS:,}, the sequences that TRL lets vLLM write at once, got {engine.max_sequences:,}: lower "
+            "one of the three, or train on more GPUs"
         )
-    tokens = cache_tokens(t, gpu.memory * GiB)
-    if tokens >= engine.max_length:
-        return None
-    share, (weights, work) = engine.utilization * gpu.memory, engine_bytes(t)
-    if tokens < 0:
-        return Problem(
-            f"by estimate, vllm_gpu_memory_utilization {engine.utilization} is a share of {share:.1f} GiB, and the "
-            f"engine takes {weights / GiB:.1f} for weights and {work / GiB:.1f} beside them",
-            "engine",
+    weights, work = engine_bytes(t)
+    sequence = engine.max_length * cache_token_bytes(t)
+    if engine.utilization * gpu.memory * GiB < weights + work + sequence:
+        raise ValueError(
+            f"vllm_gpu_memory_utilization {engine.utilization} gives vLLM {engine.utilization * gpu.memory:.1f} GiB, "
+            f"and it is projected to need {weights / GiB:.1f} for weights, {work / GiB:.1f} beside them and "
+            f"{sequence / GiB:.1f} for one sequence of {engine.max_length:,} tokens: {_utilization(stages, gpu)}"
         )
-    return Problem(
-        f"by estimate, with vllm_gpu_memory_utilization {engine.utilization} vLLM has a cache of {tokens:,} tokens, "
-        f"and a sequence of its vllm_max_model_length has {engine.max_length:,}",
-        "engine",
-    )
 
 
-def _changes(trainings: list[Training], problem: Problem) -> Iterator[Change]:
-    """Changes to try, those first that act on the cause."""
-    groups = {"engine": _engine(trainings), "passes": _passes(trainings), "states": _states(trainings)}
-    engine = dict.fromkeys(("engine", "vLLM", "KV cache of generate"), "engine")
-    first = {**engine, "activations": "passes", "logits": "passes"}.get(problem.cause, "states")
-    order = [first, *groups]
-    return chain.from_iterable(groups[name] for name in dict.fromkeys(order))
-
-
-def _passes(trainings: list[Training]) -> Iterator[Change]:
-    if not trainings[0].checkpointing:
-        yield "set gradient_checkpointing: true", [replace(t, checkpointing=True) for t in trainings]
-    batch, times = trainings[0].micro_batch, 2
-    while batch % times == 0:
-        yield (
-            f"set per_device_train_batch_size to {batch // times}, and steps_per_generation and "
-            f"gradient_accumulation_steps to {times} times what they are",
-            [replace(t, micro_batch=batch // times) for t in trainings],
-        )
-        times *= 2
-
-
-def _engine(trainings: list[Training]) -> Iterator[Change]:
-    engine, processes = trainings[0].engine, trainings[0].num_processes
-    longest = max(t.prompt + t.completion for t in trainings)
-    if engine is None:
-        if trainings[0].generates:
-            engine = Engine(0.4, 1, longest, max(t.sequences for t in trainings), sleeps=True)
-            yield (
-                f"set use_vllm: true, with vllm_gpu_memory_utilization: 0.4, vllm_max_model_length: {longest} and "
-                "vllm_enable_sleep_mode: true",
-                [replace(t, engine=engine) for t in trainings],
-            )
-        return
-
-    def changed(**values) -> list[Training]:
-        return [replace(t, engine=replace(t.engine, **values)) for t in trainings]
-
-    if not engine.sleeps:
-        yield "set vllm_enable_sleep_mode: true", changed(sleeps=True)
-    shares = [step / 20 for step in range(1, 20)]
-    larger = [share for share in shares if share > engine.utilization]
-    for share in [*larger, *(share for share in reversed(shares) if share < engine.utilization)]:
-        yield f"set vllm_gpu_memory_utilization to {share:g}", changed(utilization=share)
-    if longest < engine.max_length:
-        yield f"set vllm_max_model_length to {longest}", changed(max_length=longest)
-    for gpus in (2, 4, 8):
-        if gpus > engine.tensor_parallel and processes % gpus == 0:
-            sequences = engine.max_sequences // engine.tensor_parallel * gpus
-            split = changed(tensor_parallel=gpus, max_sequences=sequences)
-            yield f"set vllm_tensor_parallel_size to {gpus}", split
-
-
-def _states(trainings: list[Training]) -> Iterator[Change]:
-    own = trainings[0]
-    if not own.shards_weights and own.num_processes > 1:
-        yield (
-            "shard the weights (--config_file accelerate_configs/zero3.yaml)",
-            [replace(t, sharding="zero3") for t in trainings],
-        )
-    if own.num_processes == 1:
-        lora = [replace(t, adapter=t.adapter or Adapter(32, tuple(t.shape.linears))) for t in trainings]
-        how = "use_peft: true, lora_target_modules: all-linear, lora_r: 32, lora_dropout: 0"
-        if own.adapter is None:
-            yield f"train an adapter ({how})", lora
-        yield (
-            f"train an adapter on 4-bit weights ({'' if own.adapter else how + ', '}load_in_4bit: true)",
-            [replace(t, quantized=True) for t in lora],
-        )
+def _setting(group: str, moment: str, stages: Sequence[Workload], gpu: GPU) -> str:
+    """Return what to set, so that a group of parts shrinks."""
+    own = stages[0]
+    if group == _PASSING and not own.checkpointing:
+        return "set gradient_checkpointing: true"
+    if group == _PASSING:
+        for size in (n for n in range(own.micro_batch // 2, 0, -1) if own.micro_batch % n == 0):
+            if _fit([replace(t, micro_batch=size) for t in stages], gpu):
+                return (
+                    f"set per_device_train_batch_size to {size}, and steps_per_generation and "
+                    f"gradient_accumulation_steps to {own.micro_batch // size} times their values"
+                )
+        return "set a lower max_completion_length"
+    if group == "KV cache of generate":
+        return "set use_vllm: true"
+    if group == "vLLM":
+        return _utilization(stages, gpu) if moment == "generate" else "set vllm_enable_sleep_mode: true"
+    if own.num_processes > 1 and not own.shards_weights:
+        return "shard the weights with --config_file accelerate_configs/zero3.yaml"
+    if own.num_processes == 1 and own.adapter is None:
+        return "set use_peft: true, or train on more GPUs with --config_file accelerate_configs/zero3.yaml"
     for times in (2, 4, 8, 16):
-        gpus = own.num_processes * times
-        config = "zero3" if gpus <= 8 else "zero3_multinode"
-        yield (
-            f"train on {gpus} GPUs with ZeRO-3 (--config_file accelerate_configs/{config}.yaml --num_processes {gpus}, "
-            f"and steps_per_generation and gradient_accumulation_steps {times} times smaller, as far as they go)",
-            [_spread(t, times) for t in trainings],
-        )
+        count = own.num_processes * times
+        if _fit([replace(t, num_processes=count, sharding="zero3") for t in stages], gpu):
+            return (
+                f"train on {count} GPUs with ZeRO-3 (--num_processes {count}), and steps_per_generation and "
+                f"gradient_accumulation_steps divided by {times}"
+            )
+    return "take a larger GPU or a smaller model"
 
 
-def _spread(t: Training, times: int) -> Training:
-    engine = t.engine and replace(t.engine, max_sequences=t.engine.max_sequences // times or 1)
-    sequences = t.sequences // times or 1
-    return replace(t, sharding="zero3", num_processes=t.num_processes * times, sequences=sequences, engine=engine)
+def _utilization(stages: Sequence[Workload], gpu: GPU) -> str:
+    """Return the utilization with which the engine works and all stages fit, where there is one."""
+    own, lowest, highest = stages[0], 0.0, 1.0
+    for t in stages:
+        sizes = totals(memory_of(replace(t, engine=replace(t.engine, utilization=0.0)), 0.0))
+        others = sizes["generate"] if t.engine.sleeps else max(sizes.values())
+        needed = sum(engine_bytes(t)) + t.engine.max_length * cache_token_bytes(t)
+        lowest = max(lowest, math.ceil(100 * needed / (gpu.memory * GiB)) / 100)
+        highest = min(highest, math.floor(100 * (NEAR - others / (gpu.memory * GiB))) / 100)
+    if lowest <= highest:
+        return f"set vllm_gpu_memory_utilization to {lowest if own.engine.utilization < lowest else highest:g}"
+    if own.engine.tensor_parallel < own.num_processes:
+        return f"set vllm_tensor_parallel_size to {own.num_processes}, which divides vLLM's weights"
+    return "take a larger GPU or a smaller model"
+
+
+def _fit(stages: Sequence[Workload], gpu: GPU) -> bool:
+    return all(peak(stage, gpu)[1] <= NEAR * gpu.memory * GiB for stage in stages)

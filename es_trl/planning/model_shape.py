@@ -12,38 +12,22 @@ class NoProjectionError(Exception):
 
 @dataclass(frozen=True)
 class ModelShape:
-    """
-    Sizes of a decoder.
+    """Sizes of a decoder."""
 
-    Args:
-        hidden (`int`), layers (`int`), vocab (`int`), max_positions (`int`):
-            Width between layers, number of layers, tokens of the vocabulary and of the longest sequence.
-        heads (`int`), kv_heads (`int`), head_dim (`int`):
-            Heads of the attention, those of keys and values, and their width.
-        intermediate (`int`):
-            Width of a layer's MLP, or of all the experts that one token takes.
-        linears (`dict[str, list[tuple[int, int]]]`):
-            Inputs and outputs of the linear maps of all layers, by name.
-        parameters (`int`), active (`int`), layer (`int`), embedding (`int`):
-            Parameters of the model, of what one token takes, of the largest layer and of the embedding.
-        tied (`bool`):
-            Whether the embedding is the output head, too.
-    """
-
-    hidden: int
+    hidden: int  # width between layers
     layers: int
     vocab: int
-    max_positions: int
+    max_positions: int  # tokens of the longest sequence
     heads: int
     kv_heads: int
     head_dim: int
-    intermediate: int
-    linears: dict[str, list[tuple[int, int]]]
+    intermediate: int  # width of a layer's MLP, or of all the experts that one token takes
+    linears: dict[str, list[tuple[int, int]]]  # inputs and outputs of the linear maps in all layers, by name
     parameters: int
-    active: int
-    layer: int
-    embedding: int
-    tied: bool
+    active: int  # parameters that one token takes
+    layer: int  # parameters of the largest layer
+    embedding: int  # parameters of the embedding, and of the head
+    tied: bool  # whether the embedding is the head, too
 
     @property
     def attention(self) -> int:
@@ -61,16 +45,16 @@ class ModelShape:
         return 2 * self.layers * self.kv_heads * self.head_dim * 2
 
 
-# The models that recipes name, so that a plan needs no network: numbers of their config.json
-_NAMES = ("hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "intermediate_size",
-          "vocab_size", "tie_word_embeddings")  # fmt: skip
+# Models that recipes name, so that their plans need no network: numbers of their config.json
+_FIELDS = ("hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "intermediate_size",
+           "vocab_size", "tie_word_embeddings")  # fmt: skip
 CONFIGS = {
     "Qwen/Qwen2.5-1.5B": (1536, 28, 12, 2, 8960, 151_936, True),
     "Qwen/Qwen2.5-7B": (3584, 28, 28, 4, 18_944, 152_064, False),
     "Qwen/Qwen2.5-32B": (5120, 64, 40, 8, 27_648, 152_064, False),
     "BytedTsinghua-SIA/DAPO-Qwen-32B": (5120, 64, 40, 8, 27_648, 152_064, False),
 }
-ATTENTION = {"full_attention", "sliding_attention", "chunked_attention"}
+_CACHED = {"full_attention", "sliding_attention", "chunked_attention"}  # layers with a KV cache, counted as a whole one
 
 
 def shape_of(name: str, revision: str = "main") -> ModelShape:
@@ -81,7 +65,7 @@ def shape_of(name: str, revision: str = "main") -> ModelShape:
         NoProjectionError: where the config cannot be read, or describes what the arithmetic does not know.
     """
     if name in CONFIGS:
-        sizes = dict(zip(_NAMES, CONFIGS[name], strict=True))
+        sizes = dict(zip(_FIELDS, CONFIGS[name], strict=True))
         return from_config(AutoConfig.for_model("qwen2", max_position_embeddings=131_072, **sizes))
     try:
         config = AutoConfig.from_pretrained(name, revision=revision)
@@ -95,12 +79,12 @@ def from_config(config: PretrainedConfig) -> ModelShape:
     Return the shape that a config describes.
 
     Raises:
-        NoProjectionError: for configs without attention over a KV cache, compressed caches, weights that are quantized
-            already, and configs of which transformers makes no causal language model.
+        NoProjectionError: for weights that are quantized already, for layers without a common KV cache, and for configs
+            of which transformers makes no causal language model.
     """
     text = config.get_text_config()
     strange = [name for name in ("quantization_config", "kv_lora_rank") if getattr(config, name, None)]
-    strange += sorted(set(getattr(text, "layer_types", None) or ()) - ATTENTION)
+    strange += sorted(set(getattr(text, "layer_types", None) or ()) - _CACHED)
     if strange:
         raise NoProjectionError(f"its config has {strange[0]}, which the arithmetic leaves out")
     try:
@@ -109,38 +93,37 @@ def from_config(config: PretrainedConfig) -> ModelShape:
         return _measured(model, text)
     except Exception as error:  # transformers builds whatever a config says, and fails in as many ways
         reason = str(error).partition("\n")[0]
-        raise NoProjectionError(f"its {config.model_type} config makes no model that is known ({reason})") from None
+        raise NoProjectionError(f"no model is known to its {config.model_type} config ({reason})") from None
 
 
 def _measured(model: torch.nn.Module, text: PretrainedConfig) -> ModelShape:
-    blocks = (m for m in model.modules() if isinstance(m, torch.nn.ModuleList) and len(m) == text.num_hidden_layers)
-    layers = next(blocks)
+    count = text.num_hidden_layers
+    layers = next(m for m in model.modules() if isinstance(m, torch.nn.ModuleList) and len(m) == count)
     linears: dict[str, list[tuple[int, int]]] = {}
     for name, module in layers.named_modules():
         if isinstance(module, torch.nn.Linear):
             linears.setdefault(name.rpartition(".")[2], []).append((module.in_features, module.out_features))
-    # experts are one weight per layer: expert x inputs x outputs
-    experts = [p for p in layers.parameters() if p.ndim == 3]
-    chosen = text.num_experts_per_tok if experts else 0
-    width = getattr(text, "intermediate_size", None) or 4 * text.hidden_size  # four times where a class has no field
+    width = getattr(text, "intermediate_size", None) or 4 * text.hidden_size  # what classes without the field take
+    parameters = active = sum(p.numel() for p in model.parameters())
+    experts = [p for p in layers.parameters() if p.ndim == 3]  # experts x inputs x outputs
     if experts:
-        width = chosen * (getattr(text, "moe_intermediate_size", None) or width)
+        width = text.num_experts_per_tok * (getattr(text, "moe_intermediate_size", None) or width)
         width += getattr(text, "shared_expert_intermediate_size", None) or 0
-    parameters = sum(p.numel() for p in model.parameters())
-    embedding, head = model.get_input_embeddings().weight, model.get_output_embeddings().weight
+        active -= sum(p[0].numel() * (len(p) - text.num_experts_per_tok) for p in experts)
+    embedding, heads = model.get_input_embeddings().weight, text.num_attention_heads
     return ModelShape(
         hidden=text.hidden_size,
-        layers=text.num_hidden_layers,
+        layers=count,
         vocab=text.vocab_size,
         max_positions=text.max_position_embeddings,
-        heads=text.num_attention_heads,
-        kv_heads=getattr(text, "num_key_value_heads", None) or text.num_attention_heads,
-        head_dim=getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads,
+        heads=heads,
+        kv_heads=getattr(text, "num_key_value_heads", None) or heads,
+        head_dim=getattr(text, "head_dim", None) or text.hidden_size // heads,
         intermediate=width,
         linears=linears,
         parameters=parameters,
-        active=parameters - sum(p.numel() // len(p) * (len(p) - chosen) for p in experts),
+        active=active,
         layer=max(sum(p.numel() for p in layer.parameters()) for layer in layers),
         embedding=embedding.numel(),
-        tied=head is embedding,
+        tied=model.get_output_embeddings().weight is embedding,
     )

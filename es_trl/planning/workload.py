@@ -33,67 +33,35 @@ class Adapter:
 
 @dataclass(frozen=True)
 class Engine:
-    """
-    A vLLM engine beside the trainer (`vllm_mode: colocate`).
+    """A vLLM engine beside the trainer (`vllm_mode: colocate`)."""
 
-    Args:
-        utilization (`float`):
-            Share of the GPU's memory that it takes.
-        tensor_parallel (`int`):
-            GPUs that hold one engine.
-        max_length (`int`), max_sequences (`int`):
-            Tokens of prompt and completion that it is built for, and sequences that it writes at once, at most.
-        sleeps (`bool`):
-            Whether it gives its memory back while the trainer trains.
-    """
-
-    utilization: float
-    tensor_parallel: int
-    max_length: int
-    max_sequences: int
-    sleeps: bool
+    utilization: float  # share of the GPU's memory
+    tensor_parallel: int  # GPUs that hold one engine
+    max_length: int  # tokens of the longest sequence
+    max_sequences: int  # written at once, at most
+    sleeps: bool  # whether it gives its memory back while the trainer trains
 
 
 @dataclass(frozen=True)
 class Workload:
-    """
-    What one GPU does in one stage.
-
-    Args:
-        shape (`ModelShape`), adapter (`Adapter`, *optional*):
-            The model, and what is trained of it where that is not all.
-        weight_bytes (`int`), compute_bytes (`int`):
-            Bytes of a weight as it is loaded, and of a number in matrix products.
-        quantized (`bool`):
-            Whether the weights under the adapter have 4 bits.
-        sharding (`str`), num_processes (`int`):
-            What is divided by how many.
-        micro_batch (`int`), prompt (`int`), completion (`int`):
-            Completions per micro-batch, tokens of the longest prompt and completion.
-        sequences (`int`):
-            Completions of a rollout that this GPU trains on.
-        checkpointing (`bool`), attention (`str`), reference (`bool`):
-            Gradient checkpointing; `sdpa`, `flash` or `eager`; whether there is a reference model.
-        engine (`Engine`, *optional*), generates (`bool`):
-            The engine, and whether completions are written on this GPU. Without an engine the trainer writes them.
-    """
+    """What one GPU does in one stage."""
 
     shape: ModelShape
-    adapter: Adapter | None
-    weight_bytes: int
-    compute_bytes: int
-    quantized: bool
+    adapter: Adapter | None  # what is trained, where that is not the model
+    weight_bytes: int  # per weight as it is loaded
+    compute_bytes: int  # per number in matrix products
+    quantized: bool  # whether the weights under the adapter have 4 bits
     sharding: Sharding
     num_processes: int
-    micro_batch: int
-    prompt: int
-    completion: int
-    sequences: int
+    micro_batch: int  # completions
+    prompt: int  # tokens of the longest
+    completion: int  # tokens of the longest
+    sequences: int  # completions per rollout that this GPU trains on
     checkpointing: bool
     attention: Literal["sdpa", "flash", "eager"]
-    reference: bool
-    engine: Engine | None
-    generates: bool = True
+    reference: bool  # whether there is a reference model
+    engine: Engine | None  # without one the trainer generates, or a server does
+    generates: bool = True  # whether completions are written on this GPU
 
     @property
     def trained(self) -> int:
