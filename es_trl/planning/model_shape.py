@@ -93,7 +93,7 @@ def from_config(config: PretrainedConfig) -> ModelShape:
         return _measured(model, text)
     except Exception as error:  # transformers builds whatever a config says, and fails in as many ways
         reason = str(error).partition("\n")[0]
-        raise NoProjectionError(f"no model is known to its {config.model_type} config ({reason})") from None
+        raise NoProjectionError(f"its {config.model_type} config makes no language model ({reason})") from None
 
 
 def _measured(model: torch.nn.Module, text: PretrainedConfig) -> ModelShape:
