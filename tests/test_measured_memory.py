@@ -11,11 +11,12 @@ from memory_worker import lora, run
 from planned_run import SEVEN
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from transformers import Qwen2Config, Qwen2ForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
 from es_trl.lab import BASE_MODEL
 from es_trl.planning.memory import activation_bytes, state_bytes
 from es_trl.planning.model_shape import from_config, shape_of
+from es_trl.planning.summary import CHECKED
 from es_trl.planning.workload import Adapter
 
 
@@ -41,6 +42,26 @@ class Live(TorchDispatchMode):
 
     def free(self, key):
         self.now -= self.sizes.pop(key)
+
+
+def measured(model, checkpointing, autocast=False):
+    """Bytes that the forward pass of 2 x 1,024 tokens keeps, and the most at once with the backward pass."""
+    if checkpointing:
+        model.gradient_checkpointing_enable()
+    model.train()
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter) if parameter.requires_grad else None
+    ids = torch.randint(1, 512, (2, 1024))
+    mask = torch.ones_like(ids)
+    mask[:, :5] = 0  # padding, so that the mask is really made
+    gc.collect()
+    with Live() as live:
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+            hidden = model.model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
+        gc.collect()
+        forward = live.now
+        hidden.sum().backward()
+    return forward, live.peak
 
 
 @pytest.mark.parametrize(
@@ -70,26 +91,36 @@ def test_activations_beside_those_of_a_real_model(dtype, autocast, changes, rank
         model = get_peft_model(model, lora(rank))
         model.enable_input_require_grads()
         model = model.get_base_model()
-    if changes.get("checkpointing", True):
-        model.gradient_checkpointing_enable()
-    model.train()
-    for parameter in model.parameters():
-        parameter.grad = torch.zeros_like(parameter) if parameter.requires_grad else None
-    ids = torch.randint(0, 512, (2, 1024))
-    mask = torch.ones_like(ids)
-    mask[:, :5] = 0  # padding, so that the mask is really made
-    gc.collect()
-    with Live() as live:
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
-            hidden = model.model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
-        gc.collect()
-        forward = live.now
-        hidden.sum().backward()
+    forward, peak = measured(model, changes.get("checkpointing", True), autocast)
     sizes = {"shape": shape, "adapter": adapter, "sharding": "none", "num_processes": 1, "micro_batch": 2}
     kept, layer, _ = activation_bytes(replace(SEVEN, **sizes, prompt=24, completion=1000, **changes))
     # the projection is not below, and not by more than a fifth above
     assert 0.97 < kept / forward < 1.2
-    assert 0.97 < (kept + layer) / live.peak < 1.2
+    assert 0.97 < (kept + layer) / peak < 1.2
+
+
+@pytest.mark.parametrize("checkpointing", [True, False])
+@pytest.mark.parametrize(
+    ("kind", "options", "least"),
+    [
+        ("phi3", {"intermediate_size": 640}, 0.97),
+        ("mixtral", {"num_local_experts": 8, "num_experts_per_tok": 2, "intermediate_size": 320}, 0.9),
+        ("qwen3_moe", {"num_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 320}, 0.8),
+        ("gemma2", {"intermediate_size": 640, "head_dim": 32}, 0.7),
+    ],
+)
+def test_activations_of_other_layers_are_projected_low(kind, options, least, checkpointing):
+    config = AutoConfig.for_model(
+        kind, vocab_size=512, hidden_size=128, num_hidden_layers=6, num_attention_heads=4, num_key_value_heads=2,
+        tie_word_embeddings=False, pad_token_id=0, eos_token_id=1, bos_token_id=2, attn_implementation="sdpa",
+        **options,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    forward, peak = measured(AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16), checkpointing)
+    sizes = {"shape": from_config(config), "sharding": "none", "num_processes": 1, "micro_batch": 2}
+    kept, layer, _ = activation_bytes(replace(SEVEN, **sizes, prompt=24, completion=1000, checkpointing=checkpointing))
+    assert least < kept / forward < 1.2 and least < (kept + layer) / peak < 1.2
+    assert (kind in CHECKED) == (least >= 0.97)
 
 
 @pytest.mark.parametrize(

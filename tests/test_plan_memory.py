@@ -106,6 +106,12 @@ def test_a_local_folder_gives_its_shape(tmp_path, capsys):
     assert "(1.236 billion)" in planned(capsys, "qwen7b_es.yaml", *ZERO3, "--model_name_or_path", str(tmp_path))
 
 
+def test_other_layers_are_a_warning(tmp_path, capsys):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "qwen3_moe", "num_hidden_layers": 2}))
+    plan = planned(capsys, "qwen7b_es.yaml", *ZERO3, "--model_name_or_path", str(tmp_path))
+    assert "activations are projected for layers like Llama's, and those of qwen3_moe may take more" in plan
+
+
 @pytest.mark.parametrize("options", [["--use_cpu"], ["--use_cpu=true"], ["--config_file", str(CONFIGS / "cpu.yaml")]])
 def test_a_cpu_has_no_projection(options, capsys):
     assert "projected" not in planned(capsys, "qwen7b_es.yaml", *options)

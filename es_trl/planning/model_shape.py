@@ -14,6 +14,7 @@ class NoProjectionError(Exception):
 class ModelShape:
     """Sizes of a decoder."""
 
+    kind: str  # the config's `model_type`
     hidden: int  # width between layers
     layers: int
     vocab: int
@@ -112,6 +113,7 @@ def _measured(model: torch.nn.Module, text: PretrainedConfig) -> ModelShape:
         active -= sum(p[0].numel() * (len(p) - text.num_experts_per_tok) for p in experts)
     embedding, heads = model.get_input_embeddings().weight, text.num_attention_heads
     return ModelShape(
+        kind=text.model_type,
         hidden=text.hidden_size,
         layers=count,
         vocab=text.vocab_size,

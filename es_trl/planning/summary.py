@@ -14,6 +14,7 @@ from .workload import Workload, check_known, workload_of
 
 
 FEW_TOKENS = 128  # for a prompt
+CHECKED = ("llama", "mistral", "phi3", "qwen2", "qwen3")  # layers whose activations are those of docs/memory.md
 
 
 def summarize(
@@ -89,6 +90,8 @@ def _warnings(recipe: Recipe, t: Workload) -> list[str]:
             "nothing here keeps an fp32 copy of the 16-bit weights, in which most steps of a learning rate of "
             f"{rate:g} round to nothing: set dtype: float32, or launch with DeepSpeed or FSDP"
         )
+    if t.shape.kind not in CHECKED:
+        warnings.append(f"activations are projected for layers like Llama's, and those of {t.shape.kind} may take more")
     if t.prompt < FEW_TOKENS:
         warnings.append(
             f"vllm_max_model_length leaves {t.prompt} tokens for a prompt: raise it to what the longest prompt needs"
