@@ -27,7 +27,7 @@ from es_trl.planning.limits import check_fits, near_limit
         (["--vllm_gpu_memory_utilization", "0.8", "--vllm_enable_sleep_mode", "false"],
          "for vLLM: set vllm_enable_sleep_mode: true"),
         (["--vllm_gpu_memory_utilization", "0.3", "--gpu", "a100-40"],
-         "set vllm_tensor_parallel_size to 8, which divides vLLM's weights"),
+         "raise vllm_tensor_parallel_size, by which vLLM's weights are divided"),
         (["--num_processes", "1"],
          "for weights, gradients and optimizer: set use_peft: true, or train on more GPUs with --config_file "
          "accelerate_configs/zero3.yaml"),

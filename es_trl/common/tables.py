@@ -25,6 +25,11 @@ def as_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
         table.add_column(name, justify="right" if index else "left", no_wrap=True)
     for row in rows:
         table.add_row(*row)
+    return as_text(table)
+
+
+def as_text(table: Table) -> str:
+    """Return a table as lines of at most 120 characters, without colour and trailing blanks."""
     text = io.StringIO()
     console = Console(file=text, width=WIDTH, color_system=None, force_jupyter=False, markup=False, highlight=False)
     console.print(table)

@@ -124,7 +124,7 @@ def _utilization(stages: Sequence[Workload], gpu: GPU) -> str:
     if lowest <= highest:
         return f"set vllm_gpu_memory_utilization to {lowest if own.engine.utilization < lowest else highest:g}"
     if own.engine.tensor_parallel < own.num_processes:
-        return f"set vllm_tensor_parallel_size to {own.num_processes}, which divides vLLM's weights"
+        return "raise vllm_tensor_parallel_size, by which vLLM's weights are divided"
     return "take a larger GPU or a smaller model"
 
 

@@ -8,7 +8,7 @@ from ..config.config import ESGRPOConfig
 from ..control.geometry import Geometry, check_trains
 from ..curriculum.datasets import check_dataset, check_enough
 from ..curriculum.stages import BASE_DATA, plan_stages
-from ..data.prompts import DataArguments, problems_of, prompts_of
+from ..data.prompts import problems_of, prompts_of
 from ..data.reading import is_local, read_rows
 from ..data.row_filter import filter_rows
 from ..recipe import Recipe, RecipeParser
@@ -86,33 +86,23 @@ def plan(
 
 
 def _local_prompts(recipe: Recipe) -> dict[str, Dataset]:
-    """Return the prompts of each data set that is a file on this machine, by name."""
-    return {
-        name: _planned_prompts(own, _names_answers(recipe, name))
-        for name, own in recipe.data.named().items()
-        if own.dataset_name and is_local(own.dataset_name)
-    }
-
-
-def _names_answers(recipe: Recipe, name: str) -> bool:
-    """Return whether a recipe says where a data set has its answers, which not every reward reads."""
-    own = (recipe.data.datasets or {}).get(name, {})
-    return "answer_column" in recipe.given or "answer_column" in own
-
-
-def _planned_prompts(args: DataArguments, has_answers: bool) -> Dataset:
     """
-    Return the prompts that a script would take from a local file, as far as a plan can know without the script.
+    Return the prompts of each data set that is a file on this machine, by name, as far as a plan knows the script.
 
-    Where the recipe names no column of answers, a script may make columns of its own, and read others than these. Then
+    Where a recipe names no column of answers, a script may make columns of its own, and read others than these. Then
     answers are not read, and a filter counts where its column is in the file.
     """
-    rows = read_rows(args.dataset_name, args.dataset_config, args.dataset_split)
-    bounds = args.dataset_filter or {}
-    if has_answers:
-        return problems_of(filter_rows(rows, bounds), args)
-    known = {column: ends for column, ends in bounds.items() if rows.find(column) is not None}
-    return prompts_of(filter_rows(rows, known), args)
+    prompts = {}
+    for name, own in recipe.data.named().items():
+        if not own.dataset_name or not is_local(own.dataset_name):
+            continue
+        rows, bounds = read_rows(own.dataset_name, own.dataset_config, own.dataset_split), own.dataset_filter or {}
+        if "answer_column" in recipe.given or "answer_column" in (recipe.data.datasets or {}).get(name, {}):
+            prompts[name] = problems_of(filter_rows(rows, bounds), own)
+        else:
+            known = {column: ends for column, ends in bounds.items() if rows.find(column) is not None}
+            prompts[name] = prompts_of(filter_rows(rows, known), own)
+    return prompts
 
 
 def _planned_for(num_processes: int | None) -> type[ESGRPOConfig]:
