@@ -59,6 +59,6 @@ def test_files_that_are_no_accelerate_config(text, tmp_path):
 
 
 def test_launches_without_a_config():
-    assert [launch_of(None, count) for count in (1, 8)] == [Launch(1, "none"), Launch(8, "zero3")]
+    assert [launch_of(None, count) for count in (1, 8)] == [Launch(1, "none"), Launch(8, "zero3", is_assumed=True)]
     with pytest.raises(NoProjectionError, match="name the launch's accelerate config"):
         launch_of(None, None)

@@ -39,6 +39,7 @@ class Launch:
     num_processes: int  # on all machines
     sharding: Sharding  # zero2 divides gradients and optimizer; zero3 and fsdp the weights, too
     on_cpu: bool = False
+    is_assumed: bool = False  # whether nothing names the sharding
     half: bool = False  # whether it asks for 16-bit mixed precision, which then runs whatever the recipe says
 
 
@@ -76,7 +77,7 @@ def launch_of(config: Any, num_processes: int | None) -> Launch:
                 "name the launch's accelerate config, for example --config_file accelerate_configs/zero3.yaml, or "
                 "give --num_processes"
             )
-        return Launch(num_processes, "zero3" if num_processes > 1 else "none")
+        return Launch(num_processes, "zero3" if num_processes > 1 else "none", is_assumed=num_processes > 1)
     processes, kind = num_processes or config.num_processes, config.distributed_type.value
     if config.use_cpu:
         return Launch(processes, "none", on_cpu=True)

@@ -33,13 +33,19 @@ def memory_of(t: Workload, gpu_bytes: float) -> dict[str, dict[str, float]]:
     always = bucket if t.sharding == "zero3" else 0.0
     gathered = _gathered(t)
     head = t.shape.embedding * t.compute_bytes if t.sharding == "zero3" else 0.0
+    # DeepSpeed steps with gradients in fp32, cast from a flat tensor
+    stepped = t.trained / t.num_processes if t.deepspeed else 0.0
+    stepped = min(stepped, SUB_GROUP) if t.sharding == "zero3" else stepped
+    number = 4 if t.compute_bytes == 4 else 4 + t.compute_bytes
+    # transformers' generate writes all completions of the process at once
+    written = t.sequences * (t.prompt + t.completion) if t.generates and t.engine is None else 0
     parts = {name: (size,) * 4 for name, size in state_bytes(t).items()} | {
         "buckets": (always, bucket, bucket, always),
         "gathered weights": (_gathered_to_generate(t), gathered + head, gathered, 0.0),
         "activations": (0.0, kept, kept + layer, 0.0),
         "logits": (0.0, logits, 0.0, 0.0),
-        "fp32 gradients": (0.0, 0.0, 0.0, _step_bytes(t)),
-        "KV cache of generate": (_own_cache(t), 0.0, 0.0, 0.0),
+        "fp32 gradients": (0.0, 0.0, 0.0, stepped * number),
+        "KV cache of generate": (written * t.shape.kv_bytes * t.compute_bytes / 2, 0.0, 0.0, 0.0),
         "vLLM": (share, awake, awake, awake),
         "overhead": (OVERHEAD,) * 4,
     }
@@ -154,17 +160,3 @@ def _gathered_to_generate(t: Workload) -> float:
         return (t.shape.parameters + (t.trained if t.adapter else 0)) * t.compute_bytes
     own = 4 if t.sharding == "fsdp" and t.adapter is None else t.compute_bytes
     return t.shape.embedding * own  # one parameter after another
-
-
-def _step_bytes(t: Workload) -> float:
-    """Return bytes of gradients in fp32 and the flat tensor that they are cast from, while DeepSpeed steps."""
-    own = t.trained / t.num_processes
-    number = 4 if t.compute_bytes == 4 else 4 + t.compute_bytes
-    return {"zero2": own, "zero3": min(own, SUB_GROUP)}.get(t.sharding, 0.0) * number
-
-
-def _own_cache(t: Workload) -> float:
-    """Return bytes of the KV cache of transformers' generate, which writes all completions of the process at once."""
-    if not t.generates or t.engine is not None:
-        return 0.0
-    return t.sequences * (t.prompt + t.completion) * t.shape.kv_bytes * t.compute_bytes / 2

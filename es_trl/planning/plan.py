@@ -75,14 +75,10 @@ def plan(
     stages = curriculum.planned if curriculum else plan_stages((), args, geometry.rollouts, None, [BASE_DATA])
     try:
         launch = launch_of(config, processes)
-        if launch.on_cpu:
-            return text
-        summary = summarize(recipe, stages, geometry.rollouts, launch, GPUS[gpu])
+        summary = "" if launch.on_cpu else summarize(recipe, stages, geometry.rollouts, launch, GPUS[gpu])
     except NoProjectionError as unknown:
         summary = f"no memory projection: {unknown}\n"
-    if config is None and processes is not None and processes > 1:
-        summary += "\nwarning: ZeRO-3 is assumed: name the launch's accelerate config with --config_file\n"
-    return f"{text}\n{summary}"
+    return f"{text}\n{summary}" if summary else text
 
 
 def _local_prompts(recipe: Recipe) -> dict[str, Dataset]:

@@ -39,6 +39,8 @@ def summarize(
     sections += [_memory_table(index, own, gpu) for index, own in enumerate(work)]
     sections.append(_time_table(recipe, stages, work, num_rollouts, gpu))
     warnings = near_limit(work, gpu) + _warnings(recipe, work[0])
+    if launch.is_assumed:
+        warnings.append("ZeRO-3 is assumed: name the launch's accelerate config with --config_file")
     return "\n\n".join(sections + (["\n".join(f"warning: {text}" for text in warnings)] if warnings else [])) + "\n"
 
 
