@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from es_trl.config.parser import build_part
-from es_trl.control.schedules import progress_at, stage_at
+from es_trl.control.schedules import phase_at, progress_at
 
 
 KEY = ("condition", "method", "schedule", "seed", "rollouts")
@@ -37,8 +37,8 @@ def target(schedule: str, rollouts: int) -> list[float]:
 def segments(schedule: str, rollouts: int) -> dict[str, range]:
     """The rollouts that the error is taken over: those of each stage, without the first ones of the run."""
     part = build_part("entropy_schedule", SCHEDULES[schedule])
-    stages = [stage_at(part, progress_at(rollout, rollouts)) for rollout in range(rollouts)]
-    found = {stage: [r for r in range(SETTLING, rollouts) if stages[r] == stage] for stage in ("stable", "anneal")}
+    phases = [phase_at(part, progress_at(rollout, rollouts)) for rollout in range(rollouts)]
+    found = {phase: [r for r in range(SETTLING, rollouts) if phases[r] == phase] for phase in ("stable", "anneal")}
     return {stage: range(rows[0], rows[-1] + 1) for stage, rows in found.items() if rows}
 
 

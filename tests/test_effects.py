@@ -179,20 +179,20 @@ def test_too_few_kept_keep_all_and_say_so():
     # one of the four that have an advantage would be kept
     assert actuator.advantages(batch, {"sample_filter": -1.0}).tolist() == advantages
     kept = actuator.kept(batch, {"sample_filter": -1.0})
-    assert kept.share == 1.0 and "positive advantages there are too few (at most 50%" in kept.message
+    assert kept.share == 1.0 and "the completions with positive advantages are too few (at most 50%" in kept.message
     assert actuator.advantages(batch, {"sample_filter": 1.0}).tolist() == pytest.approx([0.0, -4 / 3, -4 / 3, -4 / 3])
 
 
 @pytest.mark.parametrize(
     ("rewards", "side"),
     [
-        ([1.0, 0.0, 0.0, 1.0], "negative rewards alone where entropy is below"),
-        ([1.1, 0.1, 0.1, 1.1], "negative rewards alone where entropy is below"),
-        ([0.0, -1.0] * 2, "positive rewards alone where entropy is above"),
+        ([1.0, 0.0, 0.0, 1.0], "got 0 to 1 in rollout 3: it trains on negative rewards alone where entropy is below"),
+        ([1.1, 0.1, 0.1, 1.1], "got 0.1 to 1.1 in rollout 3: it trains on negative rewards alone where entropy is bel"),
+        ([0.0, -1.0] * 2, "got -1 to 0 in rollout 3: it trains on positive rewards alone where entropy is above"),
     ],
 )
 def test_rewards_without_a_sign_are_refused_in_the_code_variant(rewards, side):
-    with pytest.raises(ValueError, match=f"the rewards of rollout 3 are from .*{side}.*variant: paper"):
+    with pytest.raises(ValueError, match=f"the rewards must have both signs .*{side}.*variant: paper"):
         SampleFilterActuator(variant="code").columns(scores_of([0.5, -0.5] * 2, rewards), None)
     SampleFilterActuator(variant="paper").columns(scores_of([0.5, -0.5] * 2, rewards), None)
 
@@ -306,16 +306,31 @@ def test_kl_cov_stays_finite_where_a_token_has_become_impossible():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: DifficultyBonusActuator(rho=0.0), "`rho` is 0.0, and it is a success rate"),
-        (lambda: DifficultyBonusActuator(difficulty="soft"), "set `linear` or `hard`"),
-        (lambda: ClampedBonusActuator(clamp=1.0), "the share of the vocabulary that is left out"),
-        (lambda: SampleFilterActuator(variant="repo"), "set `paper` or `code`"),
-        (lambda: SampleFilterActuator(min_kept=2.0), "`min_kept` is 2.0, and it is a share"),
+        (
+            lambda: DifficultyBonusActuator(rho=0.0),
+            "`rho` must be a finite number > 0 and <= 1, got 0.0: set a success rate",
+        ),
+        (lambda: DifficultyBonusActuator(difficulty="soft"), "`difficulty` must be `linear` or `hard`, got 'soft'"),
+        (
+            lambda: ClampedBonusActuator(clamp=1.0),
+            "`clamp` must be a finite number >= 0 and < 1, got 1.0: set a share of the vocabulary",
+        ),
+        (lambda: SampleFilterActuator(variant="repo"), "`variant` must be `paper` or `code`, got 'repo'"),
+        (
+            lambda: SampleFilterActuator(min_kept=2.0),
+            "`min_kept` must be a finite number >= 0 and <= 1, got 2.0: set a share",
+        ),
         (lambda: SampleFilterActuator(low=-0.5), "a completion is kept or not: set -1 and 1"),
-        (lambda: SampleWeightActuator(high=1.5), "what is right would be unlearned"),
-        (lambda: ClipCovActuator(cov_low=5.0), "no token lies between: set 1 and 5"),
-        (lambda: ClipCovActuator(high=2.0), "of a share: set both from 0 to 1"),
-        (lambda: KLCovActuator(ratio=0.0), "a share of the tokens"),
+        (lambda: SampleWeightActuator(high=1.5), "right completions would be unlearned"),
+        (
+            lambda: ClipCovActuator(cov_low=5.0),
+            "`cov_low` must be < `cov_high`, got 5.0 and 5.0: set for example 1 and 5",
+        ),
+        (lambda: ClipCovActuator(high=2.0), "`high` must be a finite number <= 1, got 2.0: set a share of the tokens"),
+        (
+            lambda: KLCovActuator(ratio=0.0),
+            "`ratio` must be a finite number > 0 and <= 1, got 0.0: set a share of the tokens",
+        ),
     ],
 )
 def test_what_is_refused(make, message):

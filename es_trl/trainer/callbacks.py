@@ -13,9 +13,9 @@ from ..actuators.adaptive_target import AdaptiveTargetActuator
 from ..config.config import ESGRPOConfig
 from ..control.alarms import announce, new_alarms
 from ..control.base import Actuator, Controller
+from ..control.checks import checked_state
 from ..control.geometry import Geometry, check_one_rollout
 from ..control.loop import EntropyLoop
-from ..control.own_parts import checked_state
 from ..control.schedules import Schedule, onset_rollout
 from ..curriculum.datasets import check_stages
 from ..curriculum.prompt_order import PromptOrder

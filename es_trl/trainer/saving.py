@@ -17,8 +17,8 @@ from ..checkpoints.run_state import RunState, save_rollout
 from ..checkpoints.weights import save_reference, weights_are_finite
 from ..common.temporarily import temporarily
 from ..common.writing import writing
+from ..control.checks import checked_state
 from ..control.loop import broken_policy
-from ..control.own_parts import checked_state
 from .resuming import ResumingMixin
 
 
