@@ -73,10 +73,9 @@ class Controller:
 
     def rebase(self, target: float, entropy: float, noise: float | None) -> None:
         """
-        Take `entropy` for the first of a new series, measured on other prompts or lengths than those before.
+        Take `entropy` for the first of a new series, measured on other prompts or lengths.
 
-        The jump between the two series says nothing of what the control did. The control stays, and past entropies are
-        forgotten. The arguments are those of [`update`].
+        The control did not cause the jump. It stays, and past entropies are forgotten.
         """
         raise NotImplementedError
 
@@ -89,13 +88,7 @@ class Controller:
         raise NotImplementedError
 
     def take_over(self, initial: float, low: float, high: float, holds: bool) -> None:
-        """
-        Go on with another actuator from the control `initial`, to move within [`low`, `high`].
-
-        Args:
-            holds (`bool`):
-                Whether the last actuator stays at its control, or has gone back to where it began.
-        """
+        """Begin with another actuator; `holds` says whether the last one stays at its control or went back."""
         self.begin(initial, low, high)
 
     @property
@@ -129,15 +122,7 @@ class ActuatorArgs:
 
 @dataclass(frozen=True)
 class Kept:
-    """
-    How many completions of a rollout are trained on, where an actuator leaves some out.
-
-    Args:
-        share (`float`):
-            Share of the completions whose advantages are used, from 0 to 1.
-        message (`str`, *optional*):
-            Why none is left out although the control asks for it.
-    """
+    """Share of a rollout's completions that are trained on, and why none is left out where the control asks for it."""
 
     share: float
     message: str | None = None
@@ -185,15 +170,7 @@ class Actuator:
         """Raise `ValueError` where the actuator has no authority, or less than its bounds say."""
 
     def columns(self, scores: Any, args: ActuatorArgs) -> dict[str, Any]:
-        """
-        Return columns for the batch of a rollout, each with one row per completion of all processes.
-
-        Args:
-            scores ([`~actuators.batch.Scores`]):
-                The rollout before its first update.
-            args (`ActuatorArgs`):
-                The configuration.
-        """
+        """Return columns for the batch of a rollout, one row per completion of all processes, from its `Scores`."""
         return {}
 
     def kept(self, batch: Any, settings: Mapping[str, float]) -> Kept | None:
@@ -201,15 +178,7 @@ class Actuator:
         return None
 
     def advantages(self, batch: Any, settings: Mapping[str, float]) -> Any:
-        """
-        Return the advantages to train on, of shape `(batch,)` or `(batch, tokens)`.
-
-        Args:
-            batch ([`~actuators.batch.MicroBatch`]):
-                Some completions with their columns.
-            settings (`Mapping[str, float]`):
-                The present settings.
-        """
+        """Return the advantages of a `MicroBatch` to train on, of shape `(batch,)` or `(batch, tokens)`."""
         return batch.inputs["advantages"]
 
     def bonus(self, batch: Any, settings: Mapping[str, float]) -> Any:

@@ -41,12 +41,7 @@ def check_controller(controller: Any) -> None:
 
 
 def as_actuators(actuator: Any) -> list[Actuator]:
-    """
-    Return one actuator or several as a list.
-
-    Raises:
-        ValueError: for an object that is no actuator, naming what it lacks, or has bounds with nothing between them.
-    """
+    """Return one actuator or several as a list, or raise, naming what one lacks."""
     several = isinstance(actuator, Sequence) and not isinstance(actuator, str | bytes)
     actuators = list(actuator) if several else [actuator]
     for one in actuators:
@@ -77,12 +72,7 @@ def check_initial(actuator: Actuator, args: ActuatorArgs) -> None:
 
 
 def checked_control(controller: Controller, control: Any, low: float, high: float) -> float:
-    """
-    Return `control` as a float.
-
-    Raises:
-        ValueError: unless it is a finite number within [`low`, `high`].
-    """
+    """Return `control` as a float, or raise unless it is a finite number within [`low`, `high`]."""
     if not is_number(control) or not low <= control <= high:
         raise ValueError(
             f"the control of {type(controller).__name__} must be a finite number within its bounds [{low:g}, "
@@ -92,12 +82,7 @@ def checked_control(controller: Controller, control: Any, low: float, high: floa
 
 
 def checked_state(part: Any) -> dict[str, Any]:
-    """
-    Return the state of a controller or a callback.
-
-    Raises:
-        ValueError: unless `state_dict` returns a dict of JSON values, as a checkpoint needs.
-    """
+    """Return the state of a controller or a callback, or raise unless it is a dict of JSON values."""
     name, state = type(part).__name__, part.state_dict()
     try:
         text = json.dumps(state)
@@ -109,12 +94,7 @@ def checked_state(part: Any) -> dict[str, Any]:
 
 
 def checked_settings(actuator: Actuator, control: float, args: ActuatorArgs) -> dict[str, float]:
-    """
-    Return the settings of an actuator at a control, as in [`~base.Actuator.settings`].
-
-    Raises:
-        ValueError: unless they are a mapping of finite numbers.
-    """
+    """Return the settings of an actuator at a control, or raise unless they are a mapping of finite numbers."""
     name, settings = type(actuator).__name__, actuator.settings(control, args)
     if not isinstance(settings, Mapping):
         raise ValueError(f"{name}.settings must return a mapping, got {settings!r}: return names with their values")

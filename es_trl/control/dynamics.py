@@ -45,7 +45,7 @@ class PlantEstimator:
         self._covariance = np.diag([0.0, 0.0, PRIOR_SENSITIVITY**2])
         self.measured = False
         self._doubted = False
-        self._drift_gain = 0.0
+        self.drift_gain = 0.0  # share of a surprise that goes to the drift: the integral action of a loop around this
 
     @property
     def entropy(self) -> float:
@@ -68,24 +68,13 @@ class PlantEstimator:
         return math.sqrt(self._covariance[2, 2])
 
     @property
-    def drift_gain(self) -> float:
-        """What a nat of surprise adds to the drift: the integral action of a loop around this estimate."""
-        return self._drift_gain
-
-    @property
     def pending(self) -> float:
         """What past controls will still move entropy by, nats."""
         efforts = list(self._efforts)
         return self.sensitivity * (sum(efforts[:-2]) + CARRIED * efforts[-2])
 
     def change_control(self, holds: bool) -> None:
-        """
-        Go on with another control, of unknown sensitivity.
-
-        Args:
-            holds (`bool`):
-                Whether the last control stays where it is and goes on acting, or ends.
-        """
+        """Go on with another control of unknown sensitivity; `holds` says whether the last one goes on acting."""
         held = self._efforts[0] if holds else 0.0
         entropy, drift, sensitivity = self._state
         self._state = np.array([entropy, drift - sensitivity * held, PRIOR_SENSITIVITY])
@@ -99,12 +88,7 @@ class PlantEstimator:
         """
         Go on from `entropy`, measured on other prompts or lengths than before, so that nothing follows from the jump.
 
-        The sensitivity stays as known, and so does the drift, both as shares of the entropy; how well the drift is
-        known is forgotten.
-
-        Args:
-            entropy (`float`), noise (`float`):
-                As in [`measure`].
+        Sensitivity and drift stay as known, as shares of the entropy; how well the drift is known is forgotten.
         """
         if not self.measured:
             self.measure(entropy, noise)
@@ -127,15 +111,7 @@ class PlantEstimator:
         self._efforts.appendleft(control * max(self.entropy, 0.0))
 
     def measure(self, entropy: float, noise: float) -> None:
-        """
-        Take in the entropy of a rollout.
-
-        Args:
-            entropy (`float`):
-                Measured entropy, nats.
-            noise (`float`):
-                Its standard error, nats, above 0.
-        """
+        """Take in the entropy of a rollout and its standard error, above 0, both in nats."""
         if not self.measured:
             self.measured = True
             self._state[0] = entropy
@@ -166,7 +142,7 @@ class PlantEstimator:
         gains = self._covariance[:, 0] / variance
         self._state = self._state + gains * surprise
         self._covariance = self._covariance - np.outer(gains, self._covariance[0])
-        self._drift_gain = -float(gains[1])
+        self.drift_gain = -float(gains[1])
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state as JSON values."""
@@ -175,7 +151,7 @@ class PlantEstimator:
             "state": self._state.tolist() if self.measured else [],
             "covariance": self._covariance.tolist() if self.measured else [],
             "doubted": self._doubted,
-            "drift_gain": self._drift_gain,
+            "drift_gain": self.drift_gain,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -184,4 +160,4 @@ class PlantEstimator:
         self.measured = bool(state["state"])
         if self.measured:
             self._state, self._covariance = np.array(state["state"]), np.array(state["covariance"])
-        self._doubted, self._drift_gain = state["doubted"], state["drift_gain"]
+        self._doubted, self.drift_gain = state["doubted"], state["drift_gain"]

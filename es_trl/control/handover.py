@@ -19,15 +19,13 @@ class Link:
     An actuator that acts or waits for control to come back.
 
     Args:
-        entry (`float`):
-            The control that it took over with, which left everything as it was.
-        epsilon_high (`float`, *optional*):
-            The upper clip at that rollout; `None` where TRL's configuration has none.
+        entry (`float`), epsilon_high (`float`, *optional*):
+            The control that it took over with, which left everything as it was, and the upper clip at that rollout.
         control (`float`):
             Its latest control.
         side (`int`):
-            Where it waits, what was missing when it handed over: 1 more entropy, -1 less. 0 where it acts, or where it
-            had no effect and control is not to come back.
+            Entropy that was missing when it handed over: 1 more, -1 less. 0 where it acts, or had no effect and control
+            is not to come back.
         strength (`float`, *optional*):
             [`~base.PlantKnowledge.strength`] when it handed over; `None` where its controller does not learn.
     """

@@ -119,16 +119,9 @@ class SelfTunedPIDController(Controller):
         )
 
     def state_dict(self) -> dict[str, Any]:
-        return {
-            "dead_time": self.dead_time,
-            "initial": self._initial,
-            "scale": self._scale,
-            "gain": self._gain,
-            "part": self._part,
-            "center": self._center,
-            "reach": self._reach,
-            "plant": self._plant.state_dict(),
-        }
+        names = ("initial", "scale", "gain", "part", "center", "reach")
+        numbers = {name: getattr(self, f"_{name}") for name in names}
+        return {"dead_time": self.dead_time, **numbers, "plant": self._plant.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         if state["dead_time"] != self.dead_time:
