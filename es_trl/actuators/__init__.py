@@ -1,8 +1,8 @@
-"""Actuators: what a control moves. One file per idea, and the objects between them and the loss.
+"""Actuators, which a control moves. One file per idea, and the objects between them and the loss.
 
 actuation         the actuators of a run with their settings, as the loss applies them
-batch             what an actuator sees: the scores of a rollout, and a micro-batch
-checks            what several of them need of a configuration
+batch             the scores of a rollout and a micro-batch, as actuators get them
+checks            configurations in which several of them have authority
 clip              the PPO clip bounds
 kl_coef           the coefficient of the KL penalty
 entropy_bonus     a signed entropy bonus

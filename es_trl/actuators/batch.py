@@ -1,4 +1,4 @@
-"""What actuators see of a rollout: its scores before the first update, and each micro-batch of the loss."""
+"""A rollout as actuators get it: its scores before the first update, and each micro-batch of the loss."""
 
 from dataclasses import dataclass
 

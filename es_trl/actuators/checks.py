@@ -1,4 +1,4 @@
-"""What several actuators need of a configuration to move entropy at all."""
+"""Checks of the configuration that several actuators need to move entropy at all."""
 
 from ..control.base import ActuatorArgs
 from ..control.geometry import updates_per_rollout

@@ -31,7 +31,7 @@ class ClampedHead:
             Share of the vocabulary that is left out, lowest logits first, from 0 to below 1.
     """
 
-    def __init__(self, model: torch.nn.Module, clamp: float):
+    def __init__(self, model: torch.nn.Module, clamp: float) -> None:
         self.model = model
         self._function = SimpleNamespace(apply=functools.partial(ClampedLogProbs.apply, clamp))
         self._entropies: list[torch.Tensor] = []

@@ -1,7 +1,7 @@
 """AER-style: an entropy bonus per prompt, larger where fewer of its completions are right.
 
 Source: "Revisiting Entropy Regularization: Adaptive Coefficient Unlocks Its Potential for LLM Reinforcement Learning"
-(arXiv 2510.10959). Its formulas were not reachable: what is here is a reconstruction from the abstract and from
+(arXiv 2510.10959). Its formulas were not reachable: this is a reconstruction from the abstract and from
 secondary sources, with one function per part. The target relative to the first rollout's entropy is a schedule with
 `relative: true`, and the global coefficient a [`DeadBandController`] without a band.
 """

@@ -1,4 +1,4 @@
-"""Alarms: what a person should look at in a run, in one or two sentences each. Pure functions of the history."""
+"""Alarms: states of a run that a person should look at, one message each. Pure functions of the history."""
 
 import importlib
 import logging

@@ -1,4 +1,4 @@
-"""What a controller and an actuator are.
+"""Base classes of controllers and actuators.
 
 A controller turns target and measured entropy into a control, once per rollout; an actuator turns the control into
 settings of the trainer or acts on the tensors of its loss. Controllers hold nothing but numbers, in the unit of their
@@ -17,19 +17,19 @@ from .values import check_bounds
 @dataclass(frozen=True)
 class PlantKnowledge:
     """
-    What a controller that learns knows of the plant after a rollout.
+    The knowledge of the plant that a learning controller has after a rollout.
 
     Args:
         acts (`bool`):
             Whether its control is known to move entropy.
         push (`float`):
-            What the present control moves entropy by per rollout, as a share of the entropy.
+            Change of entropy per rollout by the present control, as a share of the entropy.
         strength (`float`):
-            What the whole range of the control surely moves entropy by per rollout, as such a share.
+            Change of entropy per rollout that the whole range of the control surely makes, as such a share.
         dead_time (`int`):
             Rollouts from a control to the first entropy that shows it, at least 1.
         estimate (`dict[str, float]`):
-            What was learned, for the history.
+            Learned numbers, for the history.
     """
 
     acts: bool
@@ -93,7 +93,7 @@ class Controller:
 
     @property
     def knowledge(self) -> PlantKnowledge | None:
-        """What the controller has learned of the plant; `None` where it does not learn, or has seen nothing yet."""
+        """Knowledge of the plant; `None` where the controller does not learn, or has seen nothing yet."""
         return None
 
 
@@ -130,10 +130,10 @@ class Kept:
 
 class Actuator:
     """
-    What a control moves: attributes of the trainer, or the tensors of its loss.
+    Turns a control into attributes of the trainer, or acts on the tensors of its loss.
 
     A subclass is a frozen dataclass with `low` and `high`, the bounds of its control. It defines `settings` and
-    overrides what it needs of the rest. One that overrides `kept`, `advantages` or `bonus` reads its settings there, by
+    overrides the rest as needed. One that overrides `kept`, `advantages` or `bonus` reads its settings there, by
     names of its own; the settings of the others are attributes of the trainer.
     """
 
@@ -182,7 +182,7 @@ class Actuator:
         return batch.inputs["advantages"]
 
     def bonus(self, batch: Any, settings: Mapping[str, float]) -> Any:
-        """Return what is added to the objective of a micro-batch, a tensor with gradient or 0."""
+        """Return the term that is added to the objective of a micro-batch, a tensor with gradient or 0."""
         return 0.0
 
 

@@ -1,4 +1,4 @@
-"""What controllers with bounds share."""
+"""A base class of controllers with bounds."""
 
 import math
 from typing import Any

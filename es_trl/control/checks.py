@@ -1,4 +1,4 @@
-"""Checks of controllers and actuators, which may be a user's own: what they lack is found when the loop is built."""
+"""Checks of controllers and actuators, which may be a user's own, when the loop is built."""
 
 import inspect
 import json

@@ -39,7 +39,7 @@ class PlantEstimator:
             Rollouts from a control to the first entropy that shows it, at least 1.
     """
 
-    def __init__(self, dead_time: int = 1):
+    def __init__(self, dead_time: int = 1) -> None:
         self._efforts = deque([0.0] * (dead_time + 1), maxlen=dead_time + 1)  # control times entropy, the latest first
         self._state = np.array([0.0, 0.0, PRIOR_SENSITIVITY])  # entropy, drift, sensitivity
         self._covariance = np.diag([0.0, 0.0, PRIOR_SENSITIVITY**2])
@@ -59,7 +59,7 @@ class PlantEstimator:
 
     @property
     def sensitivity(self) -> float:
-        """What one unit of control moves entropy by per rollout, as a share of the entropy."""
+        """Change of entropy per rollout and unit of control, as a share of the entropy."""
         return float(self._state[2])
 
     @property
@@ -69,7 +69,7 @@ class PlantEstimator:
 
     @property
     def pending(self) -> float:
-        """What past controls will still move entropy by, nats."""
+        """Change of entropy that past controls will still make, nats."""
         efforts = list(self._efforts)
         return self.sensitivity * (sum(efforts[:-2]) + CARRIED * efforts[-2])
 
@@ -78,7 +78,7 @@ class PlantEstimator:
         held = self._efforts[0] if holds else 0.0
         entropy, drift, sensitivity = self._state
         self._state = np.array([entropy, drift - sensitivity * held, PRIOR_SENSITIVITY])
-        across = np.array([1.0, -held])  # what the new drift takes from the old drift and sensitivity
+        across = np.array([1.0, -held])  # shares of the old drift and sensitivity in the new drift
         before, self._covariance = self._covariance, np.diag([self._covariance[0, 0], 0.0, PRIOR_SENSITIVITY**2])
         self._covariance[0, 1] = self._covariance[1, 0] = (across * before[0, 1:]).sum()
         self._covariance[1, 1] = (np.outer(across, across) * before[1:, 1:]).sum()

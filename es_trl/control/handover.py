@@ -56,7 +56,7 @@ class ActuatorChain:
             In the order of preference, at least one.
     """
 
-    def __init__(self, controller: Controller, actuators: Sequence[Actuator]):
+    def __init__(self, controller: Controller, actuators: Sequence[Actuator]) -> None:
         if not actuators:
             raise ValueError("the chain of actuators must have at least one, got none: name one")
         names = [_name(actuator) for actuator in actuators]

@@ -35,7 +35,7 @@ class Tick:
         actuator (`str`):
             Class of the actuator that the control moved.
         estimate (`dict[str, float]`, *optional*):
-            What a controller that learns has learned of the plant, and the gains that follow.
+            Numbers that a learning controller has learned of the plant, and the gains that follow.
         events (`list[dict[str, str]]`):
             `kind` and `message` of hand-overs between actuators, with effect from the next rollout, and of rollouts
             that could not be measured.
@@ -74,7 +74,7 @@ class EntropyLoop:
         schedule: Schedule | Callable[[float], float] | None,
         controller: Controller,
         actuator: Actuator | Sequence[Actuator],
-    ):
+    ) -> None:
         check_controller(controller)
         self.schedule = None if schedule is None and not controller.needs_target else as_schedule(schedule)
         if self.schedule is not None:

@@ -1,4 +1,4 @@
-"""What a schedule is: target entropy as a pure function of progress, from 0 at the first rollout to 1 at the last.
+"""Schedules: target entropy as a pure function of progress, from 0 at the first rollout to 1 at the last.
 
 A schedule has no state, so a resumed run needs nothing but its rollout index. Targets are in nats, or, where `relative`
 is true, multiples of the entropy of the first rollout.
@@ -12,7 +12,7 @@ from .values import is_number
 
 
 class Schedule(Protocol):
-    """What the control loop asks of a schedule."""
+    """A schedule as the control loop uses it."""
 
     relative: bool
     """Whether targets are multiples of the entropy of the first rollout instead of nats."""

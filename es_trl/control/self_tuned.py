@@ -92,7 +92,7 @@ class SelfTunedPIDController(Controller):
     @property
     def knowledge(self) -> PlantKnowledge | None:
         """
-        What the run has shown; `None` before the first rollout.
+        Knowledge of the plant from the run; `None` before the first rollout.
 
         The estimate has the filtered `entropy` (nats), `drift` (nats lost per rollout), `sensitivity` (nats per rollout
         and unit of control) with its standard deviation, and the gains that follow.

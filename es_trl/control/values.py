@@ -1,4 +1,4 @@
-"""Checks of single values. Each message says what the value must be, what it is, and what to set."""
+"""Checks of single values. A message says how the value must be, how it is, and what to set."""
 
 import math
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ def check_number(
         name (`str`):
             Name of the value.
         fix (`str`):
-            What to set.
+            A value to set, as in "0.2".
     """
     if is_number(value) and value > above and value >= least and value < below and value <= most:
         return
