@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from es_trl.control.schedules import StableAnnealSchedule, onset_rollout
+from es_trl.control.schedules import onset_rollout
+from es_trl.control.shapes import StableAnnealSchedule
 from es_trl.curriculum.stages import Stage, plan_stages, stage_of
 from es_trl.trainer.startup import stage_table
 
@@ -151,8 +152,8 @@ def test_stages_without_a_rollout_are_refused():
     [
         ({"start": "onsett"}, "`start` is 'onsett'.* set onset, or a number from 0 to 1"),
         ({"start": 1.5}, "`start` is 1.5"),
-        ({"start": 0.5, "num_generations": 1}, "`num_generations` is 1, .* at least 2"),
-        ({"start": 0.5, "max_completion_length": 0}, "`max_completion_length` is 0"),
+        ({"start": 0.5, "num_generations": 1}, "`num_generations` must be a whole number >= 2, got 1"),
+        ({"start": 0.5, "max_completion_length": 0}, "`max_completion_length` must be a whole number >= 1, got 0"),
         ({"start": 0.5, "hold": "tokens"}, "`hold` is 'tokens': set completions .* or prompts"),
         ({"start": 0.5, "data": {}}, "`data` is {}"),
         ({"start": 0.5, "data": {"easy": 0}}, "the weight of 'easy' in `data` is 0: set a number above 0"),

@@ -259,7 +259,7 @@ def test_the_readmes_own_method(lab_trainer):
 def test_a_schedule_may_be_missing_only_where_nothing_is_held():
     from es_trl import KLCovActuator, PIDController
 
-    with pytest.raises(ValueError, match="None is no schedule: give one"):
+    with pytest.raises(ValueError, match="the schedule must be a Schedule or a function .*, got None"):
         EntropyScheduler(None, PIDController(), KLCovActuator())
     assert EntropyScheduler(None, HoldController(), KLCovActuator()).loop.describe()["schedule"] == "none"
 

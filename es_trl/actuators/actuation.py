@@ -1,4 +1,4 @@
-"""What the loss applies: the actuators of a run with their settings as they are."""
+"""The actuators of a run with their present settings, as one object for the loss."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace

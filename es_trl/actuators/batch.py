@@ -1,4 +1,4 @@
-"""What actuators see of a rollout: its scores before the first update, and each micro-batch of the loss."""
+"""A rollout as actuators get it: its scores before the first update, and each micro-batch of the loss."""
 
 from dataclasses import dataclass
 
@@ -12,14 +12,14 @@ class Scores:
 
     Args:
         advantages (`torch.Tensor`), rewards (`torch.Tensor`), answers (`torch.Tensor`), all of shape `(completions,)`:
-            Of all processes, the completions of a prompt in a row. A reward is NaN where no function gave one;
-            `answers` are rewards without the punishment for length.
+            Advantages, rewards, and rewards without the punishment for length, of all processes, the completions of a
+            prompt in a row. A reward is NaN where no function gave one.
         tokens (`torch.Tensor` of shape `(completions,)`):
-            Scored tokens of each.
+            Scored tokens of each completion.
         num_generations (`int`):
-            Completions of each prompt.
+            Completions per prompt.
         token_mean (`bool`):
-            Whether the loss is a mean over tokens, and not one over completions.
+            Whether the loss is a mean over tokens, not over completions.
         rollout (`int`):
             Index of the rollout, for messages.
     """
@@ -36,21 +36,21 @@ class Scores:
 @dataclass(frozen=True)
 class MicroBatch:
     """
-    What TRL's loss sees of some completions, with the present policy's view of them.
+    Some completions as TRL's loss has them, with their log-probabilities and entropies under the present policy.
 
     Args:
         inputs (`dict[str, torch.Tensor]`):
-            TRL's batch, with the columns that [`Actuator.columns`] added, one row a completion.
+            TRL's batch, with the columns that [`Actuator.columns`] added, one row per completion.
         mask (`torch.Tensor` of shape `(batch, tokens)`):
             1 where a token is scored.
         logps (`torch.Tensor`), old_logps (`torch.Tensor`), both of shape `(batch, tokens)`:
-            Log-probabilities under the policy as it is, with gradient, and as it sampled.
+            Log-probabilities under the present policy, with gradient, and under the policy that sampled.
         entropies (`torch.Tensor`), clamped (`torch.Tensor`, *optional*), both of shape `(batch, tokens)`:
             Entropies with gradient, of the policy and of its top tokens ([`Actuator.clamp`]), nats.
         clip (`tuple[float, float]`):
-            The lower and upper PPO clip, offsets of the ratio from 1.
+            Lower and upper PPO clip, offsets of the ratio from 1.
         tokens (`torch.Tensor`), completions (`int`):
-            What the sums over this micro-batch are divided by for this process's share of the mean over an update.
+            Divisors of sums over this micro-batch, which make them this process's share of the mean over an update.
     """
 
     inputs: dict[str, torch.Tensor]
@@ -64,10 +64,16 @@ class MicroBatch:
     completions: int
 
     def token_mean(self, entropies: torch.Tensor, coefficient: float) -> torch.Tensor:
-        """A bonus: the coefficient times this process's share of the mean over the scored tokens of the update."""
+        """Return the coefficient times this process's share of the mean over the scored tokens of the update."""
         return coefficient * (entropies * self.mask).sum() / self.tokens
 
     def completion_mean(self, entropies: torch.Tensor, coefficient: float, weights: torch.Tensor) -> torch.Tensor:
-        """The same of the mean over completions of each one's token mean times its weight, `(batch,)`."""
+        """
+        Return the coefficient times this process's share of the mean over completions of weight times token mean.
+
+        Args:
+            weights (`torch.Tensor` of shape `(batch,)`):
+                Weight of each completion.
+        """
         means = (entropies * self.mask).sum(dim=1) / self.mask.sum(dim=1).clamp(min=1.0)
         return coefficient * (weights * means).sum() / self.completions

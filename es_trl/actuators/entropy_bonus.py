@@ -6,7 +6,7 @@ from typing import Any
 
 from ..control.base import Actuator, ActuatorArgs
 from .batch import MicroBatch
-from .checks import check_bounds, check_initial, check_loss, check_no_other_bonus
+from .checks import check_no_other_bonus
 
 
 @dataclass(frozen=True)
@@ -25,16 +25,11 @@ class EntropyBonusActuator(Actuator):
     low: float = -0.02
     high: float = 0.02
 
-    def __post_init__(self):
-        check_bounds(self)
-
     def settings(self, control: float, args: ActuatorArgs) -> dict[str, float]:
         return {"entropy_bonus": control}
 
     def check(self, args: ActuatorArgs) -> None:
-        check_loss(args)
         check_no_other_bonus("entropy_bonus", args)
-        check_initial(self, "the coefficient", args)
 
     def bonus(self, batch: MicroBatch, settings: Mapping[str, float]) -> Any:
         coefficient = settings["entropy_bonus"]

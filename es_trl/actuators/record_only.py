@@ -12,11 +12,5 @@ class RecordOnlyActuator(Actuator):
     low: float = -1.0
     high: float = 1.0
 
-    def initial(self, args: ActuatorArgs) -> float:
-        return 0.0
-
     def settings(self, control: float, args: ActuatorArgs) -> dict[str, float]:
         return {}
-
-    def check(self, args: ActuatorArgs) -> None:
-        """It has no authority, and is not meant to have any."""

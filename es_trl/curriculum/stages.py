@@ -9,8 +9,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ..control.geometry import Geometry, GeometryArgs, check_count
+from ..control.geometry import Geometry, GeometryArgs
 from ..control.schedules import progress_at
+from ..control.values import check_count
 
 
 BASE_DATA = "train"  # the name of the one data set of a trainer that got no names

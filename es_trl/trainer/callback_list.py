@@ -8,7 +8,7 @@ from datasets import Dataset
 from transformers import TrainerCallback
 
 from ..config.config import ESGRPOConfig
-from ..control.own_parts import checked_state
+from ..control.checks import checked_state
 from ..curriculum.staged_prompts import StagedPrompts
 from .callbacks import Curriculum, EntropyScheduler, RolloutCallback
 

@@ -107,7 +107,7 @@ class EntropyScheduler(RolloutCallback):
         self.loop = EntropyLoop(schedule, controller, actuator)
 
     def prepare(self, args: ESGRPOConfig) -> None:
-        if args.use_adaptive_entropy and not isinstance(self.loop.chain.actuators[0], AdaptiveTargetActuator):
+        if args.use_adaptive_entropy and not isinstance(self.loop.actuators[0], AdaptiveTargetActuator):
             raise ValueError(
                 "`use_adaptive_entropy` must be false with another control of entropy, got true: two controllers would "
                 "fight over one entropy. Set it to false, or remove method, the entropy_* blocks and EntropyScheduler"

@@ -12,7 +12,7 @@ from ..checkpoints.run_folder import enter_run_folder
 from ..common.nearest import nearest
 from ..config.field_checks import check_optimizer, check_trackers
 from ..control.base import Actuator, ActuatorArgs
-from ..control.own_parts import checked_settings
+from ..control.checks import checked_settings
 from .model_folder import check_model
 from .reward_functions import check_rewards
 

@@ -67,7 +67,7 @@ class RolloutTrainer(PushingTrainer):
             self._sampling = DynamicSampling(tries, self.reward_weights, by_function, self.accelerator)
         self.history = History(self.args.output_dir, writes=self.accelerator.is_main_process)
         if self.entropy_scheduler is not None:
-            check_settings(self.entropy_scheduler.loop.chain.actuators, self, self.args)
+            check_settings(self.entropy_scheduler.loop.actuators, self, self.args)
         self._start_over(Identity())
         if self.use_vllm and self.curriculum is not None:
             check_engine(self.vllm_generation, self.curriculum.prompts.planned)
@@ -82,7 +82,7 @@ class RolloutTrainer(PushingTrainer):
         self._stage: PlannedStage | None = None
         self._parts = Parts()
         scheduler = self.entropy_scheduler
-        self._actuation = Actuation(() if scheduler is None else tuple(scheduler.loop.chain.actuators))
+        self._actuation = Actuation(() if scheduler is None else tuple(scheduler.loop.actuators))
         if self.curriculum is not None:
             self._enter_stage(self.curriculum.prompts.planned[0])
         if scheduler is not None:

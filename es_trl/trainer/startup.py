@@ -128,7 +128,7 @@ def find_warnings(args: ESGRPOConfig, geometry: Geometry, loop: EntropyLoop | No
             f"the anneal has {rollouts - onset} of {rollouts} rollouts, and entropy follows a control with a delay of "
             "at least one: raise max_steps or the ratio"
         )
-    actuators = loop.chain.actuators
+    actuators = loop.actuators
     if len(actuators) > 1 and not isinstance(loop.controller, SelfTunedPIDController):
         warnings.append(
             "the actuators count their controls in different units, and one set of gains serves them all: set the "
