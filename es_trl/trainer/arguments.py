@@ -109,6 +109,6 @@ def configuration(args: Any, model: Any) -> ESGRPOConfig:
     if not isinstance(args, ESGRPOConfig):
         advice = "give ESGRPOConfig(output_dir, ...)"
         if isinstance(args, GRPOConfig):
-            advice = "replace it by ESGRPOConfig, which has the same fields and more, and trains the same without them"
+            advice = "give an ESGRPOConfig, which has the same fields and more, and trains the same without them"
         raise ValueError(f"`args` must be an ESGRPOConfig, got {type(args).__name__}: {advice}")
     return args

@@ -74,7 +74,7 @@ class Refill:
         own = self._score(rollout.rows, generated)
         uniform, cost = self._sampling.refill(own, self._trainer.num_generations, self._draw, self._answer)
         if uniform.all():
-            raise ValueError(nothing_to_learn(rollout.index, cost))
+            raise ValueError(nothing_to_learn(rollout.rollout, cost))
         rollout.rows[:] = [entry["row"] for entry in own.entries]
         prompts[:] = [row["prompt"] for row in rollout.rows]
         rollout.rewards, rollout.has_rewards, rollout.uniform = own.rewards, True, uniform
