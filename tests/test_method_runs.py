@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from lab_runs import without_seconds
-from method_runs import CONTROLLED, OPEN, PLAIN
+from method_runs import CONTROLLED, OPEN, PLAIN, on_lab
 from peft import LoraConfig
 from reference import algorithm_1
 
@@ -72,18 +72,6 @@ def test_the_clamped_entropy_is_measured_and_held(lab_trainer):
         assert record["error"] == pytest.approx(record["target"] - record["clamped_entropy"])
 
 
-def test_the_scale_multiplies_the_coefficient(lab_trainer):
-    blocks = {"entropy_schedule": {"kind": "constant", "target": 9.0}, "entropy_controller": {"kind": "follow"}}
-    scaled = trained(
-        lab_trainer,
-        **blocks,
-        entropy_actuator={"kind": "entropy_bonus", "low": 0.0, "high": 0.125},
-        entropy_bonus_scale=2.0,
-    )
-    plain = trained(lab_trainer, **blocks, entropy_actuator={"kind": "entropy_bonus", "low": 0.0, "high": 0.25})
-    assert torch.equal(weights_of(scaled), weights_of(plain))
-
-
 def test_a_method_and_a_scheduler_of_ones_own_are_refused(lab_trainer):
     scheduler = EntropyScheduler((0.4).__mul__, HoldController(), RecordOnlyActuator())
     with pytest.raises(ValueError, match="method grpo together with an EntropyScheduler in `callbacks`"):
@@ -114,15 +102,14 @@ MIXED = {
     "eval_strategy": "steps",
     "eval_steps": 4,
     "per_device_eval_batch_size": 4,
-    "entropy_bonus_scale": 50.0,
     "entropy_schedule": {"kind": "linear", "start": 0.9, "end": 0.1},
 }
 
 
 @pytest.mark.parametrize("method", ["aer", "aent", "entrocraft", "entropic", "clip_cov", "kl_cov"])
 def test_with_everything_else_at_once(method, lab_args):
-    options = {**MIXED, "entropy_controller": {"warmup": 0}} if method in ("aer", "aent") else MIXED
-    args = lab_args(method=method, **PLAIN, **options)
+    no_warmup = {"warmup": 0} if method in ("aer", "aent") else {}
+    args = lab_args(**on_lab(method, **no_warmup), **MIXED)
     trainer = ESGRPOTrainer(
         BASE_MODEL, countdown_reward, args, countdown_dataset(64, seed=1), countdown_dataset(4, seed=9)
     )
@@ -158,14 +145,13 @@ ONE_UPDATE_RUN = {"steps_per_generation": 1, "per_device_train_batch_size": 16, 
     [*((method, {}) for method in (*CONTROLLED, "skywork")), ("entrocraft", ONE_UPDATE_RUN), ("aent", ONE_UPDATE_RUN)],
 )
 def test_after_a_resume_it_goes_on(method, geometry, lab_trainer, tmp_path):
-    run = {"method": method, "entropy_bonus_scale": 50.0, "max_steps": 12, **geometry, **PLAIN}
+    no_warmup = {"warmup": 0} if method == "aent" else {}
+    run = {**on_lab(method, **no_warmup), "max_steps": 12, **geometry}
     run |= {
         "save_strategy": "steps",
         "save_steps": 2 if geometry else 6,  # inside a rollout, where there is an inside
         "entropy_schedule": {"kind": "linear", "start": 0.9, "end": 0.3},
     }
-    if method == "aent":
-        run["entropy_controller"] = {"warmup": 0}
     whole = trained(lab_trainer, **run)
     checkpoint = f"{whole.args.output_dir}/checkpoint-{run['save_steps']}"
     resumed = lab_trainer(**run)
@@ -182,16 +168,15 @@ LARGER = {
     "max_steps": 32,
     "learning_rate": 1e-3,
     "lr_scheduler_type": "constant",
-    "entropy_bonus_scale": 50.0,
     "prompts": 512,
 }
 FAST = {  # so that eight rollouts show it
-    "aer": {"entropy_controller": {"gain": 1.0}},
-    "aent": {"entropy_controller": {"gain": 1.0, "warmup": 0}},
-    "entropic": {"entropy_controller": {"kp": 10.0}},
-    "es_pid": {},
-    "entrocraft": {},
-    "skywork": {"entropy_coef_delta": 0.02},
+    "aer": on_lab("aer", gain=50.0),
+    "aent": on_lab("aent", gain=50.0, warmup=0),
+    "entropic": on_lab("entropic", kp=10.0),
+    "es_pid": on_lab("es_pid"),
+    "entrocraft": on_lab("entrocraft"),
+    "skywork": {**on_lab("skywork"), "entropy_coef_delta": 0.02},
 }
 
 
@@ -205,7 +190,6 @@ def test_a_higher_target_makes_more_entropy(method, loss_type, lab_trainer):
     low, high = (
         trained(
             lab_trainer,
-            method=method,
             loss_type=loss_type,
             entropy_schedule={"kind": "constant", "target": target},
             **LARGER,
@@ -276,7 +260,7 @@ def test_a_schedule_may_be_missing_only_where_nothing_is_held():
 )
 def test_the_clamped_head_as_models_are_trained(changes, lab_args):
     adapter = LoraConfig(r=4, target_modules=["q_proj", "v_proj"]) if not changes or "beta" in changes else None
-    args = lab_args(method="aent", entropy_bonus_scale=50.0, entropy_controller={"warmup": 0}, **PLAIN, **changes)
+    args = lab_args(**on_lab("aent", warmup=0), **changes)
     dataset = countdown_dataset(64, seed=1)
     trainer = ESGRPOTrainer(BASE_MODEL, countdown_reward, args, train_dataset=dataset, peft_config=adapter)
     trainer.train()

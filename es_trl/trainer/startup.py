@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from ..config.config import ESGRPOConfig
-from ..config.methods import describe_method
+from ..config.presets import describe_method
 from ..control.algorithm1 import SignStepController
 from ..control.band import DeadBandController
 from ..control.geometry import Geometry
