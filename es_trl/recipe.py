@@ -33,15 +33,11 @@ HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 @dataclass
 class Recipe:
     """
-    A parsed recipe.
+    A parsed recipe: where the prompts come from, how to train, and which model.
 
     Args:
-        data (`DataArguments`):
-            Where the prompts come from.
-        training (`ESGRPOConfig`):
-            How to train.
-        model (`ModelConfig`):
-            Which model, and its adapter.
+        data (`DataArguments`), training (`ESGRPOConfig`), model (`ModelConfig`):
+            The configurations.
         given (`dict`):
             What the YAML and the command line set, as a YAML that runs the same.
     """
@@ -123,9 +119,7 @@ class RecipeParser:
             return {name: value}
         whole = given.get(name) or {}
         if not isinstance(whole, dict):
-            raise ValueError(
-                f"--{option} sets one key of `{name}`, which must be a mapping, got {whole!r}: set it whole"
-            )
+            raise ValueError(f"`{name}` must be a mapping for --{option}, got {whole!r}: set it whole")
         return {name: {**whole, key: value}}
 
 
@@ -145,15 +139,11 @@ def _options(argv: list[str]) -> list[tuple[str, list[str]]]:
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """Return the mapping in a YAML file."""
-    if not path.is_file():
-        wrong = "is a folder" if path.is_dir() else "does not exist"
-        raise ValueError(f"the recipe {path} {wrong}: give --config a YAML file")
     try:
         text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"the recipe {path} is not UTF-8 text ({error.reason}): save it as UTF-8") from error
-    except OSError as error:
-        raise ValueError(f"the recipe {path} cannot be read ({error.strerror}): give one that can") from error
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.reason if isinstance(error, UnicodeDecodeError) else error.strerror
+        raise ValueError(f"the recipe {path} cannot be read ({reason}): give --config a YAML file in UTF-8") from error
     config = read_yaml_text(f"the recipe {path}", text)
     if not isinstance(config, dict):
         raise ValueError(f"the recipe {path} must be a mapping of keys to values: write one `key: value` per line")
@@ -162,7 +152,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 def parse_recipe(script: str, argv: list[str] | None = None) -> Recipe:
     """
-    The recipe of a script: the YAML beside it unless `--config` names another, and overrides of any field.
+    Return the recipe of a script: the YAML beside it unless `--config` names another, and overrides of any field.
 
     Args:
         script (`str`):
@@ -233,17 +223,17 @@ def train(recipe: Recipe, dataset: Dataset | dict[str, Dataset], reward_funcs: A
 
 
 def _resume(value: str | bool | None) -> str | bool | None:
-    """What `resume_from_checkpoint` means, which a command line gives as text."""
+    """Return `resume_from_checkpoint`, which a command line gives as text, as `train` takes it."""
     return {"true": True, "false": None}.get(str(value).lower(), value)
 
 
 def _has_model(folder: Path) -> bool:
-    """Whether a run has saved its model at its end: a run that was killed just before has not."""
+    """Return whether a run has saved its model at its end; one that was killed just before has not."""
     return any((folder / name).exists() for name in ("config.json", "adapter_config.json"))
 
 
 def _push(trainer: ESGRPOTrainer, dataset_name: str | None) -> None:
-    """The last push, after which the Hub has everything, or the run ends with what to do about it."""
+    """Push for the last time, after which the Hub has everything, or end the run with what to do about it."""
     # the Hub takes no card that names a data set it has not
     on_hub = dataset_name is not None and not is_local(dataset_name) and HUB_NAME.fullmatch(dataset_name)
     try:

@@ -12,7 +12,7 @@ from launching import ROOT
 from planned_run import H100, QWEN_7B, SEVEN
 from recipe_files import ZERO3, plan_options
 
-from es_trl.cli import main as cli
+from es_trl.__main__ import main as cli
 from es_trl.planning.fit import check_fit, near_limit
 from es_trl.planning.gpus import GPUS, Launch, read_launch
 from es_trl.planning.memory import GiB, cache_tokens

@@ -3,7 +3,7 @@
 import pytest
 from method_runs import CONTROLLED, OPEN, PLAIN
 
-from es_trl.cli import main as cli
+from es_trl.__main__ import main as cli
 from es_trl.config.methods import METHODS
 from es_trl.lab import countdown_reward
 

@@ -13,8 +13,8 @@ from es_trl import (
     EntropyBonusActuator,
     ESGRPOTrainer,
     PIDController,
-    Stage,
     StableAnnealSchedule,
+    Stage,
 )
 from es_trl.lab import BASE_MODEL, countdown_dataset, countdown_reward
 

@@ -26,7 +26,7 @@ IN_RECIPES = [
     ("entropy_schedule: {kind: constant, target: -0.4}", "at least 0 nats"),
     ("entropy_schedule: {kind: constant, target: .nan}", "finite number of at least 0 nats"),
     ("entropy_schedule: {kind: constant, target: much}", "`target` must be a number, got 'much': set one"),
-    ("entropy_schedule: {kind: constant, target: 0.4, relative: 1}", "`relative` must be true or false, got 1: set one"),
+    ("entropy_schedule: {kind: constant, target: 0.4, relative: 1}", "`relative` must be true or false, got 1"),
     ("entropy_schedule: yes", "`entropy_schedule` must be a mapping, got True, as YAML reads yes"),
     ("entropy_controller: {kind: pid, kp: -1}", "`kp` is -1.0"),
     ("entropy_actuator: {kind: entropy_bonus, low: 1, high: 0}", "set `low` below `high`"),
@@ -45,7 +45,7 @@ IN_RECIPES = [
     ("num_train_epochs: .nan", "`num_train_epochs` must be a finite number, got nan"),
     # geometry
     ("generation_batch_size: 18\nsteps_per_generation: null", "must be a multiple of 4 (per_device_train_batch_size x"),
-    ("generation_batch_size: 20\nnum_generations: 8\nsteps_per_generation: null", "`num_generations` must divide the 20 completions"),
+    ("generation_batch_size: 20\nnum_generations: 8\nsteps_per_generation: null", "must divide the 20 completions"),
     ("generation_batch_size: 32", "both set, and each follows from the other: leave one"),
     ("num_generations: 3", "so that 3 divides their product"),
     ("num_generations: 1", "set it to 2 or more"),

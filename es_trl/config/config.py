@@ -25,6 +25,14 @@ from .sizes import check_counts, check_groups
 DEFAULT_KINDS = {"entropy_controller": "self_tuned_pid", "entropy_actuator": "entropy_bonus"}
 
 
+def _field(text: str, default: Any = None) -> Any:
+    return field(default=default, metadata={"help": text})
+
+
+def _block(part: str, block: str) -> Any:
+    return _field(f"{part}: a mapping with `kind` ({', '.join(PARTS[block])}) and its arguments.")
+
+
 @dataclass
 class ESGRPOConfig(GRPOConfig):
     """
@@ -70,38 +78,16 @@ class ESGRPOConfig(GRPOConfig):
         ValueError: for a block that names an unknown kind or argument, or a value out of its range.
     """
 
-    method: str | None = field(default=None, metadata={"help": f"A published method: {', '.join(METHODS)}."})
-    entropy_schedule: dict[str, Any] | str | Schedule | Callable[[float], float] | None = field(
-        default=None,
-        metadata={"help": "Target entropy over the run: a mapping with `kind` and the arguments of that schedule."},
+    method: str | None = _field(f"A published method: {', '.join(METHODS)}.")
+    entropy_schedule: dict[str, Any] | str | Schedule | Callable[[float], float] | None = _block(
+        "Target entropy", "entropy_schedule"
     )
-    entropy_controller: dict[str, Any] | str | Controller | None = field(
-        default=None,
-        metadata={
-            "help": f"Controller: a mapping with `kind` ({', '.join(PARTS['entropy_controller'])}) and its arguments."
-        },
-    )
-    entropy_actuator: dict[str, Any] | str | list[Any] | Actuator | None = field(
-        default=None,
-        metadata={
-            "help": f"Actuator: a mapping with `kind` ({', '.join(PARTS['entropy_actuator'])}) and its arguments, or a "
-            "list of them."
-        },
-    )
-    curriculum: list[Any] | str | None = field(
-        default=None,
-        metadata={"help": "Stages: a list of mappings with `start` (`onset`, or a share of the run) and what changes."},
-    )
-    dynamic_sampling_tries: int = field(
-        default=0, metadata={"help": "Most generations of fresh prompts for those whose rewards are equal; 0 is off."}
-    )
-    overlong_cache: int = field(
-        default=0, metadata={"help": "Tokens before the longest completion that are punished increasingly; 0 is off."}
-    )
-    resume_with_changes: bool = field(
-        default=False,
-        metadata={"help": "Whether a resume goes on where the target would jump, as schedule or length have changed."},
-    )
+    entropy_controller: dict[str, Any] | str | Controller | None = _block("Controller", "entropy_controller")
+    entropy_actuator: dict[str, Any] | str | list[Any] | Actuator | None = _block("Actuator", "entropy_actuator")
+    curriculum: list[Any] | str | None = _field("Stages: a list of mappings with `start` and what changes there.")
+    dynamic_sampling_tries: int = _field("Most generations of fresh prompts for those whose rewards are equal.", 0)
+    overlong_cache: int = _field("Tokens before the longest completion over which a punishment grows.", 0)
+    resume_with_changes: bool = _field("Whether a resume goes on where the target of the next rollout jumps.", False)
 
     def __new__(cls, *args: Any, **kwargs: Any) -> "ESGRPOConfig":
         # what is named is kept under a method, also where it equals the default; copies and pickles bring their own

@@ -23,47 +23,24 @@ from .values import kinds_of, members_of
 
 
 # numbers are finite, those of a field of type int whole
-RANGES = {
-    "temperature": "> 0",
-    "top_p": "> 0 and <= 1",
-    "min_p": ">= 0 and <= 1",
-    "top_k": ">= 0",
-    "repetition_penalty": "> 0",
-    "learning_rate": ">= 0",
-    "weight_decay": ">= 0",
-    "adam_beta1": ">= 0 and < 1",
-    "adam_beta2": ">= 0 and < 1",
-    "adam_epsilon": ">= 0",
-    "max_grad_norm": "",
-    "neftune_noise_alpha": ">= 0",
-    "num_train_epochs": "",
-    "max_steps": "",
-    "seed": ">= 0 and <= 4294967295",
-    "data_seed": ">= 0 and <= 4294967295",
-    "beta": ">= 0",
-    "epsilon": ">= 0",
-    "epsilon_high": ">= 0",
-    "delta": "> 0",
-    "entropy_coef": "",
-    "entropy_target": ">= 0",
-    "top_entropy_quantile": ">= 0 and <= 1",
-    "ref_model_mixup_alpha": ">= 0 and <= 1",
-    "ref_model_sync_steps": ">= 1",
-    "num_generations_eval": ">= 1",
-    "per_device_eval_batch_size": ">= 1",
-    "dataloader_num_workers": ">= 0",
-    "vllm_gpu_memory_utilization": "> 0 and <= 1",
-    "vllm_tensor_parallel_size": ">= 1",
+_RANGES = {
+    "": "max_grad_norm num_train_epochs max_steps entropy_coef",
+    "> 0": "temperature repetition_penalty delta",
+    ">= 0": "top_k learning_rate weight_decay adam_epsilon neftune_noise_alpha beta epsilon epsilon_high "
+    "entropy_target dataloader_num_workers",
+    ">= 1": "ref_model_sync_steps num_generations_eval per_device_eval_batch_size vllm_tensor_parallel_size",
+    "> 0 and <= 1": "top_p vllm_gpu_memory_utilization",
+    ">= 0 and <= 1": "min_p top_entropy_quantile ref_model_mixup_alpha",
+    ">= 0 and < 1": "adam_beta1 adam_beta2",
+    ">= 0 and <= 4294967295": "seed data_seed",
 }
+RANGES = {name: allowed for allowed, names in _RANGES.items() for name in names.split()}
 _SIGNS = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le}
 # other values, by which TRL or vLLM leave a thing out
 _NONE: dict[str, tuple[Any, ...]] = {"top_k": (None, -1), "epsilon_high": (math.inf,), "delta": (math.inf,)}
 MAPPINGS = (
-    "model_init_kwargs",
-    "generation_kwargs",
-    "chat_template_kwargs",
-    "gradient_checkpointing_kwargs",
-    "lr_scheduler_kwargs",
+    *("model_init_kwargs", "generation_kwargs", "chat_template_kwargs"),
+    *("gradient_checkpointing_kwargs", "lr_scheduler_kwargs"),
 )
 LEVELS = (*logging.get_log_levels_dict(), "passive")
 _NEED_THE_MODEL = ("galore", "apollo", "lomo", "adalomo")

@@ -49,9 +49,3 @@ PARTS: dict[str, dict[str, type]] = {
     },
 }
 BLOCKS = tuple(PARTS)  # schedule, controller, actuator
-EXAMPLES = {
-    "entropy_schedule": "{kind: constant, target: 0.4}",
-    "entropy_controller": "{kind: pid, kp: 1.0}",
-    "entropy_actuator": "[clip_high, {kind: entropy_bonus, high: 0.5}]",
-    "curriculum": "[{start: onset, num_generations: 32}]",
-}
