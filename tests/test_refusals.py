@@ -61,7 +61,7 @@ def test_a_recipe_that_cannot_be_read_is_one_line(tmp_path, capsys):
     assert "cannot be read (No such file or directory): give --config a YAML file" in one_line(capsys, "plan", recipe)
     assert f"the recipe {tmp_path} cannot be read (Is a directory)" in one_line(capsys, "plan", tmp_path)
     recipe.write_bytes("output_dir: é".encode("latin-1"))
-    assert "cannot be read (invalid start byte): give --config a YAML file in UTF-8" in one_line(
+    assert "cannot be read (unexpected end of data): give --config a YAML file in UTF-8" in one_line(
         capsys, "plan", recipe
     )
     recipe.write_bytes(b"seed: 1\x00")
