@@ -20,7 +20,7 @@ install: .venv/installed
 demo: install
 	$(BIN)/accelerate launch --config_file accelerate_configs/cpu.yaml recipes/countdown_es.py
 
-# a worker a core; a file's tests stay together, as they share runs
+# one worker per core; the tests of a file stay together, as they share runs
 test: install
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 

@@ -16,7 +16,7 @@ from trl import ModelConfig, TrlParser, get_peft_config, get_quantization_config
 from .checkpoints.run_folder import find_start
 from .common.nearest import nearest
 from .common.writing import writing
-from .config.config import ESGRPOConfig
+from .config.config import DEFAULT_KINDS, ESGRPOConfig
 from .config.field_checks import check_kernels
 from .config.values import NESTED, NONE, as_type, kinds_of, read_yaml_text
 from .control.geometry import Geometry, check_trains
@@ -87,9 +87,13 @@ class RecipeParser:
             if key not in self._hints:
                 raise ValueError(f"the recipe has an unknown key {key!r}{nearest(str(key), self._hints)}")
             given[key] = as_type(key, value, self._hints[key])
+        in_file = dict(given)
         for name, values in options:
             if name != "config":
                 given |= self._option(name, values, given)
+        for block in DEFAULT_KINDS:  # an option that takes the file's block away leaves it to the method
+            if given.get(block) in NONE and in_file.get(block, "none") not in NONE:
+                del given[block]
         os.environ.update({str(name): str(value) for name, value in env.items()})
         made = [kind(**{e.name: given[e.name] for e in fields(kind) if e.name in given}) for kind in self._classes]
         return Recipe(*made, {**given, **({"env": env} if env else {})})

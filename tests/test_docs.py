@@ -78,12 +78,25 @@ def test_every_launch_has_options_that_there_are_and_fits_its_hardware(command, 
     assert cli(["plan", *plan_options(re.sub(r".*(?=accelerate launch)", "", command))]) == 0, capsys.readouterr().err
 
 
+def test_the_paper_map_names_code_and_tests_that_are_there():
+    text = (ROOT / "docs" / "paper_map.md").read_text()
+    sources = "\n".join(file.read_text() for file in (ROOT / "es_trl").rglob("*.py"))
+    classes, files = re.findall(r"`([A-Z][a-z]\w+)(?:\.\w+)?`", text), re.findall(r"`((?:[a-z_]+/)?\w+\.py)", text)
+    assert len(classes) > 10 and len(files) > 30
+    for name in classes:
+        assert f"class {name}" in sources, name
+    for file in files:
+        assert any((ROOT / folder / file).exists() for folder in ("", "es_trl", "tests")), file
+    for file, name in re.findall(r"`(test_\w+\.py)::(\w+)", text):
+        assert f"def {name}(" in (ROOT / "tests" / file).read_text(), f"{file}::{name}"
+
+
 def test_what_is_named_in_passing_is_there():
     targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     for page in PAGES:
         text = page.read_text()
         for file in re.findall(
-            r"`(?:python )?((?:examples|benchmarks|recipes|tests|accelerate_configs)/[\w./]+\.\w+)", text
+            r"`(?:python )?((?:es_trl|examples|benchmarks|recipes|tests|accelerate_configs)/[\w./]+\.\w+)", text
         ):
             assert (ROOT / file).exists(), f"{page.name}: {file}"
         for target in re.findall(r"`make ([\w-]+)", text):

@@ -8,7 +8,7 @@ import pytest
 from method_runs import PLAIN
 from trl import TrlParser
 
-from es_trl import ESGRPOConfig, SampleFilterActuator
+from es_trl import ClampedBonusActuator, ESGRPOConfig, SampleFilterActuator
 from es_trl.config.presets import describe_method
 from es_trl.lab.config import lab_config
 from es_trl.planning.plan import _planned_for
@@ -84,6 +84,16 @@ def test_a_schedule_that_is_taken_away_stays_away(off, tmp_path):
 def test_a_method_is_not_itself_without_its_parts(method, block, kind, off, tmp_path):
     with pytest.raises(ValueError, match=f"`{block}` must be of kind {kind} for method {method}, got none"):
         ESGRPOConfig(str(tmp_path), method=method, **{block: off}, **CPU)
+
+
+def test_an_option_takes_the_recipes_block_away_and_the_methods_counts(tmp_path):
+    text = "method: es_pid\nentropy_actuator: {kind: entropy_bonus, high: 1.0}"
+    args = from_yaml(tmp_path, text, "--method", "aent", "--entropy_actuator", "none")
+    assert args.build_parts()[2] == [ClampedBonusActuator()]
+    with pytest.raises(ValueError, match="`entropy_actuator` must be of kind clamped_bonus for method aent, got {'kin"):
+        from_yaml(tmp_path, text, "--method", "aent")
+    with pytest.raises(ValueError, match="`entropy_actuator` must be of kind clamped_bonus for method aent, got none"):
+        from_yaml(tmp_path, "method: aent", "--entropy_actuator", "none")
 
 
 def test_a_field_that_makes_the_method_is_not_to_be_taken_away(tmp_path):
