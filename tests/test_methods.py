@@ -121,7 +121,7 @@ def test_any_method_takes_any_schedule(method, lab_args):
         ({"method": "entrocraft", "entropy_controller": {"width": -0.1}}, "the upper end of the band would be below"),
         ({"method": "aer", "entropy_actuator": {"tau": 0.4}}, "has no argument 'tau'"),
         ({"method": False}, "there is no method False"),
-        ({"method": "aer", "entropy_schedule": "{bad"}, "`entropy_schedule` must be valid YAML, got '{bad'"),
+        ({"method": "aer", "entropy_schedule": "{bad"}, "`entropy_schedule` is not valid YAML .while parsing"),
         (
             {"method": "dapo", "max_completion_length": None},
             "`max_completion_length` must be a number for method dapo, whose `overlong_cache`",

@@ -82,7 +82,7 @@ def test_parts_without_a_kind_are_written_as_text(lab_args):
     assert pickle.loads(pickle.dumps(args)).build_parts()[0](0.0) == 0.5
 
 
-def test_a_run_with_objects_is_that_with_mappings_and_resumes_from_it(lab_trainer, tmp_path):
+def test_a_run_with_objects_is_that_with_mappings_and_resumes_from_it(lab_trainer, tmp_path, capsys):
     run = {"save_strategy": "steps", "save_steps": 4, "max_steps": 8}
     entropies = []
     for name, blocks in (("objects", OBJECTS), ("mappings", MAPPINGS)):
@@ -93,7 +93,10 @@ def test_a_run_with_objects_is_that_with_mappings_and_resumes_from_it(lab_traine
     again = lab_trainer(**OBJECTS, **run, output_dir=str(tmp_path / "again"))
     again.train(resume_from_checkpoint=str(tmp_path / "mappings" / "checkpoint-4"))
     assert [(r["entropy"], r["control"]) for r in again.history.records] == entropies[0]
-    assert not [event for record in again.history.records for event in record["events"] if event["kind"] == "change"]
+    assert "changed: " not in capsys.readouterr().out
+    other = lab_trainer(**{**OBJECTS, "entropy_actuator": EntropyBonusActuator(-0.5, 0.4)}, **run)
+    other.train(resume_from_checkpoint=str(tmp_path / "mappings" / "checkpoint-4"))
+    assert "changed: actuators was" in capsys.readouterr().out
     assert "PIDController(kp=2.0" in (tmp_path / "objects" / "README.md").read_text()
 
 

@@ -35,7 +35,7 @@ def test_any_field_of_a_block_can_be_overridden():
         ("entropy_scedule: {kind: constant}", [], "unknown key 'entropy_scedule', did you mean 'entropy_schedule'"),
         ("seed: 1", ["--max_step", "5"], "unknown option --max_step, did you mean 'max_steps'"),
         ("seed: 1", ["--entropy_schedule.end"], "option --entropy_schedule.end has no value"),
-        ("seed: 1", ["--entropy_schedule", "{kind: "], "the value of --entropy_schedule must be valid YAML"),
+        ("seed: 1", ["--entropy_schedule", "{kind: "], "the value of --entropy_schedule is not valid YAML"),
         (
             "use_cpu: true",
             ["--entropy_schedule", "constant"],
@@ -66,7 +66,7 @@ def test_any_field_of_a_block_can_be_overridden():
             "`entropy_schedule` must be a mapping with a `kind`",
         ),
         ("- seed", [], "must be a mapping of keys to values: write one `key: value` per line"),
-        ("seed: [1", [], "must be valid YAML"),
+        ("seed: [1", [], "is not valid YAML"),
         ("num_generations: 3\nuse_cpu: true\nbf16: false", [], "so that 3 divides their product"),
     ],
 )

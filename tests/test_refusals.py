@@ -67,7 +67,7 @@ def test_a_recipe_that_cannot_be_read_is_one_line(tmp_path, capsys):
     recipe.write_bytes(b"seed: 1\x00")
     assert "is not valid YAML" in one_line(capsys, "plan", recipe)
     recipe.write_text("")
-    assert "is no mapping of keys to values" in one_line(capsys, "plan", recipe)
+    assert "must be a mapping of keys to values" in one_line(capsys, "plan", recipe)
     good = ROOT / "recipes" / "countdown_es.yaml"
     for launch in (tmp_path, tmp_path / "nothing.yaml", recipe):
         assert str(launch) in one_line(capsys, "plan", good, "--config_file", launch)

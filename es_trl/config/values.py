@@ -88,4 +88,4 @@ def read_yaml_text(name: str, text: str) -> Any:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
         reason = " ".join(str(error).split())
-        raise ValueError(f"{name} must be valid YAML, got {text[:40]!r} ({reason}): correct it") from None
+        raise ValueError(f"{name} is not valid YAML ({reason}): correct it") from None

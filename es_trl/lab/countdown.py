@@ -1,7 +1,7 @@
 """Countdown: combine the given numbers, each exactly once, into an expression that has the target value.
 
-A prompt is `"3 5 2=17:"`, a right answer `"3*5+2"`. The task is verifiable by exact arithmetic, its difficulty is the
-count of numbers, and every prompt is solvable by construction.
+A prompt is `"3 5 2=17:"`, a right completion `"3*5+2"`. Exact arithmetic verifies it, its difficulty is the count of
+numbers, and every prompt is solvable by construction.
 """
 
 import ast
@@ -21,15 +21,15 @@ _OPERATORS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.m
 
 def countdown_dataset(num_prompts: int, seed: int = 0, num_numbers: tuple[int, ...] = (3,)) -> Dataset:
     """
-    Solvable Countdown prompts, the same for the same arguments.
+    Return solvable Countdown prompts, the same for the same arguments.
 
     Args:
         num_prompts (`int`):
-            How many rows.
+            Number of rows.
         seed (`int`):
             Seed of the generator; rows of different seeds are independent draws from the same distribution.
         num_numbers (`tuple[int, ...]`):
-            The counts of numbers a prompt may have, drawn uniformly. More numbers are harder.
+            The counts of numbers that a prompt may have, drawn uniformly. More numbers are harder.
 
     Returns:
         `Dataset`: columns `prompt` (str), `numbers` (list of int) and `target` (int).
@@ -40,12 +40,12 @@ def countdown_dataset(num_prompts: int, seed: int = 0, num_numbers: tuple[int, .
 
 
 def format_prompt(numbers: list[int], target: int) -> str:
-    """The prompt text of a task: `format_prompt([3, 5, 2], 17)` is `"3 5 2=17:"`."""
+    """Return the prompt text of a task: `format_prompt([3, 5, 2], 17)` is `"3 5 2=17:"`."""
     return f"{' '.join(map(str, numbers))}={target}:"
 
 
 def draw_task(rng: random.Random, count: int) -> tuple[list[int], int, str]:
-    """Numbers, target and one solution: `count` numbers of 1 to 9, operators + - *, target of 1 to 99."""
+    """Draw numbers, target and one solution: `count` numbers of 1 to 9, operators + - *, target of 1 to 99."""
     while True:
         numbers = [rng.randint(1, 9) for _ in range(count)]
         order = rng.sample(numbers, count)
@@ -59,11 +59,11 @@ def countdown_reward(
     completions: list[str], numbers: list[list[int]], target: list[int], **kwargs: object
 ) -> list[float]:
     """
-    +1 for a right expression, -1 for anything else (paper, Eq. 5).
+    Return +1 for a right expression, -1 for anything else (paper, Eq. 5).
 
     Args:
         completions (`list[str]`):
-            What the model wrote after the prompt.
+            Texts that the model wrote after the prompts.
         numbers (`list[list[int]]`), target (`list[int]`):
             The columns of [`countdown_dataset`], one row per completion.
 
