@@ -5,13 +5,25 @@ from pathlib import Path
 import pytest
 import torch
 from lab_runs import without_seconds
-from method_runs import CONTROLLED, OPEN, PLAIN, on_lab
+from method_runs import CONTROLLED, OPEN, PLAIN
 from peft import LoraConfig
 from reference import algorithm_1
 
 from es_trl import EntropyScheduler, ESGRPOTrainer, HoldController, RolloutCallback
 from es_trl.actuators.record_only import RecordOnlyActuator
 from es_trl.lab import BASE_MODEL, countdown_dataset, countdown_reward
+
+
+# bounds and steps that move a model as small as the lab's: fifty times the published ones
+STRONG = {
+    "aer": {"entropy_actuator": {"high": 0.5}, "entropy_controller": {"gain": 0.1}},
+    "aent": {
+        "entropy_actuator": {"low": 0.03, "high": 0.45, "start": 0.1},
+        "entropy_controller": {"gain": 0.1, "warmup": 0},
+    },
+    "es_pid": {"entropy_actuator": {"kind": "entropy_bonus", "low": -1.0, "high": 1.0}},
+    "skywork": {"entropy_coef_delta": 0.005, "entropy_coef_max": 0.25},
+}
 
 
 def weights_of(trainer):
@@ -108,8 +120,7 @@ MIXED = {
 
 @pytest.mark.parametrize("method", ["aer", "aent", "entrocraft", "entropic", "clip_cov", "kl_cov"])
 def test_with_everything_else_at_once(method, lab_args):
-    no_warmup = {"warmup": 0} if method in ("aer", "aent") else {}
-    args = lab_args(**on_lab(method, **no_warmup), **MIXED)
+    args = lab_args(method=method, **PLAIN, **MIXED, **STRONG.get(method, {}))
     trainer = ESGRPOTrainer(
         BASE_MODEL, countdown_reward, args, countdown_dataset(64, seed=1), countdown_dataset(4, seed=9)
     )
@@ -145,8 +156,7 @@ ONE_UPDATE_RUN = {"steps_per_generation": 1, "per_device_train_batch_size": 16, 
     [*((method, {}) for method in (*CONTROLLED, "skywork")), ("entrocraft", ONE_UPDATE_RUN), ("aent", ONE_UPDATE_RUN)],
 )
 def test_after_a_resume_it_goes_on(method, geometry, lab_trainer, tmp_path):
-    no_warmup = {"warmup": 0} if method == "aent" else {}
-    run = {**on_lab(method, **no_warmup), "max_steps": 12, **geometry}
+    run = {"method": method, "max_steps": 12, **STRONG.get(method, {}), **geometry, **PLAIN}
     run |= {
         "save_strategy": "steps",
         "save_steps": 2 if geometry else 6,  # inside a rollout, where there is an inside
@@ -171,12 +181,12 @@ LARGER = {
     "prompts": 512,
 }
 FAST = {  # so that eight rollouts show it
-    "aer": on_lab("aer", gain=50.0),
-    "aent": on_lab("aent", gain=50.0, warmup=0),
-    "entropic": on_lab("entropic", kp=10.0),
-    "es_pid": on_lab("es_pid"),
-    "entrocraft": on_lab("entrocraft"),
-    "skywork": {**on_lab("skywork"), "entropy_coef_delta": 0.02},
+    **STRONG,
+    "aer": {**STRONG["aer"], "entropy_controller": {"gain": 50.0}},
+    "aent": {**STRONG["aent"], "entropy_controller": {"gain": 50.0, "warmup": 0}},
+    "entropic": {"entropy_controller": {"kp": 10.0}},
+    "entrocraft": {},
+    "skywork": {**STRONG["skywork"], "entropy_coef_delta": 0.02},
 }
 
 
@@ -190,6 +200,7 @@ def test_a_higher_target_makes_more_entropy(method, loss_type, lab_trainer):
     low, high = (
         trained(
             lab_trainer,
+            method=method,
             loss_type=loss_type,
             entropy_schedule={"kind": "constant", "target": target},
             **LARGER,
@@ -248,7 +259,7 @@ def test_the_readmes_own_method(lab_trainer):
 def test_a_schedule_may_be_missing_only_where_nothing_is_held():
     from es_trl import KLCovActuator, PIDController
 
-    with pytest.raises(ValueError, match="None is no schedule: give one"):
+    with pytest.raises(ValueError, match="the schedule must be a Schedule or a function .*, got None"):
         EntropyScheduler(None, PIDController(), KLCovActuator())
     assert EntropyScheduler(None, HoldController(), KLCovActuator()).loop.describe()["schedule"] == "none"
 
@@ -260,7 +271,7 @@ def test_a_schedule_may_be_missing_only_where_nothing_is_held():
 )
 def test_the_clamped_head_as_models_are_trained(changes, lab_args):
     adapter = LoraConfig(r=4, target_modules=["q_proj", "v_proj"]) if not changes or "beta" in changes else None
-    args = lab_args(**on_lab("aent", warmup=0), **changes)
+    args = lab_args(method="aent", **STRONG["aent"], **PLAIN, **changes)
     dataset = countdown_dataset(64, seed=1)
     trainer = ESGRPOTrainer(BASE_MODEL, countdown_reward, args, train_dataset=dataset, peft_config=adapter)
     trainer.train()

@@ -45,7 +45,7 @@ def test_any_field_of_a_block_can_be_overridden():
         ("seed: 1", ["--max_steps", "few"], "`max_steps` must be a whole number, got 'few': set one"),
         ("seed: 1", ["--config"], "the option --config must have one value, got 0: put a YAML file behind it"),
         ("max_steps: [1]", [], "`max_steps` must be a whole number, got .1.: set one"),
-        ("num_generations: null", [], "`num_generations` is None, and it counts"),
+        ("num_generations: null", [], "`num_generations` must be a whole number >= 1, got None"),
         ("seed: null", [], "`seed` must be a whole number, got None: set one"),
         ("max_steps: .inf", [], "`max_steps` must be a whole number, got inf: set one"),
         ("output_dir: {a: 1}", [], "`output_dir` must be text, got .*: put it in quotes"),

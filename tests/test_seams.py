@@ -224,7 +224,7 @@ def test_what_a_push_uploads_and_leaves_behind():
     assert "args.trackio_static_space_id is False" in source(TrackioCallback.on_push_begin)
 
 
-def test_numbers_of_the_memory_estimate():
+def test_numbers_of_the_memory_projection():
     from accelerate.utils import fsdp_utils
     from deepspeed.runtime.zero.config import DeepSpeedZeroConfig
     from trl.generation.vllm_generation import VLLMGeneration

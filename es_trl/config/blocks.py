@@ -6,7 +6,7 @@ import typing
 from typing import Any
 
 from ..common.nearest import nearest
-from ..control.own_parts import as_actuators, check_controller
+from ..control.checks import as_actuators, check_controller
 from ..control.schedules import as_schedule
 from ..curriculum.stages import Stage
 from .registry import PARTS

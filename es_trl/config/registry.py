@@ -12,17 +12,17 @@ from ..actuators import (
     sample_filter,
     sample_weight,
 )
-from ..control import algorithm1, band, open_loop, pid, schedules, self_tuned
+from ..control import algorithm1, band, open_loop, pid, self_tuned, shapes
 
 
 # A new part is one file, one test and one row here.
 PARTS: dict[str, dict[str, type]] = {
     "entropy_schedule": {
-        "constant": schedules.ConstantSchedule,
-        "linear": schedules.LinearSchedule,
-        "cosine": schedules.CosineSchedule,
-        "stable_anneal": schedules.StableAnnealSchedule,
-        "piecewise": schedules.PiecewiseSchedule,
+        "constant": shapes.ConstantSchedule,
+        "linear": shapes.LinearSchedule,
+        "cosine": shapes.CosineSchedule,
+        "stable_anneal": shapes.StableAnnealSchedule,
+        "piecewise": shapes.PiecewiseSchedule,
     },
     "entropy_controller": {
         "sign_step": algorithm1.SignStepController,

@@ -4,7 +4,7 @@ import math
 
 from trl import GRPOConfig
 
-from ..control.geometry import check_count
+from ..control.values import check_count
 
 
 COUNTS = ("num_generations", "per_device_train_batch_size", "gradient_accumulation_steps", "num_iterations")
