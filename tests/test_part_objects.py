@@ -103,7 +103,7 @@ def test_a_run_with_objects_is_that_with_mappings_and_resumes_from_it(lab_traine
 @pytest.mark.parametrize(
     ("blocks", "message"),
     [
-        ({"entropy_schedule": PIDController()}, "PIDController.* is no schedule: give one"),
+        ({"entropy_schedule": PIDController()}, "the schedule must be a Schedule or a function .*, got PIDController"),
         ({"entropy_schedule": ConstantSchedule}, "`entropy_schedule` must be .* or an object, got <class .*Constant"),
         ({"entropy_schedule": SCHEDULE, "entropy_controller": PIDController}, "or an object, got <class .*: set PIDCo"),
         (

@@ -109,7 +109,7 @@ IN_RECIPES = [
     ("dataset_filter: {count: [9, 9]}", "keeps no row"),
 ]  # fmt: skip
 
-ADVICE = r"\b(set|give|leave|put|add|name|choose|save|copy|change|correct|return|widen|did you mean|start)\b"
+ADVICE = r"\b(set|give|leave|put|add|name|choose|save|copy|change|correct|return|widen|did you mean|start|replace)\b"
 
 
 def is_one_sentence(message: str) -> bool:
