@@ -6,7 +6,7 @@ import pytest
 from launching import ROOT
 from recipe_files import CPU, ZERO3, assert_plan_refuses
 
-from es_trl.cli import main as cli
+from es_trl.__main__ import main as cli
 
 
 def test_plan_of_the_papers_recipe_on_8_gpus(capsys):

@@ -6,7 +6,7 @@ import pytest
 from launching import ROOT
 from recipe_files import CPU, ZERO3, assert_plan_refuses
 
-from es_trl.cli import main as cli
+from es_trl.__main__ import main as cli
 
 
 def test_plan_of_the_papers_curriculum(capsys):
@@ -27,8 +27,8 @@ def test_plan_of_the_papers_curriculum(capsys):
             "`curriculum` of entry 1 has no argument 'strat', did you mean 'start'",
         ),
         (["--curriculum", "[{data: hard}]"], "`curriculum` of entry 1 needs `start`"),
-        (["--curriculum", "{start: onset}"], "it lists stages"),
-        (["--curriculum", "[onset]"], "`curriculum` has 'onset' for entry 1"),
+        (["--curriculum", "{start: onset}"], "`curriculum` must be a list of stages, got {'start': 'onset'}"),
+        (["--curriculum", "[onset]"], "`curriculum` must have a mapping for entry 1, got 'onset'"),
         (["--curriculum", "[{start: 0.5, data: harder}]"], "the data sets are train, hard"),
         (["--curriculum", "[{start: 0.5, num_generations: 24}]"], "set a divisor of 512, or hold: prompts"),
         (["--entropy_schedule.ratio", "0"], "`ratio` must be > 0 for a target that goes from 0.3"),

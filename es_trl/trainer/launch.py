@@ -23,22 +23,6 @@ FSDP_1 = "FSDP 1 is asked for, which is not supported: set `fsdp_version: 2`"
 logger = logging.get_logger(__name__)
 
 
-def leave_out_compiled_collective(environ: Mapping[str, str] = os.environ) -> None:
-    """
-    Let DeepSpeed on a CPU use gloo alone, before it sets up its processes.
-
-    It would compile a collective over shared memory first, which needs a C++ compiler and ninja in PATH, takes half a
-    minute and changes no number. `environ` is what `accelerate launch` left for its processes, here and below.
-    """
-    if environ.get("ACCELERATE_USE_DEEPSPEED") != "true":
-        return
-    import deepspeed.ops
-    from deepspeed.accelerator import get_accelerator
-
-    if get_accelerator().device_name() == "cpu":
-        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-
-
 def check_launch(args: TrainingArguments, environ: Mapping[str, str] = os.environ) -> None:
     """Raise unless the launch started what it was told to start; before the model loads."""
     state = args.distributed_state

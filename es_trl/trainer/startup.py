@@ -7,7 +7,7 @@ from trl import GRPOTrainer
 
 from ..common.tables import as_table
 from ..config.config import ESGRPOConfig
-from ..config.methods import describe_method
+from ..config.presets import describe_method
 from ..control.algorithm1 import SignStepController
 from ..control.band import DeadBandController
 from ..control.geometry import Geometry
