@@ -1,12 +1,9 @@
 """Runs with stages that equal runs without them."""
 
-import inspect
-
 import pytest
 import torch
 from lab_runs import BONUS, LAB_ARGS, without_seconds
 from stage_runs import DATASETS, SWITCH, Watching, make
-from trl import GRPOTrainer
 
 from es_trl import Curriculum, ESGRPOConfig, Stage
 from es_trl.lab import BASE_MODEL, countdown_reward
@@ -96,8 +93,3 @@ def test_a_curriculum_among_the_callbacks(tmp_path):
     other = make(tmp_path, "other", curriculum=block)
     other.train()
     assert without_seconds(one.history.records) == without_seconds(other.history.records)
-
-
-def test_trl_reads_the_length_in_its_loss_for_dr_grpo_alone():
-    loss = inspect.getsource(inspect.unwrap(GRPOTrainer._compute_loss))
-    assert loss.count("max_completion_length") == 1 and "per_token_loss.size(0) * self.max_completion_length" in loss
