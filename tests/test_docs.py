@@ -80,13 +80,16 @@ def test_every_launch_has_options_that_there_are_and_fits_its_hardware(command, 
 
 def test_what_is_named_in_passing_is_there():
     targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    for page in PAGES:
-        text = page.read_text()
-        for file in re.findall(
-            r"`(?:python )?((?:examples|benchmarks|recipes|tests|accelerate_configs)/[\w./]+\.\w+)", text
-        ):
-            assert (ROOT / file).exists(), f"{page.name}: {file}"
-        for target in re.findall(r"`make ([\w-]+)", text):
-            assert target in targets, f"{page.name}: make {target}"
-        for link in re.findall(r"\]\((?!http|#)([^)#]+)", text):
-            assert (page.parent / link).exists(), f"{page.name}: {link}"
+    folders = "examples|benchmarks|recipes|tests|accelerate_configs"
+    texts = {page: page.read_text() for page in PAGES}
+
+    def named(pattern):
+        found = {(page, name) for page, text in texts.items() for name in re.findall(pattern, text)}
+        assert found, f"no page names a {pattern}"
+        return found
+
+    files = named(rf"`(?:python )?((?:{folders})/[\w./]+\.\w+)")
+    assert {(page.name, file) for page, file in files if not (ROOT / file).exists()} == set()
+    assert {(page.name, target) for page, target in named(r"`make ([\w-]+)") if target not in targets} == set()
+    links = named(r"\]\((?!http|#)([^)#]+)")
+    assert {(page.name, link) for page, link in links if not (page.parent / link).exists()} == set()

@@ -79,7 +79,9 @@ def test_every_save_has_everything(pushed):
 
 
 def test_the_card_of_every_save(pushed):
-    for _, files in pushed.commits("round_trip"):
+    commits = pushed.commits("round_trip")
+    assert len(commits) > 1
+    for _, files in commits:
         card = files["README.md"].decode()
         metadata = yaml.safe_load(card.split("---")[1])
         assert {"trl", "es-grpo", "entropy-scheduling"} <= set(metadata["tags"])
@@ -184,6 +186,7 @@ def test_errors_of_the_hub(pushed):
 def test_trackio_keeps_its_logs_here(pushed):
     saw = pushed.saw("trackio")
     assert saw["rows"] > 4 and saw["static"] is False
+    assert any("commit" in call for call in saw["calls"])
     assert not any("space" in call or "bucket" in call for call in saw["calls"])
     assert [title for title, _ in pushed.commits("trackio")] == ["Training in progress, step 4", "End of training"]
     # a Space that cannot be made costs the push, and not the training

@@ -67,6 +67,7 @@ def test_a_clamped_bonus_that_clamps_nothing_is_the_entropy_bonus(lab_trainer):
 
 def test_the_clamped_entropy_is_measured_and_held(lab_trainer):
     trainer = trained(lab_trainer, method="aent", entropy_actuator={"clamp": 0.9}, entropy_controller={"warmup": 0})
+    assert len(trainer.history.records) == 2
     for record in trainer.history.records:
         assert 0.0 < record["clamped_entropy"] < record["entropy"] - 0.001
         assert record["error"] == pytest.approx(record["target"] - record["clamped_entropy"])
