@@ -18,6 +18,12 @@ from es_trl.lab import BASE_MODEL, countdown_dataset, countdown_reward
 torch.set_num_threads(1)
 
 
+def pytest_collection_modifyitems(items):
+    """Begin with the files that have slow tests, so that two workers end together."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture
 def no_weights_load(monkeypatch):
     """Fail a test in which weights load."""

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 
-LIMIT = 8.0  # seconds of CPU, several times what the slowest of them takes
+# seconds of CPU, several times what the slowest of them takes, also where Triton's kernels are interpreted
+LIMIT = 60.0 if "TRITON_INTERPRET" in os.environ else 10.0
 _held: list[str] = []  # the test that runs, where it is held to the tier
 
 

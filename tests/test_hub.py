@@ -96,7 +96,7 @@ def test_the_card_of_every_save(pushed):
         assert recipe == yaml.safe_load(files["es_recipe.yaml"])
         assert recipe["learning_rate"] == 2e-3 and recipe["entropy_schedule"] == {"kind": "constant", "target": 0.4}
         assert recipe["env"] == {"PLAIN": "1"} and "hub_token" not in recipe
-        for package in ("es_trl 0.", "trl 1.16.", "transformers ", "torch ", "accelerate "):
+        for package in ("es_trl 0.", "trl 1.", "transformers ", "torch ", "accelerate "):
             assert package in card.split("### Versions of the run")[1]
 
 
