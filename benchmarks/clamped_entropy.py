@@ -1,10 +1,10 @@
-"""AEnt's clamped entropy: what it costs beside TRL's fused head, and whether leaving out the tail changes anything.
+"""AEnt's clamped entropy: its cost relative to TRL's fused head, and the effect of leaving out the tail.
 
 python benchmarks/clamped_entropy.py run      # about six minutes on one core
 python benchmarks/clamped_entropy.py costs    # the cost alone
 python benchmarks/clamped_entropy.py report   # from the committed data: summary.md
 
-The lab's part of the answer is in results/methods: `aent` beside `aent, p = 0`, the same rule without the clamp.
+Its effect on the lab is in results/methods: `aent`, and `aent, p = 0`, the same rule without the clamp.
 """
 
 import argparse
@@ -36,7 +36,7 @@ SHARES = (0.25, 0.33, 0.5, 0.9)  # 0.25 to 0.33 are published
 
 
 def cost(head: str) -> dict[str, float]:
-    """Seconds and peak memory, MiB above what the hidden states and the weights take, of a forward and a backward."""
+    """Return time (s) and peak memory (MiB above hidden states and weights) of one forward and backward."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
     hidden = torch.randn(TOKENS, HIDDEN, requires_grad=True)
@@ -55,7 +55,7 @@ def cost(head: str) -> dict[str, float]:
 
 
 def synthetic(kind: str, scale: float) -> torch.Tensor:
-    """Logits of 16 tokens: a tail of the whole vocabulary, and a head of a few likely tokens."""
+    """Return logits of 16 tokens: a tail of the whole vocabulary, and a head of a few likely tokens."""
     generator = torch.Generator().manual_seed(0)
     if kind == "gaussian":
         logits = torch.randn(16, VOCABULARY, generator=generator, dtype=torch.float64) * 2.0
@@ -66,7 +66,7 @@ def synthetic(kind: str, scale: float) -> torch.Tensor:
 
 
 def change(kind: str, scale: float, share: float) -> dict[str, Any]:
-    """What leaving out `share` of the vocabulary changes of entropy and of its gradient by the logits, relative."""
+    """Return the relative change of entropy, and of its gradient by the logits, without `share` of the vocabulary."""
     logits = synthetic(kind, scale).requires_grad_()
     logps = logits.log_softmax(-1)
     entropy = -(logps.exp() * logps).sum(-1)
@@ -87,7 +87,7 @@ def change(kind: str, scale: float, share: float) -> dict[str, Any]:
 
 
 def measure_costs() -> dict[str, dict[str, float]]:
-    """The cost of each head, in a process of its own."""
+    """Measure the cost of each head in a process of its own."""
     costs = {}
     for head in ("fused", "clamped"):
         done = subprocess.run([sys.executable, __file__, "cost", head], capture_output=True, text=True, check=True)
@@ -97,7 +97,7 @@ def measure_costs() -> dict[str, dict[str, float]]:
 
 
 def run() -> None:
-    """Measure both."""
+    """Measure costs and changes."""
     changes = [
         change(kind, scale, share)
         for kind, scales in (("gaussian", (18.0, 20.0, 24.0)), ("power law", (6.0, 8.0, 12.0)))
@@ -111,7 +111,7 @@ def run() -> None:
 
 
 def report() -> str:
-    """The tables, as Markdown."""
+    """Return the tables as Markdown."""
     data = json.loads((RESULTS / "data.json").read_text())
     fused, clamped = data["costs"]["fused"], data["costs"]["clamped"]
     rows = [["head", "time, s", "peak memory above hidden states and weights, MiB"]]
@@ -124,12 +124,12 @@ def report() -> str:
         "# AEnt's clamped entropy",
         "`python benchmarks/clamped_entropy.py run`; " + ", ".join(f"{n} {v}" for n, v in data["versions"].items()),
         f"## Cost\n\nForward and backward of {TOKENS:,} tokens x {VOCABULARY:,} of vocabulary, {HIDDEN} hidden, "
-        "float32, one CPU core. `fused` is TRL's head with its entropy, `clamped` ours with log-probabilities, entropy "
-        f"and clamped entropy: {clamped['seconds'] / fused['seconds']:.2f} times the time. Of the memory "
-        f"{4 * VOCABULARY * HIDDEN / 2**20:.0f} MiB are the gradient of the weights in both.",
+        "float32, one CPU core. `fused` is TRL's head with its entropy; `clamped` is ours with log-probabilities, "
+        f"entropy and clamped entropy, and takes {clamped['seconds'] / fused['seconds']:.2f} times as long. The "
+        f"gradient of the weights takes {4 * VOCABULARY * HIDDEN / 2**20:.0f} MiB of the memory in both.",
         table(rows).rstrip(),
-        "## What the clamp changes\n\nRelative to the entropy over the whole vocabulary, on synthetic logits: five "
-        "likely tokens over a tail.",
+        "## Effect of the clamp\n\nChanges relative to the entropy over the whole vocabulary, on synthetic logits: "
+        "five likely tokens over a tail.",
         table(tails).rstrip(),
     ]
     return "\n\n".join(parts) + "\n"

@@ -1,4 +1,4 @@
-"""How often a recipe whose work is done ends with 0, on two CPU processes: `python benchmarks/clean_exit.py`.
+"""Exit codes of recipes whose work is done, on two CPU processes: `python benchmarks/clean_exit.py`.
 
 gloo's worker thread can drop its last tensor while Python finalises, which aborts the process after all work is done.
 """
@@ -19,7 +19,7 @@ OPTIONS = (
 
 
 def launch(kind: str, folder: str) -> int:
-    """The exit code of one launch."""
+    """Return the exit code of one launch."""
     command = [sys.executable, "-m", "accelerate.commands.launch", "--mixed_precision", "no", "--num_processes", "2"]
     command += ["--config_file", str(ROOT / "accelerate_configs" / f"{kind}.yaml"), "--main_process_port", "0"]
     command += [str(ROOT / "recipes" / "countdown_es.py"), *OPTIONS.split(), "--output_dir", folder]
@@ -28,7 +28,7 @@ def launch(kind: str, folder: str) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--launches", type=int, default=50, help="of each kind")
+    parser.add_argument("--launches", type=int, default=50, help="launches of each kind")
     count = parser.parse_args().launches
     lines = [
         "# Exit codes of recipes whose work is done",

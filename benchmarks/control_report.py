@@ -1,4 +1,4 @@
-"""The tables and the figure of benchmarks/control.py, from its data."""
+"""Tables and figure of benchmarks/control.py, from its data."""
 
 import json
 import math
@@ -23,7 +23,7 @@ SCHEDULES = {
 
 
 def load(path: Path, key: tuple[str, ...] = KEY) -> dict[tuple, dict[str, Any]]:
-    """Finished runs by their key."""
+    """Return finished runs by their key."""
     lines = path.read_text().splitlines() if path.exists() else []
     runs = [json.loads(line) for line in lines]
     return {tuple(run[name] for name in key): run for run in runs}
@@ -35,11 +35,11 @@ def target(schedule: str, rollouts: int) -> list[float]:
 
 
 def segments(schedule: str, rollouts: int) -> dict[str, range]:
-    """The rollouts that the error is taken over: those of each stage, without the first ones of the run."""
+    """Return the rollouts that the error is taken over: those of each phase, without the first ones of the run."""
     part = build_part("entropy_schedule", SCHEDULES[schedule])
-    stages = [stage_at(part, progress_at(rollout, rollouts)) for rollout in range(rollouts)]
-    found = {stage: [r for r in range(SETTLING, rollouts) if stages[r] == stage] for stage in ("stable", "anneal")}
-    return {stage: range(rows[0], rows[-1] + 1) for stage, rows in found.items() if rows}
+    phases = [stage_at(part, progress_at(rollout, rollouts)) for rollout in range(rollouts)]
+    found = {phase: [r for r in range(SETTLING, rollouts) if phases[r] == phase] for phase in ("stable", "anneal")}
+    return {phase: range(rows[0], rows[-1] + 1) for phase, rows in found.items() if rows}
 
 
 def rms(values: list[float]) -> float:
@@ -47,23 +47,23 @@ def rms(values: list[float]) -> float:
 
 
 def errors(run: dict[str, Any]) -> list[float]:
-    """Target minus entropy of every rollout, nats."""
+    """Return target minus entropy of every rollout, nats."""
     targets = target(run["schedule"], run["rollouts"])
     return [wanted - entropy for wanted, entropy in zip(targets, run["entropy"], strict=False)]
 
 
 def error_over(run: dict[str, Any], rows: range) -> float:
-    """Root-mean-square error, nats; infinite for a run that broke."""
+    """Return the root-mean-square error, nats; infinite for a run that broke."""
     return math.inf if run["failure"] else rms(errors(run)[rows.start : rows.stop])
 
 
 def floor_over(run: dict[str, Any], rows: range) -> float:
-    """The noise floor: root-mean-square standard error of the measured entropy, nats."""
+    """Return the noise floor: the root-mean-square standard error of the measured entropy, nats."""
     return math.nan if run["failure"] else rms(run["entropy_se"][rows.start : rows.stop])
 
 
 def settling(run: dict[str, Any]) -> int | None:
-    """The first rollout from which five have a mean error within two of its standard errors; `None` for never."""
+    """Return the first of five rollouts whose mean error is within two of its standard errors; `None` for never."""
     off, noise = errors(run), run["entropy_se"]
     for first in range(len(off) - 4):
         if abs(mean(off[first : first + 5])) <= 2.0 * rms(noise[first : first + 5]) / 5**0.5:
@@ -72,7 +72,7 @@ def settling(run: dict[str, Any]) -> int | None:
 
 
 def overshoot(run: dict[str, Any]) -> float:
-    """How far the mean of five rollouts goes beyond the target in the first stage, from where the run began, nats."""
+    """Return how far the mean of five rollouts goes beyond the target in the first phase, nats."""
     off = errors(run)
     side = 1.0 if off[0] > 0.0 else -1.0
     last = min(next(iter(segments(run["schedule"], run["rollouts"]).values())).stop, len(off))
@@ -80,14 +80,14 @@ def overshoot(run: dict[str, Any]) -> float:
 
 
 def spread(values: list[float], digits: int = 4) -> str:
-    """Mean and, of several seeds, standard deviation; a run that broke makes them infinite."""
+    """Return the mean and, for several seeds, the standard deviation, or the number of runs that broke."""
     if any(math.isinf(value) for value in values):
         return f"broke in {sum(map(math.isinf, values))} of {len(values)}"
     return f"{mean(values):.{digits}f}" + (f" ± {stdev(values):.{digits}f}" if len(values) > 1 else "")
 
 
 def bound_share(runs: list[dict[str, Any]]) -> str:
-    """The share of rollouts whose control was at a bound."""
+    """Return the share of rollouts whose control was at a bound."""
     controls = [control for run in runs for control in run["control"]]
     if controls[0] is None:
         return "-"
@@ -97,11 +97,10 @@ def bound_share(runs: list[dict[str, Any]]) -> str:
 
 
 def compare(runs: list[dict[str, Any]], schedule: str) -> str:
-    """One schedule's table: a row a method, seeds together."""
-    stages = list(segments(schedule, runs[0]["rollouts"]))
+    """Return the table of one schedule: one row per method, seeds together."""
     head = ["method"]
-    for stage in stages:
-        head += [f"error, {stage}", "noise floor", "ratio"]
+    for phase in segments(schedule, runs[0]["rollouts"]):
+        head += [f"error, {phase}", "noise floor", "ratio"]
     lines = [[*head, "settled", "overshoot", "at a bound", "reward, last 10"]]
     for method in dict.fromkeys(run["method"] for run in runs):
         own = [run for run in runs if run["method"] == method]
@@ -119,15 +118,15 @@ def compare(runs: list[dict[str, Any]], schedule: str) -> str:
 
 
 def in_short(runs: list[dict[str, Any]], methods: list[str]) -> str:
-    """Every method in a row: mean error over seeds, and in brackets over the noise floor, of each schedule's stages."""
-    columns = [(schedule, stage) for schedule in SCHEDULES for stage in segments(schedule, runs[0]["rollouts"])]
-    lines = [["method", *[f"{schedule}, {stage}" for schedule, stage in columns]]]
+    """Return mean errors over seeds, in brackets over the noise floor: one row per method, one column per phase."""
+    columns = [(schedule, phase) for schedule in SCHEDULES for phase in segments(schedule, runs[0]["rollouts"])]
+    lines = [["method", *[f"{schedule}, {phase}" for schedule, phase in columns]]]
     for method in methods:
         cells = []
-        for schedule, stage in columns:
+        for schedule, phase in columns:
             own = [run for run in runs if run["method"] == method]
             own = [run for run in own if run["schedule"] == schedule] or own  # without control there is no schedule
-            rows = segments(schedule, runs[0]["rollouts"])[stage]
+            rows = segments(schedule, runs[0]["rollouts"])[phase]
             own = [{**run, "schedule": schedule} for run in own]
             error, floor = [mean(over(run, rows) for run in own) for over in (error_over, floor_over)]
             cells.append(f"{error:.3f} ({error / floor:.1f})")
@@ -141,15 +140,15 @@ def table(lines: list[list[str]]) -> str:
 
 
 def compare_conditions(runs: list[dict[str, Any]], conditions: list[str]) -> str:
-    """Error in nats, and in brackets over its noise floor, a column a method and a row a condition and stage."""
+    """Return errors in nats, in brackets over their noise floor: a row per condition and phase, a column per method."""
     methods = list(dict.fromkeys(run["method"] for run in runs))
     by_key = {(run["condition"], run["schedule"], run["method"]): run for run in runs}
-    lines = [["condition", "schedule, stage", *methods]]
+    lines = [["condition", "schedule, phase", *methods]]
     for condition in conditions:
         for schedule in SCHEDULES:
             own = [by_key.get((condition, schedule, method)) for method in methods]
-            for stage, rows in segments(schedule, runs[0]["rollouts"]).items():
-                lines.append([condition, f"{schedule}, {stage}", *[share_of_floor(run, rows) for run in own]])
+            for phase, rows in segments(schedule, runs[0]["rollouts"]).items():
+                lines.append([condition, f"{schedule}, {phase}", *[share_of_floor(run, rows) for run in own]])
     return table(lines)
 
 
@@ -169,9 +168,9 @@ def report(
 
     Args:
         runs (`dict[tuple, dict]`):
-            What [`load`] returned.
+            Finished runs, as [`load`] returns them.
         folder (`Path`):
-            Where to write.
+            Folder to write to.
         uncontrolled (`list[str]`), methods (`list[str]`):
             Names of the runs without and with a target, in the order of the rows.
         conditions (`list[str]`):
@@ -181,12 +180,13 @@ def report(
     others = [run for run in runs.values() if run["condition"] != conditions[0]]
     versions = ", ".join(f"{name} {number}" for name, number in reference[0]["versions"].items())
     parts = [
-        f"# Control of the Countdown lab's entropy: {reference[0]['rollouts']} rollouts a run\n\n{versions}. Errors "
+        f"# Control of the Countdown lab's entropy: {reference[0]['rollouts']} rollouts per run\n\n{versions}. Errors "
         "are root-mean-square differences of measured entropy and target in nats, after the first "
         f"{SETTLING} rollouts. The noise floor is the standard error of a rollout's entropy over the same rollouts: "
-        "what a policy would show that was on target exactly. Behind each method stands the number of its runs; "
-        "settled is the first rollout of five whose mean error is within two of its standard errors; overshoot is "
-        "the largest mean error of five beyond the target; at a bound is the share of rollouts where the control is.\n"
+        "the error of a policy that is exactly on target. The number in brackets after a method counts its runs. "
+        "Settled is the first rollout of five whose mean error is within two of its standard errors. Overshoot is the "
+        "largest mean error of five rollouts beyond the target. At a bound is the share of rollouts whose control is "
+        "at a bound.\n"
     ]
     parts.append("## In short: mean error in nats (over the noise floor)\n")
     parts.append(in_short(reference, [*uncontrolled, *methods]))
@@ -195,7 +195,7 @@ def report(
         own = [run for run in reference if run["schedule"] == schedule and run["method"] in methods]
         own += [run for run in reference if run["method"] in uncontrolled]
         parts.append(compare(sorted(own, key=lambda run: [*uncontrolled, *methods].index(run["method"])), schedule))
-    parts.append("## Steps that were tried, seed 0, stable_anneal\n")
+    parts.append("## Tried steps, seed 0, stable_anneal\n")
     tried = [run for run in reference if "step" in run["method"] and run["seed"] == 0]
     parts.append(compare([run for run in tried if run["schedule"] == "stable_anneal"], "stable_anneal"))
     if others:
@@ -210,7 +210,7 @@ def report(
 
 
 def draw(runs: list[dict[str, Any]], methods: list[str], path: Path) -> None:
-    """Entropy of the first seed against each schedule, a row a method, with the band of the noise."""
+    """Draw the entropy of the first seed on each schedule, one row per method, with the band of the noise."""
     figure = Figure(figsize=(11.0, 1.55 * len(methods)), dpi=100, layout="constrained")
     axes = figure.subplots(len(methods), len(SCHEDULES), sharex=True, sharey=True, squeeze=False)
     by_key = {(run["method"], run["schedule"]): run for run in runs if run["seed"] == 0}

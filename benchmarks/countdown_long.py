@@ -28,35 +28,35 @@ def run(arm: str, seed: int) -> None:
 
 
 def summarize() -> str:
-    """The table of the README, as Markdown."""
+    """Return the table of the README as Markdown."""
     arms = {arm: load(RESULTS, arm) for arm in ARMS}
     rows = [("", *ARMS)]
     windows = {
-        "first 20": slice(0, 20),
-        "400 to 420": slice(400, 420),
-        "780 to 800": slice(780, 800),
-        "last 20": slice(-20, None),
+        "first 20 rollouts": slice(0, 20),
+        "rollouts 400 to 420": slice(400, 420),
+        "rollouts 780 to 800": slice(780, 800),
+        "last 20 rollouts": slice(-20, None),
     }
     for label, window in windows.items():
         cells = [spread([mean(r["reward"] for r in records[window]) for records, _ in runs]) for runs in arms.values()]
-        rows.append((f"reward, rollouts {label}", *cells))
+        rows.append((f"reward, {label}", *cells))
     for label, window in windows.items():
         cells = [spread([mean(r["entropy"] for r in records[window]) for records, _ in runs]) for runs in arms.values()]
-        rows.append((f"entropy in nats, rollouts {label}", *cells))
+        rows.append((f"entropy in nats, {label}", *cells))
     for numbers in ("3 numbers", "4 numbers"):
         for k in ("pass@1", "pass@8", "pass@64"):
             cells = [spread([scores[numbers][k] for _, scores in runs]) for runs in arms.values()]
             rows.append((f"{k}, 500 prompts of {numbers}", *cells))
     stable = [rms([r for r in records[SETTLING:] if r["stage"] == "stable"]) for records, _ in arms["scheduled"]]
     anneal = [rms([r for r in records if r["stage"] == "anneal"]) for records, _ in arms["scheduled"]]
-    rows.append((f"error in nats (root mean square), stable stage after {SETTLING} rollouts", spread(stable), "-"))
+    rows.append((f"error in nats (root mean square), stable phase after {SETTLING} rollouts", spread(stable), "-"))
     rows.append(("error in nats (root mean square), anneal", spread(anneal), "-"))
     head, *body = [f"| {' | '.join(row)} |" for row in rows]
     return "\n".join([head, "|---|---|---|", *body]) + "\n"
 
 
 def draw() -> Path:
-    """Entropy and reward of both arms, a thin line a seed and a thick one for their mean."""
+    """Draw entropy and reward of both arms: one thin line per seed and a thick one for their mean."""
     figure = Figure(figsize=(8.0, 5.0), dpi=120, layout="constrained")
     for axis, field, window in zip(figure.subplots(2, 1, sharex=True), ("entropy", "reward"), (1, 20), strict=True):
         for arm in ARMS:

@@ -1,4 +1,4 @@
-"""What each part of the curriculum at anneal onset does: `recipes/countdown_curriculum.yaml` and parts of it.
+"""Effect of each part of the curriculum at anneal onset: `recipes/countdown_curriculum.yaml` and parts of it.
 
 python benchmarks/curriculum.py run      # about an hour on one core: five arms, three seeds, one after the other
 python benchmarks/curriculum.py report   # from the committed data: summary.md and compare.png
@@ -18,18 +18,18 @@ from es_trl.tracking.plots import smooth
 RESULTS = ROOT / "results" / "countdown_curriculum"
 LENGTH = {"start": "onset", "max_completion_length": 16}
 DATA = {"data": {"hard": 3, "train": 1}}
-ROLLOUTS = {"num_generations": 32}
+COMPLETIONS = {"num_generations": 32}
 STAGES = {
     "anneal": LENGTH,
     "harder": {**LENGTH, **DATA},
-    "rollouts": {**LENGTH, **ROLLOUTS},
-    "both": {**LENGTH, **DATA, **ROLLOUTS},
-    "both_hold_prompts": {**LENGTH, **DATA, **ROLLOUTS, "hold": "prompts"},
+    "rollouts": {**LENGTH, **COMPLETIONS},
+    "both": {**LENGTH, **DATA, **COMPLETIONS},
+    "both_hold_prompts": {**LENGTH, **DATA, **COMPLETIONS, "hold": "prompts"},
 }
 TITLES = {
-    "anneal": "the anneal alone",
+    "anneal": "anneal alone",
     "harder": "harder prompts",
-    "rollouts": "32 rollouts",
+    "rollouts": "32 completions",
     "both": "both, hold: completions",
     "both_hold_prompts": "both, hold: prompts (the recipe)",
 }
@@ -43,7 +43,7 @@ def run(arm: str, seed: int) -> None:
 
 
 def summarize() -> str:
-    """The table of the README, as Markdown."""
+    """Return the table of the README as Markdown."""
     arms = {arm: load(RESULTS, arm) for arm in STAGES}
     rows = [("at anneal onset", *(TITLES[arm] for arm in STAGES))]
     for numbers in ("3 numbers", "4 numbers"):
@@ -61,15 +61,15 @@ def summarize() -> str:
         [mean(r["seconds"] for r in p[1]) / seconds for p, seconds in zip(parts, stable, strict=True)]
         for parts, stable in zip(after, before, strict=True)
     ]
-    rows.append(("time of a rollout beside one before onset", *(spread(values) for values in cost)))
+    rows.append(("time per rollout, relative to before onset", *(spread(values) for values in cost)))
     first = [[p[1][0]["seconds"] / mean(r["seconds"] for r in p[1][1:]) for p in parts] for parts in after]
-    rows.append(("time of the first rollout beside the later ones", *(spread(values) for values in first)))
+    rows.append(("time of the first rollout, relative to the later ones", *(spread(values) for values in first)))
     head, *body = [f"| {' | '.join(row)} |" for row in rows]
     return "\n".join([head, "|---" * len(rows[0]) + "|", *body]) + "\n"
 
 
 def draw() -> Path:
-    """Entropy and reward around the switch, the mean of three seeds for each arm."""
+    """Draw entropy and reward around the switch, the mean of three seeds for each arm."""
     figure = Figure(figsize=(8.0, 5.0), dpi=120, layout="constrained")
     for axis, field, window in zip(figure.subplots(2, 1, sharex=True), ("entropy", "reward"), (1, 5), strict=True):
         for arm in STAGES:

@@ -1,4 +1,4 @@
-"""Which way unlearning what is wrong moves entropy on the lab: what Entrocraft and EntroPIC rest on.
+"""Direction in which unlearning wrong completions moves entropy on the lab: Entrocraft and EntroPIC rest on it.
 
 python benchmarks/direction.py run      # some minutes on one core
 python benchmarks/direction.py report   # from the committed data
@@ -23,6 +23,7 @@ import torch
 from control_report import table
 from lab_run import rounded, train_on_lab
 
+from es_trl import ESGRPOTrainer
 from es_trl.lab import countdown_dataset, countdown_reward
 
 
@@ -32,7 +33,7 @@ SAMPLES = 8
 
 
 def directions(logits: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
-    """d of each token, `(batch, tokens)`, from the logits it was sampled from."""
+    """Return d of each token, `(batch, tokens)`, from the logits that it was sampled from."""
     logps = logits.log_softmax(-1)
     entropy = -(logps.exp() * logps).sum(-1, keepdim=True)
     terms = logps.exp() * (logps + entropy)
@@ -40,8 +41,8 @@ def directions(logits: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
 
 
 @torch.no_grad()
-def measure(trainer) -> dict[str, float]:
-    """Mean d of right and of wrong completions over 256 prompts, and the share of the tokens where it is above 0."""
+def measure(trainer: ESGRPOTrainer) -> dict[str, float]:
+    """Return mean d of right and of wrong completions over 256 prompts, and the share of tokens where it is above 0."""
     model, tokenizer = trainer.model.eval(), trainer.processing_class
     torch.manual_seed(0)
     found: dict[str, list[torch.Tensor]] = {"right": [], "wrong": []}
@@ -82,7 +83,7 @@ def run() -> None:
 
 
 def report() -> str:
-    """The table, as Markdown."""
+    """Return the table as Markdown."""
     rows = [["rollouts of grpo", "entropy, nats", "d, right", "d, wrong", "tokens with d > 0, right", "wrong"]]
     for p in json.loads(DATA.read_text()):
         shares = [f"{p[name]:.2f}" for name in ("right_above", "wrong_above")]

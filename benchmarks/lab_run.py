@@ -1,4 +1,4 @@
-"""What the benchmarks of the lab share: a run, nothing saved and nothing logged, and many of them side by side."""
+"""Shared by the benchmarks of the lab: one run, nothing saved and nothing logged, and many of them side by side."""
 
 import json
 import multiprocessing
@@ -26,7 +26,7 @@ def train_on_lab(
     Train one run with `changes` of its configuration.
 
     Returns:
-        Its trainer, and what it broke with, or `None`.
+        The trainer, and the error that broke the run or `None`.
     """
     geometry = {"learning_rate": 1e-4, "steps_per_generation": 8, "per_device_train_batch_size": 64}
     changes = {**geometry, "epsilon_high": 0.28, **changes}
@@ -69,19 +69,19 @@ def run_missing(
     workers: int,
 ) -> None:
     """
-    Run what `data` does not hold yet, each job in a process of its own, and append each run as it ends.
+    Run the jobs that `data` does not hold yet, each in a process of its own, and append each run as it ends.
 
     Args:
         run (`Callable`):
-            From a job to what is kept of it.
+            Function from a job to the record of its run.
         jobs (`dict[tuple, Any]`):
-            By the key that `data` is read with.
+            Jobs by the key that `data` is read with.
         data (`Path`):
-            A file of one JSON object a run.
+            File with one JSON object per run.
         key (`tuple[str, ...]`):
-            The fields of a run that make its key, the last of which is not printed.
+            Fields of a run that make its key; the last one is not printed.
         workers (`int`):
-            Runs at a time, one core each.
+            Number of runs at a time, one core each.
     """
     done = load(data, key)
     missing = [job for name, job in jobs.items() if name not in done]
@@ -94,5 +94,5 @@ def run_missing(
 
 
 def rounded(value: float | None) -> float | None:
-    """Five digits, as the committed data have."""
+    """Round to five digits, as in the committed data."""
     return None if value is None else float(f"{value:.5g}")

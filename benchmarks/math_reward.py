@@ -1,6 +1,6 @@
-"""How the math reward takes hostile answers, gold answers and easy ones: `python benchmarks/math_reward.py`.
+"""The math reward on hostile, gold and easy answers: `python benchmarks/math_reward.py`.
 
-Some six minutes on one worker. Golds are those of GSM8K and MATH-500, where they lie in `../shared/data`.
+About six minutes on one worker. Gold answers are those of GSM8K and MATH-500, if they are in `../shared/data`.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ SECONDS = 5.0
 
 
 def watch(peaks: list[int], done: threading.Event) -> None:
-    """Keep the largest resident memory that a worker has had, KiB."""
+    """Record the largest resident memory of any worker, KiB."""
     while not done.wait(0.05):
         with contextlib.suppress(OSError, StopIteration):  # one has ended in between
             for process in descendants(os.getpid()):
@@ -44,9 +44,9 @@ def judge_hostile(pool: Workers) -> list[str]:
         seconds.append(time.perf_counter() - began)
     done.set()
     return [
-        f"| hostile answers, of which accepted | {len(outcomes)}, {sum(outcome is True for outcome in outcomes)} |",
-        f"| of them ended at the deadline of {SECONDS:g} s or by the memory limit | {outcomes.count(None)} |",
-        f"| slowest, s | {max(seconds):.2f} |",
+        f"| hostile answers, number accepted | {len(outcomes)}, {sum(outcome is True for outcome in outcomes)} |",
+        f"| hostile answers ended at the deadline of {SECONDS:g} s or by the memory limit | {outcomes.count(None)} |",
+        f"| slowest hostile answer, s | {max(seconds):.2f} |",
         f"| largest resident memory of a worker, MiB | {peaks[0] / 1024:.0f} |",
     ]
 

@@ -1,11 +1,11 @@
-"""Each published method on the Countdown lab with everything else equal: how it holds entropy, and what the model can.
+"""Each published method on the Countdown lab with everything else equal: how it holds entropy, and pass@k after it.
 
 python benchmarks/methods.py run            # every method, schedule and seed: about two hours on two cores
 python benchmarks/methods.py run --short    # the same code in some minutes: 10 rollouts, one seed, to runs/methods
-python benchmarks/methods.py time           # some minutes on a quiet core: what a rollout of each takes
+python benchmarks/methods.py time           # some minutes on a quiet core: seconds per rollout of each
 python benchmarks/methods.py report         # from the committed data: summary.md and tracking.png
 
-Runs that the data already hold are not run again. Every run is one process of one thread.
+Runs that the data already hold are not run again. Each run is one process with one thread.
 """
 
 import argparse
@@ -34,7 +34,7 @@ ROLLOUTS = 100
 SEEDS = (0, 1, 2)
 LAB = {"entropy_bonus_scale": 50.0, "epsilon_high": None}  # the method's own upper clip
 
-# published numbers throughout; bonus coefficients times 50, which the lab's small model needs
+# published numbers throughout, but bonus coefficients times 50, which the lab's small model needs
 METHODS: dict[str, dict[str, Any]] = {
     "es_pid": {"method": "es_pid"},
     "es": {"method": "es"},
@@ -59,9 +59,9 @@ def changes_of(method: str, schedule: str) -> dict[str, Any]:
 
 def measure_times() -> dict[str, float]:
     """
-    Seconds of a rollout of each method: the lower quartile of two passes of 10 rollouts without the first two.
+    Return seconds per rollout of each method: the lower quartile over two runs of 10 rollouts without the first two.
 
-    Whatever else runs on the machine can only add to them, and the passes of all methods take turns.
+    Other work on the machine can only add to them, and the runs of all methods take turns.
     """
     torch.set_num_threads(1)
     seconds: dict[str, list[float]] = {method: [] for method in METHODS}
@@ -73,7 +73,7 @@ def measure_times() -> dict[str, float]:
 
 
 def run(job: Job) -> dict[str, Any]:
-    """Train one run and sample its model; what is kept is a few series with an entry a rollout, and pass@k."""
+    """Train one run, sample its model, and return pass@k and a few series with one entry per rollout."""
     torch.set_num_threads(1)
     method, schedule, seed, rollouts = job
     trainer, failure = train_on_lab(rollouts, seed, changes_of(method, schedule), [])
@@ -91,7 +91,7 @@ def run(job: Job) -> dict[str, Any]:
 
 
 def jobs(seeds: tuple[int, ...], rollouts: int) -> list[Job]:
-    """All runs, a whole seed before the next one."""
+    """Return all runs, every run of a seed before the next seed."""
     return [
         (method, schedule, seed, rollouts)
         for seed in seeds

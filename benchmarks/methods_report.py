@@ -1,4 +1,4 @@
-"""The table and the figure of benchmarks/methods.py, from its data."""
+"""Tables and figure of benchmarks/methods.py, from its data."""
 
 import math
 from pathlib import Path
@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 
 OPEN = ("grpo", "dapo", "clip_cov", "kl_cov")  # without a schedule: their runs are compared with each
-COMPLETIONS = 512  # of a rollout of the lab
+COMPLETIONS = 512  # per rollout of the lab
 KEY = ("method", "schedule", "seed", "rollouts")
 PASSES = ("pass@1", "pass@8", "pass@64")
 COLORS = dict(zip(SCHEDULES, ("#1f6fb4", "#c77700", "#2a9d5c"), strict=True))
@@ -19,17 +19,17 @@ Run = dict[str, Any]
 
 
 def load(path: Path) -> dict[tuple, Run]:
-    """Finished runs by their key."""
+    """Return finished runs by their key."""
     return control_report.load(path, KEY)
 
 
 def held(run: Run) -> list[float]:
-    """The entropy that the method holds, which is the clamped one where it has one, nats."""
+    """Return the entropy that the method holds, nats: the clamped one where there is one."""
     return run["entropy"] if run["clamped_entropy"][0] is None else run["clamped_entropy"]
 
 
 def error(run: Run, schedule: str) -> float:
-    """Root-mean-square distance to the target, in bands to their middle, after the first rollouts, nats."""
+    """Return the root-mean-square distance to the target, or the middle of a band, after the first rollouts, nats."""
     if run["failure"]:
         return math.inf
     off = [wanted - own for wanted, own in zip(target(schedule, run["rollouts"]), held(run), strict=True)]
@@ -37,18 +37,18 @@ def error(run: Run, schedule: str) -> float:
 
 
 def of_seeds(runs: dict[tuple, Run], method: str, schedule: str) -> list[Run]:
-    """The runs of a method on a schedule; of one without control the same ones for each."""
+    """Return the runs of a method on a schedule; a method without control has the same runs for each."""
     own = "none" if method in OPEN else schedule
     return [run for key, run in sorted(runs.items(), key=lambda item: item[0][2]) if key[:2] == (method, own)]
 
 
 def cells(values: list[float], digits: int = 3) -> str:
-    """Mean and standard deviation over seeds, where there are any."""
+    """Return mean and standard deviation over seeds, if there are any."""
     return spread(values, digits) if values else "-"
 
 
 def rows_of(runs: dict[tuple, Run], methods: list[str], schedule: str) -> list[list[str]]:
-    """One schedule's table: a row a method, seeds together."""
+    """Return the table of one schedule: one row per method, seeds together."""
     rows = [["method", "error, nats", "entropy at the end", "reward at the end", *PASSES]]
     for method in methods:
         own = of_seeds(runs, method, schedule)
@@ -59,8 +59,8 @@ def rows_of(runs: dict[tuple, Run], methods: list[str], schedule: str) -> list[l
 
 
 def in_short(runs: dict[tuple, Run], times: dict[str, float], methods: list[str]) -> list[list[str]]:
-    """The README's table: the error on every schedule, what the model can after the anneal, and the time."""
-    rows = [["method", *(f"error, {schedule}" for schedule in SCHEDULES), *PASSES, "time of a rollout"]]
+    """Return the README's table: the error on every schedule, pass@k after the anneal, and the time."""
+    rows = [["method", *(f"error, {schedule}" for schedule in SCHEDULES), *PASSES, "time per rollout"]]
     for method in methods:
         found = [[error(run, schedule) for run in of_seeds(runs, method, schedule)] for schedule in SCHEDULES]
         errors = [f"{mean(values):.3f}" if values else "-" for values in found]
@@ -72,14 +72,14 @@ def in_short(runs: dict[tuple, Run], times: dict[str, float], methods: list[str]
 
 
 def dapo_tokens(runs: dict[tuple, Run]) -> float:
-    """Tokens that dapo's runs generated, those of replaced prompts included, beside those of their rollouts."""
+    """Return the ratio of the tokens that dapo's runs generated to those that they trained on."""
     own = of_seeds(runs, "dapo", "none")
     trained = sum(COMPLETIONS * sum(run["completion_tokens"]) for run in own)
     return 1.0 + sum(run["extra_tokens"] for run in own) / trained
 
 
 def report(runs: dict[tuple, Run], times: dict[str, float], methods: list[str], folder: Path) -> str:
-    """Write summary.md and tracking.png; returns the former."""
+    """Write summary.md and tracking.png, and return the text of the former."""
     rollouts, versions = next((run["rollouts"], run["versions"]) for run in runs.values())
     seeds = len({key[2] for key in runs})
     parts = [
@@ -87,12 +87,13 @@ def report(runs: dict[tuple, Run], times: dict[str, float], methods: list[str], 
         "`python benchmarks/methods.py run`; " + ", ".join(f"{name} {number}" for name, number in versions.items()),
         "Published numbers, with the coefficients of entropy bonuses times 50; the targets are the schedule's. Error: "
         "root mean square of target minus the entropy that the method holds, nats, after "
-        f"{SETTLING} rollouts; of a band, to its middle. At the end: mean of the last 10 rollouts. pass@k: 250 prompts "
-        "of three numbers, 64 samples each. Methods without control have no target; theirs is the distance of the same "
-        "runs to each schedule. Time: lower quartile of 16 rollouts on one core beside grpo, measured by themselves. "
+        f"{SETTLING} rollouts; for a band, of its middle. At the end: mean of the last 10 rollouts. pass@k: 250 "
+        "prompts of three numbers, 64 completions per prompt. Methods without control have no target; their error is "
+        "the distance of the same runs to each schedule. Time: lower quartile of 16 rollouts on one core, relative to "
+        "grpo, in runs of their own. "
         f"Mean ± standard deviation over seeds. The runs of dapo generated {dapo_tokens(runs):.2f} times the tokens "
         "that they trained on.",
-        "## In short\n\nError of each schedule in nats, mean over seeds; pass@k after stable_anneal.",
+        "## In short\n\nError on each schedule in nats, mean over seeds; pass@k after stable_anneal.",
         table(in_short(runs, times, methods)).rstrip(),
     ]
     parts += [f"## {schedule}\n\n{table(rows_of(runs, methods, schedule)).rstrip()}" for schedule in SCHEDULES]
@@ -104,7 +105,7 @@ def report(runs: dict[tuple, Run], times: dict[str, float], methods: list[str], 
 
 
 def draw(runs: dict[tuple, Run], methods: list[str], path: Path) -> None:
-    """Target and entropy of the first seed, a panel a method, a colour a schedule."""
+    """Draw target and entropy of the first seed, one panel per method, one colour per schedule."""
     figure = Figure(figsize=(11.0, 1.9 * math.ceil(len(methods) / 4)), dpi=100, layout="constrained")
     axes = figure.subplots(math.ceil(len(methods) / 4), 4, sharex=True, sharey=True, squeeze=False).flatten()
     for axis in axes[len(methods) :]:

@@ -1,4 +1,4 @@
-"""What a control does to the entropy of the Countdown lab: runs whose control is moved at random, and the fits.
+"""Effect of a control on the entropy of the Countdown lab: runs whose control is moved at random, and the fits.
 
 python benchmarks/plant.py run      # nine runs of 100 rollouts, about a quarter of an hour on one core
 python benchmarks/plant.py report   # from the committed data: summary.md
@@ -63,13 +63,13 @@ RUNS: dict[str, tuple[Any, DitheredPID, Any, dict[str, Any]]] = {
     ),
     "falling target": (LinearSchedule(0.45, 0.04), DitheredPID(6.0, 0.4, amplitude=0.3), BONUS, {}),
     "four numbers": (HOLD, DitheredPID(6.0, 0.4, amplitude=0.3), BONUS, {"num_numbers": (4,)}),
-    "4 updates a rollout": (
+    "4 updates per rollout": (
         HOLD,
         DitheredPID(6.0, 0.4, amplitude=0.4),
         BONUS,
         {"steps_per_generation": 4, "per_device_train_batch_size": 128},
     ),
-    "16 updates a rollout": (
+    "16 updates per rollout": (
         HOLD,
         DitheredPID(4.0, 0.3, amplitude=0.2),
         BONUS,
@@ -81,7 +81,7 @@ RUNS: dict[str, tuple[Any, DitheredPID, Any, dict[str, Any]]] = {
 
 
 def run(name: str) -> dict[str, Any]:
-    """One run; entropy and control of every rollout."""
+    """Train one run and return entropy and control of every rollout."""
     schedule, controller, actuator, changes = RUNS[name]
     options = {"num_numbers": changes["num_numbers"]} if "num_numbers" in changes else {}
     changes = {key: value for key, value in changes.items() if key != "num_numbers"}
@@ -96,11 +96,11 @@ def run(name: str) -> dict[str, Any]:
 
 def fit(entropy: list[float], control: list[float], first: int = 1) -> tuple[numpy.ndarray, numpy.ndarray, float]:
     """
-    Least squares of a rollout's change on the control of this rollout and of the last one, both times the entropy.
+    Fit a rollout's change by least squares to the controls of this and the last rollout, both times the entropy.
 
     Returns:
-        Coefficients (this rollout's and the last one's sensitivity, and minus the drift in nats), their standard
-        errors, and the standard deviation of what is left, nats.
+        Coefficients (sensitivity to this rollout's and to the last one's control, and minus the drift in nats), their
+        standard errors, and the standard deviation of the residuals, nats.
     """
     entropies, efforts = numpy.array(entropy), numpy.array(control) * numpy.array(entropy)
     change = numpy.diff(entropies)[first:]
@@ -113,10 +113,11 @@ def fit(entropy: list[float], control: list[float], first: int = 1) -> tuple[num
 
 
 def summarize() -> str:
-    """The fits of all runs, and of the falling target in thirds, as Markdown."""
+    """Return the fits of all runs, and of the falling target in thirds, as Markdown."""
     runs = {run["run"]: run for run in map(json.loads, (RESULTS / "runs.jsonl").read_text().splitlines())}
-    lines = ["| run | mean entropy | sensitivity, at once | one rollout later | carried | drift, nats | left, nats |"]
-    lines += ["|---|---|---|---|---|---|---|"]
+    columns = ("run", "mean entropy", "sensitivity, at once", "one rollout later")
+    columns += ("carried", "drift, nats", "residual, nats")
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     parts = [(name, run["entropy"], run["control"]) for name, run in runs.items()]
     parts[-1] = ("clip_high", runs["clip_high"]["entropy"], [c - 0.28 for c in runs["clip_high"]["control"]])
     falling = runs["falling target"]
@@ -133,11 +134,12 @@ def summarize() -> str:
             f"{errors[1]:.3f} | {carried} | {-trend:.4f} ± {errors[2]:.4f} | {left:.4f} |"
         )
     head = (
-        "# The plant: what one unit of control does to the lab's entropy in a rollout\n\n"
-        "Least squares of each rollout's change on control times entropy, of this rollout and of the last one, and a "
-        "constant. The sensitivity is the share of the entropy that a unit of control moves; carried is the part of it "
-        "that comes one rollout later. The unit is 1 of the bonus, a power of ten of `clip`, and 1 of `epsilon_high`, "
-        "counted from 0.28.\n\n"
+        "# The plant: effect of one unit of control on the lab's entropy, per rollout\n\n"
+        "The change of entropy from rollout to rollout is fitted by least squares to control times entropy, of this "
+        "rollout and of the last one, and a constant. The sensitivity is the share of the entropy that a unit of "
+        "control moves; carried is the part of it that comes one rollout later. The unit is 1 of the bonus, a power of "
+        "ten of `clip`, and 1 of `epsilon_high`, counted from 0.28. ± is one standard error; the residual is its "
+        "standard deviation.\n\n"
     )
     return head + "\n".join(lines) + "\n"
 

@@ -1,4 +1,4 @@
-"""What benchmarks of whole recipes share: a run of the lab with its model evaluated, and the spread over seeds."""
+"""Shared by the benchmarks of whole recipes: a run of the lab, pass@k of its model, and the spread over seeds."""
 
 import json
 import os
@@ -18,7 +18,7 @@ SEEDS = (0, 1, 2)
 
 
 def run_recipe(recipe: str, options: list[str], name: str, results: Path) -> None:
-    """Train one run of a recipe and evaluate its model; the history and the scores go to `results`."""
+    """Train one run of a recipe and evaluate its model; history and pass@k go to `results`."""
     run_dir = ROOT / "runs" / name
     command = [str(ROOT / "recipes" / "countdown_es.py"), "--config", str(ROOT / "recipes" / recipe)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -40,23 +40,23 @@ def collect(run_dir: Path, name: str, results: Path) -> None:
 
 
 def load(results: Path, arm: str) -> list[tuple[list[dict], dict]]:
-    """Histories and scores of an arm's seeds."""
+    """Return history and pass@k of each seed of an arm."""
     names = [results / f"{arm}_seed{seed}" for seed in SEEDS]
     return [(read_history(n.with_suffix(".jsonl")), json.loads(n.with_suffix(".json").read_text())) for n in names]
 
 
 def spread(values: list[float]) -> str:
-    """Mean and standard deviation over seeds."""
+    """Return mean and standard deviation over seeds."""
     return f"{mean(values):.3f} ± {stdev(values):.3f}"
 
 
 def dress(axis: Any, field: str, window: int) -> None:
-    """Label and grid of an axis that shows a field of the history."""
+    """Set label and grid of an axis that shows a field of the history."""
     axis.set_ylabel("entropy, nats" if field == "entropy" else f"reward, mean of {window} rollouts")
     axis.grid(alpha=0.25, linewidth=0.6)
     axis.spines[["top", "right"]].set_visible(False)
 
 
 def rms(records: list[dict]) -> float:
-    """Root-mean-square error, nats."""
+    """Return the root-mean-square error, nats."""
     return mean(record["error"] ** 2 for record in records) ** 0.5

@@ -1,6 +1,6 @@
 """TRL's `environment_factory` under a schedule: the model calls a tool, and entropy is that of the tokens it wrote.
 
-Each answer is a call of `check`, which says what its value is and asks again; so a task has two tries. The lab's base
+Each answer is a call of `check`, which returns its value and asks again, so a task has two tries. The lab's base model
 has never seen a second try: this shows the wiring, not a gain.
 
 Run it, half a minute on a CPU: `python examples/environment.py`
@@ -16,7 +16,7 @@ from es_trl.lab.countdown import evaluate
 from es_trl.tracking.history import summarize
 
 
-# The lab's model knows no chat format: a message is its text, and what the model writes up to <eos> calls `check`.
+# The lab's model knows no chat format: a message is its text, and the model's text up to <eos> calls `check`.
 CHAT = "{% for m in messages %}{{ m.content }}{% if m.tool_calls %}{{ m.tool_calls }}<eos>{% endif %}{% endfor %}"
 CALL = {"type": "function", "function": {"name": "check", "arguments": {"answer": "{content}"}}}
 FIELD = {"open_pattern": "(?=[^<])", "close": "<eos>", "content": "text", "repeats": True, "transform": CALL}
@@ -51,7 +51,7 @@ def make_trainer(output_dir: str, rollouts: int, **changes: object) -> ESGRPOTra
         output_dir,
         rollouts,
         per_device_train_batch_size=16,
-        max_completion_length=32,  # room for two tries, and for what the tool says to the first
+        max_completion_length=32,  # room for two tries, and for the tool's answer to the first
         max_tool_calling_iterations=2,
         entropy_schedule={"kind": "constant", "target": 0.4},
         entropy_bonus_scale=50.0,
@@ -68,8 +68,8 @@ def main() -> None:
     trainer.train()
     records = trainer.history.records
     print(summarize(records, settling=5))
-    print(f"tokens the model wrote           {records[-1]['completion_tokens']:.1f} a completion")
-    print(f"calls of the tool                {trainer.state.log_history[0]['tools/call_frequency']:.2f} a completion")
+    print(f"tokens the model wrote           {records[-1]['completion_tokens']:.1f} per completion")
+    print(f"calls of the tool                {trainer.state.log_history[0]['tools/call_frequency']:.2f} per completion")
 
 
 if __name__ == "__main__":

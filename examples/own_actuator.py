@@ -1,4 +1,4 @@
-"""An actuator of one's own moves entropy: a bonus for surprise, without a gradient through the entropy.
+"""An actuator of your own moves entropy: a bonus for surprise, without a gradient through the entropy.
 
 The expected surprise of a token is the entropy at its position, so tokens that surprise more than that get a higher
 advantage (REINFORCE on the entropy). It needs log-probabilities only of the tokens that were sampled.

@@ -1,4 +1,4 @@
-"""Schedules beside each other before anything is trained: no model, no torch, a moment.
+"""Schedules side by side before any training: without a model or torch, in a moment.
 
 Run it: `python examples/preview_schedule.py`
 """
@@ -7,14 +7,14 @@ from es_trl import CallableSchedule, CosineSchedule, StableAnnealSchedule, sketc
 
 
 def hold_then_decay(progress: float) -> float:
-    """A schedule of one's own is a function from progress in [0, 1] to nats: here 0.4, then a geometric decay."""
+    """A schedule of your own is a function from progress in [0, 1] to nats: here 0.4, then a geometric decay."""
     return 0.4 * 0.25 ** max(0.0, 2.0 * progress - 1.0)
 
 
 SCHEDULES = {
     "stable, then anneal": StableAnnealSchedule(target=0.4, end=0.05, ratio=0.2),
     "cosine": CosineSchedule(start=0.4, end=0.05),
-    "one's own": CallableSchedule(hold_then_decay, onset=0.5),
+    "your own": CallableSchedule(hold_then_decay, onset=0.5),
 }
 
 

@@ -10,7 +10,7 @@ from es_trl.recipe import parse_recipe, train
 
 
 def main() -> None:
-    torch.set_num_threads(1)  # more threads make a model this small slower, by far on shared cores
+    torch.set_num_threads(1)  # more threads make a model this small slower, on shared cores by far
     recipe = parse_recipe(__file__)
     if recipe.model.model_name_or_path is None:
         recipe.model.model_name_or_path = BASE_MODEL

@@ -6,7 +6,7 @@
 #SBATCH --exclusive
 #SBATCH --time=48:00:00
 #SBATCH --output=%x-%j.log
-# ZeRO-3 over the nodes of a job, one launch a node; output_dir must be on a file system that all nodes share:
+# ZeRO-3 over the nodes of a job, one launch per node; output_dir must be on a file system that all nodes share:
 #   sbatch recipes/slurm.sh recipes/qwen7b_es.py [--any_field value]
 #   sbatch recipes/slurm.sh recipes/qwen7b_es.py --resume_from_checkpoint true
 set -euo pipefail

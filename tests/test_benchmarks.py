@@ -39,7 +39,7 @@ def test_stages_of_each_schedule():
 
 def test_settling_and_overshoot_by_hand():
     run = made_run(lambda t: max(0.35 + 0.01 * (10 - t), 0.29))
-    # from 0.45 down by 0.01 a rollout to 0.29: the mean of rollouts 8 to 12 is on target
+    # from 0.45 down by 0.01 per rollout to 0.29: the mean of rollouts 8 to 12 is on target
     assert control_report.settling(run) == 8
     assert control_report.overshoot(run) == pytest.approx(0.06)
     assert control_report.settling(made_run(lambda t: 0.6)) is None
@@ -68,7 +68,7 @@ def test_a_short_run_is_reported_too(tmp_path):
         if run["condition"] == "reference" and run["seed"] == 0:
             short[(*key[:4], 20)] = {**run, **series, "rollouts": 20}
     text = control_report.report(short, tmp_path, list(control.UNCONTROLLED), list(control.METHODS), ["reference"])
-    assert text.startswith("# Control of the Countdown lab's entropy: 20 rollouts a run")
+    assert text.startswith("# Control of the Countdown lab's entropy: 20 rollouts per run")
     assert "| method | constant, stable | cosine, anneal | stable_anneal, anneal |" in text
 
 

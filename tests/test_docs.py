@@ -78,9 +78,23 @@ def test_every_launch_has_options_that_there_are_and_fits_its_hardware(command, 
     assert cli(["plan", *plan_options(re.sub(r".*(?=accelerate launch)", "", command))]) == 0, capsys.readouterr().err
 
 
+def test_the_paper_map_names_code_and_tests_that_are_there():
+    text = (ROOT / "docs" / "paper_map.md").read_text()
+    sources = "\n".join(file.read_text() for file in (ROOT / "es_trl").rglob("*.py"))
+    classes, files = re.findall(r"`([A-Z][a-z]\w+)(?:\.\w+)?`", text), re.findall(r"`((?:[a-z_]+/)?\w+\.py)", text)
+    tests = re.findall(r"`(test_\w+\.py)::(\w+)", text)
+    assert len(classes) > 10 and len(files) > 30 and len(tests) > 10
+    for name in classes:
+        assert f"class {name}" in sources, name
+    for file in files:
+        assert any((ROOT / folder / file).exists() for folder in ("", "es_trl", "tests")), file
+    for file, name in tests:
+        assert f"def {name}(" in (ROOT / "tests" / file).read_text(), f"{file}::{name}"
+
+
 def test_what_is_named_in_passing_is_there():
     targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    folders = "examples|benchmarks|recipes|tests|accelerate_configs"
+    folders = "es_trl|examples|benchmarks|recipes|tests|accelerate_configs"
     texts = {page: page.read_text() for page in PAGES}
 
     def named(pattern):
