@@ -53,6 +53,7 @@ def test_a_run_that_broke_is_reported(schedule):
     assert math.isinf(control_report.error_over(broken, range(15, 100)))
 
 
+@pytest.mark.slow
 def test_the_summary_is_made_from_the_data(tmp_path):
     results = ROOT / "results" / "control"
     runs = control_report.load(results / "runs.jsonl")

@@ -26,6 +26,7 @@ def finished(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("update", "change", "message"),
     [
@@ -48,6 +49,7 @@ def test_a_target_that_would_jump_is_refused_unless_told(update, change, message
     assert len(told.history.records) == told.args.max_steps // 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "listed"),
     [

@@ -65,6 +65,7 @@ def pushed(tmp_path_factory):
     return Pushed(folder, done)
 
 
+@pytest.mark.slow
 def test_every_save_has_everything(pushed):
     commits = pushed.commits("round_trip")
     titles = ["Training in progress, step 4", "Training in progress, step 8", "End of training"]
@@ -78,6 +79,7 @@ def test_every_save_has_everything(pushed):
     assert commits[0][1]["es_curves.png"] != commits[1][1]["es_curves.png"]
 
 
+@pytest.mark.slow
 def test_the_card_of_every_save(pushed):
     commits = pushed.commits("round_trip")
     assert len(commits) > 1
@@ -100,6 +102,7 @@ def test_the_card_of_every_save(pushed):
             assert package in card.split("### Versions of the run")[1]
 
 
+@pytest.mark.slow
 def test_the_model_comes_back_to_its_owner_alone(pushed):
     saw = pushed.saw("round_trip")
     assert saw["equal"] and saw["private"] and len(saw["tokens"]) == len("3 5 2=17:")
@@ -108,6 +111,7 @@ def test_the_model_comes_back_to_its_owner_alone(pushed):
     assert saw["again"] == [2e-3, {"kind": "constant", "target": 0.4}, None]
 
 
+@pytest.mark.slow
 def test_a_token_is_nowhere(pushed):
     assert pushed.saw("round_trip")["saved_token"] is None
     assert TOKEN not in pushed.done.stdout + pushed.done.stderr
@@ -117,6 +121,7 @@ def test_a_token_is_nowhere(pushed):
     assert [str(path) for path in paths if TOKEN.encode() in path.read_bytes()] == []
 
 
+@pytest.mark.slow
 def test_what_cannot_be_pushed_is_refused_before_a_model_is_looked_for(pushed):
     said = pushed.saw("refusals")
     expected = {
@@ -136,6 +141,7 @@ def test_what_cannot_be_pushed_is_refused_before_a_model_is_looked_for(pushed):
         assert all(part in said[case] for part in parts), said[case]
 
 
+@pytest.mark.slow
 def test_an_outage_is_said_and_made_up_for_at_the_next_save(pushed):
     saw = pushed.saw("outage")
     message = (
@@ -151,6 +157,7 @@ def test_an_outage_is_said_and_made_up_for_at_the_next_save(pushed):
     assert "tester/outage failed" not in files[-1]["README.md"].decode()
 
 
+@pytest.mark.slow
 def test_a_save_during_a_push_is_said_and_sent_at_the_end(pushed):
     message = (
         "the push of update 8 to tester/left_out was left out, as that of update 4 still runs; the next save or the "
@@ -164,6 +171,7 @@ def test_a_save_during_a_push_is_said_and_sent_at_the_end(pushed):
     assert ["| rollout | 0 | 0 |" in part["README.md"].decode() for part in files] == [True, False, False]
 
 
+@pytest.mark.slow
 def test_errors_of_the_hub(pushed):
     saw = pushed.saw("errors")
     # one 503 is tried again by huggingface_hub; six are more than it tries; the last push finds nothing else
@@ -183,6 +191,7 @@ def test_errors_of_the_hub(pushed):
     assert set(files) == ALWAYS and files["model.safetensors"] == (run_dir / "model.safetensors").read_bytes()
 
 
+@pytest.mark.slow
 def test_trackio_keeps_its_logs_here(pushed):
     saw = pushed.saw("trackio")
     assert saw["rows"] > 4 and saw["static"] is False
@@ -193,6 +202,7 @@ def test_trackio_keeps_its_logs_here(pushed):
     assert saw["updates"] == 4 and saw["missed"] == [4] and saw["public"]
 
 
+@pytest.mark.slow
 def test_an_adapter_is_pushed_alone(pushed):
     assert pushed.saw("adapter") == {"equal": True, "trained": True}
     for _, files in pushed.commits("adapter"):
@@ -201,6 +211,7 @@ def test_an_adapter_is_pushed_alone(pushed):
         assert ", peft 0." in files["README.md"].decode()
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_from_the_checkpoint_on_the_hub(pushed):
     assert pushed.saw("checkpoint") == {"ended": "KeyboardInterrupt", "step": 6, "equal": True, "rollouts": [0, 1, 2]}
     titles, files = zip(*pushed.commits("checkpoint"), strict=True)
@@ -217,6 +228,7 @@ def launch_two(folder, hub, token, **changes):
     return run(command(config, "tests/distributed_worker.py", json.dumps(options)), **given)
 
 
+@pytest.mark.slow
 def test_two_processes_push_as_one(tmp_path):
     with LocalHub({TOKEN: "tester"}) as hub:
         hub.faults = [Fault("POST .*/commit/", 403, times=1)]
@@ -236,6 +248,7 @@ def test_two_processes_push_as_one(tmp_path):
         assert differing <= {"events"}  # which nothing that controls reads
 
 
+@pytest.mark.slow
 def test_two_processes_are_refused_alike(tmp_path):
     with LocalHub({}) as hub:
         done = launch_two(tmp_path, hub, TOKEN)

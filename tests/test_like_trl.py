@@ -35,6 +35,7 @@ def both(folder, changes, positional=()):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
@@ -114,6 +115,7 @@ def test_what_goes_by_the_longest_completion_needs_one(changes, lab_trainer):
         lab_trainer(max_completion_length=None, **changes)
 
 
+@pytest.mark.slow
 def test_masked_completions_hold_the_control(lab_trainer, tmp_path):
     """Rollouts whose completions are all truncated and masked move nothing; one after the other ends the run."""
     changes = {"mask_truncated_completions": True, "max_completion_length": 2}

@@ -212,6 +212,7 @@ class Live(TorchDispatchMode):
         self.now -= self.sizes.pop(key)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("dtype", "autocast", "changes", "rank"),
     [
@@ -277,6 +278,7 @@ def test_bytes_of_a_real_run(lab_args, dtype, bf16, rank):
     assert counted == {name: expected[name] for name in ("weights", "gradients", "optimizer")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("sharding", "rank"), [("zero2", None), ("zero3", None), ("zero3", 4)])
 def test_bytes_of_a_real_run_with_deepspeed(sharding, rank, tmp_path):
     options = {"dtype": "bfloat16", "bf16": True, "max_steps": 2, "per_device_train_batch_size": 2}

@@ -71,6 +71,7 @@ def test_streamed_prompts(lab_args):
     assert [record["rollout"] for record in trainer.history.records] == [0, 1]
 
 
+@pytest.mark.slow
 def test_scheduler_as_callback_equals_blocks(lab_trainer):
     by_blocks = lab_trainer(**BONUS)
     by_blocks.train()

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 import trl.generation.vllm_generation as engine_module
+from accelerate.utils import fsdp_utils
 from deepspeed.runtime.zero.config import DeepSpeedZeroConfig
 from peft import LoraConfig, get_peft_model
 from seam_runs import probe
@@ -122,3 +123,21 @@ def test_buckets_of_deepspeed():
     assert zero.reduce_bucket_size == memory.REDUCE_BUCKET and zero.max_reuse_distance == memory.MAX_REUSE
     assert zero.prefetch_bucket_size == memory.PREFETCH and zero.sub_group_size == memory.SUB_GROUP
     assert zero.contiguous_gradients and not DeepSpeedZeroConfig(stage=2).overlap_comm
+
+
+def test_fsdp2_holds_what_is_trained_in_float32(monkeypatch):
+    monkeypatch.setattr(torch.distributed.fsdp, "fully_shard", lambda *args, **kwargs: None)
+    plugin = SimpleNamespace(
+        set_auto_wrap_policy=lambda model: None, auto_wrap_policy=None, reshard_after_forward=True, cpu_offload=None,
+        mixed_precision_policy=None, ignored_modules=None, cpu_ram_efficient_loading=False,
+    )  # fmt: skip
+    dtypes = {}
+    for precision in ("no", "bf16"):
+        model = torch.nn.Sequential(torch.nn.Linear(2, 2, dtype=torch.bfloat16), torch.nn.Linear(2, 2))
+        model[0].bias.requires_grad_(False)
+        accelerator = SimpleNamespace(
+            state=SimpleNamespace(fsdp_plugin=plugin), mixed_precision=precision, is_main_process=False
+        )
+        fsdp_utils.fsdp2_prepare_model(accelerator, model)
+        dtypes[precision] = [parameter.dtype for parameter in model[0].parameters()]
+    assert dtypes == {"no": [torch.bfloat16] * 2, "bf16": [torch.float32, torch.bfloat16]}
