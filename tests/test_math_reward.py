@@ -106,6 +106,7 @@ def test_solution_without_an_answer_is_refused(gold):
         math_reward(["\\boxed{7}"] * 2, ["7", gold])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not DATA.exists(), reason="the data sets are not on this machine")
 @pytest.mark.parametrize(("name", "wrong_at_most"), [("math500", 0), ("gsm8k", 0)])
 def test_real_solutions_equal_themselves_and_not_their_neighbours(name, wrong_at_most):
