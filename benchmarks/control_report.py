@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from es_trl.config.parser import build_part
-from es_trl.control.schedules import progress_at, stage_at
+from es_trl.control.schedules import phase_at, progress_at
 
 
 KEY = ("condition", "method", "schedule", "seed", "rollouts")
@@ -37,7 +37,7 @@ def target(schedule: str, rollouts: int) -> list[float]:
 def segments(schedule: str, rollouts: int) -> dict[str, range]:
     """Return the rollouts that the error is taken over: those of each phase, without the first ones of the run."""
     part = build_part("entropy_schedule", SCHEDULES[schedule])
-    phases = [stage_at(part, progress_at(rollout, rollouts)) for rollout in range(rollouts)]
+    phases = [phase_at(part, progress_at(rollout, rollouts)) for rollout in range(rollouts)]
     found = {phase: [r for r in range(SETTLING, rollouts) if phases[r] == phase] for phase in ("stable", "anneal")}
     return {phase: range(rows[0], rows[-1] + 1) for phase, rows in found.items() if rows}
 

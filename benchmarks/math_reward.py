@@ -18,7 +18,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 from hostile_answers import hostile_answers  # noqa: E402
 from math_workers import descendants, status_kib  # noqa: E402
 
-from es_trl.rewards.math import final_answer  # noqa: E402
+from es_trl.rewards import final_answer  # noqa: E402
 from es_trl.rewards.workers import Workers  # noqa: E402
 
 

@@ -24,7 +24,7 @@ def main(argv: list[str] | None = None) -> int:
     plan.add_argument("recipe", help="the recipe's YAML; options of the recipe may follow")
     plan.add_argument("--num_processes", type=int, help="processes that will train; the config's where unset")
     plan.add_argument("--config_file", help="the launch's accelerate config, which says how the model is sharded")
-    plan.add_argument("--gpu", default="h100-80", help="for the estimates: a100-40, a100-80, h100-80 or h200")
+    plan.add_argument("--gpu", default="h100-80", help="for memory and time: a100-40, a100-80, h100-80 or h200")
     plot = commands.add_parser("plot", help="draw es_curves.png of a run again, and sum the run up")
     plot.add_argument("run_dir", help="the run's output_dir")
     args, rest = parser.parse_known_args(argv)

@@ -10,19 +10,16 @@ from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerB
 
 def pass_at_k(samples: int, correct: int, k: int) -> float:
     """
-    Unbiased estimate of the chance that one of `k` samples is right (paper, Eq. 6).
+    Return the unbiased estimate of the chance that one of `k` completions is right (paper, Eq. 6).
 
     Args:
         samples (`int`), correct (`int`):
-            Samples drawn for a prompt, and how many of them were right.
+            Completions of a prompt, and how many of them are right.
         k (`int`):
-            At least 1, at most `samples`.
-
-    Raises:
-        ValueError: where `k` or `correct` is out of range.
+            Number of tries, from 1 to `samples`.
     """
     if not 1 <= k <= samples or not 0 <= correct <= samples:
-        raise ValueError(f"pass@{k} of {correct} right among {samples} samples: set k from 1 to the number of samples")
+        raise ValueError(f"`k` must be from 1 to {samples}, and `correct` from 0, got {k} and {correct}: set k to 1")
     return 1.0 - math.comb(samples - correct, k) / math.comb(samples, k)
 
 
@@ -37,40 +34,26 @@ def count_correct(
     seed: int = 0,
 ) -> list[int]:
     """
-    Sample every prompt at temperature 1 and count the answers with a reward above 0.
+    Return how many completions per prompt get a reward above 0, sampled at temperature 1.
 
     Args:
         model (`PreTrainedModel`), tokenizer (`PreTrainedTokenizerBase`):
-            The policy; its tokenizer pads on the left.
-        dataset (`Dataset`):
-            Rows with a text `prompt` and the columns that `reward` reads.
-        reward (reward function):
-            Called as TRL calls it.
-        samples (`int`):
-            Completions a prompt.
-        max_new_tokens (`int`):
-            Tokens a completion may have.
+            The policy, and a tokenizer that pads on the left.
+        dataset (`Dataset`), reward (reward function):
+            Rows with a text `prompt` and the columns that `reward` reads; it is called as TRL calls it.
+        samples (`int`), max_new_tokens (`int`):
+            Completions per prompt, and tokens that a completion may have.
         seed (`int`):
-            Seed of the sampling; torch's own random state is afterwards what it was.
-
-    Returns:
-        `list[int]`: right answers per prompt, each from 0 to `samples`.
+            Seed of the sampling; it leaves the random state of torch as it was.
     """
     was_training = model.training
     model.eval()
-    config = GenerationConfig(
-        max_new_tokens=max_new_tokens,
-        do_sample=True,
-        temperature=1.0,
-        top_k=0,
-        top_p=1.0,
-        num_return_sequences=samples,
-        pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-    )
+    sampling = {"do_sample": True, "temperature": 1.0, "top_k": 0, "top_p": 1.0, "num_return_sequences": samples}
+    ends = {"pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.eos_token_id}
+    config = GenerationConfig(max_new_tokens=max_new_tokens, **sampling, **ends)
     counts = []
     prompts_per_batch = max(1, 1024 // samples)
-    # in the middle of a run it must not move the run's own random numbers
+    # an evaluation during a run must not move the random numbers of the run
     with torch.random.fork_rng([model.device] if model.device.type == "cuda" else []):
         torch.manual_seed(seed)
         for start in range(0, len(dataset), prompts_per_batch):
@@ -78,7 +61,8 @@ def count_correct(
             inputs = tokenizer(rows["prompt"], return_tensors="pt", padding=True).to(model.device)
             ids = model.generate(**inputs, generation_config=config)[:, inputs["input_ids"].shape[1] :]
             texts = tokenizer.batch_decode(ids, skip_special_tokens=True)
-            columns = {name: _repeat(values, samples) for name, values in rows.items() if name != "prompt"}
+            own = {name: values for name, values in rows.items() if name != "prompt"}
+            columns = {name: [value for value in values for _ in range(samples)] for name, values in own.items()}
             rewards = torch.tensor(reward(texts, **columns)).view(-1, samples)
             counts.extend((rewards > 0).sum(dim=1).tolist())
     model.train(was_training)
@@ -86,9 +70,5 @@ def count_correct(
 
 
 def summarize(counts: Sequence[int], samples: int, ks: Sequence[int] = (1, 8, 64)) -> dict[str, float]:
-    """Mean pass@k over prompts for each k; pass@1 is the accuracy."""
+    """Return the mean pass@k over prompts for each k; pass@1 is the accuracy."""
     return {f"pass@{k}": sum(pass_at_k(samples, count, k) for count in counts) / len(counts) for k in ks}
-
-
-def _repeat(values: Sequence, times: int) -> list:
-    return [value for value in values for _ in range(times)]

@@ -255,8 +255,8 @@ def train(recipe: Recipe, dataset: Dataset | dict[str, Dataset], reward_funcs: A
         train_dataset=dataset,
         quantization_config=get_quantization_config(model),
         peft_config=get_peft_config(model),
+        recipe=recipe.given,
     )
-    trainer.recipe = recipe.given
     trainer.train(resume_from_checkpoint=resume)
     if trainer.was_finished and _has_model(Path(training.output_dir)):
         return trainer

@@ -3,7 +3,7 @@
 import torch
 
 from es_trl.common.refusals import run
-from es_trl.data.prompts import load_named
+from es_trl.data import load_named
 from es_trl.lab import BASE_MODEL, countdown_reward
 from es_trl.lab.prompts import load_countdown
 from es_trl.recipe import parse_recipe, train

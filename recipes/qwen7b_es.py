@@ -4,7 +4,7 @@ accelerate launch --config_file accelerate_configs/zero3.yaml recipes/qwen7b_es.
 """
 
 from es_trl.common.refusals import run
-from es_trl.data.prompts import load_named, load_problems
+from es_trl.data import load_named, load_problems
 from es_trl.recipe import parse_recipe, train
 from es_trl.rewards import math_reward
 

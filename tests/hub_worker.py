@@ -39,6 +39,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: E402
 
 import es_trl.recipe  # noqa: E402
 from es_trl import ESGRPOConfig, ESGRPOTrainer  # noqa: E402
+from es_trl.hub.repository import open_repository  # noqa: E402
 from es_trl.lab import BASE_MODEL, countdown_dataset, countdown_reward  # noqa: E402
 
 
@@ -158,7 +159,7 @@ def refusals():
     }
     HUB.faults.append(Fault("GET /api/models/tester/mirror", 404, times=2))  # has neither question
     HUB.faults.append(Fault("GET /api/models/tester/broken", 500))
-    messages["a mirror"] = es_trl.hub.open_repository(ESGRPOConfig(**arguments("mirror"), hub_private_repo=True))
+    messages["a mirror"] = open_repository(ESGRPOConfig(**arguments("mirror"), hub_private_repo=True))
     messages["a broken mirror"] = refused("broken")
     HUB.faults.clear()
     HUB.stop()

@@ -1,7 +1,7 @@
 """A lab run of two updates that counts the bytes which each process really holds: weights, gradients, optimizer.
 
-Launched by test_memory.py: `accelerate launch ... memory_worker.py OPTIONS_JSON`. Every process writes its counts to
-`rank<N>.json` in the output folder.
+Launched by test_measured_memory.py: `accelerate launch ... memory_worker.py OPTIONS_JSON`. Every process writes its
+counts to `rank<N>.json` in the output folder.
 """
 
 import json

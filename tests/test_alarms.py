@@ -40,9 +40,8 @@ def test_saturation():
     rollout, (message,) = first_alarm(rows)
     assert rollout == PATIENCE - 1
     assert message == (
-        "the control has been at its bound 0.4 for 10 rollouts and entropy is 0.100 nats below its target: it can do "
-        "no more. Widen the actuator's bounds where they can be, move the target, or use an actuator that can "
-        "(entropy_bonus acts in every geometry)"
+        "the control has been at its bound 0.4 for 10 rollouts and entropy is 0.100 nats below its target. "
+        "Widen the actuator's bounds, move the target, or use an actuator that acts in every geometry (entropy_bonus)"
     )
     assert [new_alarms(seen) for seen in as_they_come(rows)[PATIENCE:]] == [[]] * (40 - PATIENCE)  # said once
 

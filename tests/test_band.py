@@ -110,11 +110,18 @@ def test_open_loops():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: DeadBandController(width=-0.1), "the upper end of the band would be below its lower end"),
-        (lambda: BandSignController(width=-0.1), "the upper end of the band would be below its lower end"),
-        (lambda: BandSignController(width=float("nan")), "set 0 or more, for example 0.1"),
-        (lambda: DeadBandController(gain=0.0), "`gain` is 0.0, and it is a finite number above 0"),
-        (lambda: DeadBandController(warmup=-1), "`warmup` is -1, and it counts rollouts"),
+        (
+            lambda: DeadBandController(width=-0.1),
+            "`width` must be a finite number >= 0, got -0.1: set 0.1, or 0 for no",
+        ),
+        (
+            lambda: BandSignController(width=-0.1),
+            "`width` must be a finite number >= 0, got -0.1: set 0.1, or 0 for no",
+        ),
+        (lambda: BandSignController(width=float("nan")), "`width` must be a finite number >= 0, got nan"),
+        (lambda: DeadBandController(gain=-1.0), "`gain` must be a finite number > 0, got -1.0: set 0.002"),
+        (lambda: DeadBandController(gain=0.0), "`gain` must be a finite number > 0, got 0.0"),
+        (lambda: DeadBandController(warmup=-1), "`warmup` must be a whole number >= 0, got -1"),
     ],
 )
 def test_what_is_refused(make, message):

@@ -1,26 +1,24 @@
 import json
 
 import pytest
-from test_control import Args
+from loop_args import Args
 
 from es_trl.actuators.clip import ClipActuator, ClipHighActuator
 from es_trl.actuators.entropy_bonus import EntropyBonusActuator
 from es_trl.control.algorithm1 import SignStepController
-from es_trl.control.base import Controller
+from es_trl.control.base import Controller, PlantKnowledge
 from es_trl.control.handover import PATIENCE, ActuatorChain
 from es_trl.control.pid import PIDController
-from es_trl.control.schedules import ConstantSchedule
 from es_trl.control.self_tuned import SelfTunedPIDController
+from es_trl.control.shapes import ConstantSchedule
 from es_trl.lab.simulated import SimulatedPlant
 
 
 class Scripted(Controller):
-    """Gives the controls that a test wants, and the authority."""
+    """Gives the controls that a test wants, and what it knows of the plant."""
 
-    push, strength = 0.0, None
-
-    def __init__(self, has_authority=True):
-        self.authority = has_authority
+    def __init__(self, acts=True):
+        self.known = {"acts": acts, "push": 0.0, "strength": None, "dead_time": 1, "estimate": {}}
         self.begun = []
 
     def begin(self, initial, low, high):
@@ -30,8 +28,8 @@ class Scripted(Controller):
         self.begun.append((initial, low, high, holds))
 
     @property
-    def has_authority(self):
-        return self.authority
+    def knowledge(self):
+        return PlantKnowledge(**self.known)
 
     def update(self, target, entropy, slope, noise):
         return self.next
@@ -61,7 +59,7 @@ def test_hands_over_where_the_bound_is_not_enough():
     assert step(chain, 0.4) == "ClipHighActuator is at its bound (0.4): EntropyBonusActuator takes over"
     # bumpless: the clip stays, the bonus begins at nothing
     assert chain.settings == {"epsilon_high": 0.4, "entropy_bonus": 0.0}
-    assert chain.controller.begun == [(0.28, 0.1, 0.4), (0.0, -0.5, 0.5, True)]
+    assert chain.controller.begun[1:] == [(0.28, 0.1, 0.4), (0.0, -0.5, 0.5, True)]
     step(chain, 0.2)
     assert chain.settings == {"epsilon_high": 0.4, "entropy_bonus": 0.2} and not chain.saturated
 
@@ -74,7 +72,7 @@ def test_a_bound_that_is_left_or_does_its_work_keeps_the_control():
 
 
 def test_hands_over_where_the_control_does_not_act():
-    chain = begun(Scripted(has_authority=False), ClipHighActuator(0.1, 0.4), EntropyBonusActuator(-0.5, 0.5))
+    chain = begun(Scripted(acts=False), ClipHighActuator(0.1, 0.4), EntropyBonusActuator(-0.5, 0.5))
     # the error changes its sign, so the bound is not what holds entropy back
     messages = [step(chain, control, error) for control, error in [(0.4, 0.1), (0.1, 0.1)] * 3]
     assert messages[PATIENCE - 1] == "ClipHighActuator shows no effect (0.4): EntropyBonusActuator takes over"
@@ -97,10 +95,10 @@ def test_control_returns_when_it_can():
 @pytest.mark.parametrize(("push", "returns"), [(-0.02, True), (-0.2, False)])
 def test_control_returns_to_what_is_strong_enough(push, returns):
     chain = begun(Scripted(), ClipHighActuator(0.1, 0.4), EntropyBonusActuator(-0.5, 0.5))
-    chain.controller.strength = 0.1  # what the clip surely does
+    chain.controller.known["strength"] = 0.1  # what the clip surely does
     for _ in range(PATIENCE):
         step(chain, 0.4)
-    chain.controller.push = push  # what is asked of the bonus now
+    chain.controller.known["push"] = push  # what is asked of the bonus now
     messages = [step(chain, -0.1) for _ in range(PATIENCE)]
     assert (messages[-1] is not None) == returns
 
@@ -124,7 +122,7 @@ def test_control_returns_all_the_way():
 
 
 def test_control_does_not_return_to_what_did_not_act():
-    chain = begun(Scripted(has_authority=False), ClipHighActuator(0.1, 0.4), EntropyBonusActuator(-0.5, 0.5))
+    chain = begun(Scripted(acts=False), ClipHighActuator(0.1, 0.4), EntropyBonusActuator(-0.5, 0.5))
     for _ in range(PATIENCE):
         step(chain, 0.4)
     assert [step(chain, -0.1) for _ in range(3 * PATIENCE)] == [None] * (3 * PATIENCE)
@@ -155,7 +153,7 @@ def test_hands_over_where_the_control_has_turned_out_reversed():
 
 def test_waits_for_the_dead_time_too():
     chain = begun(Scripted(), ClipHighActuator(0.1, 0.4), EntropyBonusActuator(-0.5, 0.5))
-    chain.controller.dead_time = 4
+    chain.controller.known["dead_time"] = 4
     messages = [step(chain, 0.4) for _ in range(PATIENCE + 3)]
     assert messages[:-1] == [None] * (PATIENCE + 2) and messages[-1] is not None
 
@@ -164,9 +162,13 @@ def test_waits_for_the_dead_time_too():
     ("actuators", "changes", "message"),
     [
         # the clip may hand over at 0.06 or at 5.6, where the other cannot begin
-        ([ClipActuator(), ClipHighActuator()], {}, r"epsilon_high begins at [\d.]+, outside its bounds \[0.1, 0.4\]"),
+        ([ClipActuator(), ClipHighActuator()], {}, r"ClipHighActuator must begin within its bounds \[0.1, 0.4\]"),
         # up to 0.4 times 10 to the 1.3 is 8
-        ([ClipHighActuator(), ClipActuator()], {"delta": 7.0}, "clip makes epsilon_high up to 7.98 with delta=7"),
+        (
+            [ClipHighActuator(), ClipActuator()],
+            {"delta": 7.0},
+            "epsilon_high must be <= delta - 1, got up to 7.98 with delta=7",
+        ),
     ],
 )
 def test_what_a_later_actuator_may_find_is_checked_before(actuators, changes, message):
@@ -193,9 +195,9 @@ def test_a_resume_with_narrower_bounds_keeps_to_them():
 
 
 def test_an_empty_chain_and_a_repeated_actuator_are_refused():
-    with pytest.raises(ValueError, match="the chain of actuators is empty.*name at least one"):
+    with pytest.raises(ValueError, match="the chain of actuators must have at least one, got none"):
         ActuatorChain(PIDController(), [])
-    with pytest.raises(ValueError, match="ClipActuator, ClipActuator, and one is there twice"):
+    with pytest.raises(ValueError, match="must have each once, got ClipActuator, ClipActuator: name each once"):
         ActuatorChain(PIDController(), [ClipActuator(), ClipActuator(-0.1, 0.1)])
 
 

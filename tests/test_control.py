@@ -1,36 +1,19 @@
 import random
+from dataclasses import fields
 
 import pytest
+from loop_args import Args, begun
 from reference import algorithm_1
+from trl import GRPOConfig
 
 from es_trl.actuators.clip import ClipHighActuator
 from es_trl.actuators.entropy_bonus import EntropyBonusActuator
 from es_trl.control.algorithm1 import SignStepController
+from es_trl.control.base import ActuatorArgs
 from es_trl.control.loop import EntropyLoop
 from es_trl.control.pid import PIDController
-from es_trl.control.schedules import ConstantSchedule, LinearSchedule, StableAnnealSchedule
 from es_trl.control.self_tuned import SelfTunedPIDController
-
-
-class Args:
-    """The fields of a configuration that actuators read, in a geometry where the clip acts."""
-
-    epsilon = 0.2
-    epsilon_high = 0.28
-    delta = None
-    entropy_coef = 0.0
-    beta = 0.0
-    loss_type = "dapo"
-    importance_sampling_level = "token"
-    steps_per_generation = 8
-    num_iterations = 1
-    gradient_accumulation_steps = 1
-
-
-def begun(schedule, controller, actuator):
-    loop = EntropyLoop(schedule, controller, actuator)
-    loop.begin(Args())
-    return loop
+from es_trl.control.shapes import ConstantSchedule, LinearSchedule, StableAnnealSchedule
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -136,13 +119,13 @@ def test_only_rollouts_in_a_row_without_a_measurement_end_the_run():
 
 @pytest.mark.parametrize("function", [lambda p: None, lambda p: -p, lambda p: "0.4", lambda p: float("nan")])
 def test_a_function_that_is_no_target_is_refused_before_the_run(function):
-    with pytest.raises(ValueError, match="the schedule's value at progress .* entropy is a finite number"):
+    with pytest.raises(ValueError, match="the schedule's value at progress .* must be a finite number >= 0"):
         begun(function, PIDController(), EntropyBonusActuator())
 
 
 @pytest.mark.parametrize("schedule", [0.4, None, ConstantSchedule])
 def test_what_is_no_schedule_is_refused(schedule):
-    with pytest.raises(ValueError, match="is no schedule: give one, or a function from progress"):
+    with pytest.raises(ValueError, match="must be a Schedule or a function from progress"):
         EntropyLoop(schedule, PIDController(), EntropyBonusActuator())
 
 
@@ -157,8 +140,28 @@ def test_control_period_is_the_rollout(accumulation, updates):
     args = Args()
     args.gradient_accumulation_steps = accumulation
     loop = EntropyLoop(ConstantSchedule(0.4), PIDController(), EntropyBonusActuator())
-    with pytest.raises(ValueError, match=f"there are {updates} updates in a rollout"):
+    with pytest.raises(ValueError, match=f"updates per rollout must be a whole number, .* got {updates}: set"):
         loop.begin(args)
+
+
+def test_a_loop_works_before_it_is_begun():
+    loop = EntropyLoop(ConstantSchedule(0.4), PIDController(kp=1.0, ki=0.0), EntropyBonusActuator(-0.5, 0.5))
+    assert (loop.settings, loop.chain.control, loop.chain.saturated) == ({}, 0.0, False)
+    assert loop.tick(0, 10, 0.3).settings == {"entropy_bonus": pytest.approx(0.1)}
+    loop.begin(Args())
+    assert loop.settings == {"entropy_bonus": 0.0} and loop.state_dict()["anchor"] is None
+    # the bound nearest to 0, until the configuration is known
+    clip = EntropyLoop(ConstantSchedule(0.4), SignStepController(0.1, warmup=0), ClipHighActuator(0.1, 0.4))
+    assert clip.tick(0, 10, 0.3).settings == {"epsilon_high": 0.2}
+    assert clip.state_dict()["chain"]["links"][0]["control"] == 0.2
+
+
+def test_the_fields_that_actuators_read_have_trls_defaults():
+    trl = {field.name: field.default for field in fields(GRPOConfig)}
+    own = {field.name: field.default for field in fields(ActuatorArgs)}
+    # None until TRL's `__post_init__`, which takes gradient_accumulation_steps
+    assert trl.pop("steps_per_generation") is None and own.pop("steps_per_generation") == 1
+    assert own.items() <= trl.items()
 
 
 def test_a_switch_of_the_prompts_leaves_the_control_for_a_rollout():

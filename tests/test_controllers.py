@@ -5,7 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from es_trl.control.algorithm1 import SignStepController
+from es_trl.control.band import BandSignController, DeadBandController
+from es_trl.control.open_loop import FollowController, HoldController
 from es_trl.control.pid import PIDController
+from es_trl.control.self_tuned import SelfTunedPIDController
 
 
 def begun(controller, initial=0.0, low=-1.0, high=1.0):
@@ -100,16 +103,49 @@ def test_sign_step_defaults():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: PIDController(kp=-1.0), "`kp` is -1.0, and a negative or infinite gain"),
-        (lambda: PIDController(ki=float("nan")), "`ki` is nan"),
-        (lambda: SignStepController(delta=0.0), "`delta` is 0.0"),
-        (lambda: SignStepController(window=0), "`window` is 0"),
-        (lambda: SignStepController(warmup=-1), "`warmup` is -1"),
+        (lambda: PIDController(kp=-1.0), "`kp` must be a finite number >= 0, got -1.0: set 0 or more"),
+        (lambda: PIDController(ki=float("nan")), "`ki` must be a finite number >= 0, got nan"),
+        (lambda: SignStepController(delta=0.0), "`delta` must be a finite number > 0, got 0.0: set 0.005"),
+        (lambda: SignStepController(window=0), "`window` must be a whole number >= 1, got 0"),
+        (lambda: SignStepController(warmup=-1), "`warmup` must be a whole number >= 0, got -1"),
     ],
 )
 def test_refusals(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+EVERY = [
+    SignStepController,
+    PIDController,
+    SelfTunedPIDController,
+    DeadBandController,
+    BandSignController,
+    HoldController,
+    FollowController,
+]
+
+
+@pytest.mark.parametrize("make", EVERY)
+def test_a_controller_works_as_it_is_made(make):
+    made, again = make(), make()
+    assert made.knowledge is None
+    controls = [made.update(0.4, entropy) for entropy in (0.3, 0.3, 0.5)]
+    again.update(0.9, 0.1)
+    again.load_state_dict(json.loads(json.dumps(make().state_dict())))
+    assert [again.update(0.4, entropy) for entropy in (0.3, 0.3, 0.5)] == controls
+    made.rebase(0.4, 0.9)
+    # `begin` makes it new
+    made.begin(0.0, -1.0, 1.0)
+    new = make()
+    new.begin(0.0, -1.0, 1.0)
+    assert made.state_dict() == new.state_dict()
+
+
+def test_without_bounds_the_first_control_is_that_of_the_gains():
+    assert PIDController(kp=2.0, ki=0.5).update(0.4, 0.1) == pytest.approx(2.0 * 0.3 + 0.5 * 0.3)
+    assert PIDController(kp=1e6, ki=0.0).update(2.0, 0.0) == 2e6
+    assert BandSignController().update(0.5, 0.1) == 1.0 and FollowController().update(0.5, 0.1) == 0.5
 
 
 def test_sign_step_begins_its_window_afresh_where_prompts_change():

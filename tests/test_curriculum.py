@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from es_trl.control.schedules import StableAnnealSchedule, onset_rollout
+from es_trl.control.schedules import onset_rollout
+from es_trl.control.shapes import StableAnnealSchedule
 from es_trl.curriculum.stages import Stage, plan_stages, stage_of
 from es_trl.trainer.startup import stage_table
 
@@ -38,34 +39,34 @@ def test_without_stages_the_run_is_one():
         8,
         128,
     )
-    assert (only.passes, only.tokens) == (1, 128 * 4096)
+    assert (only.parts, only.tokens) == (1, 128 * 4096)
 
 
 def test_the_papers_switch():
     before, after = plan(Stage("onset", data="hard", num_generations=32, max_completion_length=16384))
     assert (before.first, before.prompts, before.num_generations, before.max_completion_length) == (0, 16, 8, 4096)
     assert (after.first, after.prompts, after.num_generations, after.max_completion_length) == (90, 4, 32, 16384)
-    assert (after.data, after.completions, after.passes) == ({"hard": 1.0}, 128, 1)
+    assert (after.data, after.completions, after.parts) == ({"hard": 1.0}, 128, 1)
     assert after.tokens == 4 * before.tokens
     assert after.changes_from(before) == (
         "data train -> hard, prompts 16 -> 4, num_generations 8 -> 32, max_completion_length 4096 -> 16384"
     )
 
 
-def test_hold_prompts_multiplies_the_passes():
+def test_hold_prompts_multiplies_the_parts():
     _, after = plan(Stage(0.5, num_generations=32, hold="prompts"))
-    assert (after.prompts, after.completions, after.passes) == (16, 512, 4)
+    assert (after.prompts, after.completions, after.parts) == (16, 512, 4)
     # 1.5 times as many completions: 6 in a micro-batch, which two passes of 3 make
     _, after = plan(Stage(0.5, num_generations=12, hold="prompts"))
-    assert (after.completions, after.passes) == (192, 2)
+    assert (after.completions, after.parts) == (192, 2)
     # fewer completions: one pass, and it is smaller
     _, after = plan(Stage(0.5, num_generations=4, hold="prompts"))
-    assert (after.completions, after.passes) == (64, 1)
+    assert (after.completions, after.parts) == (64, 1)
 
 
 def test_hold_is_counted_from_the_stage_before():
     _, second, third = plan(Stage(0.2, num_generations=32, hold="prompts"), Stage(0.6, num_generations=8))
-    assert (second.completions, third.prompts, third.completions, third.passes) == (512, 64, 512, 4)
+    assert (second.completions, third.prompts, third.completions, third.parts) == (512, 64, 512, 4)
 
 
 def test_a_stage_keeps_what_it_does_not_name():
@@ -151,8 +152,8 @@ def test_stages_without_a_rollout_are_refused():
     [
         ({"start": "onsett"}, "`start` is 'onsett'.* set onset, or a number from 0 to 1"),
         ({"start": 1.5}, "`start` is 1.5"),
-        ({"start": 0.5, "num_generations": 1}, "`num_generations` is 1, .* at least 2"),
-        ({"start": 0.5, "max_completion_length": 0}, "`max_completion_length` is 0"),
+        ({"start": 0.5, "num_generations": 1}, "`num_generations` must be a whole number >= 2, got 1"),
+        ({"start": 0.5, "max_completion_length": 0}, "`max_completion_length` must be a whole number >= 1, got 0"),
         ({"start": 0.5, "hold": "tokens"}, "`hold` is 'tokens': set completions .* or prompts"),
         ({"start": 0.5, "data": {}}, "`data` is {}"),
         ({"start": 0.5, "data": {"easy": 0}}, "the weight of 'easy' in `data` is 0: set a number above 0"),

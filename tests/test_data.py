@@ -3,7 +3,7 @@ import json
 import pytest
 from datasets import Dataset
 
-from es_trl.data.prompts import DataArguments, load_named, load_problems, load_rows
+from es_trl.data import DataArguments, load_named, load_problems, load_rows
 
 
 ROWS = [{"question": f"What is {i} + 1?", "answer": str(i + 1), "meta": {"truth": str(i + 1)}} for i in range(3)]
@@ -72,7 +72,7 @@ def test_columns_may_have_each_others_names(tmp_path):
         ),
         ("a.jsonl", '{"prompt": "x", "solution": "1"}\n{"prompt": "y"}\n', "row 1 of .* has no 'solution': fill it in"),
         ("a.jsonl", '{"prompt": "x", "solution": "$$"}\n', "row 0 of .* has an empty 'solution': drop the row"),
-        ("no/such-set", None, "is no file here, and cannot be had from the Hub"),
+        ("no/such-set", None, "is no local file and cannot be loaded from the Hub"),
         (
             "a.jsonl",
             "{broken\n",

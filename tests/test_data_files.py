@@ -12,9 +12,8 @@ from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from es_trl.data import rows
+from es_trl.data import DataArguments, load_problems, load_rows, rows
 from es_trl.data.exact_json import read_json
-from es_trl.data.prompts import DataArguments, load_problems, load_rows
 from es_trl.data.reading import is_local, read_rows
 
 

@@ -1,48 +1,53 @@
-"""What each effect does to tiny tensors, with numbers that can be followed by hand from its formula."""
+"""What each actuator does to tiny tensors, with numbers that can be followed by hand from its formula."""
 
 import pytest
 import torch
+from tensors import batch_of, scores_of
 
-from es_trl.actuators.batch import MicroBatch, Scores
+from es_trl.actuators.actuation import Actuation
+from es_trl.actuators.batch import Scores
 from es_trl.actuators.clamped_bonus import ClampedBonusActuator
-from es_trl.actuators.covariance import ClipCovActuator, KLCovActuator, covariances
+from es_trl.actuators.covariance import ClipCovActuator, KLCovActuator
 from es_trl.actuators.difficulty_bonus import DifficultyBonusActuator, difficulty_weights, success_rates
+from es_trl.actuators.entropy_bonus import EntropyBonusActuator
 from es_trl.actuators.sample_filter import SampleFilterActuator
 from es_trl.actuators.sample_weight import SampleWeightActuator
-from es_trl.tracking.history import RolloutRecord
+from es_trl.control.base import Kept
 
 
-def batch_of(advantages, logps=None, old_logps=None, mask=None, entropies=None, clamped=None, **columns):
-    """A micro-batch that is a whole update of one process."""
-    advantages = torch.tensor(advantages)
-    logps = torch.zeros(len(advantages), 2) if logps is None else torch.tensor(logps)
-    mask = torch.ones_like(logps) if mask is None else torch.tensor(mask)
-    return MicroBatch(
-        inputs={"advantages": advantages, **columns},
-        mask=mask,
-        logps=logps,
-        old_logps=logps if old_logps is None else torch.tensor(old_logps),
-        entropies=torch.ones_like(logps) if entropies is None else torch.tensor(entropies),
-        clamped=None if clamped is None else torch.tensor(clamped),
-        clip=(0.2, 0.28),
-        tokens=mask.sum(),
-        completions=len(advantages),
-        bonus_scale=1.0,
-        record=RolloutRecord(rollout=3, global_step=0),
+# --- all of them together ---------------------------------------------------------------------------------------------
+
+
+def test_an_actuation_of_nothing_changes_nothing():
+    batch = batch_of([2.0, -1.0])
+    nothing = Actuation()
+    assert (nothing.clamp, nothing.columns(None, None), nothing.kept(batch), nothing.bonus(batch)) == (0, {}, None, 0)
+    assert nothing.advantages(batch) is batch.inputs["advantages"]
+
+
+def test_an_actuation_is_each_actuator_in_turn():
+    settings = {"sample_weight": 0.5, "sample_filter": 0.0, "entropy_bonus": 0.1, "clamped_bonus": 0.01}
+    actuators = (SampleWeightActuator(), SampleFilterActuator(), EntropyBonusActuator(), ClampedBonusActuator())
+    batch = batch_of([2.0, -1.0], entropies=[[0.2, 0.4], [0.6, 0.8]], clamped=[[0.1, 0.2], [0.3, 0.4]])
+    actuation = Actuation((*actuators, SampleWeightActuator()), settings)
+    # the weights twice: 2 * 0.5 * 0.5 and -1 * 1.5 * 1.5
+    assert actuation.advantages(batch).tolist() == [0.5, -2.25] and batch.inputs["advantages"].tolist() == [2.0, -1.0]
+    assert actuation.bonus(batch).item() == pytest.approx(0.1 * 0.5 + 0.01 * 0.25)
+    assert (actuation.clamp, actuation.kept(batch)) == (0.33, Kept(1.0))
+    columns = Actuation((SampleFilterActuator(), DifficultyBonusActuator())).columns(
+        scores_of([0.0] * 4, [1.0] * 4), None
     )
+    assert list(columns) == ["filtered", "kept", "difficulty"]
 
 
-def scores_of(advantages, rewards, num_generations=4, tokens=None, token_mean=False):
-    tokens = [2.0] * len(rewards) if tokens is None else tokens
-    return Scores(
-        advantages=torch.tensor(advantages),
-        rewards=torch.tensor(rewards),
-        answers=torch.tensor(rewards),
-        tokens=torch.tensor(tokens),
-        num_generations=num_generations,
-        token_mean=token_mean,
-        rollout=3,
-    )
+def test_the_entropy_bonus_by_hand():
+    batch = batch_of([1.0, -1.0], mask=[[1.0, 1.0], [1.0, 0.0]], entropies=[[0.2, 0.4], [0.6, 9.0]])
+    batch.entropies.requires_grad_()
+    bonus = EntropyBonusActuator().bonus(batch, {"entropy_bonus": -0.01})
+    assert bonus.item() == pytest.approx(-0.01 * 0.4)
+    bonus.backward()
+    assert batch.entropies.grad.flatten().tolist() == pytest.approx([-0.01 / 3] * 3 + [0.0])
+    assert EntropyBonusActuator().bonus(batch, {"entropy_bonus": 0.0}) == 0.0
 
 
 # --- AER --------------------------------------------------------------------------------------------------------------
@@ -133,7 +138,7 @@ def test_the_filter_by_hand(variant, control, token_mean, expected, kept):
     columns = actuator.columns(scores_of(ADVANTAGES, REWARDS, tokens=tokens, token_mean=token_mean), None)
     batch = batch_of(ADVANTAGES, **columns)
     assert actuator.advantages(batch, {"sample_filter": control}).tolist() == pytest.approx(expected)
-    assert batch.record.kept == pytest.approx(kept) and batch.record.events is None
+    assert actuator.kept(batch, {"sample_filter": control}) == Kept(pytest.approx(kept))
 
 
 def test_too_few_kept_keep_all_and_say_so():
@@ -141,25 +146,23 @@ def test_too_few_kept_keep_all_and_say_so():
     advantages = [3.0, -1.0, -1.0, -1.0]
     columns = actuator.columns(scores_of(advantages, [1.0, -1.0, -1.0, -1.0]), None)
     batch = batch_of(advantages, **columns)
-    for _ in range(2):  # micro-batches of one rollout
-        # one of the four that have an advantage would be kept
-        assert actuator.advantages(batch, {"sample_filter": -1.0}).tolist() == advantages
-    assert batch.record.kept == 1.0
-    (event,) = batch.record.events
-    assert event["kind"] == "guard" and "positive advantages there are too few (at most 50%" in event["message"]
+    # one of the four that have an advantage would be kept
+    assert actuator.advantages(batch, {"sample_filter": -1.0}).tolist() == advantages
+    kept = actuator.kept(batch, {"sample_filter": -1.0})
+    assert kept.share == 1.0 and "the completions with positive advantages are too few (at most 50%" in kept.message
     assert actuator.advantages(batch, {"sample_filter": 1.0}).tolist() == pytest.approx([0.0, -4 / 3, -4 / 3, -4 / 3])
 
 
 @pytest.mark.parametrize(
     ("rewards", "side"),
     [
-        ([1.0, 0.0, 0.0, 1.0], "negative rewards alone where entropy is below"),
-        ([1.1, 0.1, 0.1, 1.1], "negative rewards alone where entropy is below"),
-        ([0.0, -1.0] * 2, "positive rewards alone where entropy is above"),
+        ([1.0, 0.0, 0.0, 1.0], "got 0 to 1 in rollout 3: it trains on negative rewards alone where entropy is below"),
+        ([1.1, 0.1, 0.1, 1.1], "got 0.1 to 1.1 in rollout 3: it trains on negative rewards alone where entropy is bel"),
+        ([0.0, -1.0] * 2, "got -1 to 0 in rollout 3: it trains on positive rewards alone where entropy is above"),
     ],
 )
 def test_rewards_without_a_sign_are_refused_in_the_code_variant(rewards, side):
-    with pytest.raises(ValueError, match=f"the rewards of rollout 3 are from .*{side}.*variant: paper"):
+    with pytest.raises(ValueError, match=f"the rewards must have both signs .*{side}.*variant: paper"):
         SampleFilterActuator(variant="code").columns(scores_of([0.5, -0.5] * 2, rewards), None)
     SampleFilterActuator(variant="paper").columns(scores_of([0.5, -0.5] * 2, rewards), None)
 
@@ -173,7 +176,7 @@ def test_a_rollout_without_any_advantage_is_no_guard():
     columns = SampleFilterActuator().columns(scores_of([0.0] * 4, [1.0] * 4), None)
     batch = batch_of([0.0] * 4, **columns)
     assert SampleFilterActuator().advantages(batch, {"sample_filter": 1.0}).tolist() == [0.0] * 4
-    assert batch.record.kept == 1.0 and batch.record.events is None
+    assert SampleFilterActuator().kept(batch, {"sample_filter": 1.0}) == Kept(1.0)
 
 
 @pytest.mark.parametrize("rewards", [[1.0, -1.0, 0.0, 1.0], [1.0] * 4, [-1.0] * 4, [float("nan"), 1.0, -1.0, 0.0]])
@@ -201,88 +204,34 @@ def test_the_weights_are_the_term_of_the_authors_code():
     assert (-ratios * weighted).mean().item() == pytest.approx(published.item())
 
 
-# --- Clip-Cov and KL-Cov ----------------------------------------------------------------------------------------------
-
-
-def test_covariances_by_hand():
-    # means over the three scored tokens: A 1/3, log pi -2
-    covs = covariances(
-        torch.tensor([1.0, -1.0]), torch.tensor([[-1.0, -2.0], [-3.0, 7.0]]), torch.tensor([[1, 1], [1, 0]])
-    )
-    assert covs[0].tolist() == pytest.approx([2 / 3, 0.0]) and covs[1, 0].item() == pytest.approx(4 / 3)
-
-
-def test_clip_cov_takes_a_token_of_high_covariance():
-    batch = batch_of([1.0, -1.0], logps=[[-1.0, -2.0], [-3.0, 7.0]], mask=[[1.0, 1.0], [1.0, 0.0]])
-    advantages = ClipCovActuator(ratio=1e-6).advantages(batch, {"clip_cov_ratio": 1e-6})
-    # only the token with 4/3 lies between 1 and 5
-    assert advantages.tolist() == [[1.0, 1.0], [0.0, -1.0]]
-    assert batch.inputs["advantages"].tolist() == [1.0, -1.0]
-    assert ClipCovActuator().advantages(batch, {"clip_cov_ratio": 0.0}).tolist() == [[1.0, 1.0], [-1.0, -1.0]]
-
-
-def test_clip_cov_leaves_out_what_ppo_has_clipped():
-    # the ratio of that token is exp(-1), below 1 - 0.2, and its advantage is negative
-    batch = batch_of(
-        [1.0, -1.0],
-        logps=[[-1.0, -2.0], [-3.0, 7.0]],
-        old_logps=[[-1.0, -2.0], [-2.0, 7.0]],
-        mask=[[1.0, 1.0], [1.0, 0.0]],
-    )
-    assert ClipCovActuator().advantages(batch, {"clip_cov_ratio": 0.5}).tolist() == [[1.0, 1.0], [-1.0, -1.0]]
-
-
-@pytest.mark.parametrize(("ratio", "taken"), [(1e-6, 1), (0.1, 2), (0.19, 3), (1.0, 20)])
-def test_clip_cov_takes_the_share(ratio, taken):
-    # 20 tokens, likely ones of right answers and unlikely ones of wrong answers: 1.5 * 2 = 3 for each
-    batch = batch_of([1.5, -1.5], logps=[[-1.0] * 10, [-5.0] * 10])
-    covs = covariances(torch.tensor([1.5, -1.5]), batch.logps, batch.mask)
-    assert covs.unique().tolist() == [3.0]
-    advantages = ClipCovActuator(high=1.0).advantages(batch, {"clip_cov_ratio": ratio})
-    assert (advantages == 0.0).sum().item() == taken
-
-
-@pytest.mark.parametrize("coefficient", [0.0, 0.1, 1.0])
-def test_kl_cov_has_the_gradient_of_its_formula(coefficient):
-    generator = torch.Generator().manual_seed(0)
-    logps = (-torch.rand(3, 4, generator=generator, dtype=torch.float64) * 3.0).requires_grad_()
-    old_logps = (logps + torch.randn(3, 4, generator=generator, dtype=torch.float64)).detach()
-    advantages = torch.tensor([1.3, -0.7, -0.6], dtype=torch.float64)
-    mask = torch.tensor([[1.0, 1.0, 1.0, 1.0], [1.0, 1.0, 0.0, 0.0], [1.0, 1.0, 1.0, 0.0]], dtype=torch.float64)
-    # paper: -A * ratio, plus k * |log pi - log pi_old| on the tokens of highest covariance (2 of 9)
-    highest = covariances(advantages, logps.detach(), mask).masked_fill(mask == 0.0, -torch.inf).flatten().topk(2)
-    chosen = torch.zeros(12, dtype=torch.float64)
-    chosen[highest.indices] = 1.0
-    ratios = (logps - old_logps).exp()
-    published = -advantages[:, None] * ratios + coefficient * chosen.view(3, 4) * (logps - old_logps).abs()
-    (expected,) = torch.autograd.grad((published * mask).sum(), logps, retain_graph=True)
-    batch = batch_of([0.0] * 3)
-    batch = MicroBatch(**{**vars(batch), "logps": logps, "old_logps": old_logps, "mask": mask})
-    batch.inputs["advantages"] = advantages
-    own = KLCovActuator(ratio=2.5 / 9).advantages(batch, {"kl_cov_coef": coefficient})
-    # TRL's clipped loss with the clip out of reach
-    (found,) = torch.autograd.grad((-torch.min(ratios * own, ratios.clamp(0.0, 1e9) * own) * mask).sum(), logps)
-    torch.testing.assert_close(found, expected)
-
-
-def test_kl_cov_stays_finite_where_a_token_has_become_impossible():
-    batch = batch_of([1.0, -1.0], logps=[[-100.0, -1.0], [-1.0, -1.0]], old_logps=[[-1.0] * 2] * 2)
-    assert KLCovActuator(ratio=1.0).advantages(batch, {"kl_cov_coef": 1.0}).isfinite().all()
-
-
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: DifficultyBonusActuator(rho=0.0), "`rho` is 0.0, and it is a success rate"),
-        (lambda: DifficultyBonusActuator(difficulty="soft"), "set `linear` or `hard`"),
-        (lambda: ClampedBonusActuator(clamp=1.0), "the share of the vocabulary that is left out"),
-        (lambda: SampleFilterActuator(variant="repo"), "set `paper` or `code`"),
-        (lambda: SampleFilterActuator(min_kept=2.0), "`min_kept` is 2.0, and it is a share"),
+        (
+            lambda: DifficultyBonusActuator(rho=0.0),
+            "`rho` must be a finite number > 0 and <= 1, got 0.0: set a success rate",
+        ),
+        (lambda: DifficultyBonusActuator(difficulty="soft"), "`difficulty` must be `linear` or `hard`, got 'soft'"),
+        (
+            lambda: ClampedBonusActuator(clamp=1.0),
+            "`clamp` must be a finite number >= 0 and < 1, got 1.0: set a share of the vocabulary",
+        ),
+        (lambda: SampleFilterActuator(variant="repo"), "`variant` must be `paper` or `code`, got 'repo'"),
+        (
+            lambda: SampleFilterActuator(min_kept=2.0),
+            "`min_kept` must be a finite number >= 0 and <= 1, got 2.0: set a share",
+        ),
         (lambda: SampleFilterActuator(low=-0.5), "a completion is kept or not: set -1 and 1"),
-        (lambda: SampleWeightActuator(high=1.5), "what is right would be unlearned"),
-        (lambda: ClipCovActuator(cov_low=5.0), "no token lies between: set 1 and 5"),
-        (lambda: ClipCovActuator(high=2.0), "of a share: set both from 0 to 1"),
-        (lambda: KLCovActuator(ratio=0.0), "a share of the tokens"),
+        (lambda: SampleWeightActuator(high=1.5), "right completions would be unlearned"),
+        (
+            lambda: ClipCovActuator(cov_low=5.0),
+            "`cov_low` must be < `cov_high`, got 5.0 and 5.0: set for example 1 and 5",
+        ),
+        (lambda: ClipCovActuator(high=2.0), "`high` must be a finite number <= 1, got 2.0: set a share of the tokens"),
+        (
+            lambda: KLCovActuator(ratio=0.0),
+            "`ratio` must be a finite number > 0 and <= 1, got 0.0: set a share of the tokens",
+        ),
     ],
 )
 def test_what_is_refused(make, message):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from es_trl.data.prompts import DataArguments
+from es_trl.data import DataArguments
 from es_trl.lab import countdown_dataset
 from es_trl.lab.prompts import load_countdown
 

@@ -54,7 +54,7 @@ def test_broken_line_is_refused(tmp_path):
         read_history(path)
     for foreign in ("{}", "[1]", '{"rollout": 0}'):
         path.write_text(foreign + "\n")
-        with pytest.raises(ValueError, match="line 1 of .* is no record of a rollout"):
+        with pytest.raises(ValueError, match="line 1 of .* is not the record of a rollout"):
             read_history(path)
 
 

@@ -18,6 +18,7 @@ from safetensors.torch import load
 from transformers.utils.hub import PushInProgress
 
 from es_trl.hub.card import RECIPE_FILE, write_recipe
+from es_trl.hub.push import Save
 from es_trl.hub.secrets import HiddenToken, hide_tokens, without_tokens
 from es_trl.recipe import RecipeParser
 
@@ -131,7 +132,7 @@ def test_what_cannot_be_pushed_is_refused_before_a_model_is_looked_for(pushed):
         "public repository": ("tester/public is there already and public", "set hub_private_repo: false to publish"),
         "no name": ("Repo id must be in the form", "set hub_model_id to a name of the form namespace/name"),
         "private Space": ("which Trackio can only make public", "set hub_private_repo: false to publish both"),
-        "token in a field": ("`model_init_kwargs` holds what looks like an access token", "log in with"),
+        "token in a field": ("`model_init_kwargs` must hold no access token", "log in with"),
         "a mirror": ("/tester/mirror",),  # its address: nothing is refused
         "a broken mirror": ("HTTP 500", "check the connection to"),
         "no Hub": ("ConnectError: [Errno 111] Connection refused", "or set push_to_hub: false"),
@@ -301,8 +302,9 @@ def test_a_push_that_another_one_keeps_from_running_is_no_push(lab_trainer, tmp_
     trainer = lab_trainer()
     trainer.hub_model_id, running = "me/run", Future()
     trainer.push_in_progress = PushInProgress([running])  # of a training that was interrupted
-    trainer._push((4, str(tmp_path)))
-    assert trainer.missed_pushes == (4,) and trainer._pushed is None and trainer._pushes == ()
+    save = Save(4, str(tmp_path))
+    trainer._push(save)
+    assert trainer.missed_pushes == (4,) and trainer._pushes.owed == save and trainer._pushes.running is None
     running.set_result(None)
     trainer.train(resume_from_checkpoint=None)
     assert trainer.missed_pushes == ()

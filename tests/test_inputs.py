@@ -7,12 +7,11 @@ import pytest
 from datasets import Dataset, IterableDataset
 from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
 from trl import GRPOConfig
-from trl.rewards import accuracy_reward
+from trl.rewards import accuracy_reward, get_soft_overlong_punishment
 from wrong_configurations import is_one_sentence
 
 from es_trl import ESGRPOTrainer
 from es_trl.lab import BASE_MODEL, countdown_dataset, countdown_reward
-from es_trl.rewards import SoftOverlongPunishment
 
 
 CHATS = Dataset.from_dict({"prompt": [[{"role": "user", "content": str(i)}] for i in range(8)]})
@@ -138,7 +137,7 @@ def test_chats_need_a_chat_template(build):
         ),
         ("/no/judge", "the reward model is '/no/judge', which is no folder that is there"),
         ([countdown_reward, None], "`reward_funcs` must hold functions, models or their names, got None"),
-        (SoftOverlongPunishment, "or an object that can be called"),
+        (type(get_soft_overlong_punishment(1, 0)), "or an object that can be called"),
         (None, "`reward_funcs` is empty: give at least one"),
         ([], "`reward_funcs` is empty: give at least one"),
     ],

@@ -7,8 +7,8 @@ import numpy
 import pytest
 from huggingface_hub import constants
 
+from es_trl.rewards import check_golds, gold_texts, math_reward
 from es_trl.rewards import golds as golds_module
-from es_trl.rewards.math import check_golds, gold_texts, math_reward
 
 
 pytest.importorskip("math_verify")
@@ -73,7 +73,9 @@ def test_other_golds_are_refused(gold):
 
 @pytest.mark.parametrize("gold", [10**4400, Decimal("1E+4400"), Decimal("1E-4400")], ids=["int", "large", "small"])
 def test_numbers_too_long_to_write_are_refused(gold):
-    with pytest.raises(ValueError, match="^`solution` of row 3 is a number of more than 4300 digits: give it as text"):
+    with pytest.raises(
+        ValueError, match="^`solution` of row 3 must be a number of at most 4300 digits: give it as text"
+    ):
         gold_texts(gold, 3)
 
 
@@ -136,7 +138,7 @@ def test_golds_that_cannot_be_judged_are_named(gold, cache, monkeypatch):
     golds = ["7", gold, "8", gold]
     with pytest.raises(ValueError, match="cannot judge 2 of 4 gold answers, in row 1 of a.jsonl, row 3 of a.jsonl; "):
         check_golds(golds, "a.jsonl")
-    with pytest.raises(ValueError, match="in line 2, line 4; the first is .*: mend or drop these rows, or set answer_"):
+    with pytest.raises(ValueError, match="in line 2, line 4; the first is .*: correct or drop these rows, or set"):
         check_golds(golds, lambda row: f"line {row + 1}")
     assert not cache.exists()
 

@@ -6,7 +6,7 @@ import pytest
 from hostile_answers import hostile_answers
 from math_workers import descendants, status_kib
 
-from es_trl.rewards.math import math_reward
+from es_trl.rewards import math_reward
 from es_trl.rewards.workers import Workers
 
 

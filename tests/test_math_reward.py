@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from es_trl.rewards.math import completion_text, final_answer, math_reward
+from es_trl.rewards import completion_text, final_answer, math_reward
 
 
 pytest.importorskip("math_verify")

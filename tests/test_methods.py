@@ -111,8 +111,11 @@ def test_any_method_takes_any_schedule(method, lab_args):
         ),
         ({"method": "es", "entropy_actuator": ["clip_high", "clip"]}, "method es has the actuator clip_high"),
         ({"method": "grpo", "entropy_actuator": "clip"}, "method grpo holds entropy to no target"),
-        ({"method": "aent", "entropy_controller": {"width": -0.1}}, "the upper end of the band would be below"),
-        ({"method": "entrocraft", "entropy_controller": {"width": -0.1}}, "the upper end of the band would be below"),
+        ({"method": "aent", "entropy_controller": {"width": -0.1}}, "`width` must be a finite number >= 0, got -0.1"),
+        (
+            {"method": "entrocraft", "entropy_controller": {"width": -0.1}},
+            "`width` must be a finite number >= 0, got -0.1",
+        ),
         ({"method": "aer", "entropy_actuator": {"tau": 0.4}}, "has no argument 'tau'"),
         ({"method": "aer", "entropy_bonus_scale": 0.0}, "entropy_bonus_scale is 0.0"),
         ({"method": False}, "there is no method False"),
@@ -132,23 +135,32 @@ ONE_UPDATE = {"steps_per_generation": 1}
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"method": "es", **ONE_UPDATE}, "clip_high has no authority with 1 update a rollout"),
-        ({"method": "kl_cov", **ONE_UPDATE}, "kl_cov has no authority with one update a rollout"),
-        ({"method": "kl_cov", "delta": 5.0}, "kl_cov clips no ratio"),
-        ({"method": "kl_cov", "off_policy_mask_threshold": 0.5}, "the off-policy mask goes by that sign"),
+        ({"method": "es", **ONE_UPDATE}, "clip_high has no authority with 1 update per rollout"),
+        ({"method": "kl_cov", **ONE_UPDATE}, "kl_cov has no authority with one update per rollout"),
+        ({"method": "kl_cov", "delta": 5.0}, "`delta` must be unset with kl_cov, which clips no ratio, got 5.0"),
+        (
+            {"method": "kl_cov", "off_policy_mask_threshold": 0.5},
+            "`off_policy_mask_threshold` must be unset with kl_cov",
+        ),
         (
             {"entropy_schedule": {"kind": "constant", "target": 1}, "entropy_actuator": "sample_filter"},
-            "SampleFilterActuator goes by the sign of its control alone.*set the controller to band_sign",
+            "the controller of SampleFilterActuator must give a sign.*set it to band_sign",
         ),
         (
             {"entropy_schedule": {"kind": "constant", "target": 1}, "entropy_actuator": ["clip_high", "kl_cov"]},
-            "KLCovActuator acts from the first rollout on, so it cannot wait for others in a chain",
+            "KLCovActuator must be the only actuator, because it acts from the first rollout on",
         ),
-        ({"method": "clip_cov", "loss_type": "sapo"}, "clip_cov with loss_type='sapo'"),
-        ({"method": "clip_cov", "importance_sampling_level": "sequence"}, "clip_cov chooses tokens"),
-        ({"method": "aer", "entropy_coef": 0.01}, "difficulty_bonus together with TRL's entropy_coef=0.01"),
-        ({"method": "aent", "entropy_coef": 0.01}, "clamped_bonus together with TRL's entropy_coef=0.01"),
-        ({"method": "aent", "entropy_actuator": {"start": 0.5}}, "the control begins at 0.5, outside its bounds"),
+        ({"method": "clip_cov", "loss_type": "sapo"}, "`loss_type` must be a clipped loss with clip_cov, got 'sapo'"),
+        (
+            {"method": "clip_cov", "importance_sampling_level": "sequence"},
+            "`importance_sampling_level` must be `token` with clip_cov",
+        ),
+        ({"method": "aer", "entropy_coef": 0.01}, "`entropy_coef` must be 0 with difficulty_bonus, got 0.01"),
+        ({"method": "aent", "entropy_coef": 0.01}, "`entropy_coef` must be 0 with clamped_bonus, got 0.01"),
+        (
+            {"method": "aent", "entropy_actuator": {"start": 0.5}},
+            "ClampedBonusActuator must begin within its bounds .* got 0.5 for clamped_bonus",
+        ),
         ({"method": "aer", "use_adaptive_entropy": True}, "two controllers would fight"),
         (
             {"entropy_schedule": {"kind": "constant", "target": 1}, "entropy_actuator": "adaptive_target"},

@@ -21,12 +21,12 @@ def test_plan_of_the_papers_recipe_on_8_gpus(capsys):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--steps_per_generation", "8"], "clip_high has no authority with 1 update a rollout"),
+        (["--steps_per_generation", "8"], "clip_high has no authority with 1 update per rollout"),
         (["--loss_type", "vespo"], "no authority with loss_type='vespo'"),
-        (["--entropy_schedule.ratio", "2"], "the anneal would be longer than the run"),
+        (["--entropy_schedule.ratio", "2"], "`ratio` must be a finite number >= 0 and <= 1, got 2"),
         (["--entropy_actuator.low", "0.5"], "set `low` below `high`"),
         (["--use_adaptive_entropy", "true"], "two controllers would fight"),
-        (["--num_processes", "0"], "--num_processes is 0"),
+        (["--num_processes", "0"], "--num_processes must be 1 or more, got 0"),
         (["--lerning_rate", "1"], "did you mean 'learning_rate'"),
         (["--entropy_schedule.target"], "the option --entropy_schedule.target has no value"),
         (["--num_process", "2"], "unknown option --num_process"),

@@ -45,7 +45,7 @@ def test_any_field_of_a_block_can_be_overridden():
         ("seed: 1", ["--max_steps", "few"], "cannot be read: argument --max_steps.*: invalid int value: 'few'"),
         ("seed: 1", ["--config"], "--config has no value"),
         ("max_steps: [1]", [], "key 'max_steps' is .1., and cannot be a list: set a single value"),
-        ("num_generations: null", [], "`num_generations` is None, and it counts"),
+        ("num_generations: null", [], "`num_generations` must be a whole number >= 1, got None"),
         ("seed: null", [], "key 'seed' is None, and cannot be null: set a single value"),
         ("max_steps: .inf", [], "key 'max_steps' is inf: set a whole number"),
         ("output_dir: {a: 1}", [], "cannot be a mapping"),

@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 from es_trl.cli import main as cli
 from es_trl.lab import BASE_MODEL, countdown_dataset
-from es_trl.planning.model_shape import SHAPES
+from es_trl.planning.model_shape import shape_of
 
 
 pytestmark = pytest.mark.slow
@@ -95,5 +95,5 @@ def test_the_lora_recipe_trains_its_adapter(tiny_qwen2, tmp_path):
     adapter = json.loads((run / "adapter_config.json").read_text())
     assert (adapter["r"], adapter["lora_alpha"], adapter["lora_dropout"]) == (32, 64, 0.0)
     maps = {name.rpartition(".")[2] for name in adapter["target_modules"]}
-    assert maps == set(SHAPES["Qwen/Qwen2.5-7B"].linears)  # what the estimate counts
+    assert maps == set(shape_of("Qwen/Qwen2.5-7B").linears)  # what a plan counts
     assert len((run / "es_history.jsonl").read_text().splitlines()) == 1

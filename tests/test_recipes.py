@@ -30,8 +30,8 @@ def test_every_recipe_parses_and_plans(path, capsys):
         assert plan[0] == str(path)
         assert cli(["plan", *plan]) == 0, capsys.readouterr().err
         printed = capsys.readouterr().out
-        assert "updates per rollout" in printed and ("estimated and not measured" in printed) != on_cpu
-        assert "no memory estimate" not in printed and "warning" not in printed
+        assert "updates per rollout" in printed and ("projected and not measured" in printed) != on_cpu
+        assert "no memory projection" not in printed and "warning" not in printed
 
 
 @pytest.mark.parametrize("path", [path for path in RECIPES if path.stem == "qwen7b_es"], ids=lambda path: path.name)

@@ -34,7 +34,7 @@ def test_history_fields(lab_trainer):
     assert first["error"] == pytest.approx(first["target"] - first["entropy"])
     assert first["settings"] == {"entropy_bonus": first["control"]}
     assert (first["truncated"], first["logp_difference"]) == (None, None)  # of vLLM
-    assert trainer.entropy_bonus == second["control"]
+    assert second["settings"] == {"entropy_bonus": second["control"]}
     assert -1.0 <= first["reward"] <= 1.0 and 1.0 <= first["completion_tokens"] <= 12.0
     assert any("es/target" in entry for entry in trainer.state.log_history)
 

@@ -2,17 +2,13 @@ import math
 
 import pytest
 
-from es_trl.control.schedules import (
-    CallableSchedule,
+from es_trl.control.schedules import CallableSchedule, as_schedule, onset_rollout, phase_at, progress_at
+from es_trl.control.shapes import (
     ConstantSchedule,
     CosineSchedule,
     LinearSchedule,
     PiecewiseSchedule,
     StableAnnealSchedule,
-    as_schedule,
-    onset_rollout,
-    progress_at,
-    stage_at,
 )
 from es_trl.control.sketch import sketch
 
@@ -70,10 +66,10 @@ def test_ends_are_exact():
     assert StableAnnealSchedule(0.3, 0.05, ratio=0.3, shape="cosine")(1.0) == 0.05
 
 
-def test_stage_begins_at_the_onset():
+def test_anneal_phase_begins_at_the_onset():
     schedule = StableAnnealSchedule(0.4, 0.05, ratio=0.25)
-    assert [stage_at(schedule, p) for p in (0.0, 0.7499, 0.75, 1.0)] == ["stable", "stable", "anneal", "anneal"]
-    assert stage_at(ConstantSchedule(0.4), 1.0) == "stable"
+    assert [phase_at(schedule, p) for p in (0.0, 0.7499, 0.75, 1.0)] == ["stable", "stable", "anneal", "anneal"]
+    assert phase_at(ConstantSchedule(0.4), 1.0) == "stable"
 
 
 def test_onset_in_rollouts():
@@ -94,21 +90,36 @@ def test_plain_function_becomes_a_schedule():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: ConstantSchedule(-0.1), "target is -0.1, and entropy is a finite number of at least 0 nats"),
-        (lambda: LinearSchedule(0.4, math.nan), "end is nan"),
-        (lambda: CosineSchedule(math.inf, 0.1), "start is inf"),
-        (lambda: StableAnnealSchedule(0.4, 0.05, ratio=1.2), "the anneal would be longer than the run: set it from 0"),
-        (lambda: StableAnnealSchedule(0.4, 0.05, ratio=-0.1), "`ratio` is -0.1, and it is a share of the run"),
-        (lambda: StableAnnealSchedule(0.1, 0.4), "annealing lowers entropy: set `end` to at most `target`"),
-        (lambda: StableAnnealSchedule(0.4, 0.1, shape="cubic"), "set `linear` or `cosine`"),
+        (lambda: ConstantSchedule(-0.1), "target must be a finite number >= 0, got -0.1: set an entropy in nats"),
+        (lambda: LinearSchedule(0.4, math.nan), "end must be a finite number >= 0, got nan"),
+        (lambda: CosineSchedule(math.inf, 0.1), "start must be a finite number >= 0, got inf"),
+        (
+            lambda: StableAnnealSchedule(0.4, 0.05, ratio=1.2),
+            "`ratio` must be a finite number >= 0 and <= 1, got 1.2: set a share of the run",
+        ),
+        (
+            lambda: StableAnnealSchedule(0.4, 0.05, ratio=-0.1),
+            "`ratio` must be a finite number >= 0 and <= 1, got -0.1",
+        ),
+        (lambda: StableAnnealSchedule(0.1, 0.4), "`end` must be at most `target`, 0.1, got 0.4: set it lower"),
+        (lambda: StableAnnealSchedule(0.4, 0.1, shape="cubic"), "`shape` must be `linear` or `cosine`, got 'cubic'"),
         (lambda: PiecewiseSchedule([(0, 0.4)]), "at least two pairs"),
         (lambda: PiecewiseSchedule([(0, 0.4), (0.5, 0.1)]), "must rise from 0 to 1"),
         (lambda: PiecewiseSchedule([(0, 0.4), (0.6, 0.3), (0.6, 0.2), (1, 0.1)]), "must rise from 0 to 1"),
-        (lambda: PiecewiseSchedule([(0, 0.4), (1, -0.1)]), "points is -0.1"),
+        (
+            lambda: PiecewiseSchedule([(0, 0.4), (1, -0.1)]),
+            "a target of `points` must be a finite number >= 0, got -0.1",
+        ),
         (lambda: PiecewiseSchedule([(0, "a"), (1, 0.1)]), "at least two pairs"),
-        (lambda: CallableSchedule(lambda p: None)(0.5), "value at progress 0.500 is None"),
-        (lambda: CallableSchedule(lambda p: 0.4, onset=1.5), "`onset` is 1.5, and it is a progress"),
-        (lambda: CallableSchedule(lambda p: -p)(0.5), "value at progress 0.500 is -0.5"),
+        (
+            lambda: CallableSchedule(lambda p: None)(0.5),
+            "value at progress 0.500 must be a finite number >= 0, got None",
+        ),
+        (
+            lambda: CallableSchedule(lambda p: 0.4, onset=1.5),
+            "`onset` must be a progress from 0 to 1, or None, got 1.5",
+        ),
+        (lambda: CallableSchedule(lambda p: -p)(0.5), "value at progress 0.500 must be a finite number >= 0, got -0.5"),
     ],
 )
 def test_refusals(make, message):
@@ -132,5 +143,5 @@ def test_sketch_of_a_function():
         "       +------",
         "        progress of the run",
     ]
-    with pytest.raises(ValueError, match="value at progress 1.000 is -0.5"):
+    with pytest.raises(ValueError, match="value at progress 1.000 must be a finite number >= 0, got -0.5"):
         sketch(lambda progress: 0.5 - progress, width=2)

@@ -45,7 +45,7 @@ def test_a_second_run_forgets_what_a_chain_has_moved(lab_trainer, monkeypatch):
     for _ in range(2):
         trainer.train()
         runs.append(trainer.history.records)
-        assert trainer.entropy_bonus == runs[-1][1]["control"] == 0.5
+        assert runs[-1][1]["settings"]["entropy_bonus"] == runs[-1][1]["control"] == 0.5
     first, second = runs
     assert [record["actuator"] for record in first] == ["ClipHighActuator", "EntropyBonusActuator"]
     assert [event["kind"] for event in first[0]["events"]] == ["hand_over"]

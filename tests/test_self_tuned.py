@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from es_trl.control.algorithm1 import SignStepController
 from es_trl.control.dynamics import CARRIED
 from es_trl.control.pid import PIDController
-from es_trl.control.schedules import ConstantSchedule, CosineSchedule, StableAnnealSchedule
 from es_trl.control.self_tuned import SelfTunedPIDController
+from es_trl.control.shapes import ConstantSchedule, CosineSchedule, StableAnnealSchedule
 from es_trl.lab.simulated import SimulatedPlant
 
 
@@ -26,10 +26,10 @@ def test_first_control_by_hand():
     # nothing is known yet: sensitivity 0.5 with variance 0.25 makes kp 0.5 / (0.25 + 0.25) / 0.5 = 2 per nat
     controller = begun()
     assert controller.update(0.49, 0.5, -0.01, 0.01) == pytest.approx(2.0 * (0.49 - 0.5) + 2.0 * -0.01)
-    assert controller.estimate == pytest.approx(
+    assert controller.knowledge.estimate == pytest.approx(
         {"entropy": 0.5, "drift": 0.0, "sensitivity": 0.25, "sensitivity_sd": 0.25, "kp": 2.0, "ki": 0.0, "kff": 2.0}
     )
-    assert not controller.has_authority
+    assert not controller.knowledge.acts
 
 
 def test_start_is_bumpless_and_in_the_unit_of_the_control():
@@ -45,7 +45,7 @@ def test_the_law_is_that_of_its_gains():
     controller = begun()
     for entropy in (0.5, 0.47, 0.45, 0.42):
         control = controller.update(0.4, entropy, -0.01, 0.01)
-    e, plant = controller.estimate, controller._plant
+    e, plant = controller.knowledge.estimate, controller._plant
     later = CARRIED * plant.sensitivity * plant._efforts[1]  # of the control before this one
     expected = e["kp"] * (0.4 - (e["entropy"] + later)) + e["kff"] * e["drift"] + e["kff"] * -0.01
     assert control == pytest.approx(expected)
@@ -70,18 +70,22 @@ def test_a_resume_with_wider_bounds_keeps_what_was_learned():
     whole, wider = begun(), begun(low=-3.0, high=3.0)
     SimulatedPlant().run(whole, HOLD, rollouts=40)
     wider.load_state_dict(json.loads(json.dumps(whole.state_dict())))
-    assert wider.estimate == pytest.approx(whole.estimate)
+    assert wider.knowledge.estimate == pytest.approx(whole.knowledge.estimate)
     assert wider.update(0.35, 0.33, 0.0, 0.01) == pytest.approx(whole.update(0.35, 0.33, 0.0, 0.01))
 
 
 def test_a_resume_with_another_dead_time_is_refused():
-    with pytest.raises(ValueError, match="`dead_time` is 2 and the checkpoint was written with 1.*set the same"):
+    with pytest.raises(
+        ValueError, match="`dead_time` must be the 1 with which the checkpoint was written, got 2: set 1"
+    ):
         begun(dead_time=2).load_state_dict(begun().state_dict())
 
 
 @pytest.mark.parametrize("dead_time", [0, 11, 1.5])
 def test_a_dead_time_out_of_range_is_refused(dead_time):
-    with pytest.raises(ValueError, match=f"`dead_time` is {dead_time}, and it counts rollouts.*set 1, or up to 10"):
+    with pytest.raises(
+        ValueError, match=f"`dead_time` must be a whole number from 1 to 10, got {dead_time}: set 1 or more"
+    ):
         SelfTunedPIDController(dead_time)
 
 
@@ -176,15 +180,16 @@ def test_knows_when_it_moves_nothing():
     powerless, able = begun(), begun()
     SimulatedPlant(sensitivity=0.0).run(powerless, HOLD, rollouts=40)
     SimulatedPlant().run(able, HOLD, rollouts=40)
-    assert able.has_authority and not powerless.has_authority
+    assert able.knowledge.acts and not powerless.knowledge.acts
 
 
 def test_push_and_strength_are_shares_of_the_entropy():
     controller = begun()
     run = SimulatedPlant(sensitivity=0.5).run(controller, HOLD, rollouts=60)
     sensitivity, sd = controller._plant.sensitivity, controller._plant.sensitivity_sd
-    assert controller.push == pytest.approx(sensitivity * run.controls[-1])
-    assert controller.strength == pytest.approx(2 * (sensitivity - 2 * sd)) and 0.2 < controller.strength < 1.0
+    known = controller.knowledge
+    assert known.push == pytest.approx(sensitivity * run.controls[-1])
+    assert known.strength == pytest.approx(2 * (sensitivity - 2 * sd)) and 0.2 < known.strength < 1.0
 
 
 def test_single_outliers_do_not_throw_it():
@@ -243,10 +248,11 @@ def test_a_jump_of_the_prompts_is_met_with_care(jump, seed):
         if rollout == 40:
             offset = jump
             measured += jump
-            sensitivity = controller.estimate["sensitivity"] / controller.estimate["entropy"]
+            now = controller.knowledge.estimate
+            sensitivity = now["sensitivity"] / now["entropy"]
             controller.rebase(0.35, measured, 0.01)
             controls.append(controls[-1])
-            now = controller.estimate
+            now = controller.knowledge.estimate
             assert now["sensitivity"] / now["entropy"] == pytest.approx(sensitivity)
         else:
             controls.append(controller.update(0.35, measured, 0.0, 0.01))

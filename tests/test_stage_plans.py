@@ -61,7 +61,7 @@ def test_plan_sees_the_local_files_of_every_stage(tmp_path, capsys):
     [
         (["--entropy_schedule", "{kind: cosine, start: 0.4, end: 0.1}"], "anneals from the first rollout on, so the"),
         (["--curriculum", "none", "--datasets", "none"], "rollouts in the run                       160"),
-        (["--dynamic_sampling_tries", "3"], "dynamic sampling: up to 3 more generations a rollout"),
+        (["--dynamic_sampling_tries", "3"], "dynamic sampling: up to 3 more generations per rollout"),
         (["--loss_type", "dr_grpo"], "dr_grpo divides by max_completion_length: by 12 in every stage"),
         (["--curriculum", "[{start: 0.5, num_generations: 16}]"], "no stage takes prompts from hard"),
     ],

@@ -34,7 +34,7 @@ def test_switch_is_at_the_planned_rollout(switched):
 
 def test_advantages_sum_to_zero_in_every_group(switched):
     hold, trainer = switched
-    per_rollout = [4] * 3 + [4 if hold == "completions" else 8] * 3  # backward passes, one or two an update
+    per_rollout = [4] * 3 + [4 if hold == "completions" else 8] * 3  # backward passes, one or two per update
     passes = iter(trainer.passes)
     for rollout, count in enumerate(per_rollout):
         batches = [next(passes) for _ in range(count)]
@@ -91,7 +91,7 @@ class Engine:
 
 @pytest.mark.parametrize(("mode", "knob"), [("colocate", "vllm_max_model_length"), ("server", "--max-model-len")])
 def test_an_engine_for_shorter_stages_is_refused(mode, knob, switched):
-    planned = switched[1].curriculum.planned
+    planned = switched[1].curriculum.prompts.planned
     check_engine(Engine(mode, 17), planned)
-    with pytest.raises(ValueError, match=f"built for 16 tokens .* completions of 16: set .*{knob} to 16 plus"):
+    with pytest.raises(ValueError, match=f"{knob} must be above 16, .* got 16 .*: set it to 16 plus"):
         check_engine(Engine(mode, 16), planned)

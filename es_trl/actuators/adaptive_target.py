@@ -2,16 +2,15 @@
 
 from dataclasses import dataclass
 
-from ..control.base import ActuatorArgs
-from .checks import check_bounds, check_initial
+from ..control.base import Actuator, ActuatorArgs
 
 
 @dataclass(frozen=True)
-class AdaptiveTargetActuator:
+class AdaptiveTargetActuator(Actuator):
     """
     The target of TRL's own adaptive entropy coefficient (Skywork-OR1, arXiv 2505.22312), its `entropy_target`.
 
-    TRL steps the coefficient after every update; what moves here is only what it aims at.
+    TRL moves the coefficient after every update towards this target.
 
     Args:
         low (`float`), high (`float`):
@@ -20,9 +19,6 @@ class AdaptiveTargetActuator:
 
     low: float = 0.0
     high: float = 2.0
-
-    def __post_init__(self):
-        check_bounds(self)
 
     def initial(self, args: ActuatorArgs) -> float:
         return args.entropy_target
@@ -33,7 +29,6 @@ class AdaptiveTargetActuator:
     def check(self, args: ActuatorArgs) -> None:
         if not args.use_adaptive_entropy:
             raise ValueError(
-                "adaptive_target moves the target of TRL's adaptive entropy coefficient, which is off: set "
-                "use_adaptive_entropy: true, or method: skywork"
+                "adaptive_target needs TRL's adaptive entropy coefficient, which is off: set use_adaptive_entropy: "
+                "true, or method: skywork"
             )
-        check_initial(self, "entropy_target", args)

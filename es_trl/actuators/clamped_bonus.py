@@ -1,27 +1,29 @@
 """AEnt: a bonus on the entropy of the policy over its top tokens.
 
-Source: "On Entropy Control in LLM-RL Algorithms" (arXiv 2509.03493). The entropy itself is in `clamped_entropy.py`; the
-coefficient is moved by a [`DeadBandController`].
+Source: "On Entropy Control in LLM-RL Algorithms" (arXiv 2509.03493). `clamped_head.py` has the entropy itself; a
+[`DeadBandController`] moves the coefficient.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..control.base import ActuatorArgs
-from .batch import Effect, MicroBatch
-from .checks import check_bounds, check_no_other_bonus
+from ..control.base import Actuator, ActuatorArgs
+from ..control.values import check_number
+from .batch import MicroBatch
+from .checks import check_no_other_bonus
 
 
 @dataclass(frozen=True)
-class ClampedBonusActuator(Effect):
+class ClampedBonusActuator(Actuator):
     """
-    A coefficient times the token-mean clamped entropy, with gradient; the loop holds that entropy, too.
+    A coefficient times the token-mean clamped entropy, with gradient; the loop then holds that entropy.
 
     Args:
         low (`float`), high (`float`):
             Bounds of the coefficient. The defaults are the authors' for Qwen2.5-Math-1.5B on MATH.
         start (`float`):
-            Where the coefficient begins.
+            First value of the coefficient.
         clamp (`float`):
             Share of the vocabulary that is left out, lowest logits first, from 0 (the entropy as it is) to below 1:
             the paper's p, 0.25 to 0.33.
@@ -33,13 +35,9 @@ class ClampedBonusActuator(Effect):
     clamp: float = 0.33
     alone = True
 
-    def __post_init__(self):
-        check_bounds(self)
-        if not 0.0 <= self.clamp < 1.0:
-            raise ValueError(
-                f"`clamp` is {self.clamp}, and it is the share of the vocabulary that is left out: set it from 0 to "
-                "below 1, for example 0.33"
-            )
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number("clamp", self.clamp, "a share of the vocabulary, for example 0.33", least=0, below=1)
 
     def initial(self, args: ActuatorArgs) -> float:
         return self.start
@@ -48,10 +46,9 @@ class ClampedBonusActuator(Effect):
         return {"clamped_bonus": control}
 
     def check(self, args: ActuatorArgs) -> None:
-        super().check(args)
         check_no_other_bonus("clamped_bonus", args)
 
-    def bonus(self, batch: MicroBatch, settings: dict[str, float]) -> Any:
+    def bonus(self, batch: MicroBatch, settings: Mapping[str, float]) -> Any:
         coefficient = settings["clamped_bonus"]
         if coefficient == 0.0:
             return 0.0

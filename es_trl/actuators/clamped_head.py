@@ -1,7 +1,7 @@
 """Entropy over the top of the vocabulary, in the model's own forward, without holding the logits of a batch.
 
-TRL's fused head goes over the vocabulary in tiles, and so never has a whole row of logits, which a rank needs. Here it
-is replaced, for the passes of the policy, by a head whose tiles are some tokens wide and the whole vocabulary long.
+TRL's fused head goes over the vocabulary in tiles, so it never has a whole row of logits, as a rank needs. For the
+policy it is replaced by a head whose tiles are some tokens wide and the whole vocabulary long.
 
 Source of the clamped entropy: "On Entropy Control in LLM-RL Algorithms" (arXiv 2509.03493).
 """
@@ -14,7 +14,7 @@ import torch
 import trl.trainer.utils
 from trl.kernels.chunked_logprob import _addmm_fp32
 
-from ..trainer.micro_batches import temporarily
+from ..common.temporarily import temporarily
 
 
 TILE = 2**24  # logits held at once on a CPU, 64 MiB of each float32 buffer; an accelerator takes eight times as many
@@ -22,7 +22,7 @@ TILE = 2**24  # logits held at once on a CPU, 64 MiB of each float32 buffer; an 
 
 class ClampedHead:
     """
-    A policy whose fused head gives the clamped entropy, too; called by TRL as the policy is.
+    A policy whose fused head returns the clamped entropy, too; TRL calls it as it calls the policy.
 
     Args:
         model (`torch.nn.Module`):
@@ -31,7 +31,7 @@ class ClampedHead:
             Share of the vocabulary that is left out, lowest logits first, from 0 to below 1.
     """
 
-    def __init__(self, model: torch.nn.Module, clamp: float):
+    def __init__(self, model: torch.nn.Module, clamp: float) -> None:
         self.model = model
         self._function = SimpleNamespace(apply=functools.partial(ClampedLogProbs.apply, clamp))
         self._entropies: list[torch.Tensor] = []
@@ -43,7 +43,7 @@ class ClampedHead:
         return outputs
 
     def entropies(self, positions: int) -> torch.Tensor:
-        """The clamped entropies of the last `positions` of each sequence, `(batch, positions)`, nats."""
+        """Return the clamped entropies of the last `positions` of each sequence, `(batch, positions)`, nats."""
         return torch.cat(self._entropies)[:, -positions:]
 
 
@@ -52,15 +52,23 @@ class ClampedLogProbs(torch.autograd.Function):
     Log-probabilities of the targets, entropy, and clamped entropy of `softmax(transform(hidden @ weight.T + bias))`.
 
     The clamped entropy is that of the softmax over the tokens that are left when the lowest `int(clamp * vocabulary)`
-    logits of each row are taken away (those equal to the lowest of the rest stay). Which they are has no gradient.
+    logits of each row are left out (those equal to the lowest of the rest stay). The choice has no gradient.
 
     Arguments and results are those of TRL's chunked function, with `clamp` before them and the clamped entropy in the
     place of `log_sum_sq_probs`.
     """
 
     @staticmethod
-    def forward(ctx, clamp, hidden, weight, bias, targets, *options):
-        temperature, _, softcap, logit_scale, _ = options  # TRL's tiles and its choice of outputs are of no concern
+    def forward(
+        ctx: Any,
+        clamp: float,
+        hidden: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None,
+        targets: torch.Tensor,
+        *options: Any,
+    ) -> tuple[torch.Tensor | None, ...]:
+        temperature, _, softcap, logit_scale, _ = options  # TRL's tiles and its choice of outputs do not matter here
         autocast = torch.is_autocast_enabled(hidden.device.type)
         ctx.compute_dtype = torch.get_autocast_dtype(hidden.device.type) if autocast else hidden.dtype
         ctx.transform = (logit_scale, softcap, 1.0 / temperature)
@@ -84,7 +92,13 @@ class ClampedLogProbs(torch.autograd.Function):
         return logps, entropy, clamped, None, None
 
     @staticmethod
-    def backward(ctx, grad_logps, grad_entropy, grad_clamped, *_):
+    def backward(
+        ctx: Any,
+        grad_logps: torch.Tensor | None,
+        grad_entropy: torch.Tensor | None,
+        grad_clamped: torch.Tensor | None,
+        *_: None,
+    ) -> tuple[torch.Tensor | None, ...]:
         hidden, weight, bias, targets, result = ctx.saved_tensors
         with trl.trainer.utils.maybe_gather_lm_head_ctx(weight, bias):
             sums = [
@@ -122,7 +136,7 @@ def _logits(
     bias: torch.Tensor | None,
     transform: tuple[float, float | None, float],
 ) -> tuple[torch.Tensor, torch.Tensor | float]:
-    """Logits as the model samples from them, in float32 at least, and their derivative by the head's product."""
+    """Return logits as the model samples from them, in float32 at least, and their slope by the head's product."""
     logit_scale, softcap, inverse_temperature = transform
     logits = torch.mm(hidden.to(weight.dtype), weight.t())
     if bias is not None:
@@ -136,7 +150,7 @@ def _logits(
 
 
 def _moments(exponentials: torch.Tensor, logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logarithm of the sum, and entropy, of weights and their logarithms, `(tokens, 1)` each."""
+    """Return the logarithm of the sum, and the entropy, of weights and their logarithms, `(tokens, 1)` each."""
     total = exponentials.sum(dim=1, keepdim=True)
     return total.log(), total.log() - (exponentials * logits).sum(dim=1, keepdim=True) / total
 
@@ -145,7 +159,7 @@ def _logits_grad(
     logits: torch.Tensor, result: torch.Tensor, targets: torch.Tensor, given: list[torch.Tensor | None]
 ) -> torch.Tensor:
     """
-    The gradient by the logits, whose memory is used up.
+    Return the gradient by the logits, whose memory is reused.
 
     d log p_target / dz_j = 1[j = target] - p_j, and dH / dz_j = -p_j (log p_j + H), for both entropies.
     """

@@ -3,12 +3,13 @@
 import math
 from dataclasses import dataclass
 
-from ..control.base import ActuatorArgs
-from .checks import CLIPPED_LOSSES, check_bounds, check_clip_binds, check_initial, configured_epsilon_high
+from ..control.base import Actuator, ActuatorArgs
+from ..control.values import check_number
+from .checks import CLIPPED_LOSSES, check_clip_binds, configured_epsilon_high
 
 
 @dataclass(frozen=True)
-class ClipHighActuator:
+class ClipHighActuator(Actuator):
     """
     The upper PPO clip bound, `epsilon_high` (clip-higher; what the paper's Algorithm 1 moves).
 
@@ -21,10 +22,9 @@ class ClipHighActuator:
     low: float = 0.10
     high: float = 0.40
 
-    def __post_init__(self):
-        check_bounds(self)
-        if self.low <= 0.0:
-            raise ValueError(f"`low` is {self.low}, and a clip bound is above 0: set 0.10")
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number("low", self.low, "0.10", above=0)
 
     def initial(self, args: ActuatorArgs) -> float:
         return configured_epsilon_high(args)
@@ -36,26 +36,25 @@ class ClipHighActuator:
         check_clip_binds("clip_high", args, (*CLIPPED_LOSSES, "cispo"))
         if args.loss_type == "cispo" and self.low <= 1.0:
             raise ValueError(
-                f"clip_high from {self.low} to {self.high} with loss_type='cispo': that loss reads epsilon_high as a "
-                "cap on the ratio, not as an offset from 1. Set `low` and `high` of the actuator above 1 (for example "
-                "2 and 8, with epsilon_high: 5), or loss_type: dapo"
+                f"the bounds of clip_high must be > 1 with loss_type='cispo', got {self.low} and {self.high}, because "
+                "that loss reads epsilon_high as a cap on the ratio, not as an offset from 1. Set `low` and `high` "
+                "above 1 (for example 2 and 8, with epsilon_high: 5), or loss_type: dapo"
             )
         if args.importance_sampling_level == "sequence" and self.high > 0.01:
             raise ValueError(
-                f"clip_high up to {self.high} with importance_sampling_level='sequence': the ratio of a sequence is "
-                "its geometric mean and stays within about 1e-3 of 1, so the bound would never bind. Set `low`, "
-                "`high` and epsilon_high near 3e-4, or importance_sampling_level: token"
+                f"`high` of clip_high must be <= 0.01 with importance_sampling_level='sequence', got {self.high}, "
+                "because the ratio of a sequence stays within about 1e-3 of 1 and the bound would never bind. Set "
+                "`low`, `high` and epsilon_high near 3e-4, or importance_sampling_level: token"
             )
         if args.delta is not None and args.loss_type != "cispo" and self.high > args.delta - 1.0:
             raise ValueError(
-                f"clip_high up to {self.high} with delta={args.delta}: the ratio is cut at delta first, so no "
-                f"epsilon_high above delta - 1 acts. Set `high` to at most {args.delta - 1.0:g}, or raise delta"
+                f"`high` of clip_high must be <= delta - 1, got {self.high} with delta={args.delta}, because the ratio "
+                f"is cut at delta first. Set `high` to at most {args.delta - 1.0:g}, or raise delta"
             )
-        check_initial(self, "epsilon_high", args)
 
 
 @dataclass(frozen=True)
-class ClipActuator:
+class ClipActuator(Actuator):
     """
     Both PPO clip bounds, moved against each other by one control.
 
@@ -70,15 +69,13 @@ class ClipActuator:
     low: float = -0.65
     high: float = 1.3
 
-    def __post_init__(self):
-        check_bounds(self)
+    def __post_init__(self) -> None:
+        super().__post_init__()
         if max(-self.low, self.high) > 3.0:
             raise ValueError(
-                f"the bounds are low={self.low} and high={self.high}, powers of ten: set both within -3 and 3"
+                f"the bounds of clip must be powers of ten from -3 to 3, got {self.low} and {self.high}: set both "
+                "within -3 and 3"
             )
-
-    def initial(self, args: ActuatorArgs) -> float:
-        return 0.0
 
     def settings(self, control: float, args: ActuatorArgs) -> dict[str, float]:
         return {
@@ -91,19 +88,18 @@ class ClipActuator:
         highest = self.settings(self.high, args)["epsilon_high"]
         if args.delta is not None and highest > args.delta - 1.0:
             raise ValueError(
-                f"clip makes epsilon_high up to {highest:.3g} with delta={args.delta}: the ratio is cut at delta "
-                "first, so no epsilon_high above delta - 1 acts. Set `high` lower, or raise delta"
+                f"the clip's epsilon_high must be <= delta - 1, got up to {highest:.3g} with delta={args.delta}, "
+                "because the ratio is cut at delta first. Set `high` lower, or raise delta"
             )
         if args.importance_sampling_level == "sequence" and args.epsilon > 0.01:
             raise ValueError(
-                f"clip around epsilon={args.epsilon} with importance_sampling_level='sequence': the ratio of a "
-                "sequence stays within about 1e-3 of 1, so neither bound would bind. Set epsilon and epsilon_high "
-                "near 3e-4, or importance_sampling_level: token"
+                f"`epsilon` must be <= 0.01 for clip with importance_sampling_level='sequence', got {args.epsilon}, "
+                "because the ratio of a sequence stays within about 1e-3 of 1 and neither bound would bind. Set "
+                "epsilon and epsilon_high near 3e-4, or importance_sampling_level: token"
             )
         widest = self.settings(self.low, args)["epsilon_low"]
         if widest >= 1.0:
             raise ValueError(
-                f"clip down to {self.low} makes epsilon_low {widest:.2f}, and a ratio is never below 0, so nothing "
-                f"from 1 on acts. Set `low` to at least {math.log10(args.epsilon) + 0.01:.2f}, or epsilon lower"
+                f"the clip's epsilon_low must be < 1, got {widest:.2f} at `low` {self.low}, because a ratio is never "
+                f"below 0. Set `low` to at least {math.log10(args.epsilon) + 0.01:.2f}, or epsilon lower"
             )
-        check_initial(self, "the control", args)

@@ -1,17 +1,19 @@
-"""Clip-Cov and KL-Cov: a few tokens carry most of what lowers entropy, and are left out or held back.
+"""Clip-Cov and KL-Cov: the few tokens that lower entropy most are left out or held back.
 
 Source: "The Entropy Mechanism of Reinforcement Learning for Reasoning Language Models" (arXiv 2505.22617), section 4.
 The tokens are those where advantage and log-probability lie high together; they are chosen within each micro-batch.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 
-from ..control.base import ActuatorArgs
+from ..control.base import Actuator, ActuatorArgs
 from ..control.geometry import updates_per_rollout
-from .batch import Effect, MicroBatch
-from .checks import CLIPPED_LOSSES, check_bounds, check_initial
+from ..control.values import check_number
+from .batch import MicroBatch
+from .checks import CLIPPED_LOSSES
 
 
 NO_CLIP = 1e9  # an upper clip that no ratio reaches
@@ -20,11 +22,11 @@ FAR = 20.0  # nats that a token's log-probability moves by; beyond, one over the
 
 def covariances(advantages: torch.Tensor, logps: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """
-    (A - mean A) (log pi - mean log pi) of each token, means over the scored ones; paper, Eq. 9.
+    Return (A - mean A) (log pi - mean log pi) of each token, with means over the scored ones; paper, Eq. 9.
 
     Args:
         advantages (`torch.Tensor` of shape `(batch,)` or `(batch, tokens)`):
-            A token has its completion's.
+            Advantages; a token has its completion's.
         logps (`torch.Tensor`), mask (`torch.Tensor`), both of shape `(batch, tokens)`:
             Log-probabilities, and 1 where a token is scored.
     """
@@ -35,18 +37,18 @@ def covariances(advantages: torch.Tensor, logps: torch.Tensor, mask: torch.Tenso
 
 
 def per_token(advantages: torch.Tensor, logps: torch.Tensor) -> torch.Tensor:
-    """Advantages of shape `(batch, tokens)`, a completion's for each of its tokens."""
+    """Return advantages of shape `(batch, tokens)`, a completion's for each of its tokens."""
     return (advantages.unsqueeze(1) if advantages.dim() == 1 else advantages).expand_as(logps)
 
 
 @dataclass(frozen=True)
-class ClipCovActuator(Effect):
+class ClipCovActuator(Actuator):
     """
     Takes the gradient from a share of the tokens, drawn at random from those of high covariance.
 
     Args:
         ratio (`float`):
-            Where the control begins: the share of the scored tokens, at least one a micro-batch.
+            First value of the control: the share of the scored tokens, at least one per micro-batch.
         cov_low (`float`), cov_high (`float`):
             Covariances between which a token is drawn.
         low (`float`), high (`float`):
@@ -60,13 +62,13 @@ class ClipCovActuator(Effect):
     high: float = 0.05
     alone = True
 
-    def __post_init__(self):
-        check_bounds(self)
-        if self.low < 0.0 or self.high > 1.0:
-            raise ValueError(f"the bounds are low={self.low} and high={self.high}, of a share: set both from 0 to 1")
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number("low", self.low, "a share of the tokens", least=0)
+        check_number("high", self.high, "a share of the tokens", most=1)
         if self.cov_low >= self.cov_high:
             raise ValueError(
-                f"`cov_low` is {self.cov_low} and `cov_high` {self.cov_high}, and no token lies between: set 1 and 5"
+                f"`cov_low` must be < `cov_high`, got {self.cov_low} and {self.cov_high}: set for example 1 and 5"
             )
 
     def initial(self, args: ActuatorArgs) -> float:
@@ -77,9 +79,8 @@ class ClipCovActuator(Effect):
 
     def check(self, args: ActuatorArgs) -> None:
         _check_tokens("clip_cov", args)
-        check_initial(self, "`ratio`", args)
 
-    def advantages(self, batch: MicroBatch, settings: dict[str, float]) -> torch.Tensor:
+    def advantages(self, batch: MicroBatch, settings: Mapping[str, float]) -> torch.Tensor:
         advantages, ratio = per_token(batch.inputs["advantages"], batch.logps), settings["clip_cov_ratio"]
         scored = batch.mask.bool()
         if ratio == 0.0 or not scored.any():
@@ -98,18 +99,18 @@ class ClipCovActuator(Effect):
 
 
 @dataclass(frozen=True)
-class KLCovActuator(Effect):
+class KLCovActuator(Actuator):
     """
     A penalty on how far the tokens of highest covariance have moved from the policy that sampled; no token is clipped.
 
     The gradient of A * ratio - coefficient * |log pi - log pi_old| is that of (A - coefficient * sign / ratio) * ratio,
-    so it is given to TRL's loss as an advantage of the token's own, and has the weight of the token in any loss.
+    so TRL's loss gets it as an advantage per token, and it has the weight of the token in any loss.
 
     Args:
         ratio (`float`):
-            Share of the scored tokens, at least one a micro-batch (the authors': 2e-3 for 7B, 2e-4 for 32B).
+            Share of the scored tokens, at least one per micro-batch (the authors': 2e-3 for 7B, 2e-4 for 32B).
         coefficient (`float`):
-            Where the control begins (the authors' scripts: 1; verl's YAML: 0.1).
+            First value of the control (the authors' scripts: 1; verl's YAML: 0.1).
         low (`float`), high (`float`):
             Bounds of the coefficient.
     """
@@ -120,10 +121,9 @@ class KLCovActuator(Effect):
     high: float = 10.0
     alone = True
 
-    def __post_init__(self):
-        check_bounds(self)
-        if not 0.0 < self.ratio <= 1.0:
-            raise ValueError(f"`ratio` is {self.ratio}, and it is a share of the tokens: set it above 0, up to 1")
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number("ratio", self.ratio, "a share of the tokens, for example 2e-3", above=0, most=1)
 
     def initial(self, args: ActuatorArgs) -> float:
         return self.coefficient
@@ -135,20 +135,19 @@ class KLCovActuator(Effect):
         _check_tokens("kl_cov", args)
         if updates_per_rollout(args) <= 1:
             raise ValueError(
-                "kl_cov has no authority with one update a rollout: the policy that is updated is the one that "
-                f"sampled, and has not moved. Set steps_per_generation to {2 * args.gradient_accumulation_steps} or "
-                "another multiple of gradient_accumulation_steps"
+                "kl_cov has no authority with one update per rollout, because the policy has not moved since it "
+                f"sampled. Set steps_per_generation to {2 * args.gradient_accumulation_steps} or another multiple of "
+                "gradient_accumulation_steps"
             )
         if args.delta is not None:
-            raise ValueError(f"kl_cov clips no ratio, and delta={args.delta} does: remove delta")
+            raise ValueError(f"`delta` must be unset with kl_cov, which clips no ratio, got {args.delta}: remove delta")
         if args.off_policy_mask_threshold is not None:
             raise ValueError(
-                "kl_cov changes the sign of advantages token by token, and the off-policy mask goes by that sign: "
-                f"remove off_policy_mask_threshold={args.off_policy_mask_threshold}"
+                "`off_policy_mask_threshold` must be unset with kl_cov, which changes the sign of advantages that the "
+                f"mask reads, got {args.off_policy_mask_threshold}: remove it"
             )
-        check_initial(self, "`coefficient`", args)
 
-    def advantages(self, batch: MicroBatch, settings: dict[str, float]) -> torch.Tensor:
+    def advantages(self, batch: MicroBatch, settings: Mapping[str, float]) -> torch.Tensor:
         advantages = per_token(batch.inputs["advantages"], batch.logps)
         scored = batch.mask.bool()
         if not scored.any():
@@ -166,11 +165,11 @@ class KLCovActuator(Effect):
 def _check_tokens(kind: str, args: ActuatorArgs) -> None:
     if args.loss_type not in CLIPPED_LOSSES:
         raise ValueError(
-            f"{kind} with loss_type={args.loss_type!r}: it changes the clipped objective token by token. Set loss_type "
-            f"to one of {', '.join(CLIPPED_LOSSES)}"
+            f"`loss_type` must be a clipped loss with {kind}, got {args.loss_type!r}: set one of "
+            f"{', '.join(CLIPPED_LOSSES)}"
         )
     if args.importance_sampling_level != "token":
         raise ValueError(
-            f"{kind} chooses tokens, and with importance_sampling_level={args.importance_sampling_level!r} all of a "
-            "completion have one ratio: set importance_sampling_level: token"
+            f"`importance_sampling_level` must be `token` with {kind}, which chooses tokens, got "
+            f"{args.importance_sampling_level!r}: set importance_sampling_level: token"
         )

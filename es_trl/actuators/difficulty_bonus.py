@@ -1,31 +1,33 @@
-"""AER-style: an entropy bonus of each prompt's own, larger where fewer of its completions are right.
+"""AER-style: an entropy bonus per prompt, larger where fewer of its completions are right.
 
 Source: "Revisiting Entropy Regularization: Adaptive Coefficient Unlocks Its Potential for LLM Reinforcement Learning"
-(arXiv 2510.10959). Its formulas were not reachable: what is here is a reconstruction from the abstract and from
-secondary sources, in one function a part. The target relative to the first rollout's entropy is a schedule with
+(arXiv 2510.10959). Its formulas were not reachable: this is a reconstruction from the abstract and from
+secondary sources, with one function per part. The target relative to the first rollout's entropy is a schedule with
 `relative: true`, and the global coefficient a [`DeadBandController`] without a band.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 
-from ..control.base import ActuatorArgs
-from .batch import Effect, MicroBatch, Scores
-from .checks import check_bounds, check_no_other_bonus
+from ..control.base import Actuator, ActuatorArgs
+from ..control.values import check_choice, check_number
+from .batch import MicroBatch, Scores
+from .checks import check_no_other_bonus
 
 
 @dataclass(frozen=True)
-class DifficultyBonusActuator(Effect):
+class DifficultyBonusActuator(Actuator):
     """
-    A coefficient, times the mean over completions of difficulty times token-mean entropy, with gradient.
+    A coefficient times the mean over completions of difficulty times token-mean entropy, with gradient.
 
     Args:
         low (`float`), high (`float`):
-            Bounds of the coefficient, from 0. Guesses from the neighbouring methods' code, not from the paper.
+            Bounds of the coefficient, from 0. They follow the neighbouring methods' code, not the paper.
         rho (`float`):
-            Success rate from which on a prompt gets no bonus, above 0 and at most 1 (a guess; the paper has a rho).
+            Success rate from which on a prompt gets no bonus, above 0 and at most 1 (the paper's value is not known).
         difficulty (`"linear"` or `"hard"`):
             How the bonus depends on the success rate below rho: falling to 0 at rho, or all of it up to rho.
     """
@@ -35,18 +37,15 @@ class DifficultyBonusActuator(Effect):
     rho: float = 0.5
     difficulty: Literal["linear", "hard"] = "linear"
 
-    def __post_init__(self):
-        check_bounds(self)
-        if not 0.0 < self.rho <= 1.0:
-            raise ValueError(f"`rho` is {self.rho}, and it is a success rate: set it above 0, up to 1")
-        if self.difficulty not in ("linear", "hard"):
-            raise ValueError(f"`difficulty` is {self.difficulty!r}, which is no known form: set `linear` or `hard`")
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number("rho", self.rho, "a success rate, for example 0.5", above=0, most=1)
+        check_choice("difficulty", self.difficulty, ("linear", "hard"))
 
     def settings(self, control: float, args: ActuatorArgs) -> dict[str, float]:
         return {"difficulty_bonus": control}
 
     def check(self, args: ActuatorArgs) -> None:
-        super().check(args)
         check_no_other_bonus("difficulty_bonus", args)
 
     def columns(self, scores: Scores, args: ActuatorArgs) -> dict[str, torch.Tensor]:
@@ -54,7 +53,7 @@ class DifficultyBonusActuator(Effect):
         weights = difficulty_weights(rates, self.rho, self.difficulty)
         return {"difficulty": weights.repeat_interleave(scores.num_generations)}
 
-    def bonus(self, batch: MicroBatch, settings: dict[str, float]) -> Any:
+    def bonus(self, batch: MicroBatch, settings: Mapping[str, float]) -> Any:
         coefficient = settings["difficulty_bonus"]
         if coefficient == 0.0:
             return 0.0
@@ -63,9 +62,9 @@ class DifficultyBonusActuator(Effect):
 
 def success_rates(rewards: torch.Tensor, num_generations: int) -> torch.Tensor:
     """
-    Share of each prompt's completions that are right, those whose reward is above 0: of ±1 and of 0/1 rewards alike.
+    Return the share of each prompt's completions that are right: those with a reward above 0, of ±1 or 0/1 rewards.
 
-    A completion without a reward does not count, and a prompt without any is taken for right: it gets no bonus.
+    A completion without a reward does not count. A prompt without any reward counts as right and gets no bonus.
 
     Args:
         rewards (`torch.Tensor` of shape `(prompts * num_generations,)`):
@@ -82,7 +81,7 @@ def success_rates(rewards: torch.Tensor, num_generations: int) -> torch.Tensor:
 
 def difficulty_weights(rates: torch.Tensor, rho: float, form: str) -> torch.Tensor:
     """
-    From 1 for a prompt that is never answered right down to 0.
+    Return weights from 1, for a prompt without any right completion, down to 0.
 
     Args:
         rates (`torch.Tensor` of shape `(prompts,)`):

@@ -1,13 +1,16 @@
 """A signed entropy bonus."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from ..control.base import ActuatorArgs
-from .checks import check_bounds, check_initial, check_loss, check_no_other_bonus
+from ..control.base import Actuator, ActuatorArgs
+from .batch import MicroBatch
+from .checks import check_no_other_bonus
 
 
 @dataclass(frozen=True)
-class EntropyBonusActuator:
+class EntropyBonusActuator(Actuator):
     """
     A signed coefficient times the token-mean entropy, added to the objective around TRL's loss.
 
@@ -22,16 +25,12 @@ class EntropyBonusActuator:
     low: float = -0.02
     high: float = 0.02
 
-    def __post_init__(self):
-        check_bounds(self)
-
-    def initial(self, args: ActuatorArgs) -> float:
-        return 0.0
-
     def settings(self, control: float, args: ActuatorArgs) -> dict[str, float]:
         return {"entropy_bonus": control}
 
     def check(self, args: ActuatorArgs) -> None:
-        check_loss(args)
         check_no_other_bonus("entropy_bonus", args)
-        check_initial(self, "the coefficient", args)
+
+    def bonus(self, batch: MicroBatch, settings: Mapping[str, float]) -> Any:
+        coefficient = settings["entropy_bonus"]
+        return 0.0 if coefficient == 0.0 else batch.token_mean(batch.entropies, coefficient)

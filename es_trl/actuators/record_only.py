@@ -2,21 +2,15 @@
 
 from dataclasses import dataclass
 
-from ..control.base import ActuatorArgs
+from ..control.base import Actuator, ActuatorArgs
 
 
 @dataclass(frozen=True)
-class RecordOnlyActuator:
+class RecordOnlyActuator(Actuator):
     """Moves nothing: with [`HoldController`], a run without control whose history has target and error, too."""
 
     low: float = -1.0
     high: float = 1.0
 
-    def initial(self, args: ActuatorArgs) -> float:
-        return 0.0
-
     def settings(self, control: float, args: ActuatorArgs) -> dict[str, float]:
         return {}
-
-    def check(self, args: ActuatorArgs) -> None:
-        """It has no authority, and is not meant to have any."""

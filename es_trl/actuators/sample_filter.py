@@ -1,41 +1,39 @@
-"""Entrocraft: outside the band only completions of one sign are learned from.
+"""Entrocraft: outside the band only completions of one sign are trained on.
 
 Source: "Addressing Performance Saturation for LLM RL via Precise Entropy Curve Control" (arXiv 2604.26326), Algorithm
 1. The band is a schedule and the width of a [`BandSignController`].
 """
 
-import logging
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 
-from ..control.base import ActuatorArgs
-from .batch import Effect, MicroBatch, Scores
-from .checks import check_bounds
+from ..control.base import Actuator, ActuatorArgs, Kept
+from ..control.values import check_choice, check_number
+from .batch import MicroBatch, Scores
 
 
-FIRST = 5  # rollouts in which rewards are looked at: later ones may lack a sign by chance
-
-logger = logging.getLogger(__name__)
+FIRST = 5  # rollouts whose rewards are checked: later ones may lack a sign by chance
 
 
 @dataclass(frozen=True)
-class SampleFilterActuator(Effect):
+class SampleFilterActuator(Actuator):
     """
-    With m = -1 where entropy is below the band and +1 where it is above: keep a completion where m * advantage >= 0.
+    Keeps a completion where m * advantage >= 0, with m = -1 where entropy is below the band and +1 where it is above.
 
     Args:
         variant (`"paper"` or `"code"`):
-            `paper`: group-normalised advantages, and the loss's mean over what is kept. `code`, as the authors' code
-            has it: outside the band rewards take the place of advantages, those of the other sign become 0 and stay
-            in the mean, and prompts whose completions are all right or all wrong count, too. It needs rewards of
+            `paper`: group-normalised advantages, and the loss's mean over the kept completions. `code`, as in the
+            authors' code: outside the band rewards take the place of advantages, those of the other sign become 0 and
+            stay in the mean, and prompts whose completions are all right or all wrong count, too. It needs rewards of
             both signs.
         min_kept (`float`):
-            Share of the completions that have an advantage; where fewer would be kept, all are, from 0 to 1.
+            Least share of the completions with an advantage, from 0 to 1; where fewer would be kept, all are.
         low (`float`), high (`float`):
-            -1 and 1; 0 for an end that is never to be filtered at.
+            -1 and 1; 0 for an end at which nothing is filtered.
     """
 
     variant: Literal["paper", "code"] = "paper"
@@ -45,15 +43,14 @@ class SampleFilterActuator(Effect):
     alone = True
     needs_sign = True
 
-    def __post_init__(self):
-        check_bounds(self)
-        if self.variant not in ("paper", "code"):
-            raise ValueError(f"`variant` is {self.variant!r}, which is no known one: set `paper` or `code`")
-        if not 0.0 <= self.min_kept <= 1.0:
-            raise ValueError(f"`min_kept` is {self.min_kept}, and it is a share: set it from 0 to 1, for example 0.05")
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("variant", self.variant, ("paper", "code"))
+        check_number("min_kept", self.min_kept, "a share, for example 0.05", least=0, most=1)
         if {self.low, self.high} - {-1.0, 0.0, 1.0}:
             raise ValueError(
-                f"the bounds are low={self.low} and high={self.high}, and a completion is kept or not: set -1 and 1"
+                f"the bounds of sample_filter must be -1, 0 or 1, got {self.low} and {self.high}, because a completion "
+                "is kept or not: set -1 and 1"
             )
 
     def settings(self, control: float, args: ActuatorArgs) -> dict[str, float]:
@@ -62,14 +59,14 @@ class SampleFilterActuator(Effect):
     def columns(self, scores: Scores, args: ActuatorArgs) -> dict[str, torch.Tensor]:
         if self.variant == "code" and scores.rollout < FIRST:
             check_signs(scores.answers, scores.rollout)
-        down, up = (self._filtered(scores, m) for m in (1.0, -1.0))  # what lowers entropy, and what raises it
+        down, up = (self._filtered(scores, m) for m in (1.0, -1.0))  # to lower entropy, and to raise it
         return {
             "filtered": torch.stack([down[0], up[0]], dim=1),
             "kept": torch.tensor([[down[1], up[1]]]).expand(len(down[0]), 2).to(down[0]),
         }
 
     def _filtered(self, scores: Scores, m: float) -> tuple[torch.Tensor, float]:
-        """The advantages for this m, and the share of the completions that is kept, NaN where too few would be."""
+        """Return the advantages for this m, and the kept share of the completions, NaN where it would be too small."""
         if self.variant == "code":
             values = scores.rewards.nan_to_num(0.0)
             keeps = m * values > 0.0
@@ -83,34 +80,31 @@ class SampleFilterActuator(Effect):
             return scores.advantages, math.nan
         return torch.where(keeps, values * scale, 0.0), keeps.float().mean().item()
 
-    def advantages(self, batch: MicroBatch, settings: dict[str, float]) -> torch.Tensor:
+    def kept(self, batch: MicroBatch, settings: Mapping[str, float]) -> Kept | None:
         control = settings["sample_filter"]
-        if batch.record.kept is None:  # the first micro-batch of the rollout, through which the control stays
-            self._record_kept(batch, control)
-        return batch.inputs["advantages"] if control == 0.0 else batch.inputs["filtered"][:, int(control > 0.0)]
+        share = 1.0 if control == 0.0 else batch.inputs["kept"][0, int(control > 0.0)].item()
+        if not math.isnan(share):
+            return Kept(share)
+        return Kept(
+            1.0,
+            f"the completions with {'negative' if control > 0.0 else 'positive'} advantages are too few (at most "
+            f"{self.min_kept:.0%} of those with any): all are kept",
+        )
 
-    def _record_kept(self, batch: MicroBatch, control: float) -> None:
-        record = batch.record
-        kept = 1.0 if control == 0.0 else batch.inputs["kept"][0, int(control > 0.0)].item()
-        if math.isnan(kept):
-            message = (
-                f"of the completions with {'negative' if control > 0.0 else 'positive'} advantages there are too few "
-                f"(at most {self.min_kept:.0%} of those with any): all are kept"
-            )
-            record.events = [*(record.events or []), {"kind": "guard", "message": message}]
-            logger.warning("rollout %d: %s", record.rollout, message)
-        record.kept = 1.0 if math.isnan(kept) else kept
+    def advantages(self, batch: MicroBatch, settings: Mapping[str, float]) -> torch.Tensor:
+        control = settings["sample_filter"]
+        return batch.inputs["advantages"] if control == 0.0 else batch.inputs["filtered"][:, int(control > 0.0)]
 
 
 def mean_over_kept(keeps: torch.Tensor, weights: torch.Tensor) -> float:
     """
-    What turns a mean in which the rest counts as 0 into one over what is kept.
+    Return the factor from a mean in which the rest counts as 0 to the mean over the kept completions.
 
     Args:
         keeps (`torch.Tensor` of shape `(completions,)`):
-            Which are kept.
+            Whether each is kept.
         weights (`torch.Tensor` of shape `(completions,)`):
-            What each counts in the mean: its tokens, or 1.
+            Weight of each in the mean: its tokens, or 1.
     """
     kept = (weights * keeps).sum().item()
     return weights.sum().item() / kept if kept > 0.0 else 1.0
@@ -118,11 +112,11 @@ def mean_over_kept(keeps: torch.Tensor, weights: torch.Tensor) -> float:
 
 def check_signs(rewards: torch.Tensor, rollout: int) -> None:
     """
-    Refuse rewards on a scale where one sign is missing, so that its side of the filter would have no gradient.
+    Raise for rewards that lack one sign, so that its side of the filter would have no gradient.
 
     Args:
         rewards (`torch.Tensor` of shape `(completions,)`):
-            Without the punishment for length. All equal, they say nothing yet.
+            Rewards without the punishment for length. Equal ones say nothing yet.
         rollout (`int`):
             Index of the rollout, for the message.
     """
@@ -131,8 +125,8 @@ def check_signs(rewards: torch.Tensor, rollout: int) -> None:
         return
     side, where = ("negative", "below") if given.min() >= 0.0 else ("positive", "above")
     raise ValueError(
-        f"the rewards of rollout {rollout} are from {given.min().item():g} to {given.max().item():g}, and the `code` "
-        f"variant of sample_filter learns from {side} rewards alone where entropy is {where} the band: without "
-        "any it has no gradient there. Let the reward be 1 for right and -1 for wrong, or set variant: paper, which "
-        "goes by the sign of the advantages"
+        f"the rewards must have both signs for the `code` variant of sample_filter, got {given.min().item():g} to "
+        f"{given.max().item():g} in rollout {rollout}: it trains on {side} rewards alone where entropy is {where} the "
+        "band. Let the reward be 1 for right and -1 for wrong, or set variant: paper, which reads the sign of the "
+        "advantages"
     )

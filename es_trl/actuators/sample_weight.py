@@ -3,23 +3,23 @@
 Source: "EntroPIC" (arXiv 2511.15248). Its PI controller is a [`PIDController`]; alpha is minus the control here.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 
-from ..control.base import ActuatorArgs
-from .batch import Effect, MicroBatch
-from .checks import check_bounds
+from ..control.base import Actuator, ActuatorArgs
+from .batch import MicroBatch
 
 
 @dataclass(frozen=True)
-class SampleWeightActuator(Effect):
+class SampleWeightActuator(Actuator):
     """
     Positive advantages times 1 - control, negative ones times 1 + control.
 
-    What is right is mostly likely already, so learning from it lowers entropy, and unlearning what is wrong raises it.
-    The authors' code adds the same as a term of its own, and only on tokens above a probability that is not public;
-    here it is every token.
+    Right completions are mostly likely already, so learning from them lowers entropy, and unlearning wrong ones raises
+    it. The authors' code adds the same as a separate term, only on tokens above a probability that is not public; here
+    it is every token.
 
     Args:
         low (`float`), high (`float`):
@@ -29,17 +29,17 @@ class SampleWeightActuator(Effect):
     low: float = -1.0
     high: float = 1.0
 
-    def __post_init__(self):
-        check_bounds(self)
+    def __post_init__(self) -> None:
+        super().__post_init__()
         if self.low < -1.0 or self.high > 1.0:
             raise ValueError(
-                f"the bounds are low={self.low} and high={self.high}, and beyond 1 what is right would be unlearned: "
-                "set both within -1 and 1"
+                f"the bounds of sample_weight must be from -1 to 1, got {self.low} and {self.high}, because beyond 1 "
+                "right completions would be unlearned: set both within -1 and 1"
             )
 
     def settings(self, control: float, args: ActuatorArgs) -> dict[str, float]:
         return {"sample_weight": control}
 
-    def advantages(self, batch: MicroBatch, settings: dict[str, float]) -> torch.Tensor:
+    def advantages(self, batch: MicroBatch, settings: Mapping[str, float]) -> torch.Tensor:
         advantages = batch.inputs["advantages"]
         return advantages * (1.0 - settings["sample_weight"] * advantages.sign())

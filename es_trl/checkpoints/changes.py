@@ -3,13 +3,14 @@
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
 from ..config.config import ESGRPOConfig
 from ..control.loop import EntropyLoop
 from ..control.schedules import progress_at
-from ..trainer.callbacks import Curriculum, EntropyScheduler
+from ..curriculum.stages import PlannedStage
 
 
 _SAMPLING = "completions are sampled in another way, and entropy is not comparable with what came before"
@@ -51,8 +52,8 @@ _PARTS: dict[str, str] = {
 
 def describe_run(
     args: ESGRPOConfig,
-    scheduler: EntropyScheduler | None,
-    curriculum: Curriculum | None,
+    loop: EntropyLoop | None,
+    planned: Sequence[PlannedStage] | None,
     data: tuple[int | None, str],
     rewards: list[str],
 ) -> dict[str, Any]:
@@ -62,8 +63,8 @@ def describe_run(
     Args:
         args (`ESGRPOConfig`):
             The configuration.
-        scheduler (`EntropyScheduler`, *optional*), curriculum (`Curriculum`, *optional*):
-            Where there are any, prepared.
+        loop (`EntropyLoop`, *optional*), planned (sequence of `PlannedStage`, *optional*):
+            The control loop, and the stages of the curriculum.
         data (`(int, str)`):
             Rows of the training data, `None` for a stream, and a digest of its prompts.
         rewards (`list[str]`):
@@ -71,11 +72,11 @@ def describe_run(
     """
     described: dict[str, Any] = {each.name: getattr(args, each.name) for each in fields(args)}
     described = {name: value for name, value in described.items() if not _FREE.fullmatch(name)}
-    if scheduler is not None:
-        loop = scheduler.loop.describe()
-        described |= {name: loop[name] for name in ("schedule", "controller", "actuators")}
-    if curriculum is not None:
-        described["stages"] = [asdict(stage) for stage in curriculum.planned]
+    if loop is not None:
+        parts = loop.describe()
+        described |= {name: parts[name] for name in ("schedule", "controller", "actuators")}
+    if planned is not None:
+        described["stages"] = [asdict(stage) for stage in planned]
     described |= {"rewards": rewards, "prompts": data[0], "prompts_digest": data[1]}
     return json.loads(json.dumps(_plain(described), default=_text))  # as a checkpoint gives it back
 

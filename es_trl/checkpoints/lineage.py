@@ -6,10 +6,27 @@ So checkpoints of an abandoned future, and those of other runs in the same folde
 """
 
 import uuid
+from dataclasses import dataclass, field
 from typing import Any
 
 
 Lineage = list[list[Any]]  # pairs of a session and the update up to which it counts; `None` for the present session
+
+
+@dataclass(frozen=True)
+class Identity:
+    """
+    By what a run in its folder is known.
+
+    Args:
+        number (`int`, *optional*):
+            Number of the run in its folder, from 1; `None` before it has begun.
+        lineage (`Lineage`):
+            Its sessions.
+    """
+
+    number: int | None = None
+    lineage: Lineage = field(default_factory=list)
 
 
 def fresh() -> Lineage:

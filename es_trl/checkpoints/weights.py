@@ -7,7 +7,11 @@ import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
 
-from ..trainer.launch import held
+
+def held(parameter: torch.Tensor) -> torch.Tensor:
+    """The part of a parameter that this process holds: its shard under ZeRO-3 and FSDP2, else all of it."""
+    parameter = getattr(parameter, "ds_tensor", parameter)
+    return parameter.to_local() if hasattr(parameter, "to_local") else parameter
 
 
 def not_loaded(model: torch.nn.Module, load_result: Any) -> list[str]:

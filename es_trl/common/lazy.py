@@ -7,15 +7,7 @@ from typing import Any
 
 
 def lazy(package: str, modules: dict[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """
-    Make the `__getattr__` and the `__dir__` of a package.
-
-    Args:
-        package (`str`):
-            The package's `__name__`.
-        modules (`dict[str, str]`):
-            Name to the module of the package that defines it.
-    """
+    """Return the `__getattr__` and the `__dir__` of a package, given the module that defines each of its names."""
 
     def load(name: str) -> Any:
         if name not in modules:

@@ -13,13 +13,7 @@ _Result = TypeVar("_Result")
 
 def on_main(is_main: bool, do: Callable[[], _Result]) -> _Result:
     """
-    Do something on the main process alone, and give every process its result.
-
-    Args:
-        is_main (`bool`):
-            Whether this process is the main one; every process calls the function.
-        do (`Callable`):
-            What to do. Its result is pickled.
+    Call a function on the main process alone, and return its result, which is pickled, on every process.
 
     Raises:
         ValueError, SaveError: on every process, where `do` raises it on the main one.

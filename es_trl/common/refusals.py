@@ -1,4 +1,4 @@
-"""A user's mistake as one line: of the command line and of recipe scripts."""
+"""A user's mistake as one line, from the command line and from recipe scripts."""
 
 import traceback
 from collections.abc import Callable
@@ -6,12 +6,12 @@ from collections.abc import Callable
 from .writing import SaveError
 
 
-# the packages that look at what a user has set, and say what is wrong with it
+# packages that check what a user has set
 CHECKING = ("es_trl", "trl", "transformers", "accelerate", "datasets", "huggingface_hub")
 
 
 def error_line(error: BaseException) -> str:
-    """What a user reads of an error: one line, with the path and the cause where the system refused a file."""
+    """Return an error as the one line that a user reads, with path and cause where the system refused a file."""
     text = str(error)
     if isinstance(error, OSError) and error.filename is not None:
         text = f"{error.filename} cannot be read or written: {error.strerror}"
@@ -20,16 +20,9 @@ def error_line(error: BaseException) -> str:
 
 def run(main: Callable[[], None]) -> None:
     """
-    Call a script's `main`, and end with one line where it is refused, or where a file cannot be written.
+    Call a script's `main`, and exit with one line and code 1 where a check refuses it or a file cannot be written.
 
-    An error of the training itself, of the script's own code or of a library below keeps its traceback.
-
-    Args:
-        main (`Callable`):
-            Reads the recipe, loads the data and trains.
-
-    Raises:
-        SystemExit: with the line, and so exit code 1.
+    An error of the training itself, of the script's own code or of another library keeps its traceback.
     """
     try:
         main()

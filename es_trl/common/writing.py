@@ -1,4 +1,4 @@
-"""Files that a run writes: replaced whole or not at all, and a failure to write is one sentence."""
+"""Files that are replaced whole or not at all; a failure to write one is one sentence."""
 
 import contextlib
 import errno
@@ -11,29 +11,20 @@ from typing import BinaryIO
 from safetensors import SafetensorError
 
 
-# torch's writer of archives and its check of the folder raise a plain RuntimeError with these words
+# words of the plain RuntimeError that torch raises where it cannot write an archive
 _TORCH_CANNOT_WRITE = ("PytorchStreamWriter", "inline_container", "Parent directory", "cannot be opened")
 
 
 class SaveError(RuntimeError):
-    """Something of the run could not be written. The message says what, why, and what to do."""
+    """A file of the run could not be written. The message says which, why, and what to do."""
 
 
 @contextlib.contextmanager
 def writing(path: str | Path, what: str, advice: str = "make room or mend the folder") -> Iterator[None]:
     """
-    Turn a failure to write into one sentence.
+    Raise a `SaveError` for an `OSError`, and for the errors that torch and safetensors raise in its place.
 
-    Args:
-        path (`str` or `Path`):
-            What is written.
-        what (`str`):
-            Its name for people, for example `"the history"`.
-        advice (`str`):
-            What to do, in the imperative.
-
-    Raises:
-        SaveError: for an `OSError`, and for what torch and safetensors raise in its place.
+    The message has `what` as the name of the file, for example `"the history"`, and ends in `advice`.
     """
     try:
         yield
@@ -51,13 +42,13 @@ def _cause(error: Exception, path: Path) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     folder = next(folder for folder in (path, *path.absolute().parents) if folder.is_dir())
-    if shutil.disk_usage(folder).free < 1 << 20:  # torch says only that its writer has failed
+    if shutil.disk_usage(folder).free < 1 << 20:  # torch does not name the cause
         return os.strerror(errno.ENOSPC)
     return " ".join(str(error).split())[:200]
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write a file so that a reader, or a run killed in the middle, sees the old content or the new one."""
+    """Replace the content of a file, so that a reader sees the old or the new one also after a kill."""
     with atomic_replacement(path) as file:
         file.write(text.encode())
 
@@ -65,7 +56,7 @@ def write_atomically(path: Path, text: str) -> None:
 @contextlib.contextmanager
 def atomic_replacement(path: Path) -> Iterator[BinaryIO]:
     """
-    A file to write to that takes the place of `path` when all is written.
+    Yield a file that takes the place of `path` once all of it is written.
 
     Raises:
         SaveError: where it cannot be written.

@@ -9,8 +9,8 @@ import torch
 from trl import GRPOConfig
 
 from ..control.base import Actuator, Controller
-from ..control.geometry import check_count
 from ..control.schedules import Schedule
+from ..control.values import check_count
 from ..curriculum.stages import Stage, check_cache
 from ..trainer.launch import leave_out_compiled_collective
 from .field_checks import check_fields

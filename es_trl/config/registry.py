@@ -14,14 +14,14 @@ from ..control.algorithm1 import SignStepController
 from ..control.band import BandSignController, DeadBandController
 from ..control.open_loop import FollowController, HoldController
 from ..control.pid import PIDController
-from ..control.schedules import (
+from ..control.self_tuned import SelfTunedPIDController
+from ..control.shapes import (
     ConstantSchedule,
     CosineSchedule,
     LinearSchedule,
     PiecewiseSchedule,
     StableAnnealSchedule,
 )
-from ..control.self_tuned import SelfTunedPIDController
 
 
 # What the `kind` of each block may name. A new part is one file, one test and one row here.

@@ -1,4 +1,4 @@
-"""Alarms: what a person should look at in a run, one sentence each. Pure functions of the history."""
+"""Alarms: states of a run that a person should look at, one message each. Pure functions of the history."""
 
 import importlib
 import logging
@@ -19,11 +19,11 @@ logger = logging.getLogger(__name__)
 
 def new_alarms(records: Records) -> list[str]:
     """
-    The alarms that begin with the last rollout, as sentences; what was an alarm in the ten before it is none again.
+    Return the alarms that begin with the last rollout; one that held in the ten rollouts before is not repeated.
 
     Args:
         records (`list[dict]`):
-            The history; the last record may still lack what is known only after its updates.
+            The history; the last record may lack fields that are known only after its updates.
     """
     if records[-1]["entropy"] is None:
         return []
@@ -35,12 +35,12 @@ def new_alarms(records: Records) -> list[str]:
 
 
 def _as_it_was(records: Records) -> Records:
-    """The history when its last rollout was measured and not yet trained on."""
+    """Return the history as it was when its last rollout was measured and not yet trained on."""
     return [*records[:-1], {**records[-1], "clip_high_fraction": None}]
 
 
 def saturation(records: Records) -> str | None:
-    """The control has been at a bound, and entropy on the wrong side of the target, for [`PATIENCE`] rollouts."""
+    """Say that control and entropy were stuck, at a bound and on one side of the target, for [`PATIENCE`] rollouts."""
     recent = records[-PATIENCE:]
     if len(recent) < PATIENCE or not all(record["saturated"] for record in recent):
         return None
@@ -51,13 +51,13 @@ def saturation(records: Records) -> str | None:
     side = "below" if errors[-1] > 0.0 else "above"
     return (
         f"the control has been at its bound {last['control']:.3g} for {PATIENCE} rollouts and entropy is "
-        f"{abs(mean(errors)):.3f} nats {side} its target: it can do no more. Widen the actuator's bounds where they "
-        "can be, move the target, or use an actuator that can (entropy_bonus acts in every geometry)"
+        f"{abs(mean(errors)):.3f} nats {side} its target. Widen the actuator's bounds, move the target, or use an "
+        "actuator that acts in every geometry (entropy_bonus)"
     )
 
 
 def divergence(records: Records) -> str | None:
-    """The error has grown over three windows of five rollouts, each time by more than the noise of a window's mean."""
+    """Say that the error grew over three windows of five rollouts, by more than the noise of a window's mean."""
     if len(records) < 15:
         return None
     windows = [records[first : first + 5] for first in (len(records) - 15, len(records) - 10, len(records) - 5)]
@@ -73,7 +73,7 @@ def divergence(records: Records) -> str | None:
 
 
 def collapse(records: Records) -> str | None:
-    """Entropy is below a quarter of its target."""
+    """Say that entropy is below a quarter of its target."""
     last = records[-1]
     if last["entropy"] >= COLLAPSE * last["target"]:
         return None
@@ -84,7 +84,7 @@ def collapse(records: Records) -> str | None:
 
 
 def explosion(records: Records) -> str | None:
-    """Entropy is twice what it began with and twice its target."""
+    """Say that entropy is above twice its first value and twice its target."""
     last, ceiling = records[-1], EXPLOSION * max(records[0]["entropy"], records[-1]["target"])
     if last["entropy"] <= ceiling:
         return None
@@ -95,7 +95,7 @@ def explosion(records: Records) -> str | None:
 
 
 def idle_clip(records: Records) -> str | None:
-    """The upper clip is the actuator, and for [`PATIENCE`] rollouts no token has reached it."""
+    """Say that the upper clip is the actuator and no token reached it for [`PATIENCE`] rollouts."""
     done = [record for record in records[-PATIENCE - 1 :] if record["clip_high_fraction"] is not None][-PATIENCE:]
     if len(done) < PATIENCE or records[-1]["actuator"] != "ClipHighActuator":
         return None
@@ -104,7 +104,7 @@ def idle_clip(records: Records) -> str | None:
         return None
     return (
         f"at most {share:.1e} of the tokens reached the upper clip in {PATIENCE} rollouts, so it moves nothing: make "
-        "more updates a rollout (steps_per_generation), lower epsilon_high, or use entropy_bonus"
+        "more updates per rollout (steps_per_generation), lower epsilon_high, or use entropy_bonus"
     )
 
 
@@ -113,7 +113,7 @@ ALARMS: tuple[Callable[[Records], str | None], ...] = (saturation, divergence, c
 
 def announce(rollout: int, events: list[dict[str, str]], trackers: list[str]) -> None:
     """
-    Say each event in one line of the log and, for the trackers that have alerts, in an alert.
+    Log each event in one line, and send alarms to the trackers that have alerts.
 
     Args:
         rollout (`int`):
@@ -134,5 +134,5 @@ def announce(rollout: int, events: list[dict[str, str]], trackers: list[str]) ->
                 importlib.import_module("trackio").alert(**alert)
             if "wandb" in trackers:
                 importlib.import_module("wandb").run.alert(**alert)
-        except Exception as error:  # of whatever kind a tracker's network makes: the run is worth more than its alert
+        except Exception as error:  # of any kind that a tracker's network raises: the run is worth more than its alert
             logger.warning("the alert could not be sent: %r", error)

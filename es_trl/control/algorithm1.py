@@ -1,17 +1,18 @@
-"""The paper's Algorithm 1: a fixed step in the direction of the windowed error."""
+"""The paper's Algorithm 1."""
 
 import math
 from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
-from .base import Controller
+from .bounded import BoundedController
+from .values import check_count, check_number
 
 
 @dataclass
-class SignStepController(Controller):
+class SignStepController(BoundedController):
     """
-    The paper's Algorithm 1: a fixed step in the direction of the windowed error.
+    A fixed step in the direction of the windowed error, as in Algorithm 1.
 
     During the warm-up the control stays where it began. After it, the means of target and entropy over the last
     `window` rollouts (those that exist) are compared, and the control moves by `delta` towards more entropy where the
@@ -19,7 +20,7 @@ class SignStepController(Controller):
 
     Args:
         delta (`float`):
-            Step a rollout, in the unit of the control; above 0.
+            Step per rollout, in the unit of the control; above 0.
         window (`int`):
             Rollouts averaged over, at least 1.
         warmup (`int`, *optional*):
@@ -30,16 +31,15 @@ class SignStepController(Controller):
     window: int = 5
     warmup: int | None = None
 
-    def __post_init__(self):
-        if not (math.isfinite(self.delta) and self.delta > 0.0):
-            raise ValueError(f"`delta` is {self.delta}, and a step is a finite number above 0: set 0.005")
-        if self.window < 1:
-            raise ValueError(f"`window` is {self.window}, and a mean needs one rollout: set 1 or more")
-        if self.warmup is not None and self.warmup < 0:
-            raise ValueError(f"`warmup` is {self.warmup}, and it counts rollouts: set 0 or more")
+    def __post_init__(self) -> None:
+        check_number("delta", self.delta, "0.005", above=0)
+        check_count("window", self.window, 1)
+        if self.warmup is not None:
+            check_count("warmup", self.warmup, 0)
+        super().__post_init__()
 
     def begin(self, initial: float, low: float, high: float) -> None:
-        self._control, self._low, self._high = initial, low, high
+        super().begin(initial, low, high)
         self._rollouts = 0
         self._targets: deque[float] = deque(maxlen=self.window)
         self._entropies: deque[float] = deque(maxlen=self.window)
@@ -49,12 +49,11 @@ class SignStepController(Controller):
         self._targets.append(target)
         self._entropies.append(entropy)
         warmup = self.window if self.warmup is None else self.warmup
-        if self._rollouts > warmup:
-            # fsum: the sign of a difference of means must not hang on the order of a running sum
-            error = math.fsum(self._targets) - math.fsum(self._entropies)
-            step = math.copysign(self.delta, error) if error != 0.0 else 0.0
-            self._control = min(max(self._control + step, self._low), self._high)
-        return self._control
+        if self._rollouts <= warmup:
+            return self._control
+        # fsum: the sign of a difference of means must not hang on the order of a running sum
+        error = math.fsum(self._targets) - math.fsum(self._entropies)
+        return self._move_to(self._control + (math.copysign(self.delta, error) if error != 0.0 else 0.0))
 
     def rebase(self, target: float, entropy: float, noise: float | None = None) -> None:
         self._rollouts += 1
@@ -62,15 +61,11 @@ class SignStepController(Controller):
         self._entropies = deque([entropy], maxlen=self.window)
 
     def state_dict(self) -> dict[str, Any]:
-        return {
-            "control": self._control,
-            "rollouts": self._rollouts,
-            "targets": list(self._targets),
-            "entropies": list(self._entropies),
-        }
+        series = {"targets": list(self._targets), "entropies": list(self._entropies)}
+        return {**super().state_dict(), "rollouts": self._rollouts, **series}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._control = min(max(state["control"], self._low), self._high)  # the bounds may have been narrowed
+        super().load_state_dict(state)
         self._rollouts = state["rollouts"]
         self._targets = deque(state["targets"], maxlen=self.window)
         self._entropies = deque(state["entropies"], maxlen=self.window)

@@ -1,128 +1,189 @@
-"""Controllers: target and measured entropy in, control out, once a rollout.
+"""Base classes of controllers and actuators.
 
-Pure state machines on the standard library. A controller works in the unit of its actuator's control, whose bounds and
-starting value [`Controller.begin`] hands over; it holds nothing but numbers, which `state_dict` returns.
+A controller turns target and measured entropy into a control, once per rollout; an actuator turns the control into
+settings of the trainer or acts on the tensors of its loss. Controllers hold nothing but numbers, in the unit of their
+actuator's control.
 
 Source: "Entropy Scheduling in Reinforcement Learning for Large Language Models", Algorithm 1 and section 4.1.
 """
 
-from typing import Any, Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .values import check_bounds
+
+
+@dataclass(frozen=True)
+class PlantKnowledge:
+    """
+    The knowledge of the plant that a learning controller has after a rollout.
+
+    Args:
+        acts (`bool`):
+            Whether its control is known to move entropy.
+        push (`float`):
+            Change of entropy per rollout by the present control, as a share of the entropy.
+        strength (`float`):
+            Change of entropy per rollout that the whole range of the control surely makes, as such a share.
+        dead_time (`int`):
+            Rollouts from a control to the first entropy that shows it, at least 1.
+        estimate (`dict[str, float]`):
+            Learned numbers, for the history.
+    """
+
+    acts: bool
+    push: float
+    strength: float
+    dead_time: int
+    estimate: dict[str, float]
 
 
 class Controller:
     """
-    What the control loop asks of a controller.
+    Turns target and entropy into a control.
 
-    A controller defines `begin`, `update`, `rebase`, `state_dict` and `load_state_dict`; the rest is for one that
-    learns.
-    `dead_time` counts the rollouts from a control to the first entropy that shows it. One that `needs_target` cannot
-    run without a schedule; one that `gives_sign` has nothing to say but more, less or neither.
+    A subclass defines `begin`, `update`, `rebase`, `state_dict` and `load_state_dict`. One that learns overrides
+    `take_over` and `knowledge` as well.
     """
 
-    dead_time = 1
-    needs_target = True
-    gives_sign = False
+    needs_target: bool = True
+    """Whether it needs a schedule."""
+
+    gives_sign: bool = False
+    """Whether its control says more, less or neither, and nothing else."""
 
     def begin(self, initial: float, low: float, high: float) -> None:
         """Start afresh from the control `initial`, to move within [`low`, `high`]."""
         raise NotImplementedError
 
-    def take_over(self, initial: float, low: float, high: float, holds: bool) -> None:
-        """
-        Go on with another actuator from the control `initial`, to move within [`low`, `high`].
-
-        Args:
-            initial (`float`), low (`float`), high (`float`):
-                As in [`begin`].
-            holds (`bool`):
-                Whether the last actuator stays at its control, or has gone back to where it began.
-        """
-        self.begin(initial, low, high)
-
     def update(self, target: float, entropy: float, slope: float, noise: float | None) -> float:
         """
-        The control for the updates of this rollout.
+        Return the control for the updates of this rollout, within the bounds.
 
         Args:
             target (`float`), entropy (`float`):
                 Scheduled and measured entropy of this rollout, nats.
             slope (`float`):
-                What the target will have changed by at the next rollout, nats.
+                Change of the target until the next rollout, nats.
             noise (`float`, *optional*):
                 Standard error of the measured entropy, nats; `None` where it is not known.
-
-        Returns:
-            `float`: the control, within the bounds.
         """
         raise NotImplementedError
 
     def rebase(self, target: float, entropy: float, noise: float | None) -> None:
         """
-        Take `entropy` for the first of a new series, measured on other prompts or lengths than all before.
+        Take `entropy` for the first of a new series, measured on other prompts or lengths.
 
-        That it differs from the last one says nothing of what the control did. The control stays as it is, and what
-        the controller knew of past entropies is forgotten; the arguments are those of [`update`].
+        The control did not cause the jump. It stays, and past entropies are forgotten.
         """
         raise NotImplementedError
 
-    @property
-    def has_authority(self) -> bool:
-        """Whether the control is known to move entropy; `True` where the controller cannot tell."""
-        return True
-
-    @property
-    def push(self) -> float:
-        """What the present control moves entropy by in a rollout, as a share of it; 0 where that is not known."""
-        return 0.0
-
-    @property
-    def strength(self) -> float | None:
-        """What its whole range surely moves entropy by, as such a share; `None` where that is not known."""
-        return None
-
-    @property
-    def estimate(self) -> dict[str, float] | None:
-        """What the controller has learned of the plant, for the history."""
-        return None
-
     def state_dict(self) -> dict[str, Any]:
-        """The state as JSON values."""
+        """Return the state as JSON values."""
         raise NotImplementedError
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up a saved state; called after [`begin`]."""
         raise NotImplementedError
 
+    def take_over(self, initial: float, low: float, high: float, holds: bool) -> None:
+        """Begin with another actuator; `holds` says whether the last one stays at its control or went back."""
+        self.begin(initial, low, high)
 
-class ActuatorArgs(Protocol):
-    """The fields of `GRPOConfig` that decide an actuator's authority."""
-
-    epsilon: float
-    epsilon_high: float | None
-    delta: float | None
-    off_policy_mask_threshold: float | None
-    entropy_coef: float
-    use_adaptive_entropy: bool
-    entropy_target: float
-    beta: float
-    loss_type: str
-    importance_sampling_level: str
-    steps_per_generation: int
-    num_iterations: int
-    gradient_accumulation_steps: int
+    @property
+    def knowledge(self) -> PlantKnowledge | None:
+        """Knowledge of the plant; `None` where the controller does not learn, or has seen nothing yet."""
+        return None
 
 
-class Actuator(Protocol):
-    """What the control loop asks of an actuator."""
+@dataclass
+class ActuatorArgs:
+    """
+    The fields of `GRPOConfig` that actuators read, with TRL's defaults; a configuration serves as it is.
+
+    As in a configuration after its `__post_init__`, `steps_per_generation` is a number.
+    """
+
+    epsilon: float = 0.2
+    epsilon_high: float | None = None
+    delta: float | None = None
+    off_policy_mask_threshold: float | None = None
+    entropy_coef: float = 0.0
+    use_adaptive_entropy: bool = False
+    entropy_target: float = 0.2
+    beta: float = 0.0
+    loss_type: str = "dapo"
+    importance_sampling_level: str = "token"
+    steps_per_generation: int = 1
+    num_iterations: int = 1
+    gradient_accumulation_steps: int = 1
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Share of a rollout's completions that are trained on, and why none is left out where the control asks for it."""
+
+    share: float
+    message: str | None = None
+
+
+class Actuator:
+    """
+    Turns a control into attributes of the trainer, or acts on the tensors of its loss.
+
+    A subclass is a frozen dataclass with `low` and `high`, the bounds of its control. It defines `settings` and
+    overrides the rest as needed. One that overrides `kept`, `advantages` or `bonus` reads its settings there, by
+    names of its own; the settings of the others are attributes of the trainer.
+    """
 
     low: float
     high: float
 
+    clamp: float = 0.0
+    """Share of the vocabulary, lowest logits first, that is left out of the entropy which the loop holds."""
+
+    alone: bool = False
+    """Whether it acts at the control it begins with, and so cannot wait in a chain."""
+
+    needs_sign: bool = False
+    """Whether it reads the sign of the control alone, and so needs a controller that gives one."""
+
+    def __post_init__(self) -> None:
+        check_bounds(type(self).__name__, getattr(self, "low", None), getattr(self, "high", None))
+
+    @property
+    def reads_settings(self) -> bool:
+        """Whether it reads its settings itself, which then need not be attributes of the trainer."""
+        own = ("kept", "advantages", "bonus")
+        return any(getattr(type(self), name) is not getattr(Actuator, name) for name in own)
+
     def initial(self, args: ActuatorArgs) -> float:
-        """The control whose settings are those that the trainer has anyway."""
+        """Return the control whose settings are those of the configuration."""
+        return 0.0
 
     def settings(self, control: float, args: ActuatorArgs) -> dict[str, float]:
-        """Trainer attribute to value. More control means more entropy."""
+        """Return names with their values. More control means more entropy."""
+        raise NotImplementedError
 
     def check(self, args: ActuatorArgs) -> None:
         """Raise `ValueError` where the actuator has no authority, or less than its bounds say."""
+
+    def columns(self, scores: Any, args: ActuatorArgs) -> dict[str, Any]:
+        """Return columns for the batch of a rollout, one row per completion of all processes, from its `Scores`."""
+        return {}
+
+    def kept(self, batch: Any, settings: Mapping[str, float]) -> Kept | None:
+        """Return how many completions are used; `None` where all are. Asked once per rollout."""
+        return None
+
+    def advantages(self, batch: Any, settings: Mapping[str, float]) -> Any:
+        """Return the advantages of a `MicroBatch` to train on, of shape `(batch,)` or `(batch, tokens)`."""
+        return batch.inputs["advantages"]
+
+    def bonus(self, batch: Any, settings: Mapping[str, float]) -> Any:
+        """Return the term that is added to the objective of a micro-batch, a tensor with gradient or 0."""
+        return 0.0
+
+
+Effect = Actuator

@@ -1,21 +1,17 @@
 """Batch geometry: how prompts become completions, micro-batches and updates.
 
-TRL counts batches in completions and `steps_per_generation` in micro-batches; this file does the arithmetic once, for
-the table that trainers print, for the checks and for the schedule's length.
+TRL counts batches in completions and `steps_per_generation` in micro-batches. The arithmetic is done here once, for the
+table that trainers print, for the checks and for the length of the schedule.
 """
 
 import dataclasses
 import math
 from dataclasses import dataclass
 from fractions import Fraction
-from numbers import Integral
 from typing import Any, Protocol
 
-
-def check_count(name: str, value: Any, least: int) -> None:
-    """Raise unless `value` is a whole number of at least `least`, Python's or NumPy's."""
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
-        raise ValueError(f"`{name}` is {value!r}, and it counts: set a whole number of at least {least}")
+from rich.console import Console
+from rich.table import Table
 
 
 class GeometryArgs(Protocol):
@@ -32,17 +28,17 @@ class GeometryArgs(Protocol):
 
 
 def updates_per_rollout(args: GeometryArgs) -> Fraction:
-    """Optimizer steps that one rollout feeds; below 1 where one update spans several rollouts."""
+    """Return the updates that one rollout feeds; below 1 where one update spans several rollouts."""
     return Fraction(args.steps_per_generation * args.num_iterations, args.gradient_accumulation_steps)
 
 
 def check_one_rollout(args: GeometryArgs, what: str) -> None:
-    """Raise where the run has fewer updates than one rollout feeds, which `what` needs."""
+    """Raise where the run has fewer updates than one rollout feeds; `what` needs a rollout."""
     updates = updates_per_rollout(args)
     if 0 < args.max_steps < updates:
         raise ValueError(
-            f"`max_steps` must be at least the {updates} updates of one rollout, got {args.max_steps}: {what} goes by "
-            f"rollouts, so set {10 * updates} for 10 of them"
+            f"`max_steps` must be at least the {updates} updates of one rollout, got {args.max_steps}: set "
+            f"{10 * updates} for 10 rollouts, because {what} moves once per rollout"
         )
 
 
@@ -64,15 +60,15 @@ class Geometry:
         num_processes (`int`):
             Processes that train.
         prompts (`int`), num_generations (`int`), completions (`int`):
-            Prompts a rollout, rollouts of each, and their product.
+            Prompts per rollout, completions per prompt, and their product.
         micro_batch (`int`), micro_batches (`int`):
-            Completions in one forward and backward pass of one process, and passes a rollout.
+            Completions in one micro-batch of one process, and micro-batches per rollout.
         updates (`Fraction`):
-            Optimizer steps a rollout.
+            Updates per rollout.
         max_completion_length (`int`, *optional*):
-            Tokens a completion may have; `None` where the generation itself decides.
+            Tokens that a completion may have; `None` where the generation itself decides.
         max_steps (`int`):
-            Optimizer steps in the run; 0 or less where it is not known yet.
+            Updates in the run; 0 or less where it is not known yet.
     """
 
     num_processes: int
@@ -88,7 +84,7 @@ class Geometry:
     @classmethod
     def of(cls, args: GeometryArgs, max_steps: int | None = None) -> "Geometry":
         """
-        The geometry of a configuration.
+        Return the geometry of a configuration.
 
         Args:
             args (`GRPOConfig`):
@@ -110,7 +106,7 @@ class Geometry:
         )
 
     def with_prompts(self, num_prompts: int, num_train_epochs: float) -> "Geometry":
-        """The geometry of a run over `num_train_epochs` passes of `num_prompts` prompts, where `max_steps` is unset."""
+        """Return the geometry with its updates: those of `num_train_epochs` epochs where `max_steps` is unset."""
         if self.max_steps > 0:
             return self
         updates_per_epoch = math.ceil(num_prompts // self.prompts * self.updates)
@@ -122,8 +118,7 @@ class Geometry:
         return math.ceil(self.max_steps / self.updates) if self.max_steps > 0 else None
 
     def table(self) -> str:
-        """The geometry for people, a line a fact."""
-        per_update = Fraction(self.micro_batches, 1) / self.updates
+        """Return the geometry as text for people, one line per fact."""
         rows = [
             ("processes", self.num_processes),
             ("prompts per rollout", self.prompts),
@@ -131,10 +126,15 @@ class Geometry:
             ("completions per rollout", self.completions),
             ("longest completion, tokens", self.max_completion_length or "set by the generation"),
             ("micro-batch, completions per process", self.micro_batch),
-            ("micro-batches per update", per_update),
+            ("micro-batches per update", Fraction(self.micro_batches) / self.updates),
             ("updates per rollout", self.updates),
             ("updates in the run", self.max_steps if self.max_steps > 0 else "set by the data set"),
             ("rollouts in the run", self.rollouts or "set by the data set"),
         ]
-        width = max(len(name) for name, _ in rows)
-        return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+        table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+        for name, value in rows:
+            table.add_row(name, str(value))
+        console = Console(width=120, color_system=None, legacy_windows=False)
+        with console.capture() as capture:
+            console.print(table)
+        return "\n".join(line.rstrip() for line in capture.get().splitlines())

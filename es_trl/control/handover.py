@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .base import Actuator, ActuatorArgs, Controller
-from .own_parts import check_range, checked_control, checked_settings, checked_state
+from .checks import check_initial, checked_control, checked_settings, checked_state
 
 
 PATIENCE = 5  # rollouts in a row that a hand-over takes, and a dead time: so long that noise alone causes none
@@ -19,17 +19,15 @@ class Link:
     An actuator that acts or waits for control to come back.
 
     Args:
-        entry (`float`):
-            The control that it took over with, which left everything as it was.
-        epsilon_high (`float`, *optional*):
-            What the upper clip was then; `None` where TRL's configuration has none.
+        entry (`float`), epsilon_high (`float`, *optional*):
+            The control that it took over with, which left everything as it was, and the upper clip at that rollout.
         control (`float`):
             Its latest control.
         side (`int`):
-            Where it waits, what was missing when it handed over: 1 more entropy, -1 less. 0 where it acts, or where it
-            had no effect and control is not to come back.
+            Entropy that was missing when it handed over: 1 more, -1 less. 0 where it acts, or had no effect and control
+            is not to come back.
         strength (`float`, *optional*):
-            What its controller knew it to be able to do when it handed over, as in [`Controller.strength`].
+            [`~base.PlantKnowledge.strength`] when it handed over; `None` where its controller does not learn.
     """
 
     entry: float
@@ -44,10 +42,12 @@ class ActuatorChain:
     Lets one controller act through the first actuator that can move entropy.
 
     An actuator hands over to the next one where for [`PATIENCE`] rollouts in a row it was at the same bound with
-    entropy on the same side of the target, or at a bound with no effect that its controller can tell from none. It
-    stays at its control. The next one takes over bumplessly, from the control that leaves the trainer as it is.
-    Control returns as soon as the one after it pushes the other way for as many rollouts, and no harder than the one
-    that waits could.
+    entropy on the same side of the target, or at a bound without an effect that its controller could tell from none. It
+    stays at its control. The next one takes over bumplessly, from the control that leaves the trainer as it is. Control
+    returns as soon as the one after it pushes the other way for as many rollouts, and no harder than the one that waits
+    could.
+
+    Before [`begin`] no setting is applied, and the control is the one nearest to 0 within the bounds.
 
     Args:
         controller (`Controller`):
@@ -56,14 +56,26 @@ class ActuatorChain:
             In the order of preference, at least one.
     """
 
-    def __init__(self, controller: Controller, actuators: Sequence[Actuator]):
+    def __init__(self, controller: Controller, actuators: Sequence[Actuator]) -> None:
         if not actuators:
-            raise ValueError("the chain of actuators is empty, so nothing can be moved: name at least one")
+            raise ValueError("the chain of actuators must have at least one, got none: name one")
         names = [_name(actuator) for actuator in actuators]
         if len(set(names)) < len(names):
-            raise ValueError(f"the chain of actuators is {', '.join(names)}, and one is there twice: name each once")
+            raise ValueError(f"the chain of actuators must have each once, got {', '.join(names)}: name each once")
+        alone = [name for name, one in zip(names, actuators, strict=True) if getattr(one, "alone", False)]
+        if alone and len(names) > 1:
+            raise ValueError(
+                f"{alone[0]} must be the only actuator, because it acts from the first rollout on, got "
+                f"{', '.join(names)}: name it alone"
+            )
         self.controller = controller
         self.actuators = list(actuators)
+        self.settings: dict[str, float] = {}
+        self._args = ActuatorArgs()
+        rest = min(max(0.0, self.actuators[0].low), self.actuators[0].high)
+        self._links = [Link(rest, None, rest)]
+        self._forget()
+        self.controller.begin(rest, self.actuator.low, self.actuator.high)
 
     def begin(self, args: ActuatorArgs) -> None:
         """
@@ -72,24 +84,16 @@ class ActuatorChain:
         Raises:
             ValueError: where an actuator has no authority in it, or may find the ones before it where it cannot go on.
         """
-        for actuator in self.actuators:
-            if len(self.actuators) > 1 and getattr(actuator, "alone", False):
-                raise ValueError(
-                    f"{_name(actuator)} acts from the first rollout on, so it cannot wait for others in a chain: name "
-                    "it alone"
-                )
         found = [args]
         for actuator in self.actuators:
             for view in found:
                 actuator.check(view)
-                check_range(actuator, view)
+                check_initial(actuator, view)
             bounds = (actuator.low, actuator.high)
             ends = [checked_settings(actuator, bound, view) for view in found for bound in bounds]
             found = [args, *(_view(args, settings.get("epsilon_high", args.epsilon_high)) for settings in ends)]
-        self._args = args
-        self._links: list[Link] = []
+        self._args, self._links, self.settings = args, [], {}
         # what only later actuators move is as configured, also after an earlier run of the same trainer
-        self.settings: dict[str, float] = {}
         for actuator in self.actuators:
             self.settings = {**checked_settings(actuator, actuator.initial(args), args), **self.settings}
         self._enter()
@@ -120,7 +124,7 @@ class ActuatorChain:
         self._apply(link)
         bound = (link.control == self.actuator.high) - (link.control == self.actuator.low)
         missing = (target > entropy) - (target < entropy)
-        goes_on = [bound, missing] == self._stuck_at or not self.controller.has_authority
+        goes_on = [bound, missing] == self._stuck_at or not self._acts
         self._stuck = 0 if bound == 0 else self._stuck + 1 if goes_on else 1
         self._stuck_at = [bound, missing]
         self._eased = self._eased + 1 if self._could_return() else 0
@@ -130,20 +134,25 @@ class ActuatorChain:
         self.controller.rebase(target, entropy, noise)
         self._forget()
 
+    @property
+    def _acts(self) -> bool:
+        """Whether the control moves entropy, as far as the controller can tell."""
+        return self.controller.knowledge is None or self.controller.knowledge.acts
+
     def _could_return(self) -> bool:
         if len(self._links) < 2:
             return False
-        waiting, link = self._links[-2:]
-        strong_enough = waiting.strength is None or waiting.strength >= abs(self.controller.push)
+        (waiting, link), known = self._links[-2:], self.controller.knowledge
+        strong_enough = waiting.strength is None or known is None or waiting.strength >= abs(known.push)
         return strong_enough and waiting.side * (link.control - link.entry) < 0.0
 
     def hand_over(self) -> str | None:
-        """Give the control to another actuator from the next rollout on where it is due; says so, or `None`."""
-        link, before = self._links[-1], _name(self.actuator)
-        patience = PATIENCE + self.controller.dead_time - 1
+        """Give the control to another actuator where it is due, and return a message; `None` where it stays."""
+        link, before, known = self._links[-1], _name(self.actuator), self.controller.knowledge
+        patience = PATIENCE + (known.dead_time if known else 1) - 1
         if self._stuck >= patience and len(self._links) < len(self.actuators):
-            acts = self.controller.has_authority
-            link.side, link.strength = self._stuck_at[1] if acts else 0, self.controller.strength
+            acts = self._acts
+            link.side, link.strength = self._stuck_at[1] if acts else 0, known.strength if known else None
             self._enter()
             self.controller.take_over(self.control, self.actuator.low, self.actuator.high, holds=True)
             reason = "is at its bound" if acts else "shows no effect"
@@ -174,7 +183,7 @@ class ActuatorChain:
         self.settings = {**self.settings, **checked_settings(self.actuator, link.control, view)}
 
     def state_dict(self) -> dict[str, Any]:
-        """The state as JSON values."""
+        """Return the state as JSON values."""
         return {
             "links": [dict(vars(link)) for link in self._links],
             "stuck": self._stuck,
@@ -187,7 +196,7 @@ class ActuatorChain:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up a saved state; called after [`begin`]."""
         if not self.controller.needs_target:
-            return  # what is held is what the configuration says
+            return  # the control is the one of the configuration
         self._links = [Link(**link) for link in state["links"]]
         self.settings = state["settings"]
         link = self._links[-1]
@@ -203,7 +212,7 @@ def _name(actuator: Actuator) -> str:
 
 
 def _view(args: ActuatorArgs, epsilon_high: float | None) -> ActuatorArgs:
-    """The configuration as an actuator finds it after one before it has moved the upper clip, which two of them do."""
+    """Return the configuration as an actuator finds it after another has moved the upper clip, as two of them do."""
     view = copy.copy(args)
     view.epsilon_high = epsilon_high
     return view

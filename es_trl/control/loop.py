@@ -1,4 +1,4 @@
-"""The control loop: schedule, controller and actuator make one tick a rollout. Knows neither torch nor TRL."""
+"""The control loop: schedule, controller and actuators together make one tick per rollout."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from .base import Actuator, ActuatorArgs, Controller
+from .checks import as_actuators, check_controller
 from .geometry import updates_per_rollout
 from .handover import ActuatorChain
-from .own_parts import as_actuators, check_controller
-from .schedules import Schedule, as_schedule, check_schedule, progress_at, stage_at
+from .schedules import Schedule, as_schedule, check_schedule, phase_at, progress_at
 
 
 UNMEASURED = 5  # rollouts in a row without a token to measure, after which a scheduled run ends
@@ -18,27 +18,27 @@ UNMEASURED = 5  # rollouts in a row without a token to measure, after which a sc
 @dataclass(frozen=True)
 class Tick:
     """
-    What the loop decided at one rollout.
+    The loop's decision at one rollout.
 
     Args:
         stage (`str`, *optional*):
-            `"stable"` or `"anneal"`; `None` without a schedule, as target and error.
+            Phase of the schedule, `"stable"` or `"anneal"`; `None` without a schedule, as target and error.
         target (`float`, *optional*), entropy (`float`, *optional*), error (`float`, *optional*):
             Scheduled and measured entropy and their difference, target minus entropy, nats. Entropy and error are
             `None` where nothing was measured.
         control (`float`):
             The controller's output, in the unit of the actuator.
         settings (`dict[str, float]`):
-            Trainer attribute to value.
+            Settings of all actuators, names with their values.
         saturated (`bool`):
             Whether the control is at one of its bounds.
         actuator (`str`):
             Class of the actuator that the control moved.
         estimate (`dict[str, float]`, *optional*):
-            What a controller that estimates the plant believes of it, and the gains that follow.
+            Numbers that a learning controller has learned of the plant, and the gains that follow.
         events (`list[dict[str, str]]`):
-            Hand-overs from one actuator to another, with effect from the next rollout, and rollouts that could not be
-            measured: `kind` and `message`.
+            `kind` and `message` of hand-overs between actuators, with effect from the next rollout, and of rollouts
+            that could not be measured.
     """
 
     stage: str | None
@@ -64,6 +64,9 @@ class EntropyLoop:
             Turns target and entropy into a control.
         actuator (`Actuator` or sequence of `Actuator`):
             Turns the control into settings of the trainer; of several, the next takes over where one cannot.
+
+    Raises:
+        ValueError: for parts that lack something, or do not fit together.
     """
 
     def __init__(
@@ -71,46 +74,51 @@ class EntropyLoop:
         schedule: Schedule | Callable[[float], float] | None,
         controller: Controller,
         actuator: Actuator | Sequence[Actuator],
-    ):
+    ) -> None:
         check_controller(controller)
         self.schedule = None if schedule is None and not controller.needs_target else as_schedule(schedule)
-        self.chain = ActuatorChain(controller, as_actuators(actuator))
+        if self.schedule is not None:
+            check_schedule(self.schedule)
+        actuators = as_actuators(actuator)
+        for one in actuators:
+            if getattr(one, "needs_sign", False) and not controller.gives_sign:
+                raise ValueError(
+                    f"the controller of {type(one).__name__} must give a sign, got {type(controller).__name__}: set it "
+                    "to band_sign (BandSignController)"
+                )
+        self.chain = ActuatorChain(controller, actuators)
+        self.anchor: float | None = None
+        self._unmeasured = 0
 
     @property
     def controller(self) -> Controller:
         """The controller."""
         return self.chain.controller
 
+    @property
+    def actuators(self) -> list[Actuator]:
+        """The actuators in the order of preference."""
+        return self.chain.actuators
+
     def begin(self, args: ActuatorArgs) -> None:
         """
         Start afresh under the configuration `args`.
 
         Raises:
-            ValueError: where the actuator has no authority in it, or the control period is not the rollout.
+            ValueError: where an actuator has no authority in it, or the control period is not the rollout.
         """
         updates = updates_per_rollout(args)
         if updates.denominator != 1:
             raise ValueError(
-                f"there are {updates} updates in a rollout, and the control period is one rollout: set "
-                "steps_per_generation to a multiple of gradient_accumulation_steps "
-                f"({args.gradient_accumulation_steps})"
+                f"the updates per rollout must be a whole number, which is the control period, got {updates}: set "
+                f"steps_per_generation to a multiple of gradient_accumulation_steps, {args.gradient_accumulation_steps}"
             )
-        for actuator in self.chain.actuators:
-            if getattr(actuator, "needs_sign", False) and not self.controller.gives_sign:
-                raise ValueError(
-                    f"{type(actuator).__name__} goes by the sign of its control alone, which of "
-                    f"{type(self.controller).__name__} says nothing of the present error: set the controller to "
-                    "band_sign (BandSignController)"
-                )
-        if self.schedule is not None:
-            check_schedule(self.schedule)
-        self.anchor: float | None = None
-        self._unmeasured = 0
         self.chain.begin(args)
+        self.anchor, self._unmeasured = None, 0
 
     @property
     def settings(self) -> dict[str, float]:
-        """The settings that the trainer has now, before the first tick those of its configuration."""
+        """The present settings, before the first tick those of the configuration."""
         return self.chain.settings
 
     def tick(
@@ -122,7 +130,7 @@ class EntropyLoop:
         switched: bool = False,
     ) -> Tick:
         """
-        One rollout: compare its entropy with the target, move the control.
+        Compare the entropy of a rollout with the target, and move the control.
 
         Args:
             rollout (`int`), num_rollouts (`int`):
@@ -133,16 +141,15 @@ class EntropyLoop:
             noise (`float`, *optional*):
                 Its standard error, nats; `None` where it is not known.
             switched (`bool`):
-                Whether the prompts or their lengths are others than a rollout ago, so that entropy may have jumped with
-                the policy as it was. The control then stays for this rollout, and goes on from the new entropy.
+                Whether the prompts or their lengths differ from those of the last rollout, so that entropy may have
+                jumped although the policy did not change. The control then stays for this rollout.
 
         Raises:
-            ValueError: where the entropy is not a number, or was not measured for [`UNMEASURED`] rollouts in a row.
+            ValueError: for an entropy that is not finite, or was not measured for [`UNMEASURED`] rollouts in a row.
         """
         progress = progress_at(rollout, num_rollouts)
-        stage = None if self.schedule is None else stage_at(self.schedule, progress)
         if entropy is None:
-            return self._hold(rollout, progress, stage)
+            return self._hold(rollout, progress)
         if not math.isfinite(entropy):
             raise ValueError(broken_policy(rollout, f"its entropy is {entropy}"))
         self._unmeasured = 0
@@ -150,30 +157,18 @@ class EntropyLoop:
             self.anchor = entropy
         target = self._target(progress, entropy)
         slope = self._target(progress_at(rollout + 1, num_rollouts), entropy) - target
-        chain = self.chain
         if switched:
-            chain.rebase(target, entropy, noise)
+            self.chain.rebase(target, entropy, noise)
         else:
-            chain.update(target, entropy, slope, noise)
-        tick = Tick(
-            stage=stage,
-            target=None if self.schedule is None else target,
-            entropy=entropy,
-            error=None if self.schedule is None else target - entropy,
-            control=chain.control,
-            settings=chain.settings,
-            saturated=chain.saturated,
-            actuator=type(chain.actuator).__name__,
-            estimate=self.controller.estimate,
-            events=[],
-        )
-        message = chain.hand_over()
+            self.chain.update(target, entropy, slope, noise)
+        tick = self._tick(progress, target, entropy)
+        message = self.chain.hand_over()
         if message is not None:
             tick.events.append({"kind": "hand_over", "message": message})
         return tick
 
-    def _hold(self, rollout: int, progress: float, stage: str | None) -> Tick:
-        """The tick of a rollout of which nothing was measured: everything stays as it is."""
+    def _hold(self, rollout: int, progress: float) -> Tick:
+        """Return the tick of a rollout without a measurement: everything stays as it is."""
         self._unmeasured += 1
         if self._unmeasured >= UNMEASURED:
             raise ValueError(
@@ -181,42 +176,49 @@ class EntropyLoop:
                 f"{rollout}, because every completion was truncated and masked: raise max_completion_length, or set "
                 "mask_truncated_completions: false"
             )
-        message = "every completion was truncated and masked, so entropy was not measured and the control stays"
         known = self.schedule is not None and not (self.schedule.relative and self.anchor is None)
+        tick = self._tick(progress, self._target(progress, math.nan) if known else None, None)
+        message = "every completion was truncated and masked, so entropy was not measured and the control stays"
+        tick.events.append({"kind": "unmeasured", "message": message})
+        return tick
+
+    def _tick(self, progress: float, target: float | None, entropy: float | None) -> Tick:
+        chain, schedule, known = self.chain, self.schedule, self.controller.knowledge
+        target = None if schedule is None else target
         return Tick(
-            stage=stage,
-            target=self._target(progress, math.nan) if known else None,
-            entropy=None,
-            error=None,
-            control=self.chain.control,
-            settings=self.chain.settings,
-            saturated=self.chain.saturated,
-            actuator=type(self.chain.actuator).__name__,
-            estimate=None if self.anchor is None else self.controller.estimate,
-            events=[{"kind": "unmeasured", "message": message}],
+            stage=None if schedule is None else phase_at(schedule, progress),
+            target=target,
+            entropy=entropy,
+            error=None if target is None or entropy is None else target - entropy,
+            control=chain.control,
+            settings=chain.settings,
+            saturated=chain.saturated,
+            actuator=type(chain.actuator).__name__,
+            estimate=None if known is None else known.estimate,
+            events=[],
         )
 
     def _target(self, progress: float, entropy: float) -> float:
-        if self.schedule is None:  # whatever entropy is, is right
+        if self.schedule is None:  # any entropy is on target
             return entropy
         target = self.schedule(progress)
         return target * self.anchor if self.schedule.relative else target
 
     def describe(self) -> dict[str, Any]:
-        """The loop for people and figures, as JSON values."""
+        """Return the loop for people and figures, as JSON values."""
         return {
             "schedule": "none" if self.schedule is None else repr(self.schedule),
             "controller": repr(self.controller),
-            "actuators": [repr(actuator) for actuator in self.chain.actuators],
-            "bounds": {type(a).__name__: [a.low, a.high] for a in self.chain.actuators},
+            "actuators": [repr(actuator) for actuator in self.actuators],
+            "bounds": {type(a).__name__: [a.low, a.high] for a in self.actuators},
         }
 
     @property
     def _parts(self) -> list[str]:
-        return [type(part).__name__ for part in (self.controller, *self.chain.actuators)]
+        return [type(part).__name__ for part in (self.controller, *self.actuators)]
 
     def state_dict(self) -> dict[str, Any]:
-        """The state as JSON values; schedules and actuators have none."""
+        """Return the state as JSON values; schedules and actuators have none."""
         return {
             "anchor": self.anchor,
             "unmeasured": self._unmeasured,
@@ -237,7 +239,7 @@ class EntropyLoop:
 
 
 def part_rows(described: dict[str, Any]) -> list[tuple[str, str]]:
-    """What [`EntropyLoop.describe`] returned as rows of a name and a part, an actuator a row."""
+    """Return what [`EntropyLoop.describe`] returned as rows of a name and a part, one row per actuator."""
     names = ["actuator", *["then"] * (len(described["actuators"]) - 1)]
     actuators = zip(names, described["actuators"], strict=True)
     named = [(name, described[name]) for name in ("method", "schedule", "controller") if name in described]
@@ -249,7 +251,7 @@ def _on(parts: list[str]) -> str:
 
 
 def broken_policy(rollout: int, evidence: str) -> str:
-    """The message for a run whose policy is no longer finite at `rollout`, as `evidence` shows."""
+    """Return the message for a run whose policy is no longer finite at `rollout`, as `evidence` shows."""
     return (
         f"the policy is broken at rollout {rollout} ({evidence}): its logits are no longer finite, and no control can "
         "bring it back. Resume from the last checkpoint, which is intact, with a lower learning_rate or max_grad_norm"

@@ -1,46 +1,27 @@
-"""What looks at no entropy: a controller that holds a setting, and one that hands the target to TRL's own loop."""
+"""Open-loop controllers: the measured entropy does not change their control."""
 
 from dataclasses import dataclass
-from typing import Any
 
-from .base import Controller
+from .bounded import BoundedController
 
 
 @dataclass
-class HoldController(Controller):
+class HoldController(BoundedController):
     """
     Leaves the control where it began: an actuator at its published setting, for comparison with the loop closed.
 
-    With a schedule the history still has target and error, which nothing is done about.
+    With a schedule the history still has target and error, which are not acted on.
     """
 
     needs_target = False
 
-    def begin(self, initial: float, low: float, high: float) -> None:
-        self._control = initial
-
     def update(self, target: float, entropy: float, slope: float = 0.0, noise: float | None = None) -> float:
         return self._control
-
-    def rebase(self, target: float, entropy: float, noise: float | None = None) -> None:
-        """There is nothing to forget."""
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"control": self._control}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._control = state["control"]
 
 
 @dataclass
-class FollowController(HoldController):
-    """The target is the control, for an actuator that closes a loop of its own (`adaptive_target`)."""
-
-    needs_target = True
-
-    def begin(self, initial: float, low: float, high: float) -> None:
-        self._control, self._low, self._high = initial, low, high
+class FollowController(BoundedController):
+    """Passes the target on as the control, for an actuator with a loop of its own (`adaptive_target`)."""
 
     def update(self, target: float, entropy: float, slope: float = 0.0, noise: float | None = None) -> float:
-        self._control = min(max(target, self._low), self._high)
-        return self._control
+        return self._move_to(target)

@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 from typing import Any
 
-from .base import Controller
+from .base import Controller, PlantKnowledge
 from .dynamics import PlantEstimator
+from .values import check_count
 
 
-DISTINGUISHABLE = 2.0  # standard deviations of the sensitivity from zero at which it is known to act
-FIRST_REACH = 0.05  # of half the range: how far the first control may go; once it shows, twice as far, and so on
-REVERSED = 2.5  # standard deviations below zero from which on more control is taken to mean less entropy
+DISTINGUISHABLE = 2.0  # standard deviations of the sensitivity from zero at which the control is known to act
+FIRST_REACH = 0.05  # share of half the range that the first control may go; twice as far once its effect shows
+REVERSED = 2.5  # standard deviations below zero beyond which more control is taken to mean less entropy
 
 
 @dataclass
@@ -24,12 +25,14 @@ class SelfTunedPIDController(Controller):
     run. The expected entropy is the filtered one and what earlier controls will still do to it, so the dead time is
     not answered twice; it takes the place of a derivative. One rollout is to correct its error, because the filter has
     taken the noise out already. The drift grows with every error that the model did not expect: that is the integral
-    action, and because the control that was applied enters the model, bounded as it is, nothing winds up. A
-    sensitivity that is not known well is used with care, for its variance lowers the gains (the cautious regulator of
-    Astrom and Wittenmark, "Adaptive Control", chapter 7). Until the run says otherwise, more control means more
-    entropy. The first control stays within a twentieth of half the range of where it began, and may go twice as far
-    with every dead time that passes, so a plant that is quicker than thought is found out before it is harmed. The same
-    begins again where the prompts change, from the control that is there then; the sensitivity stays as learned.
+    action. The control that was applied, bounded as it is, enters the model, so nothing winds up. A sensitivity that is
+    not known well is used with care, for its variance lowers the gains (the cautious regulator of Astrom and
+    Wittenmark, "Adaptive Control", chapter 7). Until the run says otherwise, more control means more entropy.
+
+    The first control stays within a twentieth of half the range of where it began, and may go twice as far with every
+    dead time that passes, so a plant that is quicker than thought is found out before it does harm. The same begins
+    again where the prompts change, from the control of that rollout; the sensitivity stays as learned. Before
+    [`begin`] the control is 0 and its bounds are -1 and 1.
 
     Args:
         dead_time (`int`):
@@ -39,12 +42,9 @@ class SelfTunedPIDController(Controller):
 
     dead_time: int = 1
 
-    def __post_init__(self):
-        if not isinstance(self.dead_time, int) or not 1 <= self.dead_time <= 10:
-            raise ValueError(
-                f"`dead_time` is {self.dead_time}, and it counts rollouts, of which a control needs one at least: set "
-                "1, or up to 10 where generation runs that many rollouts ahead"
-            )
+    def __post_init__(self) -> None:
+        check_count("dead_time", self.dead_time, 1, most=10)
+        self.begin(0.0, -1.0, 1.0)
 
     def begin(self, initial: float, low: float, high: float) -> None:
         self._initial, self._low, self._high = initial, low, high
@@ -66,7 +66,7 @@ class SelfTunedPIDController(Controller):
         expected = plant.entropy + plant.pending - ahead * plant.drift
         wanted = target + ahead * slope - expected + slope + plant.drift
         self._gain = self._cautious_inverse() / max(plant.entropy, noise)
-        near, far = self._center - self._reach, self._center + self._reach  # of half the range
+        near, far = self._center - self._reach, self._center + self._reach  # in half ranges
         part = min(max(self._gain * wanted, near), far)
         self._reach = min(2.0 ** (1.0 / self.dead_time) * self._reach, 4.0)
         control = min(max(self._initial + self._scale * part, self._low), self._high)
@@ -90,54 +90,44 @@ class SelfTunedPIDController(Controller):
         return (self._high - self._low) / 2.0  # a unit of the plant's control
 
     @property
-    def has_authority(self) -> bool:
-        """Whether the sensitivity can be told from zero."""
-        sensitivity, sd = self._plant.sensitivity, self._plant.sensitivity_sd
-        return sensitivity > DISTINGUISHABLE * sd or sensitivity < -REVERSED * sd
-
-    @property
-    def push(self) -> float:
-        return self._plant.sensitivity * self._part
-
-    @property
-    def strength(self) -> float:
-        return 2.0 * max(abs(self._plant.sensitivity) - DISTINGUISHABLE * self._plant.sensitivity_sd, 0.0)
-
-    @property
-    def estimate(self) -> dict[str, float]:
+    def knowledge(self) -> PlantKnowledge | None:
         """
-        What the controller believes: filtered `entropy` (nats), `drift` (nats lost a rollout), `sensitivity` (nats a
-        rollout per unit of control) and its standard deviation, and the gains that follow.
+        Knowledge of the plant from the run; `None` before the first rollout.
+
+        The estimate has the filtered `entropy` (nats), `drift` (nats lost per rollout), `sensitivity` (nats per rollout
+        and unit of control) with its standard deviation, and the gains that follow.
         """
-        plant = self._plant
-        kff = self._scale * self._gain
-        return {
-            "entropy": plant.entropy,
-            "drift": plant.drift,
-            "sensitivity": plant.sensitivity * plant.entropy / self._scale,
-            "sensitivity_sd": plant.sensitivity_sd * plant.entropy / self._scale,
-            "kp": kff,
-            "ki": kff * plant.drift_gain,
-            "kff": kff,
-        }
+        plant, unit = self._plant, self._scale
+        if not plant.measured:
+            return None
+        sensitivity, sd = plant.sensitivity, plant.sensitivity_sd
+        kff = unit * self._gain
+        return PlantKnowledge(
+            acts=sensitivity > DISTINGUISHABLE * sd or sensitivity < -REVERSED * sd,
+            push=sensitivity * self._part,
+            strength=2.0 * max(abs(sensitivity) - DISTINGUISHABLE * sd, 0.0),
+            dead_time=self.dead_time,
+            estimate={
+                "entropy": plant.entropy,
+                "drift": plant.drift,
+                "sensitivity": sensitivity * plant.entropy / unit,
+                "sensitivity_sd": sd * plant.entropy / unit,
+                "kp": kff,
+                "ki": kff * plant.drift_gain,
+                "kff": kff,
+            },
+        )
 
     def state_dict(self) -> dict[str, Any]:
-        return {
-            "dead_time": self.dead_time,
-            "initial": self._initial,
-            "scale": self._scale,
-            "gain": self._gain,
-            "part": self._part,
-            "center": self._center,
-            "reach": self._reach,
-            "plant": self._plant.state_dict(),
-        }
+        names = ("initial", "scale", "gain", "part", "center", "reach")
+        numbers = {name: getattr(self, f"_{name}") for name in names}
+        return {"dead_time": self.dead_time, **numbers, "plant": self._plant.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         if state["dead_time"] != self.dead_time:
             raise ValueError(
-                f"`dead_time` is {self.dead_time} and the checkpoint was written with {state['dead_time']}, whose "
-                "estimate holds for that one: set the same"
+                f"`dead_time` must be the {state['dead_time']} with which the checkpoint was written, got "
+                f"{self.dead_time}: set {state['dead_time']}"
             )
         unit = self._scale / state["scale"]  # the bounds may have been moved
         self._initial, self._gain = state["initial"], state["gain"] / unit
@@ -147,5 +137,5 @@ class SelfTunedPIDController(Controller):
 
 
 def _usable(noise: float | None, entropy: float) -> float:
-    """Without a standard error a twentieth is assumed; an exact measurement would stop the filter."""
+    """Return the standard error; a twentieth is assumed without one, and an exact measurement would stop the filter."""
     return max(0.05 * entropy if noise is None else noise, 1e-3 * entropy, 1e-6)

@@ -7,16 +7,16 @@ from .schedules import Schedule, as_schedule
 
 def sketch(schedule: Schedule | Callable[[float], float], width: int = 60, height: int = 8) -> str:
     """
-    A schedule as text: a column a step of progress, a row a step of target.
+    Return a schedule as text, one column per step of progress and one row per step of target.
 
     Args:
         schedule (`Schedule` or `Callable[[float], float]`):
-            What to draw; a function from progress in [0, 1] to nats is enough.
+            The schedule to draw; a function from progress in [0, 1] to nats is enough.
         width (`int`), height (`int`):
             Columns and rows, at least 2.
 
     Raises:
-        ValueError: where the function's value is no target.
+        ValueError: for a value of the function that is no target.
     """
     schedule = as_schedule(schedule)
     targets = [schedule(column / (width - 1)) for column in range(width)]

@@ -9,8 +9,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ..control.geometry import Geometry, GeometryArgs, check_count
+from ..control.geometry import Geometry, GeometryArgs
 from ..control.schedules import progress_at
+from ..control.values import check_count
 
 
 BASE_DATA = "train"  # the name of the one data set of a trainer that got no names
@@ -77,8 +78,8 @@ class PlannedStage:
             Prompts a rollout, completions of each, and their product, over all processes.
         max_completion_length (`int`, *optional*), overlong_cache (`int`):
             Tokens; `None` where the generation itself decides, which is so in all stages or in none.
-        passes (`int`):
-            Backward passes for each micro-batch of the configuration, so that none is larger.
+        parts (`int`):
+            Parts of each micro-batch of the configuration, one backward pass each, so that none is larger than that.
     """
 
     index: int
@@ -89,7 +90,7 @@ class PlannedStage:
     completions: int
     max_completion_length: int | None
     overlong_cache: int
-    passes: int
+    parts: int
 
     @property
     def tokens(self) -> int:
@@ -187,7 +188,7 @@ def _configured(args: GeometryArgs) -> PlannedStage:
         completions=geometry.completions,
         max_completion_length=args.max_completion_length,
         overlong_cache=getattr(args, "overlong_cache", 0),  # which a plain GRPOConfig has not
-        passes=1,
+        parts=1,
     )
 
 
@@ -224,11 +225,11 @@ def _follow(before: PlannedStage, stage: Stage, index: int, first: int, args: Ge
     completions = prompts * generations
     micro_batches = args.world_size * args.steps_per_generation
     rows, rest = divmod(completions, micro_batches)
-    passes = math.ceil(rows / args.per_device_train_batch_size)
-    if rest or rows % max(passes, 1):
+    parts = math.ceil(rows / args.per_device_train_batch_size)
+    if rest or rows % max(parts, 1):
         raise ValueError(
             f"{prompts} prompts x {generations} completions are {completions}, which the {micro_batches} micro-batches "
-            f"of a rollout (processes x steps_per_generation) and passes of {args.per_device_train_batch_size} "
+            f"of a rollout (processes x steps_per_generation) and parts of {args.per_device_train_batch_size} "
             f"completions cannot share equally: set num_generations to a multiple of {before.num_generations}, or "
             "hold: completions"
         )
@@ -242,7 +243,7 @@ def _follow(before: PlannedStage, stage: Stage, index: int, first: int, args: Ge
         completions=completions,
         max_completion_length=longest,
         overlong_cache=before.overlong_cache if stage.overlong_cache is None else stage.overlong_cache,
-        passes=passes,
+        parts=parts,
     )
 
 

@@ -1,4 +1,4 @@
-"""Records of a JSON or JSON Lines file, with every value as the file has it: no type is inferred."""
+"""Columns of a JSON or JSON Lines file, with every value as the file has it: no type is inferred."""
 
 import json
 from pathlib import Path
@@ -6,15 +6,15 @@ from typing import Any
 
 
 class ExactFloat(float):
-    """A decimal number that remembers its digits: `text` is what the file has, for example `0.10`."""
-
-    __slots__ = ("text",)
-    text: str
+    """A decimal number whose text has the digits of the file, for example `0.10`."""
 
     def __new__(cls, text: str) -> "ExactFloat":
         number = super().__new__(cls, text)
-        number.text = text
+        number._text = text
         return number
+
+    def __repr__(self) -> str:
+        return self._text
 
 
 _DECODER = json.JSONDecoder(parse_float=ExactFloat)
@@ -22,7 +22,7 @@ _DECODER = json.JSONDecoder(parse_float=ExactFloat)
 
 def read_json(path: Path) -> dict[str, list[Any]]:
     """
-    The columns of a file that holds a list of records, or one record per line.
+    Return the columns of a file that holds a list of records, or one record per line.
 
     Integers are exact, decimal numbers are [`ExactFloat`], dates stay text. Blank lines are skipped.
 
@@ -30,7 +30,7 @@ def read_json(path: Path) -> dict[str, list[Any]]:
         `dict[str, list]`: one value per record for every key that some record has; `None` where a record lacks it.
 
     Raises:
-        ValueError: for a file that is not UTF-8, a line that is not JSON, or a row that is no record.
+        ValueError: for a file that is not UTF-8, a line that is not JSON, or a row that is not a record.
         OSError: where the file cannot be read.
     """
     text = _decode(path.read_bytes(), path)
@@ -60,7 +60,7 @@ def _decode(content: bytes, path: Path) -> str:
 
 
 def _parse(text: str, path: Path, line: int = 1) -> Any:
-    """The value that a text holds which begins in this line of the file."""
+    """Return the value of a text that begins in this line of the file."""
     try:
         return _DECODER.decode(text)
     except json.JSONDecodeError as error:

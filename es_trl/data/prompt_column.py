@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from .rows import Rows, is_unicode, leaf_names, shown
+from ..common.shown import shown
+from .rows import Rows, is_unicode, leaf_names
 
 
 PROMPT_FORMATS = ("chat", "text")
@@ -13,11 +14,10 @@ Chat = list[dict[str, Any]]
 
 def check_prompts(rows: Rows, column: str) -> list[str] | list[Chat]:
     """
-    The prompts of a column, unchanged.
+    Return the prompts of a column, unchanged: text in every row, or a chat in every row.
 
-    Returns:
-        `list[str]` or `list[Chat]`: text in every row, or in every row messages with `role` and `content`, of which the
-        last is the user's. A content is text, or a list of parts with a `type`.
+    A chat is a list of messages with `role` and `content`, of which the last is the user's. A content is text, or a
+    list of parts with a `type`.
 
     Raises:
         ValueError: for rows that hold neither, and where some hold text and others a chat.
@@ -34,20 +34,18 @@ def check_prompts(rows: Rows, column: str) -> list[str] | list[Chat]:
 
 def read_prompts(rows: Rows, column: str, suffix: str = "", prompt_format: str = "chat") -> list[str] | list[Chat]:
     """
-    The prompts of a column in the form that a model takes.
+    Return the prompts of a column in the form that a model takes.
 
     Args:
-        rows (`Rows`):
-            The rows.
-        column (`str`):
-            Text or chats, as [`check_prompts`] has them.
+        rows (`Rows`), column (`str`):
+            Rows, and their column of prompts as [`check_prompts`] takes it.
         suffix (`str`):
-            Put after the text, or after the last message's text.
+            Text that is put after the prompt, in a chat after the text of its last message.
         prompt_format (`str`):
             `"chat"` makes a text the only message of a chat; `"text"` leaves it, and takes no chats.
 
     Raises:
-        ValueError: as [`check_prompts`], and for chats where text is wanted.
+        ValueError: as [`check_prompts`], and for chats where `prompt_format` is `"text"`.
     """
     prompts = check_prompts(rows, column)
     if isinstance(prompts[0], str):
@@ -65,21 +63,20 @@ def _add(suffix: str, content: str | Chat) -> str | Chat:
     if isinstance(content, str):
         return content + suffix
     texts = [place for place, part in enumerate(content) if part["type"] == "text"]
-    if not suffix:
-        return content
-    if not texts:
-        return [*content, {"type": "text", "text": suffix}]
-    last = texts[-1]
-    return [*content[:last], {**content[last], "text": content[last]["text"] + suffix}, *content[last + 1 :]]
+    if not suffix or not texts:
+        return [*content, {"type": "text", "text": suffix}] if suffix else content
+    parts, last = list(content), texts[-1]
+    parts[last] = {**parts[last], "text": parts[last]["text"] + suffix}
+    return parts
 
 
 def _as_parts(content: str | Chat | None) -> Chat | None:
-    """A content as a list of parts: Arrow holds no column in which some are text and some are lists."""
+    """Return a content as a list of parts, as a column of Arrow cannot hold both text and lists."""
     return [{"type": "text", "text": content}] if isinstance(content, str) else content
 
 
 def _fault(prompt: Any, column: str) -> str | None:
-    """The fault of a prompt, as the rest of a sentence that begins with its row; `None` where it has none."""
+    """Return the fault of a prompt, as the rest of a sentence that begins with its row; `None` where it has none."""
     if prompt is None:
         return f"has no {column!r}: fill it in, or drop the row"
     if prompt == [] or isinstance(prompt, str) and not prompt.strip():
@@ -111,14 +108,17 @@ def _message_fault(message: Any) -> str | None:
     role, content = message["role"], message["content"]
     if not isinstance(role, str) or not role.strip():
         return "whose role must be text: set user, assistant or system"
-    if role == "assistant" and message.get("tool_calls") and not content:
+    if role == "assistant" and message.get("tool_calls") and not content or _says_something(content):
         return None
-    if isinstance(content, str) and content.strip() and is_unicode(content):
-        return None
-    if isinstance(content, list) and all(_is_part(part) for part in content):
-        if any(part["type"] != "text" or part["text"].strip() for part in content):
-            return None
     return "whose content must be text that is not empty, or a list of parts with a type: correct or drop the row"
+
+
+def _says_something(content: Any) -> bool:
+    """Return whether a content is text that is not blank, or a list of parts of which some is not blank."""
+    if isinstance(content, str):
+        return bool(content.strip()) and is_unicode(content)
+    parts = content if isinstance(content, list) else []
+    return all(map(_is_part, parts)) and any(part["type"] != "text" or part["text"].strip() for part in parts)
 
 
 def _is_part(part: Any) -> bool:

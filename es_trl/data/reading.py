@@ -1,4 +1,4 @@
-"""Read a data set: a local file, of exactly the name given, or one of the Hub."""
+"""Rows of a data set: a local file of exactly the given name, or a data set of the Hub."""
 
 import os
 from pathlib import Path
@@ -19,39 +19,36 @@ LOCAL_FORMATS = (".json", ".jsonl", ".parquet")
 
 def read_rows(name: str, config: str | None = None, split: str = "train") -> Rows:
     """
-    All rows of a data set.
+    Return the rows of a data set.
 
     Args:
         name (`str`):
-            A local file, or a data set of the Hub. `~` is the home folder, and nothing else has a special meaning.
+            Local file, or data set of the Hub. `~` is the home folder, and nothing else has a special meaning.
         config (`str`, *optional*), split (`str`):
-            Of a Hub data set; a local file has the split `train` alone, or a part of it as `train[:100]`.
+            Configuration and split of a Hub data set; a local file has the split `train`, or `train[:100]` of it.
 
     Raises:
-        ValueError: for a file that is missing, cannot be read or is of another format, another split of a file, or a
-            data set without rows.
+        ValueError: for a file that cannot be read, has no such split or another format, and where there is no row.
     """
     path = _expand(name)
     if path.suffix in LOCAL_FORMATS:
         rows = _read_file(path, split)
-    elif os.path.exists(path):
-        kind = "folder" if os.path.isdir(path) else f"{path.suffix} file" if path.suffix else "file without an ending"
+    elif path.exists():
+        kind = "folder" if path.is_dir() else f"{path.suffix} file" if path.suffix else "file without an ending"
         raise ValueError(
             f"the data set {path} is a {kind}: set dataset_name to a file ending in {', '.join(LOCAL_FORMATS)}"
         )
     else:
         rows = _read_hub(name, config, split)
-    if not rows.numbers and "[" in split:
-        raise ValueError(
-            f"`dataset_split` must name rows of {rows.name}, got {split!r}, which holds none: set it to train"
-        )
-    if not rows.numbers:
-        raise ValueError(f"the data set {rows.name} is empty: set dataset_name to one with prompts")
-    return rows
+    if rows.numbers:
+        return rows
+    if "[" in split:
+        raise ValueError(f"`dataset_split` must name rows of {rows.name}, got {split!r}: set it to train")
+    raise ValueError(f"the data set {rows.name} is empty: set dataset_name to one with prompts")
 
 
 def is_local(name: str) -> bool:
-    """Whether a data set's name is that of a local file, there or not."""
+    """Return whether a data set has the name of a local file, which need not exist."""
     return Path(name).suffix in LOCAL_FORMATS or os.path.exists(_expand(name))
 
 
@@ -60,18 +57,19 @@ def _expand(name: str) -> Path:
 
 
 def _read_file(path: Path, split: str) -> Rows:
-    if not os.path.exists(path):
+    if not path.exists():
         raise ValueError(f"the data set {path} does not exist: set dataset_name to a file that does")
-    if not os.path.isfile(path):
+    if not path.is_file():
         raise ValueError(f"the data set {path} is a folder or a device: set dataset_name to a file")
     try:
         if path.stat().st_size == 0:
             raise ValueError(f"the data set {path} is empty: set dataset_name to a file with prompts")
         if path.suffix == ".parquet":
-            dataset = _read_parquet(path)
-            return Rows(str(path), dataset, _chosen(split, len(dataset), path))
-        columns = read_json(path)
-        return Rows(str(path), columns, _chosen(split, len(next(iter(columns.values()), [])), path))
+            source, size = (dataset := _read_parquet(path)), len(dataset)
+        else:
+            source = read_json(path)
+            size = len(next(iter(source.values()), []))
+        return Rows(str(path), source, _chosen(split, size, path))
     except OSError as error:
         raise ValueError(
             f"the data set {path} cannot be read ({error.strerror or error}): set dataset_name to a file that can"
@@ -79,7 +77,7 @@ def _read_file(path: Path, split: str) -> Rows:
 
 
 def _chosen(split: str, size: int, path: Path) -> range:
-    """The rows of a file that a split names: `train`, or a part of it as `train[:100]` or `train[10%:]`."""
+    """Return the rows of a file in a split: `train`, or a part of it as `train[:100]` or `train[10%:]`."""
     try:
         (part,) = ReadInstruction.from_spec(split).to_absolute({"train": size})
     except (ValueError, AssertionError):
@@ -91,7 +89,7 @@ def _chosen(split: str, size: int, path: Path) -> range:
 
 
 def _read_parquet(path: Path) -> Dataset:
-    """A file's table; columns of types that `datasets` does not know are left out, with one line in the log."""
+    """Return the table of a file; columns of types that `datasets` does not know are left out, and logged."""
     try:
         with path.open("rb") as file:  # a name would be a pattern or a folder of partitions to pyarrow
             table = pa.parquet.ParquetFile(file).read()
@@ -124,7 +122,7 @@ def _read_hub(name: str, config: str | None, split: str) -> Rows:
         dataset = load_dataset(name, config, split=split)
     except (ConnectionError, FileNotFoundError) as error:
         raise ValueError(
-            f"the data set {name} is no file here, and cannot be had from the Hub ({error}): set dataset_name to a "
+            f"the data set {name} is no local file and cannot be loaded from the Hub ({error}): set dataset_name to a "
             "local file, or check name and connection"
         ) from error
     return Rows(name, dataset, range(len(dataset)))

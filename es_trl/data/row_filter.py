@@ -1,11 +1,12 @@
-"""Which rows of a data set a recipe keeps, by numeric columns."""
+"""Rows of a data set whose numbers are within bounds."""
 
 import math
 from decimal import Decimal
 from typing import Any
 
 from ..common.nearest import nearest
-from .rows import Rows, shown
+from ..common.shown import shown
+from .rows import Rows
 
 
 EXAMPLE = "{level: [0, 2]}"
@@ -13,16 +14,14 @@ EXAMPLE = "{level: [0, 2]}"
 
 def filter_rows(rows: Rows, bounds: dict[str, Any]) -> Rows:
     """
-    The rows whose numeric columns are within bounds; a row without a number is not.
+    Return the rows whose numeric columns are within bounds; a row without a number is not.
 
     Args:
-        rows (`Rows`):
-            What to choose from.
-        bounds (`dict[str, (low, high)]`):
-            Column, `a.b` for a nested one, to the least and the greatest value kept; `None` where there is none.
+        rows (`Rows`), bounds (`dict[str, (low, high)]`):
+            Rows, and the least and greatest value to keep by column, `a.b` for a nested one; `None` leaves an end open.
 
     Raises:
-        ValueError: for a column that is missing or holds no numbers, bounds that are none, or where no row is left.
+        ValueError: for a column that is missing or holds no numbers, for other bounds, or where no row is left.
     """
     for column, ends in bounds.items():
         if not (isinstance(ends, list | tuple) and len(ends) == 2 and all(_is_number(e) or e is None for e in ends)):
@@ -31,8 +30,7 @@ def filter_rows(rows: Rows, bounds: dict[str, Any]) -> Rows:
                 f"{EXAMPLE}"
             )
         values = _numbers(rows, column)
-        low = -math.inf if ends[0] is None else ends[0]
-        high = math.inf if ends[1] is None else ends[1]
+        low, high = -math.inf if ends[0] is None else ends[0], math.inf if ends[1] is None else ends[1]
         kept = [place for place, value in enumerate(values) if value is not None and low <= value <= high]
         if not kept:
             there = [value for value in values if value is not None]

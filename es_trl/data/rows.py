@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,22 +15,22 @@ from ..common.nearest import nearest
 
 logger = logging.get_logger(__name__)
 
+CANNOT_HOLD = (pa.ArrowException, OverflowError, UnicodeEncodeError)  # from Arrow
 _MISSING = object()
-_CANNOT_HOLD = (pa.ArrowException, OverflowError, UnicodeEncodeError)
 
 
 @dataclass(frozen=True)
 class Rows:
     """
-    Rows of a data set, chosen by their numbers.
+    Chosen rows of a data set.
 
     Args:
         name (`str`):
-            Of the data set, for messages.
+            Name of the data set, for messages.
         source (`dict[str, list]` or `Dataset`):
-            Every column by its name, with all rows: Python's own values, or Arrow's.
+            All rows of every column, by its name: Python's own values, or Arrow's.
         numbers (`Sequence[int]`):
-            Which rows these are, counted from 0 in `source`.
+            The chosen rows, counted from 0 in `source`.
     """
 
     name: str
@@ -43,18 +43,16 @@ class Rows:
 
     def find(self, name: str) -> list[Any] | None:
         """
-        The values of a column, one per row, or `None` where no row has such a column.
+        Return the values of a column, one per row; `None` where no row has such a column.
 
         Args:
             name (`str`):
-                Of a column, or `a.b` for the field `b` of the column `a`; a row without the field has `None`.
+                A column, or `a.b` for the field `b` of the column `a`; the value of a row without the field is `None`.
         """
         parts = name.split(".")
-        splits = ((".".join(parts[:at]), ".".join(parts[at:])) for at in range(len(parts), 0, -1))
-        top, path = next((split for split in splits if split[0] in self.names), (None, ""))
-        values = [] if top is None else self.source[top][:]
-        if path:
-            values = [_field(value, path) for value in values]
+        splits = [(".".join(parts[:at]), ".".join(parts[at:])) for at in range(len(parts), 0, -1)]
+        top, path = next((split for split in splits if split[0] in self.names), ("", ""))
+        values = [_field(value, path) for value in self.source[top][:]] if top in self.names else []
         if all(value is _MISSING for value in values):
             return None
         precision = _precision(self.source.features[top], path) if isinstance(self.source, Dataset) else None
@@ -63,7 +61,7 @@ class Rows:
         return [None if values[row] is _MISSING else values[row] for row in self.numbers]
 
     def column(self, name: str) -> list[Any]:
-        """As [`Rows.find`], but raise a ValueError where no row has such a column."""
+        """Return the values as [`Rows.find`] does; raise a ValueError where no row has such a column."""
         values = self.find(name)
         if values is None:
             known = self.leaf_names()
@@ -74,24 +72,18 @@ class Rows:
         return values
 
     def filled(self, name: str) -> list[Any]:
-        """The values of a column that every row has; ValueError names the first row that lacks it."""
+        """Return the values of a column; raise a ValueError that names the first row without one."""
         values = self.column(name)
-        lacking = f"has no {name!r}: fill it in, or drop the row"
-        self.refuse({at: lacking for at, value in enumerate(values) if value is None})
+        lacking = [at for at, value in enumerate(values) if value is None]
+        self.refuse(dict.fromkeys(lacking, f"has no {name!r}: fill it in, or drop the row"))
         return values
 
     def select(self, places: Iterable[int]) -> "Rows":
-        """The rows at these places among these rows."""
+        """Return the rows at these places among the chosen ones."""
         return Rows(self.name, self.source, [self.numbers[place] for place in places])
 
     def refuse(self, faults: Mapping[int, str]) -> None:
-        """
-        Raise for rows that cannot be used, unless there is none.
-
-        Args:
-            faults (`dict[int, str]`):
-                Place among these rows to the rest of a sentence that begins with the row.
-        """
+        """Raise unless `faults` is empty: each is the end of a sentence about a row, by its place among these rows."""
         if faults:
             place = min(faults)
             more = f" ({len(faults)} rows are refused, and this is the first)" if len(faults) > 1 else ""
@@ -99,44 +91,38 @@ class Rows:
 
     def to_dataset(self, asked: Sequence[str] = ()) -> Dataset:
         """
-        All columns as a `Dataset`, nested ones that are asked for beside them under their full name.
+        Return all columns, and the nested ones among `asked` beside them under their full name.
 
-        Columns of mixed types are stored as JSON. Those that are not asked for and that `datasets` cannot hold are left
-        out, with one line in the log.
+        Columns of mixed types are stored as JSON. Those that `datasets` cannot hold are left out, and logged.
 
         Raises:
-            ValueError: for a column that is asked for and that `datasets` cannot hold.
+            ValueError: for a column among `asked` that `datasets` cannot hold.
         """
         nested = [name for name in dict.fromkeys(asked) if name not in self.names]
         if isinstance(self.source, Dataset):
             dataset = self.source
-            if len(self.numbers) < len(dataset):
-                dataset = dataset.select(self.numbers)
+            dataset = dataset.select(self.numbers) if len(self.numbers) < len(dataset) else dataset
             for name in nested:
                 dataset = dataset.add_column(name, self.column(name))
             return dataset
         arrays = {name: _as_arrow(self.column(name)) for name in [*self.names, *nested]}
         left_out = [name for name, array in arrays.items() if array is None]
-        for name in left_out:
-            if name in asked:
-                self._refuse_mixed(name)
+        for name in set(asked).intersection(left_out):
+            raise ValueError(
+                f"the column {name!r} of {self.name} holds numbers that are too large, or text that is not valid "
+                "Unicode, and a data set cannot hold these: write such numbers as text in every row"
+            )
         if left_out:
             logger.warning(f"the columns {', '.join(left_out)} of {self.name} are left out: Arrow cannot hold them")
         return Dataset(pa.table({name: array for name, array in arrays.items() if array is not None}))
 
-    def _refuse_mixed(self, name: str) -> NoReturn:
-        raise ValueError(
-            f"the column {name!r} of {self.name} holds numbers that are too large, or text that is not valid Unicode, "
-            "and a data set cannot hold these: write such numbers as text in every row"
-        )
-
     def leaf_names(self) -> list[str]:
-        """What a recipe can name: the columns, and in place of mappings their fields, as the first row has them."""
+        """Return the names that a recipe can use: columns, or the fields that a mapping has in the first row."""
         return leaf_names({name: next(iter(self.source[name]), None) for name in self.names})
 
 
 def leaf_names(value: Any, prefix: str = "") -> list[str]:
-    """The names of what a mapping holds, `a.b` for the field `b` of `a`."""
+    """Return the names of the fields in a mapping, `a.b` for the field `b` of `a`."""
     if not isinstance(value, dict) or not value:
         return [prefix] if prefix else []
     return [
@@ -144,14 +130,8 @@ def leaf_names(value: Any, prefix: str = "") -> list[str]:
     ]
 
 
-def shown(value: Any) -> str:
-    """A value for a message, in at most 60 characters."""
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
 def is_unicode(text: str) -> bool:
-    """Whether a text can be written as UTF-8: JSON's `\\ud800` alone cannot."""
+    """Return whether a text can be written as UTF-8, which JSON's `\\ud800` alone cannot."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -160,7 +140,7 @@ def is_unicode(text: str) -> bool:
 
 
 def _field(value: Any, path: str) -> Any:
-    """What a mapping holds under `a.b`; `_MISSING` where it has no such field."""
+    """Return the field `a.b` of a mapping, all of it where `path` is empty; `_MISSING` where it has no such field."""
     while path:
         if not isinstance(value, dict):
             return _MISSING
@@ -172,21 +152,21 @@ def _field(value: Any, path: str) -> Any:
 
 
 def _as_arrow(values: list[Any]) -> pa.Array | None:
-    """The values as Arrow has them, or as JSON where their types are mixed; `None` where neither gives them back."""
+    """Return the values as Arrow has them, or as JSON where types are mixed; `None` where neither returns them."""
     try:
         return pa.array(values)
-    except _CANNOT_HOLD:
+    except CANNOT_HOLD:
         pass
     try:
         texts = [None if value is None else json.dumps(value) for value in values]
         array = pa.array(texts, pa.string()).cast(pa.json_())
         return array if Dataset(pa.table({"values": array}))["values"][:] == values else None
-    except (*_CANNOT_HOLD, ValueError):
+    except (*CANNOT_HOLD, ValueError):
         return None
 
 
 def _precision(feature: Any, path: str) -> type[np.floating] | None:
-    """The type of a column, or of its field `path`, that holds floats of 16 or 32 bits, or lists of these."""
+    """Return the type of a column, or of its field `path`, of floats of 16 or 32 bits, or lists of these."""
     for key in path.split(".") if path else ():
         feature = feature.get(key) if isinstance(feature, dict) else None
     while isinstance(feature, List):
@@ -196,7 +176,7 @@ def _precision(feature: Any, path: str) -> type[np.floating] | None:
 
 
 def _shortest(value: Any, precision: type[np.floating]) -> Any:
-    """The float64 of the fewest digits that stand for a shorter float: 0.1, where Python has 0.10000000149011612."""
+    """Return a shorter float as the float64 of its fewest digits: 0.1, where Python has 0.10000000149011612."""
     if isinstance(value, list):
         return [_shortest(inner, precision) for inner in value]
     return float(str(precision(value))) if isinstance(value, float) else value

@@ -1,4 +1,4 @@
-"""The model card: what TRL writes, and after it the run, the recipe and the versions."""
+"""The model card: the text that TRL writes, then the run, the recipe and the versions."""
 
 import sys
 import textwrap
@@ -28,7 +28,7 @@ PAPER = {
 }
 CARD_FILE = "README.md"
 RECIPE_FILE = "es_recipe.yaml"
-# TRL's words for a base model, and a result, that is no name on the Hub, and ours
+# TRL's words for a base model and a result that are not on the Hub, and ours
 _UNNAMED = {"[None](https://huggingface.co/None)": "a model that is not on the Hub", 'model="None"': 'model="."'}
 
 logger = logging.get_logger(__name__)
@@ -36,31 +36,27 @@ logger = logging.get_logger(__name__)
 
 def complete_card(run_dir: Path, packages: Iterable[str]) -> None:
     """
-    Draw the figure of a run, and append its sections to the card that TRL has just written in `run_dir`.
+    Draw the figure of a run, and append its sections to the card that TRL wrote in `run_dir`.
 
-    Args:
-        run_dir (`Path`):
-            The run's `output_dir`.
-        packages (iterable of `str`):
-            Imported packages whose versions the card names.
+    The card names the versions of `packages`, which are imported.
     """
     card = run_dir / CARD_FILE
     written = card.read_text().rstrip()
     for words, ours in _UNNAMED.items():
         written = written.replace(words, ours)
-    sections = [written, _run_section(run_dir), _recipe_section(run_dir), _versions(packages)]
+    versions = ", ".join(f"{package} {sys.modules[package].__version__}" for package in packages)
+    sections = [written, _run_section(run_dir), _recipe_section(run_dir), f"### Versions of the run\n\n{versions}."]
     write_atomically(card, hide_tokens("\n\n".join(section for section in sections if section) + "\n"))
 
 
 def write_recipe(run_dir: str | Path, given: dict[str, Any] | None) -> None:
-    """Write what a recipe set, without tokens; `None` takes away what an earlier run in the same folder wrote."""
+    """Write the values that a recipe set, without tokens; `None` removes those of an earlier run in the folder."""
     path = Path(run_dir) / RECIPE_FILE
     if given is None:
         path.unlink(missing_ok=True)
     else:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # who runs it again begins anew
-        recipe = {name: value for name, value in given.items() if name != "resume_from_checkpoint"}
+        recipe = {name: value for name, value in given.items() if name != "resume_from_checkpoint"}  # a fresh start
         text = yaml.safe_dump(without_tokens(recipe), sort_keys=False, allow_unicode=True, width=110)
         write_atomically(path, text)
 
@@ -69,7 +65,7 @@ def _run_section(run_dir: Path) -> str:
     history = run_dir / HISTORY_FILE
     records = read_history(history) if history.exists() else []
     if not records:
-        (run_dir / FIGURE_FILE).unlink(missing_ok=True)  # an earlier run's, in the same folder
+        (run_dir / FIGURE_FILE).unlink(missing_ok=True)  # that of an earlier run in the folder
         return ""
     lines = ["## Entropy over the run", ""]
     loop = read_loop(run_dir)
@@ -77,23 +73,19 @@ def _run_section(run_dir: Path) -> str:
         lines += ["The run measured the entropy of every rollout and did not control it.", ""]
     else:
         lines += [f"- {name}: `{part}`" for name, part in part_rows(loop)] + [""]
-    if _draw(run_dir):
+    try:
+        plot_run(run_dir)
         lines += [f"![Target and entropy, control, reward and completion length over rollouts]({FIGURE_FILE})", ""]
-    first, last = records[0], records[-1]
+    except ImportError as error:
+        logger.warning(f"no {FIGURE_FILE}: {error}")
     lines += ["| | first rollout | last rollout |", "|---|---|---|"]
-    for name, field in (
-        ("rollout", "rollout"),
-        ("target (nats)", "target"),
-        ("entropy (nats)", "entropy"),
-        ("control", "control"),
-        ("reward", "reward"),
-        ("completion (tokens)", "completion_tokens"),
-    ):
-        lines.append(f"| {name} | {_cell(first[field])} | {_cell(last[field])} |")
+    units = {"target": " (nats)", "entropy": " (nats)", "completion_tokens": " (tokens)"}
+    for field in ("rollout", "target", "entropy", "control", "reward", "completion_tokens"):
+        name = field.removesuffix("_tokens") + units.get(field, "")
+        lines.append(f"| {name} | {_cell(records[0][field])} | {_cell(records[-1][field])} |")
     events = [(record["rollout"], event) for record in records for event in record["events"] or []]
     told = [f"- rollout {at}, {event['kind']}: {event['message']}" for at, event in events if event["kind"] != "push"]
-    if told:
-        lines += ["", *told]
+    lines += ["", *told] if told else []
     lines += ["", f"Every rollout is a line of [`{HISTORY_FILE}`]({HISTORY_FILE})."]
     return "\n".join(lines)
 
@@ -104,20 +96,6 @@ def _recipe_section(run_dir: Path) -> str:
         return ""
     # four, because a recipe's own text may have three
     return f"## Recipe\n\n[`{RECIPE_FILE}`]({RECIPE_FILE}), as it was run:\n\n````yaml\n{path.read_text()}````"
-
-
-def _versions(packages: Iterable[str]) -> str:
-    named = [f"{package} {sys.modules[package].__version__}" for package in packages]
-    return f"### Versions of the run\n\n{', '.join(named)}."
-
-
-def _draw(run_dir: Path) -> bool:
-    try:
-        plot_run(run_dir)
-    except ImportError as error:
-        logger.warning(f"no {FIGURE_FILE}: {error}")
-        return False
-    return True
 
 
 def _cell(value: float | None) -> str:

@@ -1,17 +1,17 @@
-"""Access tokens: what keeps them out of everything that is written."""
+"""Access tokens, kept out of everything that is written."""
 
 import re
 from typing import Any
 
 
-# the Hub's; what begins with hf_ may also be a name
+# tokens of the Hub; a short text that begins with hf_ may also be a name
 TOKEN = re.compile(r"\b(?:(?:hf_oauth_|hf_jwt_|api_org_)[A-Za-z0-9]{16,}|hf_[A-Za-z0-9]{30,})[\w.-]*")
 SECRET_NAME = re.compile(r"(token|key|secret|password)$", re.IGNORECASE)
 HIDDEN = "<token>"
 
 
 class HiddenToken(str):
-    """A token that can be sent like any string, is pickled as `None`, and does not show in a `repr`."""
+    """A token that is sent like any string, is pickled as `None`, and does not show in a `repr`."""
 
     def __repr__(self) -> str:
         return HIDDEN
@@ -27,16 +27,15 @@ class HiddenToken(str):
 
 
 def hide_tokens(text: str) -> str:
-    """The text with a placeholder for whatever looks like a token of the Hub."""
+    """Return a text with a placeholder for each part that looks like a token of the Hub."""
     return TOKEN.sub(HIDDEN, text)
 
 
 def without_tokens(value: Any) -> Any:
     """
-    A recipe's mapping that can be published.
+    Return a recipe's mapping as it can be published.
 
-    `hub_token` is left out, and so are the variables of `env` that are named like a secret; what looks like a token is
-    hidden wherever it is.
+    It has no `hub_token`, no variable of `env` that is named like a secret, and no text that looks like a token.
     """
     if isinstance(value, dict):
         hidden = {name: without_tokens(part) for name, part in value.items() if name != "hub_token"}
@@ -49,19 +48,10 @@ def without_tokens(value: Any) -> Any:
 
 
 def refuse_tokens(fields: dict[str, Any]) -> None:
-    """
-    Refuse a configuration that is saved with the model and holds a token.
-
-    Args:
-        fields (`dict`):
-            As `TrainingArguments.to_dict` gives them, which has placeholders for fields whose names end in `_token`.
-
-    Raises:
-        ValueError: where a value looks like a token of the Hub.
-    """
+    """Raise where a field of `TrainingArguments.to_dict()`, which hides those named `..._token`, looks like a token."""
     for name, value in fields.items():
         if TOKEN.search(str(value)):
             raise ValueError(
-                f"`{name}` holds what looks like an access token, and the configuration is saved and pushed with the "
-                "model: take it out, and log in with `hf auth login` or set HF_TOKEN"
+                f"`{name}` must hold no access token, as the configuration is saved and pushed with the model: remove "
+                "it, and log in with `hf auth login` or set HF_TOKEN"
             )

@@ -6,11 +6,12 @@ from typing import Any
 
 from datasets import Dataset
 
+from ..common.shown import shown
 from ..data.prompt_column import check_prompts
 from ..data.prompts import DataArguments
 from ..data.reading import read_rows
 from ..data.row_filter import filter_rows
-from ..data.rows import Rows, shown
+from ..data.rows import Rows
 from .countdown import countdown_dataset
 
 

@@ -1,15 +1,12 @@
-"""Bytes on each GPU, from the shape of a model and a recipe's sizes. Estimates: `docs/memory.md` derives every term.
+"""Bytes on each GPU, from the shape of a model and a recipe's sizes; `docs/memory.md` derives every term.
 
 A rollout has four moments whose peaks are told apart: `generate` writes the completions, `loss` is the end of the
 forward pass with the output head, `backward` recomputes a layer and runs it backward, `step` is the optimizer's.
 """
 
 import math
-from dataclasses import dataclass
-from typing import Literal
 
-from .gpus import Sharding
-from .model_shape import Adapter, ModelShape
+from .workload import Workload
 
 
 GiB = 2**30
@@ -27,212 +24,113 @@ BATCHED_TOKENS = 4096  # what TRL lets vLLM have in flight, and so the most sequ
 ENGINE_WORK, ENGINE_LOGIT = 1 * GiB, 16
 
 
-@dataclass(frozen=True)
-class Engine:
-    """
-    A vLLM engine beside the trainer (`vllm_mode: colocate`).
-
-    Args:
-        utilization (`float`):
-            Share of the GPU's memory that it takes.
-        tensor_parallel (`int`):
-            GPUs that hold one engine.
-        max_length (`int`):
-            Tokens of prompt and completion that it is built for.
-        max_sequences (`int`):
-            Sequences that it writes at once, at most.
-        sleeps (`bool`):
-            Whether it gives its memory back while the trainer trains.
-    """
-
-    utilization: float
-    tensor_parallel: int
-    max_length: int
-    max_sequences: int
-    sleeps: bool
-
-
-@dataclass(frozen=True)
-class Training:
-    """
-    What one GPU has to do in one stage.
-
-    Args:
-        shape (`ModelShape`), adapter (`Adapter`, *optional*):
-            The model, and what is trained of it where that is not all.
-        weight_bytes (`int`), compute_bytes (`int`):
-            Bytes of a weight as it is loaded, and of a number in matrix products.
-        quantized (`bool`):
-            Whether the weights under the adapter have 4 bits.
-        sharding (`str`), num_processes (`int`):
-            What is divided by how many.
-        micro_batch (`int`), prompt (`int`), completion (`int`):
-            Completions in a pass, and tokens of the longest.
-        sequences (`int`):
-            Completions of a rollout that this GPU trains on.
-        checkpointing (`bool`), attention (`str`), reference (`bool`):
-            Gradient checkpointing; `sdpa`, `flash` or `eager`; whether there is a reference model.
-        engine (`Engine`, *optional*):
-            Without one the trainer generates by itself, or a server does.
-        generates (`bool`):
-            Whether completions are written on this GPU.
-    """
-
-    shape: ModelShape
-    adapter: Adapter | None
-    weight_bytes: int
-    compute_bytes: int
-    quantized: bool
-    sharding: Sharding
-    num_processes: int
-    micro_batch: int
-    prompt: int
-    completion: int
-    sequences: int
-    checkpointing: bool
-    attention: Literal["sdpa", "flash", "eager"]
-    reference: bool
-    engine: Engine | None
-    generates: bool = True
-
-    @property
-    def trained(self) -> int:
-        """Parameters with a gradient."""
-        return self.shape.parameters if self.adapter is None else self.adapter.parameters(self.shape)
-
-    @property
-    def tokens(self) -> int:
-        """Tokens in a pass, padding included."""
-        return self.micro_batch * (self.prompt + self.completion)
-
-    @property
-    def deepspeed(self) -> bool:
-        """Whether DeepSpeed holds the model."""
-        return self.sharding in ("zero2", "zero3")
-
-    @property
-    def shards_weights(self) -> bool:
-        """Whether a process holds only its part of the weights."""
-        return self.sharding in ("zero3", "fsdp")
-
-
-def memory_of(training: Training, gpu_bytes: float) -> dict[str, dict[str, float]]:
-    """
-    Bytes of every part at every moment.
-
-    Args:
-        training (`Training`):
-            What the GPU does.
-        gpu_bytes (`float`):
-            Its memory, of which vLLM takes a share.
-
-    Returns:
-        `dict[str, dict[str, float]]`: by part, then by moment; what is 0 throughout is left out.
-    """
-    t = training
-    passes = passing_bytes(t)
+def memory_of(t: Workload, gpu_bytes: float) -> dict[str, dict[str, float]]:
+    """Return bytes by part, then by moment, on a GPU of so many bytes; parts of 0 are left out."""
+    kept, layer, logits = activation_bytes(t)
     share = 0.0 if t.engine is None else t.engine.utilization * gpu_bytes
     awake = 0.0 if t.engine is None or t.engine.sleeps else share
-    parts = {name: dict.fromkeys(MOMENTS, size) for name, size in state_bytes(t).items()}
-    parts |= {
-        "buckets": _at(**dict.fromkeys(MOMENTS if t.sharding == "zero3" else MOMENTS[1:3], _bucket(t))),
-        "gathered weights": _at(generate=_gathered_to_generate(t), loss=_gathered(t) + _head(t), backward=_gathered(t)),
-        "activations": _at(loss=passes["kept"], backward=passes["kept"] + passes["layer"]),
-        "logits": _at(loss=passes["logits"]),
-        "fp32 gradients": _at(step=_step_bytes(t)),
-        "KV cache of generate": _at(generate=_own_cache(t)),
-        "vLLM": _at(generate=share, loss=awake, backward=awake, step=awake),
-        "overhead": dict.fromkeys(MOMENTS, float(OVERHEAD)),
+    bucket = REDUCE_BUCKET * t.compute_bytes if t.deepspeed else 0.0
+    always = bucket if t.sharding == "zero3" else 0.0
+    gathered = _gathered(t)
+    head = t.shape.embedding * t.compute_bytes if t.sharding == "zero3" else 0.0
+    # DeepSpeed steps with gradients in fp32, cast from a flat tensor
+    stepped = t.trained / t.num_processes if t.deepspeed else 0.0
+    stepped = min(stepped, SUB_GROUP) if t.sharding == "zero3" else stepped
+    number = 4 if t.compute_bytes == 4 else 4 + t.compute_bytes
+    # transformers' generate writes all completions of the process at once
+    written = t.sequences * (t.prompt + t.completion) if t.generates and t.engine is None else 0
+    parts = {name: (size,) * 4 for name, size in state_bytes(t).items()} | {
+        "buckets": (always, bucket, bucket, always),
+        "gathered weights": (_gathered_to_generate(t), gathered + head, gathered, 0.0),
+        "activations": (0.0, kept, kept + layer, 0.0),
+        "logits": (0.0, logits, 0.0, 0.0),
+        "fp32 gradients": (0.0, 0.0, 0.0, stepped * number),
+        "KV cache of generate": (written * t.shape.kv_bytes * t.compute_bytes / 2, 0.0, 0.0, 0.0),
+        "vLLM": (share, awake, awake, awake),
+        "overhead": (OVERHEAD,) * 4,
     }
-    return {name: sizes for name, sizes in parts.items() if any(sizes.values())}
+    return {name: dict(zip(MOMENTS, sizes, strict=True)) for name, sizes in parts.items() if any(sizes)}
 
 
 def totals(memory: dict[str, dict[str, float]]) -> dict[str, float]:
-    """Bytes at every moment, over all parts."""
+    """Return bytes by moment, summed over all parts."""
     return {moment: sum(sizes[moment] for sizes in memory.values()) for moment in MOMENTS}
 
 
-def state_bytes(training: Training) -> dict[str, float]:
+def state_bytes(t: Workload) -> dict[str, float]:
     """
-    Bytes that are there throughout: weights, gradients, the optimizer's moments and fp32 copy, the reference model.
+    Return bytes that are there throughout: weights, gradients, the optimizer's moments and fp32 copy, the reference.
 
     The rules are those of the code: DeepSpeed computes in 16 bits and keeps an fp32 copy; FSDP holds fp32 and gathers
     16 bits; without either, weights, gradients and moments are all of the type that the weights are loaded in.
     """
-    t = training
     whole = t.shape.parameters
     weights_divisor = t.num_processes if t.shards_weights else 1
     states_divisor = t.num_processes if t.sharding != "ddp" else 1
     trained, gradient, optimizer = _bytes_per_trained(t)
+    frozen = t.compute_bytes if t.deepspeed else t.weight_bytes
     if t.adapter is None:
-        weights, reference = whole * trained, whole * (t.compute_bytes if t.deepspeed else t.weight_bytes)
+        weights = whole * trained
     else:
         packed = t.shape.linear_parameters if t.quantized else 0
-        frozen = t.compute_bytes if t.deepspeed else t.weight_bytes
-        weights, reference = (whole - packed) * frozen + packed * NF4_BYTES + t.trained * trained, 0
+        weights = (whole - packed) * frozen + packed * NF4_BYTES + t.trained * trained
     return {
         "weights": weights / weights_divisor,
         "gradients": t.trained * gradient / states_divisor,
         "optimizer": t.trained * optimizer / states_divisor,
-        "reference model": reference / weights_divisor if t.reference else 0.0,
+        "reference model": whole * frozen / weights_divisor if t.reference and t.adapter is None else 0.0,
     }
 
 
-def passing_bytes(training: Training) -> dict[str, float]:
+def activation_bytes(t: Workload) -> tuple[float, float, float]:
     """
-    Bytes of a forward and backward pass: `kept` until its layer runs backward, one `layer` recomputed, and `logits`.
+    Return what a micro-batch keeps until its layers run backward, what one layer takes then, and logits, in bytes.
 
     Per token the norms of a layer keep an fp32 copy, a product and an output; the attention its queries, keys, values,
     output and input of the last map; the MLP four tensors of the intermediate width, and two gradients of that.
     """
-    t, s, number = training, training.shape, training.compute_bytes
+    s, number, tokens = t.shape, t.compute_bytes, t.micro_batch * (t.prompt + t.completion)
     residual = 4 if t.weight_bytes == 4 and t.sharding in ("none", "ddp") else number
     norm = s.hidden * (4 + 2 * residual + (number if number != residual else 0))
     per_token = 2 * norm + 5 * number * s.attention + 4 * number * s.intermediate
     if t.adapter is not None:
         casts = number if _bytes_per_trained(t)[0] != number else 0
         per_token += t.adapter.inputs(s) * (casts + (5 if t.adapter.dropout else 0))
-    square = t.micro_batch * (t.prompt + t.completion) ** 2
+    square = tokens * (t.prompt + t.completion)
     scores = {"flash": 0.0, "sdpa": number * square, "eager": (2 * number + 6) * s.heads * square}[t.attention]
-    saved = t.tokens * per_token + scores
-    layer = t.tokens * 2 * number * s.intermediate + (saved if t.checkpointing else 0.0)
-    kept = s.layers * (t.tokens * s.hidden * residual if t.checkpointing else saved)
-    kept += t.tokens * norm + {"flash": 0, "sdpa": 1, "eager": number}[t.attention] * square  # the mask
+    saved = tokens * per_token + scores
+    layer = tokens * 2 * number * s.intermediate + (saved if t.checkpointing else 0.0)
+    kept = s.layers * (tokens * s.hidden * residual if t.checkpointing else saved)
+    kept += tokens * norm + {"flash": 0, "sdpa": 1, "eager": number}[t.attention] * square  # the mask
     scored = t.micro_batch * t.completion
     logits = min(scored, TILE_TOKENS) * TILE_VOCAB * number + scored * s.hidden * (2 * number + 4)
     if t.adapter is None:
         logits += s.embedding * (4 + number)  # the head's gradient in fp32, and as it is handed on
         if residual != number:
             logits += s.parameters * number  # autocast keeps what it has cast until the forward pass ends
-    return {"kept": kept, "layer": layer, "logits": logits}
+    return kept, layer, logits
 
 
-def engine_bytes(training: Training) -> tuple[float, float]:
-    """Bytes of an engine's weights, and of its work beside weights and cache, on each of its GPUs."""
-    t = training
+def engine_bytes(t: Workload) -> tuple[float, float]:
+    """Return bytes of an engine's weights, and of its work beside weights and cache, on each of its GPUs."""
     packed = t.shape.linear_parameters if t.quantized else 0
     weights = (t.shape.parameters - packed) * 2 + packed * NF4_BYTES
     work = ENGINE_WORK + ENGINE_LOGIT * t.shape.vocab * min(t.engine.max_sequences, BATCHED_TOKENS)
     return weights / t.engine.tensor_parallel, work
 
 
-def cache_token_bytes(training: Training) -> float:
-    """Bytes that one token takes in the engine's KV cache, on each of its GPUs; a head is on one GPU at least."""
-    return training.shape.kv_bytes / min(training.engine.tensor_parallel, training.shape.kv_heads)
+def cache_token_bytes(t: Workload) -> float:
+    """Return bytes of one token in the engine's KV cache, on each of its GPUs; a head is on one GPU at least."""
+    return t.shape.kv_bytes / min(t.engine.tensor_parallel, t.shape.kv_heads)
 
 
-def cache_tokens(training: Training, gpu_bytes: float) -> int:
-    """Tokens that the engine's KV cache holds; below 0 where its share does not even hold its weights."""
-    left = training.engine.utilization * gpu_bytes - sum(engine_bytes(training))
-    return math.floor(left / cache_token_bytes(training))
+def cache_tokens(t: Workload, gpu_bytes: float) -> int:
+    """Return tokens that the engine's KV cache holds; below 0 where its share does not even hold its weights."""
+    return math.floor((t.engine.utilization * gpu_bytes - sum(engine_bytes(t))) / cache_token_bytes(t))
 
 
-def _at(**sizes: float) -> dict[str, float]:
-    return {moment: sizes.get(moment, 0.0) for moment in MOMENTS}
-
-
-def _bytes_per_trained(t: Training) -> tuple[int, int, int]:
-    """Bytes of weight, gradient and optimizer for each parameter with a gradient."""
+def _bytes_per_trained(t: Workload) -> tuple[int, int, int]:
+    """Return bytes of weight, gradient and optimizer per parameter with a gradient."""
     if t.deepspeed:
         return t.compute_bytes, t.compute_bytes, 12  # its own fp32 copy, and two moments
     if t.sharding == "fsdp":
@@ -244,12 +142,8 @@ def _bytes_per_trained(t: Training) -> tuple[int, int, int]:
     return own, own * (2 if t.sharding == "ddp" else 1), 2 * own  # DDP has its own copy of the gradients
 
 
-def _bucket(t: Training) -> float:
-    return REDUCE_BUCKET * t.compute_bytes if t.deepspeed else 0.0
-
-
-def _gathered(t: Training) -> float:
-    """Weights of other processes that are here while layers run."""
+def _gathered(t: Workload) -> float:
+    """Return bytes of other processes' weights that are here while layers run."""
     if t.sharding == "zero3":
         return min(t.shape.parameters, MAX_REUSE + PREFETCH + t.shape.layer) * t.compute_bytes
     if t.sharding == "fsdp":  # the layer and the one ahead, and the root's: embedding and head
@@ -257,30 +151,12 @@ def _gathered(t: Training) -> float:
     return 0.0
 
 
-def _head(t: Training) -> float:
-    return t.shape.embedding * t.compute_bytes if t.sharding == "zero3" else 0.0
-
-
-def _gathered_to_generate(t: Training) -> float:
-    """Weights of other processes that are here while they go to the engine, or while the trainer generates."""
+def _gathered_to_generate(t: Workload) -> float:
+    """Return bytes of other processes' weights that are here while they go to the engine, or the trainer generates."""
     if not t.shards_weights or not t.generates:
         return 0.0
-    own = 4 if t.sharding == "fsdp" and t.adapter is None else t.compute_bytes
     if t.engine is None or (t.sharding == "zero3" and t.adapter is not None):
         # an adapter is merged into all weights at once
         return (t.shape.parameters + (t.trained if t.adapter else 0)) * t.compute_bytes
+    own = 4 if t.sharding == "fsdp" and t.adapter is None else t.compute_bytes
     return t.shape.embedding * own  # one parameter after another
-
-
-def _step_bytes(t: Training) -> float:
-    """Gradients in fp32 and the flat tensor that they are cast from, while DeepSpeed steps."""
-    own = t.trained / t.num_processes
-    number = 4 if t.compute_bytes == 4 else 4 + t.compute_bytes
-    return {"zero2": own, "zero3": min(own, SUB_GROUP)}.get(t.sharding, 0.0) * number
-
-
-def _own_cache(t: Training) -> float:
-    """The KV cache of transformers' generate, which writes all completions of the process at once."""
-    if not t.generates or t.engine is not None:
-        return 0.0
-    return t.sequences * (t.prompt + t.completion) * t.shape.kv_bytes * t.compute_bytes / 2

@@ -1,42 +1,34 @@
-"""The shape of a model, as far as memory and time go: sizes of its layers, and how many parameters they have."""
+"""Sizes and parameter counts of a model, which is built from its config on the meta device, without weights."""
 
 from dataclasses import dataclass
-from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig
 
 
-class NoEstimateError(Exception):
-    """Something is not known that an estimate needs; a plan says what, in one line, and goes on."""
+class NoProjectionError(Exception):
+    """Something is not known that a projection needs; a plan says what, in one line, and goes on."""
 
 
 @dataclass(frozen=True)
 class ModelShape:
-    """
-    A decoder of the Llama family: grouped attention, a gated MLP, RMSNorm.
+    """Sizes of a decoder."""
 
-    Args:
-        hidden (`int`), layers (`int`), intermediate (`int`), vocab (`int`):
-            Sizes.
-        heads (`int`), kv_heads (`int`), head_dim (`int`):
-            Of the attention.
-        tied (`bool`):
-            Whether the embedding is the output head, too.
-        qkv_bias (`bool`), qk_norm (`bool`):
-            What Qwen2 and Qwen3 have beside Llama.
-        max_positions (`int`):
-            Tokens of the longest sequence that the model takes.
-    """
-
-    hidden: int
+    kind: str  # the config's `model_type`
+    hidden: int  # width between layers
     layers: int
+    vocab: int
+    max_positions: int  # tokens of the longest sequence
     heads: int
     kv_heads: int
     head_dim: int
-    intermediate: int
-    vocab: int
-    tied: bool
-    qkv_bias: bool = False
-    qk_norm: bool = False
-    max_positions: int = 131_072
+    intermediate: int  # width of a layer's MLP, or of all the experts that one token takes
+    linears: dict[str, list[tuple[int, int]]]  # inputs and outputs of the linear maps in all layers, by name
+    parameters: int
+    active: int  # parameters that one token takes
+    layer: int  # parameters of the largest layer
+    embedding: int  # parameters of the embedding, and of the head
+    tied: bool  # whether the embedding is the head, too
 
     @property
     def attention(self) -> int:
@@ -44,43 +36,9 @@ class ModelShape:
         return self.heads * self.head_dim
 
     @property
-    def linears(self) -> dict[str, tuple[int, int]]:
-        """The linear maps of a layer: their inputs and outputs."""
-        keys = self.kv_heads * self.head_dim
-        return {
-            "q_proj": (self.hidden, self.attention),
-            "k_proj": (self.hidden, keys),
-            "v_proj": (self.hidden, keys),
-            "o_proj": (self.attention, self.hidden),
-            "gate_proj": (self.hidden, self.intermediate),
-            "up_proj": (self.hidden, self.intermediate),
-            "down_proj": (self.intermediate, self.hidden),
-        }
-
-    @property
-    def _maps(self) -> int:
-        return sum(inputs * outputs for inputs, outputs in self.linears.values())
-
-    @property
     def linear_parameters(self) -> int:
         """Weights of all linear maps but the head: what 4-bit loading packs."""
-        return self.layers * self._maps
-
-    @property
-    def embedding(self) -> int:
-        """Parameters of the embedding, and of the head."""
-        return self.vocab * self.hidden
-
-    @property
-    def layer(self) -> int:
-        """Parameters of one layer."""
-        bias = sum(self.linears[name][1] for name in ("q_proj", "k_proj", "v_proj")) if self.qkv_bias else 0
-        return self._maps + bias + 2 * self.hidden + (2 * self.head_dim if self.qk_norm else 0)
-
-    @property
-    def parameters(self) -> int:
-        """All parameters."""
-        return (1 if self.tied else 2) * self.embedding + self.layers * self.layer + self.hidden
+        return sum(inputs * outputs for maps in self.linears.values() for inputs, outputs in maps)
 
     @property
     def kv_bytes(self) -> int:
@@ -88,91 +46,86 @@ class ModelShape:
         return 2 * self.layers * self.kv_heads * self.head_dim * 2
 
 
-@dataclass(frozen=True)
-class Adapter:
-    """
-    A LoRA adapter.
-
-    Args:
-        rank (`int`):
-            Its rank.
-        targets (`tuple[str, ...]`):
-            Linear maps of each layer that it is on.
-        dropout (`bool`):
-            Whether it drops some of its inputs.
-    """
-
-    rank: int
-    targets: tuple[str, ...]
-    dropout: bool = False
-
-    def parameters(self, shape: ModelShape) -> int:
-        """Parameters of the adapter."""
-        return shape.layers * self.rank * sum(sum(shape.linears[name]) for name in self.targets)
-
-    def inputs(self, shape: ModelShape) -> int:
-        """Widths of what its maps of one layer read, in all."""
-        return sum(shape.linears[name][0] for name in self.targets)
-
-
-# What the recipes name, so that a plan needs no network; from the config.json of each.
-QWEN_32B = ModelShape(5120, 64, 40, 8, 128, 27_648, 152_064, tied=False, qkv_bias=True)
-SHAPES = {
-    "Qwen/Qwen2.5-1.5B": ModelShape(1536, 28, 12, 2, 128, 8960, 151_936, tied=True, qkv_bias=True),
-    "Qwen/Qwen2.5-7B": ModelShape(3584, 28, 28, 4, 128, 18_944, 152_064, tied=False, qkv_bias=True),
-    "Qwen/Qwen2.5-32B": QWEN_32B,
-    "BytedTsinghua-SIA/DAPO-Qwen-32B": QWEN_32B,
+# Models that recipes name, so that their plans need no network: numbers of their config.json
+_FIELDS = ("hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "intermediate_size",
+           "vocab_size", "tie_word_embeddings")  # fmt: skip
+CONFIGS = {
+    "Qwen/Qwen2.5-1.5B": (1536, 28, 12, 2, 8960, 151_936, True),
+    "Qwen/Qwen2.5-7B": (3584, 28, 28, 4, 18_944, 152_064, False),
+    "Qwen/Qwen2.5-32B": (5120, 64, 40, 8, 27_648, 152_064, False),
+    "BytedTsinghua-SIA/DAPO-Qwen-32B": (5120, 64, 40, 8, 27_648, 152_064, False),
 }
-MODEL_TYPES = ("llama", "mistral", "qwen2", "qwen3")
+_CACHED = {"full_attention", "sliding_attention", "chunked_attention"}  # layers with a KV cache, counted as a whole one
 
 
 def shape_of(name: str, revision: str = "main") -> ModelShape:
     """
-    The shape of a model.
-
-    Args:
-        name (`str`):
-            A name on the Hub, or a folder with a `config.json`.
-        revision (`str`):
-            Of the Hub's repository.
+    Return the shape of a model, by its name on the Hub or its folder with a `config.json`.
 
     Raises:
-        NoEstimateError: where it cannot be read, or is of a kind that this file does not know.
+        NoProjectionError: where the config cannot be read, or describes what the arithmetic does not know.
     """
-    if name in SHAPES:
-        return SHAPES[name]
-    from transformers import AutoConfig
-
+    if name in CONFIGS:
+        sizes = dict(zip(_FIELDS, CONFIGS[name], strict=True))
+        return from_config(AutoConfig.for_model("qwen2", max_position_embeddings=131_072, **sizes))
     try:
         config = AutoConfig.from_pretrained(name, revision=revision)
     except (OSError, ValueError) as error:
-        raise NoEstimateError(f"the config of {name} cannot be read ({str(error).splitlines()[0]})") from None
+        raise NoProjectionError(f"the config of {name} cannot be read ({str(error).splitlines()[0]})") from None
     return from_config(config)
 
 
-def from_config(config: Any) -> ModelShape:
+def from_config(config: PretrainedConfig) -> ModelShape:
     """
-    The shape that a `PretrainedConfig` describes.
+    Return the shape that a config describes.
 
     Raises:
-        NoEstimateError: for another kind of model, extra biases, and weights that are quantized already.
+        NoProjectionError: for weights that are quantized already, for layers without a common KV cache, and for configs
+            of which transformers makes no causal language model.
     """
-    kind = config.model_type
-    extras = ("attention_bias", "mlp_bias", "quantization_config")
-    extra = next((name for name in extras if getattr(config, name, None)), None)
-    if kind not in MODEL_TYPES or extra is not None:
-        why = f"its model_type is {kind}" if extra is None else f"its config has {extra}"
-        raise NoEstimateError(f"{why}, and the arithmetic is that of {', '.join(MODEL_TYPES)} without it")
+    text = config.get_text_config()
+    strange = [name for name in ("quantization_config", "kv_lora_rank") if getattr(config, name, None)]
+    strange += sorted(set(getattr(text, "layer_types", None) or ()) - _CACHED)
+    if strange:
+        raise NoProjectionError(f"its config has {strange[0]}, which the arithmetic leaves out")
+    try:
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(config)
+        return _measured(model, text)
+    except Exception as error:  # transformers builds whatever a config says, and fails in as many ways
+        reason = str(error).partition("\n")[0]
+        raise NoProjectionError(f"its {config.model_type} config makes no language model ({reason})") from None
+
+
+def _measured(model: torch.nn.Module, text: PretrainedConfig) -> ModelShape:
+    count = text.num_hidden_layers
+    layers = next(m for m in model.modules() if isinstance(m, torch.nn.ModuleList) and len(m) == count)
+    linears: dict[str, list[tuple[int, int]]] = {}
+    for name, module in layers.named_modules():
+        if isinstance(module, torch.nn.Linear):
+            linears.setdefault(name.rpartition(".")[2], []).append((module.in_features, module.out_features))
+    width = getattr(text, "intermediate_size", None) or 4 * text.hidden_size  # what classes without the field take
+    parameters = active = sum(p.numel() for p in model.parameters())
+    experts = [p for p in layers.parameters() if p.ndim == 3]  # experts x inputs x outputs
+    if experts:
+        width = text.num_experts_per_tok * (getattr(text, "moe_intermediate_size", None) or width)
+        width += getattr(text, "shared_expert_intermediate_size", None) or 0
+        active -= sum(p[0].numel() * (len(p) - text.num_experts_per_tok) for p in experts)
+    embedding, heads = model.get_input_embeddings().weight, text.num_attention_heads
     return ModelShape(
-        hidden=config.hidden_size,
-        layers=config.num_hidden_layers,
-        heads=config.num_attention_heads,
-        kv_heads=config.num_key_value_heads,
-        head_dim=getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads,
-        intermediate=config.intermediate_size,
-        vocab=config.vocab_size,
-        tied=config.tie_word_embeddings,
-        qkv_bias=kind == "qwen2",
-        qk_norm=kind == "qwen3",
-        max_positions=config.max_position_embeddings,
+        kind=text.model_type,
+        hidden=text.hidden_size,
+        layers=count,
+        vocab=text.vocab_size,
+        max_positions=text.max_position_embeddings,
+        heads=heads,
+        kv_heads=getattr(text, "num_key_value_heads", None) or heads,
+        head_dim=getattr(text, "head_dim", None) or text.hidden_size // heads,
+        intermediate=width,
+        linears=linears,
+        parameters=parameters,
+        active=active,
+        layer=max(sum(p.numel() for p in layer.parameters()) for layer in layers),
+        embedding=embedding.numel(),
+        tied=model.get_output_embeddings().weight is embedding,
     )

@@ -1,4 +1,4 @@
-"""What a recipe would do, without loading a model."""
+"""The plan of a recipe: what it would do, without loading a model."""
 
 from dataclasses import dataclass
 
@@ -8,15 +8,16 @@ from ..config.config import ESGRPOConfig
 from ..control.geometry import Geometry, check_trains
 from ..curriculum.datasets import check_dataset, check_enough
 from ..curriculum.stages import BASE_DATA, plan_stages
-from ..data.prompts import DataArguments, problems_of, prompts_of
+from ..data.prompts import problems_of, prompts_of
 from ..data.reading import is_local, read_rows
 from ..data.row_filter import filter_rows
 from ..recipe import Recipe, RecipeParser
-from ..trainer.callbacks import Curriculum, EntropyScheduler, collect_callbacks, find, prepare_callbacks
+from ..trainer.callback_list import collect_callbacks, find, prepare_callbacks, with_prompts
+from ..trainer.callbacks import Curriculum, EntropyScheduler
 from ..trainer.startup import report
-from .gpus import gpu_of, planned_processes, read_launch
-from .model_shape import NoEstimateError
-from .summary import estimate
+from .launch import GPUS, launch_of, read_config
+from .model_shape import NoProjectionError
+from .summary import summarize
 
 
 def plan(
@@ -27,7 +28,7 @@ def plan(
     gpu: str = "h100-80",
 ) -> str:
     """
-    The plan of a recipe, for people.
+    Return the plan of a recipe, for people.
 
     Args:
         recipe_file (`str`):
@@ -37,18 +38,20 @@ def plan(
         overrides (`list[str]`):
             Options as on the recipe's command line.
         config_file (`str`, *optional*):
-            The accelerate config of the launch: how the model is sharded, for the estimate of memory. Without it
-            several processes are taken to be sharded by ZeRO-3.
+            The launch's accelerate config, which says how the model is sharded. Without it several processes are taken
+            to be sharded by ZeRO-3.
         gpu (`str`):
-            What it runs on (`hardware.py`).
+            Name of the GPU, in `launch.GPUS`.
 
     Raises:
-        ValueError: where the run would be refused, or by estimate does not fit.
+        ValueError: where the run would be refused, or is projected not to fit.
     """
-    card = gpu_of(gpu)
+    if gpu not in GPUS:
+        raise ValueError(f"--gpu must be one of {', '.join(GPUS)}, got {gpu!r}")
     if num_processes is not None and num_processes < 1:
-        raise ValueError(f"--num_processes is {num_processes}, and a run needs one: set 1 or more")
-    processes = planned_processes(config_file, num_processes)
+        raise ValueError(f"--num_processes must be 1 or more, got {num_processes}")
+    config = None if config_file is None else read_config(config_file)
+    processes = config.num_processes if num_processes is None and config else num_processes
     recipe = RecipeParser(_planned_for(processes)).parse(["--config", recipe_file, *overrides])
     args = recipe.training
     check_trains(args)
@@ -59,62 +62,51 @@ def plan(
     if base is not None:
         geometry = geometry.with_prompts(len(base), args.num_train_epochs)
     callbacks = collect_callbacks(args, [])
-    curriculum, scheduler = find(callbacks, Curriculum), find(callbacks, EntropyScheduler)
-    if curriculum is None:
+    if find(callbacks, Curriculum) is None:
         check_dataset(base if len(named) == 1 else named, False)
         check_enough(base, geometry.prompts)
-    else:
-        # what is not on this machine is taken to be large enough
-        curriculum.datasets = {name: datasets.get(name) for name in named}
+    # what is not on this machine is taken to be large enough
+    callbacks = with_prompts(callbacks, args, {name: datasets.get(name) for name in named})
+    curriculum, scheduler = find(callbacks, Curriculum), find(callbacks, EntropyScheduler)
     prepare_callbacks(callbacks, args)
     text = report(args, geometry, scheduler, curriculum)
     if args.is_for_cpu:
         return text
-    stages = curriculum.planned if curriculum else plan_stages((), args, geometry.rollouts, None, [BASE_DATA])
+    stages = curriculum.prompts.planned if curriculum else plan_stages((), args, geometry.rollouts, None, [BASE_DATA])
     try:
-        launch = read_launch(config_file, processes)
-        estimates = "" if launch.on_cpu else estimate(recipe, stages, geometry.rollouts, launch, (gpu, card))
-    except NoEstimateError as unknown:
-        estimates = f"no memory estimate: {unknown}\n"
-    return f"{text}\n{estimates}" if estimates else text
+        launch = launch_of(config, processes)
+        summary = "" if launch.on_cpu else summarize(recipe, stages, geometry.rollouts, launch, GPUS[gpu])
+    except NoProjectionError as unknown:
+        summary = f"no memory projection: {unknown}\n"
+    return f"{text}\n{summary}" if summary else text
 
 
 def _local_prompts(recipe: Recipe) -> dict[str, Dataset]:
-    """The prompts of each data set that is a file on this machine, by name."""
-    return {
-        name: _planned_prompts(own, _names_answers(recipe, name))
-        for name, own in recipe.data.named().items()
-        if own.dataset_name and is_local(own.dataset_name)
-    }
-
-
-def _names_answers(recipe: Recipe, name: str) -> bool:
-    """Whether a recipe says where a data set has its answers, which not every reward reads."""
-    own = (recipe.data.datasets or {}).get(name, {})
-    return "answer_column" in recipe.given or "answer_column" in own
-
-
-def _planned_prompts(args: DataArguments, has_answers: bool) -> Dataset:
     """
-    The prompts that a script would take from a local file, as far as a plan can know without the script.
+    Return the prompts of each data set that is a file on this machine, by name, as far as a plan knows the script.
 
-    Where the recipe names no column of answers, a script may make columns of its own, and read others than these. Then
+    Where a recipe names no column of answers, a script may make columns of its own, and read others than these. Then
     answers are not read, and a filter counts where its column is in the file.
     """
-    rows = read_rows(args.dataset_name, args.dataset_config, args.dataset_split)
-    bounds = args.dataset_filter or {}
-    if has_answers:
-        return problems_of(filter_rows(rows, bounds), args)
-    known = {column: ends for column, ends in bounds.items() if rows.find(column) is not None}
-    return prompts_of(filter_rows(rows, known), args)
+    prompts = {}
+    for name, own in recipe.data.named().items():
+        if not own.dataset_name or not is_local(own.dataset_name):
+            continue
+        rows, bounds = read_rows(own.dataset_name, own.dataset_config, own.dataset_split), own.dataset_filter or {}
+        if "answer_column" in recipe.given or "answer_column" in (recipe.data.datasets or {}).get(name, {}):
+            prompts[name] = problems_of(filter_rows(rows, bounds), own)
+        else:
+            known = {column: ends for column, ends in bounds.items() if rows.find(column) is not None}
+            prompts[name] = prompts_of(filter_rows(rows, known), own)
+    return prompts
 
 
 def _planned_for(num_processes: int | None) -> type[ESGRPOConfig]:
-    """The configuration class as a launch of so many processes, or of this one's, would see it, on any machine."""
+    """Return the configuration class as a launch of so many processes, or of this one's, sees it, on any machine."""
 
     @dataclass
     class PlannedConfig(ESGRPOConfig):
-        def __post_init__(self):
+        def __post_init__(self) -> None:
             self.is_for_cpu = self.use_cpu
             self.use_cpu = True  # a plan for GPUs is made where there are none
             super().__post_init__()

@@ -1,14 +1,14 @@
-"""Where the answer stands in a text: in boxes, in tags, after a mark."""
+"""The place of the answer in a text: in boxes, in tags, after a mark."""
 
 import re
 from typing import NamedTuple
 
 
-MAX_PROSE_CHARS = 2000  # of the end of a completion without a box or tags, where its answer is
-MAX_BARE_CHARS = 200  # of a completion that is nothing but its answer
-MAX_ANSWER_CHARS = 5000  # of a box or tags: more is no answer
+MAX_PROSE_CHARS = 2000  # end of a completion without a box or tags, where the answer is looked for
+MAX_BARE_CHARS = 200  # length of a completion that is only its answer
+MAX_ANSWER_CHARS = 5000  # content of a box or tags
 
-_MARKED_ANSWERS = (r"####\s*(.+)\s*\Z", r"The answer is:\s*(.+)\s*\Z")  # how GSM8K and MATH close a solution
+_MARKED_ANSWERS = (r"####\s*(.+)\s*\Z", r"The answer is:\s*(.+)\s*\Z")  # the last lines of GSM8K and MATH
 _TOKENS = re.compile(r"\\(?:boxed|fbox)(?![a-zA-Z])\s*(?P<bare>[^\s\\${}]+)?|\\.|[{}]", re.DOTALL)
 _AND = re.compile(r"[\s$]*(?:[,;]|,?\s*(?:and|or)|,?\s*\\text\{\s*(?:and|or)\s*\})[\s$]*(?:(?P<name>\w+)\s*=\s*)?")
 _NAMED = re.compile(r"(?<!\w)(\w+)\s*=\s*\Z")
@@ -18,9 +18,9 @@ _WORD = re.compile(r"(?<![\\{a-zA-Z])[a-zA-Z]{2,}")
 
 class Answer(NamedTuple):
     """
-    What a completion gives as its answer: LaTeX, or prose in which the answer is still to be found.
+    The answer of a completion in LaTeX, or prose in which math-verify looks for it.
 
-    Where the whole completion may be nothing but its answer, `bare` is that answer in LaTeX.
+    Where the whole completion may be only its answer, `bare` is that answer in LaTeX.
     """
 
     text: str
@@ -29,7 +29,7 @@ class Answer(NamedTuple):
 
 
 class _Box(NamedTuple):
-    """A box's place in a text, and that of its content; `close` is -1 where the box is never closed."""
+    """The places of a box and its content in a text; `close` is -1 where the box is never closed."""
 
     start: int
     open: int
@@ -38,7 +38,7 @@ class _Box(NamedTuple):
 
 
 def final_answer(solution: str) -> str:
-    """The answer of a solution: what follows its closing mark, what is in its last box, or all of it."""
+    """Return the answer of a solution: the text after its closing mark, or in its last box, or all of it."""
     for pattern in _MARKED_ANSWERS:
         marked = re.search(pattern, solution)
         if marked:
@@ -49,14 +49,11 @@ def final_answer(solution: str) -> str:
 
 def find_answer(completion: str) -> Answer | None:
     """
-    The answer of a completion.
+    Return the answer of a completion; `None` where its last box or tags are empty, never closed or too long.
 
     The last box counts, wherever it is, together with those before it that a comma, "and" or "or" joins to it; else
-    the last `<answer>` tags; else what follows `####` or `The answer is:` in the last line; else the end of the text,
+    the last `<answer>` tags; else the text after `####` or `The answer is:` in the last line; else the end of the text,
     or all of it where that is one short line.
-
-    Returns:
-        `Answer` or `None`: `None` where the last box or the tags are empty, never closed or too long.
     """
     boxes = _boxes(completion)
     if boxes:
@@ -79,7 +76,7 @@ def _checked(content: str, prose: bool) -> Answer | None:
 
 
 def _is_prose(text: str) -> bool:
-    """Whether a text has LaTeX between dollars or brackets, or more than two words."""
+    """Return whether a text has LaTeX between dollars or brackets, or more than two words."""
     return _MATHEMATICS.search(text) is not None or len(_WORD.findall(text)) > 2
 
 
@@ -89,7 +86,7 @@ def _without_dollars(text: str) -> str:
 
 
 def _boxes(text: str) -> list[_Box]:
-    """All boxes that are in no other box, in time that is linear in the text."""
+    """Return the boxes that are in no other box, in time that is linear in the text."""
     boxes: list[_Box] = []
     box, depth = None, 0  # depth counts the braces that are open in the box
     for token in _TOKENS.finditer(text):
@@ -108,7 +105,7 @@ def _boxes(text: str) -> list[_Box]:
 
 
 def _content(text: str, boxes: list[_Box]) -> str:
-    """What the last box holds, and those that are joined to it, with commas between them."""
+    """Return the content of the last box and those that are joined to it, with commas between them."""
     first = len(boxes) - 1
     while first > 0 and _joined(text, boxes[first - 1], boxes[first]):
         first -= 1
@@ -117,7 +114,7 @@ def _content(text: str, boxes: list[_Box]) -> str:
 
 
 def _joined(text: str, left: _Box, right: _Box) -> bool:
-    """Whether "and", "or" or a comma is all that stands between two boxes, but for the same `x =` before both."""
+    """Return whether only "and", "or" or a comma is between two boxes, apart from the same `x =` before both."""
     between = _AND.fullmatch(text, left.end, right.start)
     if between is None:
         return False

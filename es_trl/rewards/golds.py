@@ -1,11 +1,8 @@
-"""Gold answers: which values they can be, and whether the judge can read them."""
+"""Gold answers: the values that they can be, and whether the judge can read them."""
 
 import hashlib
-import math
-import numbers
 import os
 from collections.abc import Callable, Sequence
-from decimal import Decimal
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,56 +10,53 @@ from typing import Any
 from huggingface_hub import constants
 from transformers.utils import logging
 
+from ..common.shown import shown_with_type
 from .answers import final_answer
-from .notation import digits
+from .notation import MAX_DIGITS, number_text, shortest
 from .workers import workers
 
 
 logger = logging.get_logger(__name__)
 
 SECONDS_PER_ANSWER = 5.0
-_MANY = 1000  # golds from which on a progress bar is shown
+_MANY = 1000  # gold answers from which a progress bar is shown
 _JUDGE_FILES = ("answers.py", "notation.py", "judge.py")
 
 
 def gold_texts(gold: Any, row: int | str) -> list[str]:
     """
-    The texts of a gold answer, any of which is right.
+    Return the texts of a gold answer, at least one, each of which is right.
 
     Args:
-        gold (`str`, number, or list of them):
-            Text as it is, numbers with all their digits; a list holds alternatives.
+        gold (`str`, number, or list of these):
+            Text, which stays as it is; a finite number, which gets all its digits, at most 4300; or alternatives.
         row (`int` or `str`):
             Its place for messages: a row of `solution`, or words such as "`answer` of row 3 of train.jsonl".
 
-    Returns:
-        `list[str]`: at least one.
-
     Raises:
-        ValueError: for anything else, an empty list, NaN, infinity, or a number of more than 4300 digits.
+        ValueError: for any other value, and an empty list.
     """
     where = row if isinstance(row, str) else f"`solution` of row {row}"
     alternatives = list(gold) if isinstance(gold, list | tuple) else [gold]
-    texts = [value if isinstance(value, str) else _number_text(value, where) for value in alternatives]
-    if not texts:
+    if not alternatives:
         raise ValueError(f"{where} must hold an answer, got an empty list: fill it in, or drop the row")
-    return texts
+    return [_text(value, where) for value in alternatives]
 
 
 def check_golds(golds: Sequence[Any], describe: Callable[[int], str] | str) -> None:
     """
     Raise unless the judge can read every gold answer and finds it equal to itself.
 
-    Equal golds are judged once, and a set of golds that has passed is not judged again on this machine.
+    Equal answers are judged once. Answers that have all passed are not judged again on this machine.
 
     Args:
         golds (sequence):
-            Of every row, as [`gold_texts`] takes them.
+            One value per row, as [`gold_texts`] takes it.
         describe (`Callable` or `str`):
-            Gives the name of a row by its number, as "row 3 of train.jsonl"; or the name of what the rows are of.
+            Returns the name of a row by its number, as "row 3 of train.jsonl"; or the name of the data set.
 
     Raises:
-        ValueError: for a gold that [`gold_texts`] refuses, or that cannot be judged; it names the rows.
+        ValueError: with the rows whose gold answer [`gold_texts`] refuses or the judge cannot read.
     """
     name = describe if callable(describe) else lambda row: f"row {row} of {describe}"
     texts = [gold_texts(gold, f"the answer in {name(row)}") for row, gold in enumerate(golds)]
@@ -86,7 +80,7 @@ def check_golds(golds: Sequence[Any], describe: Callable[[int], str] | str) -> N
         first = next(text for text in texts[rows[0]] if final_answer(text) in wrong)
         raise ValueError(
             f"math-verify cannot judge {len(rows)} of {len(texts)} gold answers, in {named}; the first is "
-            f"{shortened(first)}: mend or drop these rows, or set answer_column to the column with the right answers"
+            f"{end_of(first)}: correct or drop these rows, or set answer_column to the column with the right answers"
         )
     try:
         passed.parent.mkdir(parents=True, exist_ok=True)
@@ -105,38 +99,28 @@ def check_installed() -> None:
         ) from None
 
 
-def shortened(text: str) -> str:
-    """The end of a text, where its answer is, for messages."""
+def end_of(text: str) -> str:
+    """Return the `repr` of the end of a text, where its answer is."""
     return repr(text if len(text) <= 80 else "..." + text[-80:])
 
 
-def _number_text(value: Any, where: str) -> str:
-    if not _is_finite_number(value):
-        raise ValueError(
-            f"{where} must be text, a finite number, or a list of these, got {type(value).__name__} "
-            f"{repr(value)[:80]}: mend or drop the row"
-        )
+def _text(value: Any, where: str) -> str:
     try:
-        if not isinstance(value, numbers.Rational):
-            return digits(Decimal(str(value)))
-        if value.denominator == 1:
-            return str(int(value))
-        sign = "-" if value < 0 else ""
-        return f"{sign}\\frac{{{abs(value.numerator)}}}{{{value.denominator}}}"
+        text = value if isinstance(value, str) else number_text(value)
     except ValueError:
-        raise ValueError(f"{where} is a number of more than 4300 digits: give it as text, or drop the row") from None
-
-
-def _is_finite_number(value: Any) -> bool:
-    if isinstance(value, Decimal):
-        return value.is_finite()
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        return False
-    return isinstance(value, numbers.Rational) or math.isfinite(value)
+        raise ValueError(
+            f"{where} must be a number of at most {MAX_DIGITS} digits: give it as text, or drop the row"
+        ) from None
+    if text is None:
+        raise ValueError(
+            f"{where} must be text, a finite number, or a list of these, got {shown_with_type(value)}: "
+            "correct or drop the row"
+        )
+    return text if isinstance(value, str) else shortest(text)
 
 
 def _digest(texts: list[str]) -> str:
-    """A name for golds and for all that decides about them."""
+    """Return a name for gold answers and everything that decides whether they pass."""
     digest = hashlib.sha256()
     for package in ("math-verify", "latex2sympy2-extended", "sympy"):
         digest.update(f"{package} {version(package)}\n".encode())

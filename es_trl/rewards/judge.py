@@ -1,4 +1,4 @@
-"""Whether an answer equals a gold one, by math-verify. Runs in a worker, and imports nothing that is slow to start."""
+"""Whether an answer equals a gold one, by math-verify. It runs in a worker, and imports nothing that starts slowly."""
 
 import functools
 from typing import Any
@@ -22,23 +22,25 @@ class UnreadableGold(Exception):
 
 def is_right(completion: str, golds: list[str]) -> bool:
     """
-    Whether the answer of a completion equals one of the gold answers.
+    Return whether the answer of a completion equals one of the gold answers.
 
     Raises:
-        UnreadableGold: where a gold answer cannot be read; its text is the error's.
+        UnreadableGold: with the text of a gold answer that cannot be read.
     """
     texts = [plain(final_answer(gold)) for gold in golds]
-    read = [_read_gold(text) for text in texts]
+    read = [_read_gold(text) for text in texts]  # an unreadable one is told also where there is no answer
     answer = find_answer(completion)
     if answer is None:
         return False
     readings = []
     if answer.prose:
-        readings.append(("", _exact(parse(answer.text, parsing_timeout=None))))
+        readings.append(("", [_exact(value) for value in parse(answer.text, parsing_timeout=None)]))
     if latex := answer.bare if answer.prose else answer.text:
         readings.append((plain(latex), _read(plain(latex))))
     return any(
-        not contradict(gold_text, text) and not _other_kind(gold[0], text, expressions) and _equal(gold, expressions)
+        not contradict(gold_text, text)
+        and not _other_kind(gold[0], text, expressions)
+        and verify(gold, expressions, numeric_precision=PRECISION, timeout_seconds=None)
         for gold_text, gold in zip(texts, read, strict=True)
         for text, expressions in readings
     )
@@ -46,14 +48,14 @@ def is_right(completion: str, golds: list[str]) -> bool:
 
 def equals_itself(gold: str) -> bool:
     """
-    Whether a gold answer is one that can be judged: read as mathematics or as a word, and equal to itself.
+    Return whether a gold answer can be judged: it is read as mathematics or as a word, and equals itself.
 
     Raises:
         UnreadableGold: as [`is_right`] does.
     """
     text = plain(final_answer(gold))
     read = _read_gold(text)[0]
-    if isinstance(read, str):  # no mathematics, so that it is compared letter by letter: right for a word
+    if isinstance(read, str):  # compared letter by letter, which suits words alone
         readable = not set("\\{}") & set(text) and any(map(str.isalnum, text))
     else:
         readable = not read.has(sympy.zoo, sympy.nan)
@@ -70,20 +72,18 @@ def _read_gold(text: str) -> list[Any]:
 
 
 def _read(text: str) -> list[Any]:
-    """What LaTeX says, first as an expression where it is one, and as text."""
-    return _exact(parse(f"\\boxed{{{text}}}", _LATEX, parsing_timeout=None))
+    """Return the readings of LaTeX: as an expression where it is one, and as text."""
+    return [_exact(value) for value in parse(f"\\boxed{{{text}}}", _LATEX, parsing_timeout=None)]
 
 
-def _exact(parsed: list[Any]) -> list[Any]:
-    return [value if isinstance(value, str) else _exactly(value) for value in parsed]
-
-
-def _exactly(value: Any) -> Any:
-    """An expression with decimals as the fractions that they write, so that 0.333333 is not 1/3, and with i as i."""
-    if isinstance(value, FiniteSet | And):  # their arguments' own order counts
-        return type(value)(*map(_exactly, value._unsorted_args))
+def _exact(value: Any) -> Any:
+    """Return a reading with decimals as fractions, so that 0.333333 is not 1/3, and `i` as the imaginary unit."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, FiniteSet | And):  # the order of their arguments counts
+        return type(value)(*map(_exact, value._unsorted_args))
     if isinstance(value, sympy.Tuple):
-        return sympy.Tuple(*map(_exactly, value))
+        return sympy.Tuple(*map(_exact, value))
     decimals = {number: sympy.Rational(str(number)) for number in value.atoms(sympy.Float)}
     if decimals:
         value = value.xreplace(decimals)
@@ -93,7 +93,7 @@ def _exactly(value: Any) -> Any:
 
 
 def _other_kind(gold: Any, text: str, answer: list[Any]) -> bool:
-    """Whether a tuple answers a set, or a set in braces a tuple; math-verify compares their elements alone."""
+    """Return whether a tuple answers a set, or a set in braces a tuple; math-verify compares only their elements."""
     if isinstance(gold, sympy.FiniteSet):
         return bool(answer) and _in_brackets(answer[0])
     return _in_brackets(gold) and text.startswith(("\\{", "\\left\\{", "\\lbrace"))
@@ -101,7 +101,3 @@ def _other_kind(gold: Any, text: str, answer: list[Any]) -> bool:
 
 def _in_brackets(value: Any) -> bool:
     return isinstance(value, sympy.Tuple) or (isinstance(value, sympy.Interval) and bool(value.is_open))
-
-
-def _equal(gold: list[Any], answer: list[Any]) -> bool:
-    return verify(gold, answer, numeric_precision=PRECISION, timeout_seconds=None)

@@ -1,15 +1,15 @@
 r"""
 The math reward: +1 where math-verify finds the answer equal to the solution, -1 otherwise (paper, Eq. 5).
 
-Answers of a model are hostile input: `9^{9^{9}}` holds the interpreter for minutes, whatever timeout is set inside it.
-So answers are judged in worker processes, and one that takes too long or too much memory ends with its worker.
+Completions are hostile input: `9^{9^{9}}` holds the interpreter for minutes, whatever timeout is set inside it. So they
+are judged in worker processes, and a process that takes too long or too much memory is killed.
 
-The answer of a completion is looked for in this order. What is found first counts, right or wrong:
+The answer of a completion is looked for in this order. The first that is found counts, right or wrong:
 
 1. the last `\boxed{}` or `\fbox{}` in all of it (`\boxed{1}` and `\boxed{2}` side by side are `1,2`);
 2. the last `<answer>` tags;
-3. what follows `####` or `The answer is:` in the last line, unless it is a sentence;
-4. what math-verify finds in the last 2,000 characters, or all of a completion that is one short line of LaTeX.
+3. the text after `####` or `The answer is:` in the last line, unless it is a sentence;
+4. the answer that math-verify finds in the last 2,000 characters, or all of a completion of one short line of LaTeX.
 
 Added to math-verify's rules: a decimal equals the number that it writes and no other (0.333333 is not 1/3); units that
 both answers name must be the same, and so must the bases of numbers; `(1,2)` is neither `1,2` nor `\{1,2\}`; the letter
@@ -25,32 +25,26 @@ from typing import Any
 
 from transformers.utils import logging
 
-from .answers import final_answer
-from .golds import SECONDS_PER_ANSWER, check_golds, check_installed, gold_texts, shortened
+from .golds import SECONDS_PER_ANSWER, check_installed, end_of, gold_texts
 from .text import completion_text
 from .workers import workers
 
-
-__all__ = ["check_golds", "completion_text", "final_answer", "gold_texts", "math_reward"]
 
 logger = logging.get_logger(__name__)
 
 
 def math_reward(completions: list[Any], solution: list[Any], **kwargs: Any) -> list[float]:
     """
-    Judge mathematical answers.
+    Return +1 for a completion whose answer is right and -1 for any other, one number per completion.
+
+    An answer that takes longer than 5 seconds to judge, or more memory than a worker has (768 MiB), is wrong.
 
     Args:
         completions (`list[str]` or list of chats):
-            What the model wrote, as [`completion_text`] takes it.
+            Completions, as [`completion_text`] takes them.
         solution (`list`):
-            The right answers, one per completion: text, a number, or a list of alternatives. Text is a bare answer, or
-            a worked solution that ends in `#### answer` (GSM8K), in `The answer is: answer` or in a boxed answer
-            (MATH).
-
-    Returns:
-        `list[float]`: +1 or -1 per completion. An answer that takes longer than 5 seconds to judge, or more memory than
-        a worker has (768 MiB), is wrong.
+            Right answer per completion: text, a number, or a list of alternatives. Text is a bare answer, or a worked
+            solution that ends in `#### answer` (GSM8K), in `The answer is: answer` or in a boxed answer (MATH).
 
     Raises:
         ValueError: where math-verify is not installed, a completion or solution is of a wrong type, or a solution holds
@@ -70,7 +64,7 @@ def math_reward(completions: list[Any], solution: list[Any], **kwargs: Any) -> l
         if isinstance(outcome, str):
             raise ValueError(
                 f"`solution` of row {row} holds no answer that math-verify can read: set answer_column to the column "
-                f"with the right answers, or drop the row with {shortened(outcome)}"
+                f"with the right answers, or drop the row with {end_of(outcome)}"
             )
     not_judged = outcomes.count(None)
     if not_judged:

@@ -1,33 +1,16 @@
-"""How answers are written: what math-verify does not read, put into words that it does, and what it leaves out."""
+"""Notations of answers: those that math-verify does not read in the ones it reads, and the parts that it leaves out."""
 
+import numbers
 import re
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
+from typing import Any
 
 
-MAX_DIGITS = 4300  # Python's own limit for the text of a whole number
+MAX_DIGITS = 4300  # Python's own limit for the text of an integer
 
-_SYMBOLS = {
-    "π": r"\pi ",
-    "∞": r"\infty ",
-    "×": r"\times ",
-    "·": r"\cdot ",
-    "÷": r"\div ",
-    "−": "-",
-    "≤": r"\le ",
-    "≥": r"\ge ",
-    "≠": r"\ne ",
-    "±": r"\pm ",
-    "∪": r"\cup ",
-    "∩": r"\cap ",
-    "∈": r"\in ",
-    "°": r"^\circ ",
-    "²": "^2",
-    "³": "^3",
-    "½": r"\frac{1}{2}",
-    "¼": r"\frac{1}{4}",
-    "¾": r"\frac{3}{4}",
-}
-_SYMBOL = re.compile("|".join(_SYMBOLS))
+_COMMANDS = r"π\pi ∞\infty ×\times ·\cdot ÷\div −- ≤\le ≥\ge ≠\ne ±\pm ∪\cup ∩\cap ∈\in °^\circ ²^2 ³^3 "
+_COMMANDS += r"½\frac{1}{2} ¼\frac{1}{4} ¾\frac{3}{4}"
+_SYMBOLS = str.maketrans({pair[0]: pair[1:] + " " * pair[-1].isalpha() for pair in _COMMANDS.split()})
 _REPEATING = re.compile(r"(\d*)\.(\d*)\\(?:overline|bar|dot)\s*(?:\{(\d+)\}|(\d))")
 _GROUPED = re.compile(r"(?<=\d)\\[,!;](?=\d{3}(?!\d))")  # 1\,000\,000
 _ROOT = re.compile(r"√\s*(?:\(([^()]*)\)|\{([^{}]*)\}|(\d+|[a-zA-Z]))")
@@ -44,65 +27,64 @@ _UNIT = re.compile(
     r"(?P<word>(?:sq(?:uare|\.)?|cu(?:bic|\.)?)?\s*[a-zA-Z]+)\.?\s*\}?\s*(?:\^\s*\{?\s*(?P<power>[23])\s*\}?)?\s*\}?\Z"
 )
 _VARIABLE = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]")
-_SPELLINGS = {
-    "mm": "millimeter millimetre",
-    "cm": "centimeter centimetre",
-    "m": "meter metre",
-    "km": "kilometer kilometre",
-    "in": "inch inche",
-    "ft": "foot feet",
-    "yd": "yard",
-    "mi": "mile",
-    "mg": "milligram",
-    "g": "gram gm",
-    "kg": "kilogram",
-    "lb": "pound",
-    "oz": "ounce",
-    "ml": "milliliter millilitre",
-    "l": "liter litre",
-    "ms": "millisecond",
-    "s": "second sec",
-    "min": "minute",
-    "h": "hour hr",
-    "day": "day",
-    "week": "week",
-    "month": "month",
-    "year": "year yr",
-    "cent": "cent",
-    "dollar": "dollar",
-}
-_UNITS = {spelling: unit for unit, others in _SPELLINGS.items() for spelling in (unit, *others.split())}
+_SPELLINGS = """
+    mm millimeter millimetre, cm centimeter centimetre, m meter metre, km kilometer kilometre, in inch inche,
+    ft foot feet, yd yard, mi mile, mg milligram, g gram gm, kg kilogram, lb pound, oz ounce, ml milliliter millilitre,
+    l liter litre, ms millisecond, s second sec, min minute, h hour hr, day, week, month, year yr, cent, dollar
+"""
+_UNITS = {spelling: unit.split()[0] for unit in _SPELLINGS.split(",") for spelling in unit.split()}
 
 
 def plain(text: str) -> str:
-    """An answer in LaTeX that math-verify reads: Unicode symbols by their commands, `1e-7` in digits, no full stop."""
-    text = _GROUPED.sub("", _ENDS.sub("", text.strip()).removeprefix("="))
-    text = _SYMBOL.sub(lambda symbol: _SYMBOLS[symbol.group()], text)
+    """Return an answer as math-verify reads it: symbols as LaTeX commands, `1e-7` in digits, no full stop."""
+    text = _GROUPED.sub("", _ENDS.sub("", text.strip()).removeprefix("=")).translate(_SYMBOLS)
     text = _ROOT.sub(lambda root: rf"\sqrt{{{next(filter(None, root.groups()), '')}}}", text)
     text = _REPEATING.sub(_repeating_as_fraction, text)
     text = _INDEX.sub(_index_in_digits, text)
-    return digits(Decimal(text)) if _E_NOTATION.fullmatch(text) else text
+    return shortest(digits(Decimal(text))) if _E_NOTATION.fullmatch(text) else text
 
 
 def digits(number: Decimal) -> str:
     """
-    All digits of a finite number, without an exponent.
+    Return all digits of a finite number, without an exponent.
 
     Raises:
         ValueError: where they are more than 4300.
     """
     if max(abs(number.adjusted()), len(number.as_tuple().digits)) > MAX_DIGITS:
         raise ValueError(f"more than {MAX_DIGITS} digits")
-    text = format(number, "f")
+    return format(number, "f")
+
+
+def shortest(text: str) -> str:
+    """Return the digits of a number without zeros at the end of its decimals."""
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def number_text(value: Any) -> str | None:
+    """
+    Return a finite number in digits, which math-verify reads (it takes `1e-7` for `e - 7`); `None` for other values.
+
+    Raises:
+        ValueError: as [`digits`].
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Real | Decimal):
+        return None
+    if isinstance(value, numbers.Rational):
+        sign, numerator = "-" if value < 0 else "", abs(int(value.numerator))
+        return f"{sign}{numerator}" if value.denominator == 1 else f"{sign}\\frac{{{numerator}}}{{{value.denominator}}}"
+    try:
+        number = Decimal(str(value))
+    except InvalidOperation:  # an exponent beyond those of Decimal
+        raise ValueError(f"more than {MAX_DIGITS} digits") from None
+    return digits(number) if number.is_finite() else None
 
 
 def contradict(gold: str, answer: str) -> bool:
     """
-    Whether two answers differ in what math-verify leaves out.
+    Return whether two answers differ in a part that math-verify leaves out.
 
-    Units of length, mass, volume, time or money that both name must be the same. A number that names another base than
-    the gold's, or than 10 where the gold names none, is another number.
+    That is a known unit which both name, or the base of a number, which is 10 where the gold answer names none.
     """
     units = _unit(gold), _unit(answer)
     if None not in units and units[0] != units[1]:
@@ -117,7 +99,7 @@ def contradict(gold: str, answer: str) -> bool:
 
 
 def _unit(text: str) -> tuple[str, str] | None:
-    """The unit after a number and its power, or `None` where there is none that is known."""
+    """Return the known unit after a number and its power; `None` where there is none."""
     found = _UNIT.search(text)
     if found is None or _VARIABLE.search(text, 0, found.start()):
         return None
@@ -128,13 +110,13 @@ def _unit(text: str) -> tuple[str, str] | None:
 
 
 def _repeating_as_fraction(found: re.Match[str]) -> str:
-    """The value of a repeating decimal, `0.1\\overline{6}`."""
+    """Return the value of a repeating decimal, `0.1\\overline{6}`."""
     whole, once, again = found.group(1), found.group(2), found.group(3) or found.group(4)
     numerator = int(whole + once + again) - int(whole + once or "0")
     return f"\\frac{{{numerator}}}{{{10 ** len(once) * (10 ** len(again) - 1)}}}"
 
 
 def _index_in_digits(found: re.Match[str]) -> str:
-    """An index in one way of writing it: `_2`, `_{(2)}` and `_{\\text{two}}` are `_{2}`."""
+    """Return an index in one notation: `_2`, `_{(2)}` and `_{\\text{two}}` are `_{2}`."""
     index = found.group(1) or found.group(2)
     return f"_{{{_BASES.index(index) if index in _BASES else index}}}"

@@ -1,58 +1,44 @@
-"""What a reward is handed, as text."""
+"""The text of a completion."""
 
 from collections.abc import Mapping
 from typing import Any
 
+from ..common.shown import shown_with_type
+
 
 def completion_text(completion: Any, name: str = "a completion") -> str:
     """
-    The text of a completion: of a chat, what its last assistant message says.
+    Return the text of a completion; that of a chat is its last assistant message, `""` where it has none.
 
     Args:
         completion (`str`, chat or `None`):
             Text, a list of messages, or one message. A message's content is text, `None`, or parts such as
             `{"type": "text", "text": "..."}`, of which those of other types hold no text.
         name (`str`):
-            Which one it is, for the message.
-
-    Returns:
-        `str`: empty for `None`, an empty chat, one without an assistant's message, and a mere tool call.
+            Name of the completion in a message.
 
     Raises:
-        ValueError: for anything else.
+        ValueError: for any other value.
     """
     if completion is None or isinstance(completion, str):
         return completion or ""
     messages = [completion] if isinstance(completion, Mapping) else completion
     if not isinstance(messages, list | tuple):
-        raise ValueError(
-            f"{name} must be text or a list of messages, got {type(completion).__name__}: return one of these from "
-            "the rollout"
-        )
+        raise _refusal(name, "be text or a list of messages", completion)
     for message in messages:
         if not isinstance(message, Mapping) or "role" not in message or not {"content", "tool_calls"} & set(message):
-            raise ValueError(
-                f"{name} must hold messages with `role` and `content`, got {_short(message)}: return such messages "
-                "from the rollout"
-            )
-    said = [message.get("content") for message in messages if message["role"] == "assistant"]
-    return _content_text(said[-1], name) if said else ""
-
-
-def _content_text(content: Any, name: str) -> str:
+            raise _refusal(name, "hold messages with `role` and `content`", message)
+    contents = [message.get("content") for message in messages if message["role"] == "assistant"]
+    content = contents[-1] if contents else None
     if content is None or isinstance(content, str):
         return content or ""
     if not isinstance(content, list | tuple) or not all(isinstance(part, Mapping) for part in content):
-        raise ValueError(
-            f"{name} must have text or a list of parts as its `content`, got {_short(content)}: return one of these "
-            "from the rollout"
-        )
+        raise _refusal(name, "have text or a list of parts as its `content`", content)
     texts = [part.get("text") for part in content if part.get("type") == "text"]
     if not all(isinstance(text, str) for text in texts):
-        raise ValueError(f"{name} must have text in its text parts, got {_short(content)}: set `text` of each part")
+        raise _refusal(name, "have text in its text parts", content)
     return "".join(texts)
 
 
-def _short(value: Any) -> str:
-    text = repr(value)
-    return f"{type(value).__name__} {text if len(text) <= 80 else text[:77] + '...'}"
+def _refusal(name: str, must: str, value: Any) -> ValueError:
+    return ValueError(f"{name} must {must}, got {shown_with_type(value)}: return it like this from the rollout")

@@ -1,7 +1,7 @@
 """
-A worker that judges answers: a process of its own, without the user's script, that forks the one which does the work.
+A worker that judges answers: a process without the user's script, which forks a child that does the work.
 
-That child can be killed at any time, and the next is there in milliseconds, with all imports done.
+The child can be killed at any time; the next one is ready in milliseconds, with all imports done.
 """
 
 import ctypes
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 
-MAX_BYTES = 3 << 28  # 768 MiB, address space of a child: an answer that needs more is wrong
+MAX_BYTES = 3 << 28  # 768 MiB, address space of a child; an answer that needs more is wrong
 GROWN_BYTES = 1 << 28  # resident memory from which a child ends after its answer
 _PR_SET_PDEATHSIG = 1
 _FORK = multiprocessing.get_context("fork")  # safe here: this process has one thread
@@ -26,7 +26,7 @@ Outcome = bool | str | None  # str: a gold answer that cannot be read; None: too
 
 
 class Child:
-    """The process that judges, and the only one that hostile answers reach."""
+    """The process that judges, the only one that reads hostile answers."""
 
     def __init__(self) -> None:
         self._connection, theirs = _FORK.Pipe()
@@ -35,14 +35,14 @@ class Child:
         theirs.close()
 
     def ask(self, question: Question, seconds: float) -> tuple[Outcome, bool]:
-        """The outcome, and whether the child goes on: it does not after one that is too slow, or has filled it."""
+        """Return the outcome, and whether the child goes on, which it does not after a slow or large answer."""
         try:
             self._connection.send(question)
             if self._connection.poll(seconds):
                 outcome, goes_on = self._connection.recv()
                 return outcome, goes_on
         except (EOFError, OSError):
-            pass  # it died, which the outcome says
+            pass  # it died, and the outcome says so
         return None, False
 
     def end(self) -> None:
@@ -58,29 +58,21 @@ class Child:
 
 
 def main(pipe: int, parent: int) -> None:
-    """
-    Answer questions, `(question, seconds)`, with their outcomes until the pipe is closed.
-
-    Args:
-        pipe (`int`):
-            File descriptor of a connection.
-        parent (`int`):
-            Process that asks.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, whose end is ours
+    """Answer each `(question, seconds)` of the process `parent` on the file descriptor `pipe`, until it is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the parent, and its end ends this process
     end_with(parent)
     connection = Connection(pipe)
     from . import judge
 
-    logging.getLogger("math_verify").setLevel(logging.ERROR)  # it warns that its own time limits are off; ours are on
-    judge.is_right("\\boxed{0.5}", ["\\frac{1}{2}"])  # what is slow at first use belongs here, where no time runs
+    logging.getLogger("math_verify").setLevel(logging.ERROR)  # it warns that its own time limits are off
+    judge.is_right("\\boxed{0.5}", ["\\frac{1}{2}"])  # the first use is slow, and no time limit runs here
     connection.send(None)
     child: Child | None = None
     while True:
         try:
             question, seconds = connection.recv()
         except (EOFError, OSError):
-            return  # a child that is there ends with us
+            return  # the child ends with this process
         if child is None or child.ended:
             child = Child()
         outcome, goes_on = child.ask(question, seconds)
@@ -91,15 +83,15 @@ def main(pipe: int, parent: int) -> None:
 
 
 def end_with(parent: int) -> None:
-    """Have the kernel kill this process, whatever it does, when the thread that started it ends (on Linux)."""
+    """Have Linux kill this process when the thread that started it ends."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it ended before
+    if os.getppid() != parent:  # the parent has ended already
         os._exit(1)
 
 
 def _work(connection: Connection, other_end: Connection, parent: int) -> None:
-    """Answer questions with `(outcome, goes on)`, as a child."""
+    """Send `(outcome, goes on)` for each question, as a child."""
     from . import judge
 
     end_with(parent)
@@ -115,7 +107,7 @@ def _work(connection: Connection, other_end: Connection, parent: int) -> None:
             outcome: Outcome = getattr(judge, function)(*arguments)
         except judge.UnreadableGold as error:
             outcome = str(error)
-        except Exception:  # what sympy cannot do, memory or recursion that ran out: it is not the gold answer
+        except Exception:  # sympy failed, or memory or recursion ran out: it is not the gold answer
             outcome = False
         goes_on = _resident_bytes() < GROWN_BYTES
         connection.send((outcome, goes_on))
@@ -127,7 +119,7 @@ def _limit() -> None:
         if sys.platform == "linux":  # macOS refuses the second
             resource.setrlimit(limit, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    for stream in (1, 2):  # the parser complains of answers
+    for stream in (1, 2):  # the parser prints complaints
         os.dup2(nowhere, stream)
 
 

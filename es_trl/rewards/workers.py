@@ -1,4 +1,4 @@
-"""A pool of workers, which are started without the user's script and replaced when they die."""
+"""A pool of workers, which start without the user's script and are replaced when they die."""
 
 import multiprocessing
 import os
@@ -11,16 +11,14 @@ from concurrent.futures import ThreadPoolExecutor
 from .worker import Outcome, Question
 
 
-START_SECONDS = 300.0  # imports from a slow network disk take their time
-_SLACK_SECONDS = 10.0  # after which a worker is dead that should have killed its child
-_FOLDER = os.getcwd()  # that of imports by a relative path, whatever folder a script goes to later
+START_SECONDS = 300.0  # enough for imports from a slow network disk
+_SLACK_SECONDS = 10.0  # time for a worker to kill its child, after which it counts as dead
+_FOLDER = os.getcwd()  # the base of relative import paths, also where a script changes its folder later
 
 
 class Worker:
     """
-    A process that runs [`worker.main`].
-
-    Linux ends it with the thread that starts it, so that thread must live as long as the worker is needed.
+    A process that runs [`worker.main`]. On Linux it ends with the thread that started it.
 
     Raises:
         RuntimeError: where the process ends, or hangs, before it is ready.
@@ -49,13 +47,13 @@ class Worker:
             )
 
     def ask(self, question: Question, seconds: float) -> Outcome:
-        """The outcome, or `None` where it is not there in time or a process died."""
+        """Return the outcome; `None` where it is late or a process died."""
         try:
             self._connection.send((question, seconds))
             if self._connection.poll(seconds + _SLACK_SECONDS):
                 return self._connection.recv()
         except (EOFError, OSError):
-            pass  # it died, which the outcome says
+            pass  # it died, and the outcome says so
         self.end()
         return None
 
@@ -72,28 +70,18 @@ class Worker:
 
 
 class Workers:
-    """
-    Workers that start when they are first needed.
-
-    Args:
-        count (`int`):
-            Workers at most, at least 1.
-    """
+    """At most `count` workers, which start when they are first needed."""
 
     def __init__(self, count: int) -> None:
-        # these threads live until the interpreter ends, and the workers, which they start, with them
+        # the threads live until the interpreter ends, and so do the workers that they start
         self._threads = ThreadPoolExecutor(count, thread_name_prefix="math-reward")
         self._idle: queue.LifoQueue[Worker] = queue.LifoQueue()
 
     def ask(self, questions: Iterable[Question], seconds: float) -> Iterator[Outcome]:
         """
-        The outcomes, in the questions' order.
+        Return the outcome of each question, in their order.
 
-        Args:
-            questions (iterable of `Question`):
-                What to judge.
-            seconds (`float`):
-                Time for each, after which the process that judges it is killed. The start of a worker does not count.
+        A process that judges one for longer than `seconds` is killed. The start of a worker does not count.
         """
         return self._threads.map(lambda question: self._ask(question, seconds), questions)
 
@@ -110,18 +98,18 @@ class Workers:
                 worker = self._idle.get_nowait()
             except queue.Empty:
                 return Worker()
-            if not worker.ended:  # between two questions, by the system
+            if not worker.ended:  # the system may have killed it between two questions
                 return worker
 
 
 _workers: dict[str, Workers] = {}
-os.register_at_fork(after_in_child=_workers.clear)  # a parent's workers and threads are not the child's
+os.register_at_fork(after_in_child=_workers.clear)  # workers and threads of the parent are not in the child
 
 
 def workers() -> Workers:
-    """This process's workers: at most 8, and no more than its share of the processors."""
+    """Return the workers of this process: at most 8, and no more than its share of the processors."""
     if "all" not in _workers:
         processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         count = max(1, min(8, processors // int(os.environ.get("LOCAL_WORLD_SIZE", 1))))
-        _workers.setdefault("all", Workers(count))  # of two threads one wins; the other's has started nothing
+        _workers.setdefault("all", Workers(count))  # one of two threads wins; the other pool has started nothing
     return _workers["all"]

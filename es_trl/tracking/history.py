@@ -1,142 +1,47 @@
-"""The history: one record a rollout, as a JSON line in `es_history.jsonl`, flushed as it happens."""
+"""The history: one record per rollout, as a JSON line in `es_history.jsonl`, flushed as it happens."""
 
 import json
 import math
 import os
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from rich.table import Table
+
+from ..common.tables import as_text
 from ..common.writing import write_atomically, writing
+from .record import RolloutRecord
 
 
 HISTORY_FILE = "es_history.jsonl"
 LOOP_FILE = "es_loop.json"
-# fields that trackers get of a rollout when it is measured, as es/...
+# fields of a measured rollout that trackers get as es/...
 TRACKED = (
-    "target",
-    "entropy",
-    "clamped_entropy",
-    "entropy_se",
-    "error",
-    "control",
-    "saturated",
-    "curriculum_stage",
-    "jump",
-    "truncated",
+    *("target", "entropy", "clamped_entropy", "entropy_se", "error", "control", "saturated"),
+    *("curriculum_stage", "jump", "truncated"),
 )
-
-
-@dataclass
-class RolloutRecord:
-    """
-    One rollout. A field is `None` where it does not apply or is not known yet.
-
-    Args:
-        rollout (`int`):
-            Index of the rollout in the run, from 0.
-        run (`int`, *optional*):
-            Number of the run in its folder, from 1 (`run_folder.py`).
-        global_step (`int`):
-            Updates made before this rollout.
-        stage (`str`, *optional*):
-            `"stable"` or `"anneal"`; `None` without a schedule.
-        target (`float`, *optional*), entropy (`float`, *optional*), error (`float`, *optional*):
-            Scheduled entropy, measured entropy, and target minus entropy, nats.
-        entropy_se (`float`, *optional*):
-            Standard error of the measured entropy, clustered by prompt, nats: the noise floor of the control.
-        clamped_entropy (`float`, *optional*):
-            Entropy over the top of the vocabulary, nats, where it is what is held: `error` is of it then.
-        control (`float`, *optional*), settings (`dict[str, float]`, *optional*), saturated (`bool`, *optional*):
-            What the controller decided, which trainer attributes it set, and whether the control is at a bound.
-        actuator (`str`, *optional*), estimate (`dict[str, float]`, *optional*):
-            Class of the actuator that the control moved, and what a self-tuned controller believes of the plant.
-        events (`list[dict[str, str]]`, *optional*):
-            What a person should know of this rollout: `kind` (`"hand_over"`, `"alarm"`, `"switch"`, `"guard"` or
-            `"push"`) and `message`. Alarms and pushes are known to the process that writes the history alone.
-        curriculum_stage (`int`, *optional*):
-            Index of the stage of the curriculum; `None` without one.
-        jump (`float`, *optional*):
-            At the first rollout of a later stage: entropy on its prompts minus entropy of the rollout before, nats.
-        sampling (`dict[str, float]`, *optional*):
-            What dynamic sampling did and cost, the fields of [`SamplingCost`].
-        reward (`float`, *optional*):
-            Mean reward over all completions of the rollout.
-        kept (`float`, *optional*):
-            Share of the completions whose advantages were used, where an actuator filters them.
-        clip_high_fraction (`float`, *optional*):
-            Share of tokens whose ratio was cut at the upper clip bound, the mean over the rollout's micro-batches.
-        truncated (`float`, *optional*):
-            Share of tokens, or with `sequence_*` of completions, whose vLLM importance ratio was cut to a bound or
-            masked; `None` without vLLM's correction.
-        logp_difference (`float`, *optional*):
-            Mean absolute difference between the log-probabilities that vLLM sampled with and the trainer's own, nats;
-            `None` without vLLM's correction.
-        num_generations (`int`), max_completion_length (`int`):
-            Completions per prompt, and tokens that one may have.
-        completion_tokens (`float`, *optional*):
-            Mean length of a completion, tokens.
-        seconds (`float`, *optional*):
-            Wall-clock time from the first generation to the last backward pass.
-    """
-
-    rollout: int
-    global_step: int
-    run: int | None = None
-    stage: str | None = None
-    target: float | None = None
-    entropy: float | None = None
-    entropy_se: float | None = None
-    clamped_entropy: float | None = None
-    error: float | None = None
-    control: float | None = None
-    settings: dict[str, float] | None = None
-    saturated: bool | None = None
-    actuator: str | None = None
-    estimate: dict[str, float] | None = None
-    events: list[dict[str, str]] | None = None
-    curriculum_stage: int | None = None
-    jump: float | None = None
-    sampling: dict[str, float] | None = None
-    reward: float | None = None
-    kept: float | None = None
-    clip_high_fraction: float | None = None
-    truncated: float | None = None
-    logp_difference: float | None = None
-    num_generations: int | None = None
-    max_completion_length: int | None = None
-    completion_tokens: float | None = None
-    seconds: float | None = None
-
-
-_FIELDS = {field.name for field in fields(RolloutRecord)}
-# fields that histories of earlier versions have not
-_LATER = {"entropy_se", "actuator", "estimate", "events", "curriculum_stage", "jump", "sampling"}
-_LATER |= {"clamped_entropy", "kept", "truncated", "logp_difference", "run"}
+# fields that the histories of every version have; the others are `None` where a file lacks them
+_REQUIRED = {
+    *("rollout", "global_step", "stage", "target", "entropy", "error", "control", "settings", "saturated", "reward"),
+    *("clip_high_fraction", "num_generations", "max_completion_length", "completion_tokens", "seconds"),
+}
 
 
 class History:
-    """
-    The records of a run, in memory on every process and in a file on the one that writes.
+    """The records of a run, in memory on every process, and in a file of `run_dir` on the one that writes."""
 
-    Args:
-        run_dir (`str` or `Path`):
-            The run's `output_dir`.
-        writes (`bool`):
-            Whether this process writes the file.
-    """
-
-    def __init__(self, run_dir: str | Path, writes: bool):
+    def __init__(self, run_dir: str | Path, writes: bool) -> None:
         self.path = Path(run_dir) / HISTORY_FILE
         self.records: list[dict[str, Any]] = []
         self._writes = writes
 
     def begin(self, source: Path | None = None, keep: int = 0) -> None:
         """
-        Start the history, where a run resumes with the first `keep` records of the file `source`.
+        Start the history, with the first `keep` records of the file `source` where a run resumes.
 
-        Only the process that writes takes the old records up: others need not see its disk.
+        Only the process that writes reads the old records: the others need not see its disk.
 
         Raises:
             ValueError: where `source` has fewer records.
@@ -146,7 +51,7 @@ class History:
             records = read_history(source) if source.exists() else []
             if len(records) < keep:
                 raise ValueError(
-                    f"the checkpoint is {keep} rollouts into its run and {source} holds {len(records)} of them: put "
+                    f"the checkpoint is {keep} rollouts into its run and {source} holds {len(records)} of them: copy "
                     f"the run's {HISTORY_FILE} into the checkpoint"
                 )
             self.records = records[:keep]
@@ -156,7 +61,7 @@ class History:
             write_atomically(self.path, "".join(_line(record) for record in self.records))
 
     def append(self, record: RolloutRecord) -> None:
-        """Add a finished record, and write it through to the disk."""
+        """Add a finished record, and flush it to the disk."""
         self.records.append({name: _finite_or_none(value) for name, value in asdict(record).items()})
         if self._writes:
             advice = "make room or mend the folder, and resume from the last whole checkpoint"
@@ -168,57 +73,51 @@ class History:
 
 def read_history(path: Path) -> list[dict[str, Any]]:
     """
-    The records of a history file.
+    Return the records of a history file.
 
     Raises:
         ValueError: where a line is not a JSON object, unless it is a last line that was cut short.
     """
     lines = path.read_bytes().splitlines(keepends=True)
     if lines and not lines[-1].endswith(b"\n"):
-        lines.pop()  # a process died while it wrote
+        lines.pop()  # the process died while it wrote
     records = []
     for number, line in enumerate(lines, start=1):
         try:
             record = json.loads(line)
-        except ValueError as error:  # a UnicodeDecodeError is one, too
+        except ValueError as error:  # UnicodeDecodeError included
             raise ValueError(f"line {number} of {path} is not a JSON object ({error}): restore the file") from error
-        if not isinstance(record, dict) or not record.keys() >= _FIELDS - _LATER:
-            raise ValueError(f"line {number} of {path} is no record of a rollout: restore the file")
-        records.append(dict.fromkeys(_LATER) | record)
+        if not isinstance(record, dict) or not record.keys() >= _REQUIRED:
+            raise ValueError(f"line {number} of {path} is not the record of a rollout: restore the file")
+        records.append({field.name: None for field in fields(RolloutRecord)} | record)
     return records
 
 
 def summarize(records: list[dict[str, Any]], settling: int = 15, window: int = 10) -> str:
     """
-    A run in a few lines: entropy, reward, and how far the entropy was from its target.
+    Return a run of at least one record in a few lines: entropy, reward, and root mean square error of the entropy.
 
-    Args:
-        records (`list[dict]`):
-            At least one record.
-        settling (`int`):
-            Rollouts at the start that the error of the stable stage leaves out.
-        window (`int`):
-            Rollouts over which the reward is averaged at both ends.
+    The error of the stable phase leaves out the first `settling` rollouts; rewards are means over `window` rollouts.
     """
-    first, last = records[:window], records[-window:]
-    lines = [f"rollouts                         {len(records)}"]
-    if records[0]["entropy"] is not None and records[-1]["entropy"] is not None:
-        lines.append(
-            f"entropy, first and last rollout  {records[0]['entropy']:.3f} -> {records[-1]['entropy']:.3f} nats"
-        )
-    rewards = [[record["reward"] for record in part if record["reward"] is not None] for part in (first, last)]
+    table = Table.grid(padding=(0, 2))
+    table.add_row("rollouts", str(len(records)))
+    first, last = records[0]["entropy"], records[-1]["entropy"]
+    if first is not None and last is not None:
+        table.add_row("entropy, first and last rollout", f"{first:.3f} -> {last:.3f} nats")
+    ends = records[:window], records[-window:]
+    rewards = [[record["reward"] for record in end if record["reward"] is not None] for end in ends]
     if all(rewards):
-        lines.append(f"reward, first and last {window:<9} {mean(rewards[0]):.3f} -> {mean(rewards[1]):.3f}")
+        table.add_row(f"reward, first and last {window}", " -> ".join(f"{mean(end):.3f}" for end in rewards))
     for stage, part in (("stable", records[settling:]), ("anneal", records)):
         errors = [record["error"] for record in part if record["stage"] == stage]
         if errors:
-            error = mean(e * e for e in errors) ** 0.5
-            lines.append(f"rms error, {stage:<21} {error:.3f} nats over {len(errors)} rollouts")
-    return "\n".join(lines)
+            rms = math.sqrt(mean(error * error for error in errors))
+            table.add_row(f"rms error, {stage}", f"{rms:.3f} nats over {len(errors)} rollouts")
+    return as_text(table)
 
 
 def read_loop(run_dir: str | Path) -> dict[str, Any] | None:
-    """What [`EntropyLoop.describe`] said of the run's loop; `None` where the run had none."""
+    """Return the description that [`write_loop`] wrote; `None` where the run has no loop."""
     path = Path(run_dir) / LOOP_FILE
     if not path.exists():
         return None
@@ -229,7 +128,7 @@ def read_loop(run_dir: str | Path) -> dict[str, Any] | None:
 
 
 def write_loop(run_dir: str | Path, described: dict[str, Any] | None) -> None:
-    """Write what [`EntropyLoop.describe`] says; `None` takes away what an earlier run in the same folder wrote."""
+    """Write the description of an [`EntropyLoop`]; `None` removes that of an earlier run in the folder."""
     path = Path(run_dir) / LOOP_FILE
     if described is None:
         with writing(path, path.name):
@@ -239,12 +138,7 @@ def write_loop(run_dir: str | Path, described: dict[str, Any] | None) -> None:
 
 
 def _finite_or_none(value: Any) -> Any:
-    """
-    A value as JSON has it.
-
-    JSON has no NaN: a reward that no function gave, or the entropy of a broken policy nobody controls, is null.
-    NumPy's numbers, which a user's own schedule or controller may give, are Python's.
-    """
+    """Return a value as JSON has it: NumPy's numbers, from a user's own schedule, as Python's, and NaN as `None`."""
     if hasattr(value, "item"):
         value = value.item()
     if isinstance(value, dict):

@@ -1,20 +1,88 @@
-"""What a trainer is called with, as `GRPOTrainer` takes it."""
+"""What a trainer is called with, made into what `GRPOTrainer` is called with, or refused before the model loads."""
 
 import inspect
+from dataclasses import dataclass
 from typing import Any
 
+from transformers import TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 from trl.trainer.utils import get_config_model_id
 
 from ..config.config import ESGRPOConfig
+from ..config.field_checks import check_fields
+from ..curriculum.datasets import check_dataset, check_replaceable, named_datasets
+from ..hub.repository import prepare_push
+from .callback_list import collect_callbacks, find, prepare_callbacks, with_prompts
+from .callbacks import Curriculum
+from .inputs import check_inputs
+from .launch import check_launch
+from .overlong import add_punishment
 
 
 BEHIND_EVAL_DATASET = list(inspect.signature(GRPOTrainer).parameters)[5:]
 
 
+@dataclass(frozen=True)
+class Arguments:
+    """
+    What `GRPOTrainer` is built with, and what it does not know.
+
+    Args:
+        reward_funcs, args, train_dataset, callbacks, others:
+            Arguments of `GRPOTrainer`; `others` by their names.
+        punishes (`bool`):
+            Whether the last reward function is the soft overlong punishment.
+        first_length (`int`, *optional*):
+            Longest completion of the first stage, tokens.
+    """
+
+    reward_funcs: Any
+    args: ESGRPOConfig
+    train_dataset: Any
+    callbacks: list[TrainerCallback]
+    others: dict[str, Any]
+    punishes: bool
+    first_length: int | None
+
+
+def complete(
+    model: Any, reward_funcs: Any, args: Any, train_dataset: Any, eval_dataset: Any, others: dict[str, Any]
+) -> Arguments:
+    """
+    Return what `GRPOTrainer` is to be built with; the arguments are those of [`ESGRPOTrainer`].
+
+    Raises:
+        ValueError: for what cannot work.
+    """
+    args = configuration(args, model)
+    check_launch(args)
+    check_fields(args)
+    others = dict(others)
+    callbacks = collect_callbacks(args, others.pop("callbacks", None) or [])
+    has_environment = bool(others.get("environment_factory"))
+    caches, length = [args.overlong_cache], args.max_completion_length
+    if find(callbacks, Curriculum) is None:
+        check_dataset(train_dataset, has_environment)
+    else:
+        datasets = named_datasets(train_dataset, has_environment)
+        callbacks = with_prompts(callbacks, args, datasets)
+        planned = find(callbacks, Curriculum).prompts.planned
+        caches, length = [stage.overlong_cache for stage in planned], planned[0].max_completion_length
+        train_dataset = datasets[next(iter(planned[0].data))]
+        if args.dynamic_sampling_tries > 0:
+            check_replaceable(datasets, others)
+    prepare_callbacks(callbacks, args)
+    classes = others.pop("reward_processing_classes", None)
+    reward_funcs, args, classes = add_punishment(reward_funcs, args, classes, length, caches)
+    vars(args).update(prepare_push(args))
+    others["reward_processing_classes"] = classes
+    check_inputs(model, reward_funcs, args, (train_dataset, eval_dataset), others)
+    return Arguments(reward_funcs, args, train_dataset, callbacks, others, any(caches), length)
+
+
 def by_name(more: tuple[Any, ...], named: dict[str, Any]) -> dict[str, Any]:
     """
-    Arguments behind `eval_dataset` by their names, whether they were given by position or by name.
+    Return the arguments behind `eval_dataset` by their names, whether they were given by position or by name.
 
     Raises:
         TypeError: where one is given twice, or there are more than `GRPOTrainer` takes.
@@ -28,18 +96,19 @@ def by_name(more: tuple[Any, ...], named: dict[str, Any]) -> dict[str, Any]:
     return {**named, **placed}
 
 
-def configuration(args: Any, model: Any) -> GRPOConfig:
+def configuration(args: Any, model: Any) -> ESGRPOConfig:
     """
-    The configuration of a trainer; without one, the defaults in a folder per model, as in TRL.
+    Return the configuration of a trainer; without one, the defaults in a folder per model, as in TRL.
 
     Raises:
-        ValueError: for what is not a `GRPOConfig`.
+        ValueError: for what is no `ESGRPOConfig`.
     """
     if args is None:
         name = model if isinstance(model, str) else get_config_model_id(model.config)
         return ESGRPOConfig(f"{name.split('/')[-1]}-ES-GRPO")
-    if not isinstance(args, GRPOConfig):
-        raise ValueError(
-            f"`args` must be an ESGRPOConfig, got {type(args).__name__}: give ESGRPOConfig(output_dir, ...)"
-        )
+    if not isinstance(args, ESGRPOConfig):
+        advice = "give ESGRPOConfig(output_dir, ...)"
+        if isinstance(args, GRPOConfig):
+            advice = "replace it by ESGRPOConfig, which has the same fields and more, and trains the same without them"
+        raise ValueError(f"`args` must be an ESGRPOConfig, got {type(args).__name__}: {advice}")
     return args

@@ -1,100 +1,137 @@
-"""Prompts of [`ESGRPOTrainer`]: drawn by the curriculum, answered, and replaced by dynamic sampling."""
+"""Replaced prompts of a rollout, between its generation and its scoring.
 
+TRL generates and scores a whole rollout in one method. What dynamic sampling replaces is replaced within it, so that
+the log-probabilities are computed once, for what is trained on.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import Any
 
 import torch
-from torch.utils.data import SequentialSampler
+from accelerate import Accelerator
 from trl import GRPOTrainer
 
-from ..control.geometry import Geometry
+from ..control.loop import broken_policy
 from ..curriculum.dynamic_sampling import Answers, DynamicSampling, nothing_to_learn
+from .rollout import OpenRollout
 from .sensor import completion_mask
 
 
-class PromptingMixin(GRPOTrainer):
+Rows = list[dict[str, Any]]
+
+
+class Refill:
     """
-    Where the prompts of a rollout come from, if there is a curriculum or dynamic sampling.
+    Replaces the prompts of a rollout that have nothing to teach.
 
-    TRL generates and scores a whole rollout in one method. What is replaced is replaced within it, between its
-    generation and its scoring, so that the log-probabilities are computed once, for what is trained on.
+    Args:
+        trainer (`GRPOTrainer`):
+            The trainer, whose metrics and logged columns are of what is trained on in the end.
+        sampling (`DynamicSampling`):
+            Which prompts are replaced.
+        draw (`Callable[[int], Rows]`):
+            Gives this process's rows of so many fresh prompts, one per completion.
+        generate (`Callable`), reward (`Callable`):
+            TRL's own `_generate` and `_calculate_rewards`.
     """
 
-    _dynamic_sampling: DynamicSampling | None = None
-    _rewards: torch.Tensor | None = None  # of a rollout that dynamic sampling has put together
-    _scored: torch.Tensor | None = None  # of the rollout that is being scored, of all processes
+    def __init__(
+        self,
+        trainer: GRPOTrainer,
+        sampling: DynamicSampling,
+        draw: Callable[[int], Rows],
+        generate: Callable[..., tuple[Any, ...]],
+        reward: Callable[..., torch.Tensor],
+    ):
+        self._trainer, self._sampling = trainer, sampling
+        self._draw, self._generate, self._reward = draw, generate, reward
 
-    def get_train_dataloader(self):
-        if self.curriculum is None:
-            return super().get_train_dataloader()
-        # A rollout draws its prompts when it begins, so the loader has only its micro-batches to count.
-        micro_batches = self.args.max_steps * self.args.gradient_accumulation_steps
-        if self.args.max_steps <= 0:
-            micro_batches = len(self.train_dataset) // Geometry.of(self.args).prompts * self._generate_every
-        return self._get_dataloader(
-            dataset=range(micro_batches * self.accelerator.num_processes),
-            description="Training",
-            batch_size=1,
-            sampler_fn=SequentialSampler,
-            is_training=True,
-        )
+    def __call__(self, rollout: OpenRollout, prompts: list[Any]) -> tuple[Any, ...]:
+        """
+        Generate for a rollout, and again for the prompts that are replaced.
 
-    def _draw_rows(self, prompts: int) -> list[dict[str, Any]]:
-        """This process's rows of the next prompts, one a completion."""
-        return self.curriculum.draw(prompts, self.num_generations, self.accelerator)
+        Args:
+            rollout (`OpenRollout`):
+                The rollout; its rows, rewards and cost are set.
+            prompts (`list`):
+                Its prompts, which change in place with its rows: TRL goes on with the list that it gave.
 
-    def _generate(self, prompts):
-        generated = super()._generate(prompts)
-        if self._dynamic_sampling is None or not self.model.training:
-            return generated
+        Returns:
+            What TRL's `_generate` returns, of what is trained on.
+
+        Raises:
+            ValueError: where no prompt of the rollout can be learned from, and for prompts with images.
+        """
+        metrics, logged = self._trainer._metrics["train"], self._trainer._pending_extra_logs
+        generated = self._generate(prompts)
         if generated[6] is not None:
-            raise ValueError("dynamic sampling together with images in the prompts: set dynamic_sampling_tries: 0")
-        counts = {name: len(values) for name, values in self._metrics["train"].items()}
-        own = self._score(self._rows, generated)
-        self._uniform, cost = self._dynamic_sampling.refill(own, self.num_generations, self._draw_rows, self._answer)
-        if self._uniform.all():
-            raise ValueError(nothing_to_learn(self._next_rollout, cost))
-        # TRL goes on with the lists that it gave
-        self._rows[:] = [entry["row"] for entry in own.entries]
-        prompts[:] = [row["prompt"] for row in self._rows]
-        self._rewards = own.rewards
+            raise ValueError(
+                "`dynamic_sampling_tries` must be 0 for prompts with images, which are not replaced: set it to 0"
+            )
+        counts = {name: len(values) for name, values in metrics.items()}
+        own = self._score(rollout.rows, generated)
+        uniform, cost = self._sampling.refill(own, self._trainer.num_generations, self._draw, self._answer)
+        if uniform.all():
+            raise ValueError(nothing_to_learn(rollout.index, cost))
+        rollout.rows[:] = [entry["row"] for entry in own.entries]
+        prompts[:] = [row["prompt"] for row in rollout.rows]
+        rollout.rewards, rollout.has_rewards, rollout.uniform = own.rewards, True, uniform
+        rollout.sampling = asdict(cost)
         for column in own.entries[0]["logged"]:
-            self._pending_extra_logs[column] = [entry["logged"].get(column) for entry in own.entries]
-        prompt_ids, completion_ids, tool_mask, completions, logprobs = own.columns()
+            logged[column] = [entry["logged"].get(column) for entry in own.entries]
+        columns = own.columns()
         for name, count in counts.items():
             if name.startswith("completions/"):
-                del self._metrics["train"][name][count:]  # of the tries
-        lengths = torch.tensor([float(len(ids)) for ids in completion_ids], device=self.accelerator.device)
-        self._metrics["train"]["completions/mean_length"][-1] = self.accelerator.gather(lengths).mean().item()
-        self._rollout.record.sampling = asdict(cost)
+                del metrics[name][count:]  # of the tries
+        metrics["completions/mean_length"][-1] = self._mean_length(columns[1])
         for name, value in asdict(cost).items():
-            self._metrics["train"][f"es/sampling/{name}"].append(float(value))
-        return prompt_ids, completion_ids, tool_mask, completions, logprobs, {}, *generated[6:]
+            metrics[f"es/sampling/{name}"].append(float(value))
+        return (*columns, {}, *generated[6:])
 
-    def _answer(self, rows: list[dict[str, Any]]) -> Answers:
-        """A completion for each row, and the rewards."""
-        return self._score(rows, super()._generate([row["prompt"] for row in rows]))
+    def _answer(self, rows: Rows) -> Answers:
+        """Write a completion for each row, and reward it."""
+        return self._score(rows, self._generate([row["prompt"] for row in rows]))
 
-    def _score(self, rows: list[dict[str, Any]], generated: tuple[Any, ...]) -> Answers:
+    def _score(self, rows: Rows, generated: tuple[Any, ...]) -> Answers:
         _, completion_ids, _, completions, _, extra_fields, *_ = generated
         for name, values in extra_fields.items():  # of a rollout function, as TRL hands them to the rewards
             for i, row in enumerate(rows):
                 row[name] = values[i] if isinstance(values, list) else values
-        prompts = [row["prompt"] for row in rows]
-        rewards = super()._calculate_rewards(rows, prompts, completions, completion_ids)
-        logged = dict(self._pending_extra_logs)
-        self._pending_extra_logs.clear()
+        rewards = self._reward(rows, [row["prompt"] for row in rows], completions, completion_ids)
+        pending = self._trainer._pending_extra_logs
+        logged = dict(pending)
+        pending.clear()
         return Answers(Answers.entries_of(rows, generated, logged), rewards)
 
-    def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list):
-        rewards, self._rewards = self._rewards, None  # known already where dynamic sampling needed them
-        if rewards is None:
-            rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
-        self._scored = rewards
-        return rewards
+    def _mean_length(self, completion_ids: list[list[int]]) -> float:
+        accelerator = self._trainer.accelerator
+        lengths = torch.tensor([float(len(ids)) for ids in completion_ids], device=accelerator.device)
+        return accelerator.gather(lengths).mean().item()
 
-    def _mask_uniform(self, batch: dict[str, Any]) -> None:
-        """Leave out of the loss what dynamic sampling could not replace."""
-        kept = ~self._uniform.to(batch["prompt_index"].device)[batch["prompt_index"]]
-        batch["completion_mask"] = batch["completion_mask"] * kept.unsqueeze(1)
-        batch["num_items_in_batch"] = self.accelerator.gather(completion_mask(batch).sum()).sum()
+
+def mask_prompts(batch: dict[str, Any], prompts: torch.Tensor, accelerator: Accelerator) -> None:
+    """
+    Leave prompts out of the loss of a rollout.
+
+    Args:
+        batch (`dict[str, torch.Tensor]`):
+            TRL's batch of this process; its mask and its count of tokens change.
+        prompts (`torch.Tensor` of shape `(prompts,)`):
+            Which prompts of the rollout, bool.
+    """
+    kept = ~prompts.to(batch["prompt_index"].device)[batch["prompt_index"]]
+    batch["completion_mask"] = batch["completion_mask"] * kept.unsqueeze(1)
+    batch["num_items_in_batch"] = accelerator.gather(completion_mask(batch).sum()).sum()
+
+
+@contextlib.contextmanager
+def unbroken(rollout: int) -> Iterator[None]:
+    """Say that the policy is broken where no token can be sampled from it."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "probability tensor contains" not in str(error):  # torch's words
+            raise
+        raise ValueError(broken_policy(rollout, "no token can be sampled from it")) from error

@@ -12,7 +12,7 @@ from ..checkpoints.run_folder import enter_run_folder
 from ..common.nearest import nearest
 from ..config.field_checks import check_optimizer, check_trackers
 from ..control.base import Actuator, ActuatorArgs
-from ..control.own_parts import checked_settings
+from ..control.checks import checked_settings
 from .model_folder import check_model
 from .reward_functions import check_rewards
 
@@ -52,15 +52,13 @@ def check_inputs(
 
 def check_settings(actuators: Iterable[Actuator], trainer: Any, args: ActuatorArgs) -> None:
     """
-    Raise unless actuators move attributes that the trainer has.
-
-    One with a method `bonus` (an [`~effects.Effect`]) reads its settings itself, by names of its own.
+    Raise unless actuators move attributes that the trainer has, or read their settings themselves.
 
     Raises:
         ValueError: for a name that the trainer does not have, and as [`checked_settings`].
     """
     for actuator in actuators:
-        if hasattr(actuator, "bonus"):
+        if isinstance(actuator, Actuator) and actuator.reads_settings:
             continue
         for control in (actuator.initial(args), actuator.low, actuator.high):
             for setting in checked_settings(actuator, control, args):

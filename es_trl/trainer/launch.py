@@ -15,6 +15,8 @@ from accelerate.utils import DistributedType
 from transformers import Trainer, TrainingArguments
 from transformers.utils import logging
 
+from ..checkpoints.weights import held
+
 
 FSDP_1 = "FSDP 1 is asked for, which is not supported: set `fsdp_version: 2`"
 
@@ -78,12 +80,6 @@ def check_launch(args: TrainingArguments, environ: Mapping[str, str] = os.enviro
             "the accelerate configuration asks for FSDP, and accelerate trains with DDP on a CPU instead: set "
             "`distributed_type: MULTI_GPU` for DDP, or DEEPSPEED, or run on GPUs"
         )
-
-
-def held(parameter: torch.Tensor) -> torch.Tensor:
-    """The part of a parameter that this process holds: its shard under ZeRO-3 and FSDP2, else all of it."""
-    parameter = getattr(parameter, "ds_tensor", parameter)
-    return parameter.to_local() if hasattr(parameter, "to_local") else parameter
 
 
 def check_sharding(trainer: Trainer, environ: Mapping[str, str] = os.environ) -> str:

@@ -1,130 +1,102 @@
-"""Passes of [`ESGRPOTrainer`]: as many as a stage needs, measured on the way, with what the actuators make of them."""
+"""What actuators add to TRL's loss: other advantages, and a bonus."""
 
 from typing import Any
 
 import torch
-from transformers import Trainer
+from accelerate import Accelerator
 from trl import GRPOTrainer
 
-from ..actuators.batch import Effect, MicroBatch, Scores
-from ..actuators.clamped_head import ClampedHead
+from ..actuators.actuation import Actuation
+from ..actuators.batch import MicroBatch, Scores
 from ..curriculum.dynamic_sampling import weighted_sums
-from ..rewards.overlong import SoftOverlongPunishment
-from .micro_batches import counted, cut, more_to_come, temporarily
 from .sensor import completion_mask
 
 
-class PassesMixin(GRPOTrainer):
+class ActuatedLoss:
     """
-    What the model is run on: each of TRL's micro-batches in one or more passes, whose entropies the sensor reads.
+    One computation of TRL's loss, and what actuators make of it.
 
-    TRL's loss asks for the policy's log-probabilities before it reads the advantages, so that effects, which may need
-    the former, set the latter in between.
+    TRL asks for the policy's log-probabilities before it reads the advantages. So an actuator, which may need the
+    former, sets the latter in between: [`see`] is called by the policy's forward pass.
+
+    Args:
+        trainer (`GRPOTrainer`):
+            The trainer, whose clip bounds and sizes count now.
+        inputs (`dict[str, torch.Tensor]`):
+            TRL's micro-batch, one row per completion; it is not changed.
+        actuation (`Actuation`):
+            What is to be actuated.
+        parts (`int`):
+            Backward passes that share one of TRL's micro-batches.
     """
 
-    _loss_inputs: dict[str, Any] | None = None  # of the loss that is being computed
-    _micro_batch: MicroBatch | None = None
-
-    @property
-    def _effects(self) -> list[Effect]:
-        scheduler = self.entropy_scheduler
-        actuators = [] if scheduler is None else scheduler.loop.chain.actuators
-        return [actuator for actuator in actuators if isinstance(actuator, Effect)]
-
-    def _add_columns(self, batch: dict[str, Any]) -> None:
-        """Let the effects add to the batch of a rollout what they need of its scores."""
-        effects = self._effects
-        if not effects:
-            return
-        own = torch.stack([batch["advantages"].float(), completion_mask(batch).sum(dim=1).float()], dim=1)
-        advantages, tokens = self.accelerator.gather(own).unbind(dim=1)
-        answers = [not isinstance(function, SoftOverlongPunishment) for function in self.reward_funcs]
-        scores = Scores(
-            advantages=advantages,
-            rewards=weighted_sums(self._scored, self.reward_weights).squeeze(1),
-            answers=weighted_sums(self._scored[:, answers], self.reward_weights[answers]).squeeze(1),
-            tokens=tokens,
-            num_generations=self.num_generations,
-            token_mean=self.loss_type in ("bnpo", "cispo", "dapo", "vespo"),
-            rollout=self._next_rollout,
-        )
-        first = self.accelerator.process_index * len(own)
-        for effect in effects:
-            columns = effect.columns(scores, self.args)
-            batch.update({name: column[first : first + len(own)] for name, column in columns.items()})
-
-    def training_step(self, model, inputs, num_items_in_batch=None):
-        earlier, self._pass = 0.0, 0
-        while self._pass < self._passes - 1:
-            with more_to_come(self.accelerator, model):
-                earlier = earlier + Trainer.training_step(self, model, inputs, num_items_in_batch)
-            self._pass += 1
-        return super().training_step(model, inputs, num_items_in_batch) + earlier
-
-    def _prepare_inputs(self, generation_batch):
-        if not self.model.training or self._passes == 1:
-            return super()._prepare_inputs(generation_batch)
-        if self._pass == 0:
-            self._parts = cut(super()._prepare_inputs(generation_batch), self._passes)
-        return self._parts[self._pass]
-
-    def _get_per_token_logps_and_entropies(self, model, *args, compute_entropy=False, **kwargs):
-        # The fused head has the entropy in every pass of the policy; TRL drops it where no gradient is needed.
-        measures = model is self.model and self.model.training and not torch.is_grad_enabled()
-        trains = self._loss_inputs is not None
-        clamp = max((effect.clamp for effect in self._effects), default=0.0) if measures or trains else 0.0
-        head = ClampedHead(model, clamp) if clamp > 0.0 else None
-        logps, entropies, aux_loss = super()._get_per_token_logps_and_entropies(
-            model if head is None else head, *args, compute_entropy=compute_entropy or measures, **kwargs
-        )
-        clamped = None if head is None else head.entropies(logps.shape[1])
-        if trains:
-            self._micro_batch = self._look_at(self._loss_inputs, logps, entropies, clamped)
-            for effect in self._effects:
-                self._loss_inputs["advantages"] = effect.advantages(self._micro_batch, self._settings)
-        elif measures and self._rollout is not None and not self._rollout.measured:
-            self._rollout.no_grad_passes.append((logps, entropies, clamped))
-        return logps, entropies if compute_entropy else None, aux_loss
-
-    def _look_at(
-        self, inputs: dict[str, Any], logps: torch.Tensor, entropies: torch.Tensor, clamped: torch.Tensor | None
-    ) -> MicroBatch:
+    def __init__(self, trainer: GRPOTrainer, inputs: dict[str, Any], actuation: Actuation, parts: int):
+        self.inputs = dict(inputs)
+        self.batch: MicroBatch | None = None  # until the policy's forward pass
+        self._actuation = actuation
+        self._clip = (trainer.epsilon_low, trainer.epsilon_high)
         # TRL's token count spans the rollout: a token weighs the same in every micro-batch and on every process.
-        updates = self.args.steps_per_generation / self.current_gradient_accumulation_steps
-        return MicroBatch(
-            inputs=inputs,
-            mask=completion_mask(inputs),
+        updates = trainer.args.steps_per_generation / trainer.current_gradient_accumulation_steps
+        self._tokens = inputs["num_items_in_batch"].clamp(min=1.0) / trainer.accelerator.num_processes / updates
+        self._micro_batches = trainer.current_gradient_accumulation_steps * parts
+
+    def see(self, logps: torch.Tensor, entropies: torch.Tensor, clamped: torch.Tensor | None) -> None:
+        """
+        Take the policy's view of the micro-batch, and set the advantages that TRL reads next.
+
+        Args:
+            logps (`torch.Tensor`), entropies (`torch.Tensor`), clamped (`torch.Tensor`, *optional*):
+                Log-probabilities, entropies and clamped entropies (nats) with gradient, all of shape `(batch, tokens)`.
+        """
+        self.batch = MicroBatch(
+            inputs=self.inputs,
+            mask=completion_mask(self.inputs),
             logps=logps,
-            old_logps=inputs.get("old_per_token_logps", logps.detach()),
+            old_logps=self.inputs.get("old_per_token_logps", logps.detach()),
             entropies=entropies,
             clamped=clamped,
-            clip=(self.epsilon_low, self.epsilon_high),
-            tokens=inputs["num_items_in_batch"].clamp(min=1.0) / self.accelerator.num_processes / updates,
-            completions=len(logps) * self.current_gradient_accumulation_steps,
-            bonus_scale=getattr(self.args, "entropy_bonus_scale", 1.0),
-            record=self._rollout.record,
+            clip=self._clip,
+            tokens=self._tokens,
+            completions=len(logps) * self._micro_batches,
         )
+        self.inputs["advantages"] = self._actuation.advantages(self.batch)
 
-    def _compute_loss(self, model, inputs):
-        # dr_grpo divides by the longest completion; that of the first stage throughout, so that a switch to longer ones
-        # leaves the scale of the loss as it was
-        first_length = temporarily(self, max_completion_length=self._loss_length)
-        if not self.model.training:
-            with first_length:
-                return super()._compute_loss(model, inputs)
-        self._loss_inputs = dict(inputs)
-        with first_length, counted(self, self._passes):
-            loss = super()._compute_loss(model, self._loss_inputs)
-        batch, self._micro_batch, self._loss_inputs = self._micro_batch, None, None
-        if self.entropy_bonus != 0.0:
-            loss = loss - batch.token_mean(batch.entropies, self.entropy_bonus)
-        for effect in self._effects:
-            loss = loss - effect.bonus(batch, self._settings)
-        for name in ("clip_ratio/high_mean", "cispo_clip_ratio"):
-            if name in self._metrics["train"]:
-                self._rollout.clip_fractions.append(self._metrics["train"][name][-1])
-        if not self._rollout.measured:  # TRL made no pass before the first update: measure in the only one
-            self._rollout.sensor.add(batch.entropies, batch.mask, inputs["prompt_index"], batch.clamped)
-            if self._is_last_micro_batch and self._pass == self._passes - 1:
-                self._end_rollout()
-        return loss
+    def bonus(self) -> torch.Tensor | float:
+        """Return what the objective of this micro-batch gains."""
+        return self._actuation.bonus(self.batch)
+
+
+def scores_of(trainer: GRPOTrainer, batch: dict[str, Any], rewards: torch.Tensor, rollout: int, answers: int) -> Scores:
+    """
+    Return the scores of a rollout, of all processes.
+
+    Args:
+        trainer (`GRPOTrainer`):
+            The trainer, with its weights of the rewards.
+        batch (`dict[str, torch.Tensor]`):
+            TRL's batch of this process's completions.
+        rewards (`torch.Tensor` of shape `(completions of all processes, reward functions)`):
+            Rewards; NaN where a function gave none.
+        rollout (`int`):
+            Index of the rollout.
+        answers (`int`):
+            How many of the reward functions, from the first on, judge what was written and not its length.
+    """
+    own = torch.stack([batch["advantages"].float(), completion_mask(batch).sum(dim=1).float()], dim=1)
+    advantages, tokens = trainer.accelerator.gather(own).unbind(dim=1)
+    weights = trainer.reward_weights
+    return Scores(
+        advantages=advantages,
+        rewards=weighted_sums(rewards, weights).squeeze(1),
+        answers=weighted_sums(rewards[:, :answers], weights[:answers]).squeeze(1),
+        tokens=tokens,
+        num_generations=trainer.num_generations,
+        token_mean=trainer.loss_type in ("bnpo", "cispo", "dapo", "vespo"),
+        rollout=rollout,
+    )
+
+
+def own_rows(columns: dict[str, torch.Tensor], rows: int, accelerator: Accelerator) -> dict[str, torch.Tensor]:
+    """Return what this process has of columns of all processes, of which each has as many `rows`."""
+    first = accelerator.process_index * rows
+    return {name: column[first : first + rows] for name, column in columns.items()}

@@ -2,40 +2,40 @@
 
 from collections import defaultdict, deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from trl import GRPOTrainer
+from trl.rewards import get_soft_overlong_punishment
 
 from ..curriculum.stages import PlannedStage
-from ..rewards.overlong import SoftOverlongPunishment
 
 
-if TYPE_CHECKING:
-    from .trainer import ESGRPOTrainer
+def follow_stage(trainer: GRPOTrainer, stage: PlannedStage, punishes: bool) -> None:
+    """
+    Tell the trainer, its generation, its rewards and its logs the sizes of a stage; nothing is built anew.
 
-
-def follow_stage(trainer: "ESGRPOTrainer", stage: PlannedStage) -> None:
-    """Tell the trainer, its generation, its rewards and its logs the sizes of a stage; nothing is built anew."""
+    Args:
+        trainer (`GRPOTrainer`):
+            The trainer.
+        stage (`PlannedStage`):
+            The stage that begins.
+        punishes (`bool`):
+            Whether the last reward function is the soft overlong punishment of the stage before.
+    """
     trainer.num_generations, trainer.max_completion_length = stage.num_generations, stage.max_completion_length
     if trainer.use_vllm:
         trainer.vllm_generation.max_completion_length = stage.max_completion_length
     elif "max_new_tokens" not in (trainer.args.generation_kwargs or {}):
         trainer.generation_config.max_new_tokens = stage.max_completion_length
         trainer.generation_kwargs["max_new_tokens"] = stage.max_completion_length
-    tell_length(trainer.reward_funcs, stage.max_completion_length)
-    if trainer.overlong_punishment is not None:
-        trainer.overlong_punishment.cache = stage.overlong_cache
+    if punishes:
+        trainer.reward_funcs[-1] = get_soft_overlong_punishment(stage.max_completion_length, stage.overlong_cache)
     trainer._logs = _resized(trainer._logs, stage.completions)
-
-
-def tell_length(reward_funcs: Sequence[Any], max_completion_length: int | None) -> None:
-    """Tell the rewards that punish long completions how long they may be."""
-    for reward in reward_funcs:
-        if isinstance(reward, SoftOverlongPunishment):
-            reward.max_completion_length = max_completion_length
 
 
 def check_engine(vllm_generation: Any, planned: Sequence[PlannedStage]) -> None:
     """
-    Refuse a vLLM engine or server that was built for shorter completions than those of the longest stage.
+    Raise unless the vLLM engine or server was built for completions as long as those of the longest stage.
 
     Raises:
         ValueError: where prompt and completion would not fit.
@@ -53,13 +53,13 @@ def check_engine(vllm_generation: Any, planned: Sequence[PlannedStage]) -> None:
         return
     if length <= longest:
         raise ValueError(
-            f"vLLM was built for {length} tokens of prompt and completion together, and the longest stage has "
-            f"completions of {longest}: set {knob} to {longest} plus the longest prompt, for example {longest + 2048}"
+            f"{knob} must be above {longest}, the longest completion of a stage, got {length} for prompt and "
+            f"completion together: set it to {longest} plus the longest prompt, for example {longest + 2048}"
         )
 
 
 def _resized(logs: Any, size: int) -> Any:
-    """TRL's logs of the latest rollout, with room for `size` completions."""
+    """Return TRL's logs of the latest rollout, with room for `size` completions."""
     if isinstance(logs, defaultdict):
         return defaultdict(lambda: deque(maxlen=size), {name: _resized(column, size) for name, column in logs.items()})
     if isinstance(logs, dict):

@@ -3,6 +3,8 @@
 import math
 from collections.abc import Sequence
 
+from trl import GRPOTrainer
+
 from ..config.config import ESGRPOConfig
 from ..config.methods import describe_method
 from ..control.algorithm1 import SignStepController
@@ -14,6 +16,15 @@ from ..control.self_tuned import SelfTunedPIDController
 from ..control.sketch import sketch
 from ..curriculum.stages import PlannedStage, as_text
 from .callbacks import Curriculum, EntropyScheduler
+from .launch import check_sharding
+
+
+def say_what_begins(trainer: GRPOTrainer, scheduler: EntropyScheduler | None, curriculum: Curriculum | None) -> None:
+    """Print what a training is, or raise where it is not spread over the processes as it was launched to be."""
+    spread = check_sharding(trainer)
+    if trainer.accelerator.is_main_process:
+        geometry = Geometry.of(trainer.args, max_steps=trainer.state.max_steps)
+        print(report(trainer.args, geometry, scheduler, curriculum), spread, sep="\n", flush=True)
 
 
 def report(
@@ -33,13 +44,11 @@ def report(
     loop = scheduler.loop if scheduler else None
     sections = [geometry.table()]
     if curriculum is not None and curriculum.stages:
-        sections.append(stage_table(curriculum.planned, geometry.rollouts))
-    if getattr(args, "method", None) is not None:
+        sections.append(stage_table(curriculum.prompts.planned, geometry.rollouts))
+    if args.method is not None:
         sections.append(describe_method(args))
-    if (scale := getattr(args, "entropy_bonus_scale", 1.0)) != 1.0:
-        sections.append(f"coefficients of entropy bonuses count {scale:g} times in the loss")
-    if tries := getattr(args, "dynamic_sampling_tries", 0):
-        sections.append(f"dynamic sampling: up to {tries} more generations a rollout, of prompts that are missing")
+    if tries := args.dynamic_sampling_tries:
+        sections.append(f"dynamic sampling: up to {tries} more generations per rollout, of prompts that are missing")
     if loop is not None:
         sections.append("\n".join(f"{name:<10}  {part}" for name, part in part_rows(loop.describe())))
     if loop is not None and loop.schedule is not None:
@@ -57,7 +66,7 @@ def stage_table(planned: Sequence[PlannedStage], num_rollouts: int | None) -> st
     The cost counts every completion as long as it may be, and every token the same.
     """
     ends = [*(stage.first for stage in planned[1:]), num_rollouts]
-    sizes = ("prompts x completions", "longest", "passes", "tokens/rollout", "cost", "share")
+    sizes = ("prompts x completions", "longest", "parts", "tokens/rollout", "cost", "share")
     rows = [("stage", "rollouts", "data", *sizes)]
     total = num_rollouts and sum((end - s.first) * s.tokens for s, end in zip(planned, ends, strict=True))
     for stage, end in zip(planned, ends, strict=True):
@@ -68,7 +77,7 @@ def stage_table(planned: Sequence[PlannedStage], num_rollouts: int | None) -> st
                 as_text(stage.data),
                 f"{stage.prompts} x {stage.num_generations}",
                 str(stage.max_completion_length),
-                str(stage.passes),
+                str(stage.parts),
                 f"{stage.tokens:,}",
                 f"{stage.tokens / planned[0].tokens:.3g}x",
                 f"{(end - stage.first) * stage.tokens / total:.0%}" if total else "-",
@@ -85,16 +94,17 @@ def stage_warnings(args: ESGRPOConfig, curriculum: Curriculum | None) -> list[st
     warnings = []
     if curriculum is None:
         return warnings
-    if any(stage.start == "onset" for stage in curriculum.stages) and len(curriculum.planned) == len(curriculum.stages):
+    prompts = curriculum.prompts
+    if any(stage.start == "onset" for stage in curriculum.stages) and len(prompts.planned) == len(curriculum.stages):
         warnings.append(
             "the schedule anneals from the first rollout on, so the stage at the onset is the whole run: set its start "
             "to a share of the run"
         )
-    idle = set(curriculum.datasets) - {name for stage in curriculum.planned for name in stage.data}
+    idle = set(prompts.datasets) - {name for stage in prompts.planned for name in stage.data}
     if idle:
         warnings.append(f"no stage takes prompts from {', '.join(sorted(idle))}: name them under `data`, or drop them")
-    first_length = curriculum.planned[0].max_completion_length
-    if args.loss_type == "dr_grpo" and len({stage.max_completion_length for stage in curriculum.planned}) > 1:
+    first_length = prompts.planned[0].max_completion_length
+    if args.loss_type == "dr_grpo" and len({stage.max_completion_length for stage in prompts.planned}) > 1:
         warnings.append(
             f"dr_grpo divides by max_completion_length: by {first_length} in every stage, so that a "
             "switch leaves the scale of the loss as it is"
@@ -118,7 +128,7 @@ def find_warnings(args: ESGRPOConfig, geometry: Geometry, loop: EntropyLoop | No
             f"the anneal has {rollouts - onset} of {rollouts} rollouts, and entropy follows a control with a delay of "
             "at least one: raise max_steps or the ratio"
         )
-    actuators = loop.chain.actuators
+    actuators = loop.actuators
     if len(actuators) > 1 and not isinstance(loop.controller, SelfTunedPIDController):
         warnings.append(
             "the actuators count their controls in different units, and one set of gains serves them all: set the "

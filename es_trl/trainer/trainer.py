@@ -1,42 +1,40 @@
-"""`ESGRPOTrainer`: the seam with TRL, with `prompting.py`, `passes.py`, `checkpointing.py` and `pushing.py`.
+"""`ESGRPOTrainer`: runs whose entropy is controlled, and whose checkpoints and pushes are whole.
 
-Short overrides around `super()`; formulas live in the other files.
+Short overrides around `super()`; what they decide by is in other files.
 """
 
 from pathlib import Path
 from typing import Any
 
-from transformers.trainer_utils import TrainOutput
-from trl import GRPOConfig
+import torch
+import transformers.trainer
+from torch.utils.data import Sampler
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, TrainOutput
+from transformers.utils import logging
 
-from ..checkpoints.lineage import Lineage
 from ..checkpoints.run_folder import only_run
+from ..checkpoints.run_state import RunState
+from ..checkpoints.save_gate import SaveGate
+from ..checkpoints.weights import weights_are_finite
+from ..common.temporarily import temporarily
 from ..common.writing import writing
-from ..config.field_checks import check_fields, check_kernels
+from ..config.config import ESGRPOConfig
+from ..config.field_checks import check_kernels
 from ..control.geometry import Geometry, check_trains
 from ..control.loop import broken_policy
-from ..curriculum.datasets import check_dataset, check_enough, check_replaceable, named_datasets
-from ..curriculum.dynamic_sampling import DynamicSampling
-from ..curriculum.stages import PlannedStage
+from ..curriculum.datasets import check_enough
 from ..hub.card import PAPER
-from ..hub.push import PushingMixin
-from ..hub.repository import prepare_push
-from ..rewards.overlong import add_punishment
-from ..tracking.history import TRACKED, History, RolloutRecord
-from .arguments import by_name, configuration
-from .callbacks import Curriculum, EntropyScheduler, RolloutCallback, collect_callbacks, find, prepare_callbacks
-from .generation import PromptingMixin
-from .inputs import check_inputs, check_settings
-from .launch import check_launch, check_sharding, lost_contact
-from .loss import PassesMixin
-from .rollout import OpenRollout
-from .saving import CheckpointingMixin
-from .sensor import EntropySensor, completion_mask, cut_ratios, prompt_index
-from .stage_switch import check_engine, follow_stage, tell_length
-from .startup import report
+from . import resume, save
+from .arguments import by_name
+from .callback_list import prepare_callbacks
+from .launch import lost_contact
+from .rollout_trainer import RolloutTrainer
 
 
-class ESGRPOTrainer(PushingMixin, CheckpointingMixin, PromptingMixin, PassesMixin):
+logger = logging.get_logger(__name__)
+
+
+class ESGRPOTrainer(RolloutTrainer):
     """
     [`~trl.GRPOTrainer`] that holds the policy's entropy to a schedule.
 
@@ -51,13 +49,15 @@ class ESGRPOTrainer(PushingMixin, CheckpointingMixin, PromptingMixin, PassesMixi
         model (`str` or `PreTrainedModel`), reward_funcs (reward function, list of them, or `None`):
             As in `GRPOTrainer`.
         args (`ESGRPOConfig`, *optional*):
-            The configuration; a plain `GRPOConfig` has no `entropy_*` blocks.
+            The configuration.
         train_dataset (`Dataset`, `dict[str, Dataset]` or `IterableDataset`, *optional*):
             As in `GRPOTrainer`, or several by name for the stages of a curriculum: the first of which is that of
             `"train"` unless it names its own. One that is smaller than a rollout is refused when training begins.
         eval_dataset, more, kwargs:
             Everything else goes to `GRPOTrainer` as it is, by position or by name. Those of its `callbacks` that are
             [`RolloutCallback`] get the two rollout events.
+        recipe (`dict`, *optional*):
+            What a recipe set. It is written into the card and into `es_recipe.yaml`, without tokens.
 
     Raises:
         ValueError: for what cannot work, before the model loads (a vLLM engine that is too small: after it).
@@ -71,99 +71,23 @@ class ESGRPOTrainer(PushingMixin, CheckpointingMixin, PromptingMixin, PassesMixi
         self,
         model: Any,
         reward_funcs: Any = None,
-        args: GRPOConfig | None = None,
+        args: ESGRPOConfig | None = None,
         train_dataset: Any = None,
         eval_dataset: Any = None,
         *more: Any,
+        recipe: dict[str, Any] | None = None,
         **kwargs: Any,
     ):
-        kwargs = by_name(more, kwargs)
-        args = configuration(args, model)
-        check_launch(args)
-        check_fields(args)
-        callbacks = collect_callbacks(args, kwargs.pop("callbacks", None) or [])
-        curriculum = find(callbacks, Curriculum)
-        has_environment = bool(kwargs.get("environment_factory"))
-        if curriculum is not None:
-            curriculum.datasets = named_datasets(train_dataset, has_environment)
-        prepare_callbacks(callbacks, args)
-        sizes = [(args.max_completion_length, getattr(args, "overlong_cache", 0))]
-        tries = getattr(args, "dynamic_sampling_tries", 0)
-        if curriculum is None:
-            check_dataset(train_dataset, has_environment)
-        else:
-            sizes = [(stage.max_completion_length, stage.overlong_cache) for stage in curriculum.planned]
-            train_dataset = curriculum.datasets[next(iter(curriculum.planned[0].data))]
-            if tries:
-                check_replaceable(curriculum.datasets, kwargs)
-        reward_funcs, args, self.overlong_punishment = add_punishment(reward_funcs, args, kwargs, sizes)
-        self._loss_length = sizes[0][0]
-        self.entropy_bonus = 0.0  # signed coefficient of the token-mean entropy; what `entropy_bonus` moves
-        prepare_push(args)
-        check_inputs(model, reward_funcs, args, (train_dataset, eval_dataset), kwargs)
-        super().__init__(model, reward_funcs, args, train_dataset, eval_dataset, callbacks=callbacks, **kwargs)
-        if tries:
-            by_function = self.multi_objective_aggregation == "normalize_then_sum"
-            self._dynamic_sampling = DynamicSampling(tries, self.reward_weights, by_function, self.accelerator)
-        self.history = History(self.args.output_dir, writes=self.accelerator.is_main_process)
-        if self.entropy_scheduler is not None:
-            check_settings(self.entropy_scheduler.loop.chain.actuators, self, self.args)
-        self._begin_run()
-        if self.use_vllm and curriculum is not None:
-            check_engine(self.vllm_generation, curriculum.planned)
-
-    # --- the run -----------------------------------------------------------------------------------------------------
-
-    def _begin_run(self, run: int | None = None, lineage: Lineage | None = None) -> None:
-        """Start afresh, as a run of the folder that is known by its number and its lineage."""
-        self._begin_saves(run, lineage)
-        # TRL keeps these from an earlier run of the same trainer
-        self._step, self._buffered_inputs, self._last_loaded_step = 0, None, -1
-        self._announced, self._next_rollout = False, 0
-        self._rollout: OpenRollout | None = None
-        self._settings: dict[str, float] = {}
-        self._rewards = self._scored = None
-        self._passes, self._pass = 1, 0  # backward passes for each of TRL's micro-batches, and the present one
-        prepare_callbacks(self.callback_handler.callbacks, self.args)
-        tell_length(self.reward_funcs, self.args.max_completion_length)
-        if self.curriculum is not None:
-            self.apply_stage(self.curriculum.planned[0])
-        if self.entropy_scheduler is not None:
-            self.apply_settings(self.entropy_scheduler.loop.settings)
+        self._recipe = recipe
+        self._was_finished = False
+        self._gate = SaveGate()
+        self._prompt_sampler: Sampler | None = None
+        super().__init__(model, reward_funcs, args, train_dataset, eval_dataset, by_name(more, kwargs))
 
     @property
-    def _rollout_callbacks(self) -> list[RolloutCallback]:
-        return [callback for callback in self.callback_handler.callbacks if isinstance(callback, RolloutCallback)]
-
-    @property
-    def entropy_scheduler(self) -> EntropyScheduler | None:
-        """The scheduler among the callbacks, or `None` where entropy is only measured."""
-        return find(self.callback_handler.callbacks, EntropyScheduler)
-
-    @property
-    def entropy_target(self) -> float:
-        """What TRL's adaptive entropy coefficient aims at, nats; TRL reads it from its arguments."""
-        return self.args.entropy_target
-
-    @entropy_target.setter
-    def entropy_target(self, target: float) -> None:
-        self.args.entropy_target = target
-
-    @property
-    def curriculum(self) -> Curriculum | None:
-        """The curriculum among the callbacks, or `None` where TRL's data loader gives the prompts."""
-        return find(self.callback_handler.callbacks, Curriculum)
-
-    def apply_settings(self, settings: dict[str, float]) -> None:
-        """Set the trainer attributes that an actuator moves; they are restored on resume."""
-        self._settings = {**self._settings, **settings}
-        for attribute, value in settings.items():
-            setattr(self, attribute, value)
-
-    def apply_stage(self, stage: PlannedStage) -> None:
-        """Take up the sizes of a stage of the curriculum."""
-        self._passes = stage.passes
-        follow_stage(self, stage)
+    def was_finished(self) -> bool:
+        """Whether the last `train()` resumed a run that was finished, and so did nothing but load its end."""
+        return self._was_finished
 
     def train(
         self,
@@ -176,13 +100,12 @@ class ESGRPOTrainer(PushingMixin, CheckpointingMixin, PromptingMixin, PassesMixi
         if self.curriculum is None:
             check_enough(self.train_dataset, Geometry.of(self.args).prompts)
         with only_run(Path(self.args.output_dir), self.accelerator.is_main_process):
-            checkpoint = self._find_start(resume_from_checkpoint)
-            if self.was_finished:
+            checkpoint, self._was_finished = resume.find(self, resume_from_checkpoint)
+            if self._was_finished:
                 return self._end_again(checkpoint)
             if checkpoint is None:
-                self._begin_run(*self._open_folder(None))
-                self.history.begin()
-            self._describe_in_folder()
+                self._begin_run(None)
+            resume.describe_in_folder(self, self._recipe)
             with lost_contact(self):
                 output = super().train(checkpoint, trial, ignore_keys_for_eval)
             if not self._announced:
@@ -196,105 +119,129 @@ class ESGRPOTrainer(PushingMixin, CheckpointingMixin, PromptingMixin, PassesMixi
                 self.create_model_card(model_name=Path(self.args.output_dir).name)
             return output
 
-    @property
-    def num_rollouts(self) -> int:
-        """Rollouts in the run; known once training has begun."""
-        return Geometry.of(self.args, max_steps=self.state.max_steps).rollouts
-
-    @property
-    def _generate_every(self) -> int:
-        """Micro-batches from one rollout to the next, as in TRL's `_prepare_inputs`."""
-        return self.args.steps_per_generation * self.num_iterations
-
-    @property
-    def _prompts(self) -> int:
-        """Prompts of the present rollout."""
-        return Geometry.of(self.args).prompts if self.curriculum is None else self.curriculum.stage.prompts
-
-    # --- the rollout -------------------------------------------------------------------------------------------------
-
-    def training_step(self, model, inputs, num_items_in_batch=None):
-        if not self._announced:
-            self._announce()
-        if self._step % self._generate_every == 0:
-            self._begin_rollout()
-        loss = super().training_step(model, inputs, num_items_in_batch)
-        if self._step % self._generate_every == 0:  # TRL has counted it
-            self._close_rollout()
-        return loss
-
-    @property
-    def _is_last_micro_batch(self) -> bool:
-        return (self._step + 1) % self._generate_every == 0
-
-    def _announce(self) -> None:
-        """Say what begins, or refuse what is not spread over the processes as it was launched to be."""
-        spread = check_sharding(self)
-        if self.accelerator.is_main_process:
-            geometry = Geometry.of(self.args, max_steps=self.state.max_steps)
-            print(report(self.args, geometry, self.entropy_scheduler, self.curriculum), spread, sep="\n", flush=True)
-        self._announced = True
-
-    def _begin_rollout(self) -> None:
-        record = RolloutRecord(
-            rollout=self._next_rollout,
-            run=self._run,
-            global_step=self.state.global_step,
-            num_generations=self.num_generations,
-            max_completion_length=self.max_completion_length,
-        )
-        self._rollout = OpenRollout(record)
-        for callback in self._rollout_callbacks:
-            callback.on_rollout_begin(self.args, self.state, self.control, record=record, trainer=self)
-        self._rollout.sensor = EntropySensor(self._prompts)
-
-    def _generate_and_score_completions(self, inputs):
-        if not self.model.training:
-            return super()._generate_and_score_completions(inputs)
-        rollout = self._rollout
-        self._rows = inputs if self.curriculum is None else self._draw_rows(self._prompts)
-        try:
-            batch = super()._generate_and_score_completions(self._rows)
-        except RuntimeError as error:
-            if "probability tensor contains" not in str(error):  # torch's words where it cannot sample
-                raise
-            raise ValueError(broken_policy(self._next_rollout, "no token can be sampled from it")) from error
-        record, metrics = rollout.record, self._metrics["train"]
-        record.reward, record.completion_tokens = metrics["reward"][-1], metrics["completions/mean_length"][-1]
-        if "importance_sampling_ratio" in batch:
-            record.logp_difference = metrics["sampling/sampling_logp_difference/mean"][-1]
-        # TRL shuffles rows
-        batch["prompt_index"] = prompt_index(len(self._rows), self.num_generations, self.accelerator)
-        if self._dynamic_sampling is not None:
-            self._mask_uniform(batch)
-        self._add_columns(batch)
-        passes, rollout.no_grad_passes = rollout.no_grad_passes, []
-        for logps, entropies, clamped in passes:
-            if logps is batch.get("old_per_token_logps"):
-                cut = cut_ratios(batch, self.args)
-                rollout.sensor.add(entropies, completion_mask(batch), batch["prompt_index"], clamped, cut)
-                self._end_rollout()
-        return batch
-
-    def _end_rollout(self) -> None:
-        """The rollout is measured: let the callbacks act before its first update, and log what they did."""
-        record = self._rollout.record
-        reading = self._rollout.sensor.read(self.accelerator)
-        if reading is not None:
-            record.entropy, record.entropy_se = reading.mean, reading.standard_error
-            record.clamped_entropy, record.truncated = reading.clamped, reading.truncated
-        self._rollout.measured = True
-        for callback in self._rollout_callbacks:
-            callback.on_rollout_end(self.args, self.state, self.control, record=record, trainer=self)
-        for field in TRACKED:
-            if (value := getattr(record, field)) is not None:
-                self._metrics["train"][f"es/{field}"].append(float(value))
+    def _begin_run(self, state: RunState | None) -> None:
+        """Begin a run, afresh or as a checkpoint has it."""
+        prepare_callbacks(self.callback_handler.callbacks, self.args)
+        self._start_over(resume.open_folder(self, state))
+        if state is None:
+            self._gate = SaveGate()
+            self.history.begin()
 
     def _close_rollout(self) -> None:
-        """The rollout is used up: its record is complete."""
-        if (kept := self._rollout.record.kept) is not None:
-            self._metrics["train"]["es/kept"].append(kept)
-        self._tell_pushes(self._rollout.record)
-        self.history.append(self._rollout.close())
-        self._next_rollout += 1
-        self._rollout = None
+        self._rollout.events += self._pushes.take_events()
+        super()._close_rollout()
+
+    # --- saves -------------------------------------------------------------------------------------------------------
+
+    def _maybe_log_save_evaluate(self, *args: Any, **kwargs: Any) -> None:
+        self._gate.end_update(self.state.global_step, self._step)
+        if self._can_save and self._gate.answer():
+            self.control.should_save = True
+        super()._maybe_log_save_evaluate(*args, **kwargs)
+
+    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
+        self._gate.begin_epoch()
+        update, micro_step = self.state.global_step, self._step
+        super()._run_epoch(*args, **kwargs)
+        made = self._step - micro_step
+        is_stream = not hasattr(self.train_dataset, "__len__")
+        if is_stream and self.state.global_step == update and made > 0 and not self.control.should_training_stop:
+            raise ValueError(
+                f"a pass over the stream gave {made} micro-batches and no update, which takes "
+                f"{self.args.gradient_accumulation_steps}: give a longer stream, or set gradient_accumulation_steps "
+                "lower"
+            )
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        with self._gate.evaluating():
+            return super().evaluate(*args, **kwargs)
+
+    @property
+    def _can_save(self) -> bool:
+        has_just_begun = self._rollout is not None and self._step % self._generate_every == 0
+        return self._gate.is_open(self._step, has_just_begun)
+
+    def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
+        update = self.state.global_step
+        if not self._can_save:
+            logger.warning(f"a save was asked for inside update {update + 1}: it is made at the end of that update")
+            self._gate.ask()
+            return
+        if self._gate.is_saved(update):
+            return
+        if not weights_are_finite(self.model_wrapped, self.accelerator):
+            raise ValueError(broken_policy(self._next_rollout, "its weights are not finite"))
+        folder = Path(self._get_output_dir(trial=trial)) / f"{PREFIX_CHECKPOINT_DIR}-{update}"
+        rotate = save.rotation(self.args, self._identity.lineage)
+        with save.replacing(folder, self), temporarily(transformers.trainer, rotate_checkpoints=rotate):
+            super()._save_checkpoint(model, trial)
+        self._gate.saved(update)
+
+    def _finalize_training(self, *args: Any, **kwargs: Any) -> TrainOutput:
+        if self._gate.is_due:
+            logger.warning(f"the save inside update {self.state.global_step + 1} was not made: training stopped in it")
+        # transformers deletes the last checkpoint beside the best one, by which a restart knows that the run is done
+        with temporarily(self.args, save_total_limit=None):
+            return super()._finalize_training(*args, **kwargs)
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        # Here and in the next hook, because both come before the push to the Hub.
+        super()._save_optimizer_and_scheduler(output_dir)
+        save.write_parts(self, Path(output_dir))
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        super()._save_rng_state(output_dir)
+        save.write_state(self, Path(output_dir))
+
+    # --- resumes -----------------------------------------------------------------------------------------------------
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
+        with resume.loading_all(self, Path(resume_from_checkpoint)):
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+
+    def _load_best_model(self) -> None:
+        best = resume.check_best(self)
+        with resume.loading_all(self, best):
+            super()._load_best_model()
+
+    def _issue_warnings_after_load(self, load_result: Any) -> None:
+        resume.check_loaded(self.model, load_result)
+
+    def _init_training_state(
+        self,
+        max_steps: int,
+        num_update_steps_per_epoch: int,
+        num_train_epochs: int,
+        resume_from_checkpoint: str | None,
+        trial: Any,
+    ) -> tuple[int, int]:
+        trained = super()._init_training_state(
+            max_steps, num_update_steps_per_epoch, num_train_epochs, resume_from_checkpoint, trial
+        )
+        if resume_from_checkpoint is None or hasattr(self.train_dataset, "__len__"):
+            return trained
+        return resume.stream_position(Path(resume_from_checkpoint), self.args.gradient_accumulation_steps)
+
+    def _prepare_for_training(self, max_steps: int, train_dataloader: Any, resume_from_checkpoint: str | None) -> Any:
+        prepared = super()._prepare_for_training(max_steps, train_dataloader, resume_from_checkpoint)
+        if resume_from_checkpoint is not None:
+            checkpoint = Path(resume_from_checkpoint)
+            state = resume.read_state(self, checkpoint)
+            self._begin_run(state)
+            self._gate = SaveGate(state.global_step, state.micro_step)
+            resume.take_up(self, state, checkpoint, self._prompt_sampler)
+        return prepared
+
+    def _get_train_sampler(self, dataset: Any = None) -> Sampler:
+        self._prompt_sampler = super()._get_train_sampler(dataset)
+        return self._prompt_sampler
+
+    def _end_again(self, checkpoint: str) -> TrainOutput:
+        """Load the end of a run that is over already; nothing is trained and no file is touched."""
+        self.state = resume.load_trainer_state(Path(checkpoint))
+        if not resume.loads_when_prepared(self):
+            self._load_from_checkpoint(checkpoint)
+        super()._prepare_for_training(resume.updates_of_run(self), self.get_train_dataloader(), checkpoint)
+        if self.args.load_best_model_at_end and self.state.best_model_checkpoint is not None:
+            self._load_best_model()
+        return TrainOutput(self.state.global_step, 0.0, {})

@@ -8,7 +8,7 @@ from wrong_configurations import is_one_sentence
 from es_trl import ConstantSchedule, Curriculum, EntropyScheduler, RolloutCallback, Stage
 from es_trl.actuators.entropy_bonus import EntropyBonusActuator
 from es_trl.actuators.sample_weight import SampleWeightActuator
-from es_trl.control.base import Controller
+from es_trl.control.base import Actuator, Controller
 from es_trl.control.pid import PIDController
 from es_trl.control.schedules import as_schedule
 
@@ -35,10 +35,11 @@ class Steady(Controller):
         self.rollouts = state["rollouts"]
 
 
-class Moves(EntropyBonusActuator):
+class Moves(Actuator):
     """An actuator that moves `name` to `value`."""
 
-    name, value = "entropy_bonus", 0.0
+    low, high = -1.0, 1.0
+    name, value = "epsilon_high", 0.2
 
     def settings(self, control, args):
         return {self.name: self.value}
@@ -71,10 +72,10 @@ HELD, BONUS = ConstantSchedule(0.5), EntropyBonusActuator()
 WRONG = [
     *((HELD, lacking(name), BONUS, f"the controller Own must define {name}:") for name in
       ("begin", "update", "rebase", "state_dict", "load_state_dict")),
-    (HELD, made(object, update=Steady.update), BONUS, "must define begin, rebase, state_dict, load_state_dict, de"),
-    (HELD, Lone(), BONUS, "the controller Lone must define dead_time, estimate, gives_sign"),
-    (HELD, made(Steady, update=lambda self, target, entropy: 0.0), BONUS, "Own.update must take (target, entropy, s"),
-    (HELD, made(Steady, begin=lambda self: None), BONUS, "Own.begin must take (initial, low, high)"),
+    (HELD, made(object, update=Steady.update), BONUS, "must define begin, rebase, state_dict, load_state_dict, gi"),
+    (HELD, Lone(), BONUS, "the controller Lone must define gives_sign, knowledge, needs_target, take_over"),
+    (HELD, made(Steady, update=lambda self, target, entropy: 0.0), BONUS, "Own.update must be a method of (targ"),
+    (HELD, made(Steady, begin=lambda self: None), BONUS, "Own.begin must be a method of (initial, low, high)"),
     (HELD, "pid", BONUS, "the controller must be an object of a subclass of Controller, got 'pid'"),
     (HELD, {"kind": "pid"}, BONUS, "set `entropy_controller` in ESGRPOConfig"),
     (HELD, PIDController, BONUS, "give for example PIDController()"),
@@ -87,18 +88,18 @@ WRONG = [
     (HELD, Steady(), {"kind": "clip_high"}, "set `entropy_actuator` in ESGRPOConfig"),
     (HELD, Steady(), EntropyBonusActuator, "give for example EntropyBonusActuator()"),
     (HELD, Steady(), made(object, low=0.0, high=1.0), "the actuator Own must define initial, settings, check"),
-    (HELD, Steady(), [], "the chain of actuators is empty"),
+    (HELD, Steady(), [], "the chain of actuators must have at least one"),
     (HELD, Steady(), made(Moves, value=float("nan")), "Own.settings must return finite numbers, got nan"),
     (HELD, Steady(), made(Moves, settings=lambda self, control, args: None), "Own.settings must return a mapping"),
-    ("constant", Steady(), BONUS, "'constant' is no schedule"),
-    (None, Steady(), BONUS, "None is no schedule"),
-    (lambda progress: -progress, Steady(), BONUS, "the schedule's value at progress 0.010 is -0.01"),
-    (lambda progress: None if progress > 0.5 else 0.4, Steady(), BONUS, "value at progress 0.510 is None"),
-    (anneals(onset=0.5, relative=False, __call__=lambda self, progress: float("nan")), Steady(), BONUS, "0.000 is nan"),
-    (anneals(onset=1.5, relative=False), Steady(), BONUS, "`onset` is 1.5"),
-    (anneals(onset="late"), Steady(), BONUS, "`onset` is 'late'"),
-    (anneals(onset=0.5, relative="yes"), Steady(), BONUS, "`relative` is 'yes'"),
-    (anneals(relative=True, __call__=lambda self, progress: progress), Steady(), BONUS, "begins at 0 times the"),
+    ("constant", Steady(), BONUS, "to nats, got 'constant': give for example"),
+    (None, Steady(), BONUS, "to nats, got None: give for example"),
+    (lambda progress: -progress, Steady(), BONUS, "at progress 0.010 must be a finite number >= 0, got -0.01"),
+    (lambda progress: None if progress > 0.5 else 0.4, Steady(), BONUS, "at progress 0.510 must be a finite"),
+    (anneals(onset=0.5, relative=False, __call__=lambda self, progress: float("nan")), Steady(), BONUS, "got nan: set"),
+    (anneals(onset=1.5, relative=False), Steady(), BONUS, "from 0 to 1, or None, got 1.5"),
+    (anneals(onset="late"), Steady(), BONUS, "or None, got 'late'"),
+    (anneals(onset=0.5, relative="yes"), Steady(), BONUS, "or false (nats), got 'yes'"),
+    (anneals(relative=True, __call__=lambda self, progress: progress), Steady(), BONUS, "must be > 0 times the ent"),
 ]  # fmt: skip
 
 
@@ -170,7 +171,7 @@ def test_a_schedule_has_the_onset_and_the_unit_that_it_names():
     assert as_schedule(whole) is whole
 
 
-def test_effects_and_trainer_attributes_are_no_mistakes(lab_trainer):
+def test_settings_that_an_actuator_reads_and_trainer_attributes_are_no_mistakes(lab_trainer):
     for actuator in (
         SampleWeightActuator(),
         made(Moves, name="epsilon_low", value=0.2),
@@ -204,7 +205,7 @@ class Plain:
         return self.begins
 
     def settings(self, control, args):
-        return {"entropy_bonus": 0.0}
+        return {"epsilon_high": 0.2}
 
     def check(self, args):
         pass

@@ -1,9 +1,9 @@
-"""Verdicts: right answers in other forms, and near misses."""
+"""Right answers in other forms are verified, and near misses are not."""
 
 import pytest
-from math_verdicts import LEFT_RIGHT, LEFT_WRONG, RIGHT, WRONG
+from verified_answers import LEFT_RIGHT, LEFT_WRONG, RIGHT, WRONG
 
-from es_trl.rewards.math import math_reward
+from es_trl.rewards import math_reward
 
 
 pytestmark = pytest.mark.slow
@@ -88,7 +88,7 @@ def _boxed(table: str) -> list[tuple[str, str]]:
     ],
     ids=["right", "wrong", "right completions", "wrong completions", "left right", "left wrong"],
 )
-def test_verdicts(rows, reward):
+def test_right_answers_are_verified_and_wrong_ones_are_not(rows, reward):
     golds, completions = zip(*rows, strict=True)
     rewards = math_reward(list(completions), list(golds))
     assert [row for row, got in zip(rows, rewards, strict=True) if got != reward] == []

@@ -1,4 +1,4 @@
-"""Tables of verdicts: a gold answer ~ what is in the box ~ ..."""
+"""Tables of right and wrong answers: a gold answer ~ the content of a box ~ that of another box ..."""
 
 RIGHT = r"""
 -1 ~ e^{i\pi}

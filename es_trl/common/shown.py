@@ -1,0 +1,14 @@
+"""Values in messages."""
+
+from typing import Any
+
+
+def shown(value: Any, length: int = 60) -> str:
+    """Return the `repr` of a value, cut to at most `length` characters."""
+    text = repr(value)
+    return text if len(text) <= length else f"{text[: length - 3]}..."
+
+
+def shown_with_type(value: Any) -> str:
+    """Return the type of a value and its `repr`, cut to at most 80 characters."""
+    return f"{type(value).__name__} {shown(value, 80)}"

@@ -1,0 +1,117 @@
+"""Checks of controllers and actuators, which may be a user's own, when the loop is built."""
+
+import inspect
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .base import Actuator, ActuatorArgs, Controller
+from .values import check_bounds, is_number
+
+
+# methods with the arguments that the loop calls them with
+CONTROLLER_CALLS: dict[str, tuple[str, ...]] = {
+    "begin": ("initial", "low", "high"),
+    "update": ("target", "entropy", "slope", "noise"),
+    "rebase": ("target", "entropy", "noise"),
+    "state_dict": (),
+    "load_state_dict": ("state",),
+}
+ACTUATOR_CALLS: dict[str, tuple[str, ...]] = {"initial": ("args",), "settings": ("control", "args"), "check": ("args",)}
+REST = sorted(name for name in vars(Controller) if not name.startswith("_") and name not in CONTROLLER_CALLS)
+
+
+def check_controller(controller: Any) -> None:
+    """Raise unless `controller` is an object with all that a loop asks of it, naming what it lacks."""
+    if isinstance(controller, type | str | Mapping) or not hasattr(controller, "__dict__"):
+        example = f"{controller.__name__}()" if isinstance(controller, type) else "PIDController()"
+        raise ValueError(
+            f"the controller must be an object of a subclass of Controller, got {controller!r}: give for example "
+            f"{example}, or set `entropy_controller` in ESGRPOConfig"
+        )
+    kind = type(controller)
+    lacking = [call for call in CONTROLLER_CALLS if getattr(kind, call, None) in (None, getattr(Controller, call))]
+    lacking += [attribute for attribute in REST if not hasattr(kind, attribute)]
+    if lacking:
+        raise ValueError(
+            f"the controller {kind.__name__} must define {', '.join(lacking)}: add them, in a subclass of "
+            "es_trl.Controller, which has the rest"
+        )
+    _check_calls(controller, CONTROLLER_CALLS)
+
+
+def as_actuators(actuator: Any) -> list[Actuator]:
+    """Return one actuator or several as a list, or raise, naming what one lacks."""
+    several = isinstance(actuator, Sequence) and not isinstance(actuator, str | bytes)
+    actuators = list(actuator) if several else [actuator]
+    for one in actuators:
+        if isinstance(one, type | str | Mapping):
+            example = f"{one.__name__}()" if isinstance(one, type) else "EntropyBonusActuator()"
+            raise ValueError(
+                f"the actuator must be an object, or a list of them, got {one!r}: give for example {example}, or set "
+                "`entropy_actuator` in ESGRPOConfig"
+            )
+        name = type(one).__name__
+        lacking = [part for part in ("low", "high", *ACTUATOR_CALLS) if not hasattr(one, part)]
+        if lacking:
+            raise ValueError(f"the actuator {name} must define {', '.join(lacking)}: add them")
+        _check_calls(one, ACTUATOR_CALLS)
+        check_bounds(name, one.low, one.high)
+    return actuators
+
+
+def check_initial(actuator: Actuator, args: ActuatorArgs) -> None:
+    """Raise unless the control of an actuator begins within its bounds."""
+    initial = actuator.initial(args)
+    if not (is_number(initial) and actuator.low <= initial <= actuator.high):
+        names = ", ".join(checked_settings(actuator, actuator.low, args))
+        raise ValueError(
+            f"the control of {type(actuator).__name__} must begin within its bounds [{actuator.low:g}, "
+            f"{actuator.high:g}], got {initial!r}{names and f' for {names}'}: widen `low` and `high`, or move it"
+        )
+
+
+def checked_control(controller: Controller, control: Any, low: float, high: float) -> float:
+    """Return `control` as a float, or raise unless it is a finite number within [`low`, `high`]."""
+    if not is_number(control) or not low <= control <= high:
+        raise ValueError(
+            f"the control of {type(controller).__name__} must be a finite number within its bounds [{low:g}, "
+            f"{high:g}], got {control!r}: correct its `update`"
+        )
+    return float(control)
+
+
+def checked_state(part: Any) -> dict[str, Any]:
+    """Return the state of a controller or a callback, or raise unless it is a dict of JSON values."""
+    name, state = type(part).__name__, part.state_dict()
+    try:
+        text = json.dumps(state)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name}.state_dict must return JSON values, got {state!r} ({error}): correct it") from error
+    if not isinstance(state, dict) or json.loads(text).keys() != state.keys():
+        raise ValueError(f"{name}.state_dict must return a dict with text for keys, got {state!r}: correct it")
+    return state
+
+
+def checked_settings(actuator: Actuator, control: float, args: ActuatorArgs) -> dict[str, float]:
+    """Return the settings of an actuator at a control, or raise unless they are a mapping of finite numbers."""
+    name, settings = type(actuator).__name__, actuator.settings(control, args)
+    if not isinstance(settings, Mapping):
+        raise ValueError(f"{name}.settings must return a mapping, got {settings!r}: return names with their values")
+    for setting, value in settings.items():
+        if not is_number(value):
+            raise ValueError(
+                f"{name}.settings must return finite numbers, got {value!r} for {setting!r} at the control "
+                f"{control!r}: correct it"
+            )
+    return dict(settings)
+
+
+def _check_calls(part: Any, calls: Mapping[str, tuple[str, ...]]) -> None:
+    for call, arguments in calls.items():
+        try:
+            inspect.signature(getattr(part, call)).bind(*arguments)
+        except (TypeError, ValueError):
+            raise ValueError(
+                f"{type(part).__name__}.{call} must be a method of ({', '.join(arguments)}): change it"
+            ) from None

@@ -1,0 +1,61 @@
+"""Checks of single values. A message says how the value must be, how it is, and what to set."""
+
+import math
+from collections.abc import Sequence
+from numbers import Integral, Real
+from typing import Any
+
+
+def is_number(value: Any) -> bool:
+    """Return whether `value` is a finite real number."""
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def check_number(
+    name: str,
+    value: Any,
+    fix: str,
+    *,
+    above: float = -math.inf,
+    least: float = -math.inf,
+    below: float = math.inf,
+    most: float = math.inf,
+) -> None:
+    """
+    Raise unless `value` is a finite number, > `above`, >= `least`, < `below` and <= `most`.
+
+    Args:
+        name (`str`):
+            Name of the value.
+        fix (`str`):
+            A value to set, as in "0.2".
+    """
+    if is_number(value) and value > above and value >= least and value < below and value <= most:
+        return
+    limits = {">": above, ">=": least, "<": below, "<=": most}
+    words = " and ".join(f"{sign} {limit:g}" for sign, limit in limits.items() if math.isfinite(limit))
+    raise ValueError(f"`{name}` must be a finite number{words and ' '}{words}, got {value!r}: set {fix}")
+
+
+def check_count(name: str, value: Any, least: int, most: int | None = None) -> None:
+    """Raise unless `value` is a whole number, Python's or NumPy's, from `least` to `most`."""
+    whole = isinstance(value, Integral) and not isinstance(value, bool)
+    if not whole or value < least or (most is not None and value > most):
+        words = f">= {least}" if most is None else f"from {least} to {most}"
+        raise ValueError(f"`{name}` must be a whole number {words}, got {value!r}: set {least} or more")
+
+
+def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
+    """Raise unless `value` is one of `choices`."""
+    if value not in choices:
+        words = " or ".join(f"`{choice}`" for choice in choices)
+        raise ValueError(f"`{name}` must be {words}, got {value!r}: set one of them")
+
+
+def check_bounds(owner: str, low: Any, high: Any) -> None:
+    """Raise unless the bounds of `owner`, an actuator, are finite numbers with something between them."""
+    if not (is_number(low) and is_number(high) and low < high):
+        raise ValueError(
+            f"the bounds of {owner} must be finite numbers, low < high, got {low!r} and {high!r}: set `low` below "
+            "`high`"
+        )

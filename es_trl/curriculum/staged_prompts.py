@@ -1,0 +1,126 @@
+"""The stage that a rollout is in, and the prompts that it draws."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from datasets import Dataset
+
+from ..control.geometry import Geometry, GeometryArgs, check_one_rollout
+from ..control.schedules import Schedule, onset_rollout
+from .datasets import check_stages
+from .prompt_order import PromptOrder
+from .stages import PlannedStage, Stage, plan_stages, stage_of
+
+
+class StagedPrompts:
+    """
+    The stages of one run with their data sets.
+
+    The order of prompts is a function of the seed and of the prompts drawn before; it is saved with the run.
+
+    Args:
+        stages (sequence of `Stage`):
+            The stages in their order. Without any, the configuration's own values hold for the whole run.
+        args (`ESGRPOConfig`):
+            The configuration.
+        datasets (`Mapping[str, Dataset | None]`):
+            Data sets by name; `None` for one that a plan cannot see.
+        schedule (`Schedule`, *optional*):
+            The entropy schedule, whose onset a stage may start at.
+
+    Raises:
+        ValueError: for stages that the run or the data sets cannot have.
+    """
+
+    def __init__(
+        self,
+        stages: Sequence[Stage],
+        args: GeometryArgs,
+        datasets: Mapping[str, Dataset | None],
+        schedule: Schedule | None,
+    ):
+        self.datasets = dict(datasets)
+        self._stages, self._schedule = list(stages), schedule
+        self.restart(args)
+
+    def restart(self, args: GeometryArgs) -> None:
+        """Go back to the first rollout, of a run with the configuration `args`."""
+        if self._stages:
+            check_one_rollout(args, "a curriculum")
+        rollouts = Geometry.of(args).rollouts
+        known = self._schedule is not None and rollouts is not None
+        onset = onset_rollout(self._schedule, rollouts) if known else None
+        self.planned = plan_stages(self._stages, args, rollouts, onset, self.datasets)
+        check_stages(self.planned, self.datasets)
+        sizes = {name: 0 if dataset is None else len(dataset) for name, dataset in self.datasets.items()}
+        self._order = PromptOrder(sizes, args.seed, args.shuffle_dataset)
+        self.stage: PlannedStage | None = None  # until the first rollout begins
+        self._awaits_jump = False  # a stage has begun, and no entropy was measured in it yet
+        self._last_entropy: float | None = None
+
+    def begin_rollout(self, rollout: int) -> PlannedStage | None:
+        """Take up the stage of a rollout; return the stage before where another one has begun, else `None`."""
+        before, self.stage = self.stage, stage_of(self.planned, rollout)
+        switches = before is not None and self.stage is not before
+        self._awaits_jump = self._awaits_jump or switches
+        if self.stage is not before:
+            self._order.enter(self.stage.data)
+        self._order.begin_rollout()
+        return before if switches else None
+
+    def jump(self, entropy: float | None) -> float | None:
+        """Return by how much `entropy`, of the present rollout, has jumped with a switch, nats; `None` without one."""
+        if entropy is None:
+            return None
+        awaited = self._awaits_jump and self._last_entropy is not None
+        jump = entropy - self._last_entropy if awaited else None
+        self._awaits_jump, self._last_entropy = False, entropy
+        return jump
+
+    def draw(self, prompts: int, num_generations: int, processes: tuple[int, int]) -> list[dict[str, Any]]:
+        """
+        Draw the next prompts.
+
+        Args:
+            prompts (`int`), num_generations (`int`):
+                Prompts over all processes, and completions per prompt.
+            processes (`(int, int)`):
+                Index of this process, and how many there are.
+
+        Returns:
+            `list[dict]`: this process's rows, one per completion.
+        """
+        drawn = [place for place in self._order.draw(prompts) for _ in range(num_generations)]
+        process, count = processes
+        size = len(drawn) // count
+        return [dict(self.datasets[name][row]) for name, row in drawn[process * size : (process + 1) * size]]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state as JSON values; a rollout must have begun."""
+        assert self.stage is not None, "a checkpoint comes after an update, and so after a rollout has begun"
+        return {
+            "stage": asdict(self.stage),
+            "order": self._order.state_dict(),
+            "awaits_jump": self._awaits_jump,
+            "last_entropy": self._last_entropy,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """
+        Take up a saved state.
+
+        Raises:
+            ValueError: where this run has no such stage, or another order of prompts.
+        """
+        saved = state["stage"]
+        if saved not in [asdict(stage) for stage in self.planned]:
+            raise ValueError(
+                f"the checkpoint is in stage {saved['index']}, from rollout {saved['first']} on, of {saved['prompts']} "
+                f"prompts x {saved['num_generations']} completions, and this run has no such stage: resume with the "
+                "curriculum and max_steps that wrote it, or start a new run with the checkpoint as the model"
+            )
+        self.stage = self.planned[saved["index"]]
+        self._order.enter(self.stage.data)
+        self._order.load_state_dict(state["order"])
+        self._awaits_jump, self._last_entropy = state["awaits_jump"], state["last_entropy"]

@@ -1,0 +1,114 @@
+"""GPUs, and how a launch divides a model between its processes."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import yaml
+from accelerate.commands.config.config_args import load_config_from_file
+
+from .model_shape import NoProjectionError
+
+
+Sharding = Literal["none", "ddp", "zero2", "zero3", "fsdp"]
+NAMES = {"none": "not sharded", "ddp": "DDP", "zero2": "ZeRO-2", "zero3": "ZeRO-3", "fsdp": "FSDP"}
+
+
+@dataclass(frozen=True)
+class GPU:
+    """A GPU by its data sheet."""
+
+    name: str
+    memory: float  # GiB that a program sees
+    flops: float  # dense bf16 operations per second
+    bandwidth: float  # bytes per second between memory and cores
+
+
+_SHEETS = (
+    GPU("a100-40", 39.4, 312e12, 1.555e12),
+    GPU("a100-80", 79.1, 312e12, 2.039e12),
+    GPU("h100-80", 79.1, 989e12, 3.35e12),
+    GPU("h200", 139.7, 989e12, 4.8e12),
+)
+GPUS = {gpu.name: gpu for gpu in _SHEETS}
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A launch of one process per GPU."""
+
+    num_processes: int  # on all machines
+    sharding: Sharding  # zero2 divides gradients and optimizer; zero3 and fsdp the weights, too
+    on_cpu: bool = False
+    is_assumed: bool = False  # whether nothing names the sharding
+    half: bool = False  # whether it asks for 16-bit mixed precision, which then runs whatever the recipe says
+
+
+def read_config(path: str) -> Any:
+    """
+    Return an accelerate config.
+
+    Raises:
+        ValueError: for a file that does not exist or is no accelerate config.
+    """
+    try:
+        config = load_config_from_file(path)
+    except FileNotFoundError:
+        raise ValueError(
+            f"the accelerate config {path} does not exist: give --config_file one of accelerate_configs/"
+        ) from None
+    except (ValueError, TypeError, AttributeError, yaml.YAMLError) as error:
+        raise ValueError(f"{path} is no accelerate config: {' '.join(str(error).split())}") from None
+    if config.num_processes < 1:
+        raise ValueError(f"`num_processes` of {path} must be 1 or more, got {config.num_processes}: set it")
+    return config
+
+
+def launch_of(config: Any, num_processes: int | None) -> Launch:
+    """
+    Return the launch of an accelerate config, in which `num_processes` takes the place of its own.
+
+    Raises:
+        ValueError: for several processes that the config does not connect.
+        NoProjectionError: for unknown ways to divide the model, and where nothing names the processes.
+    """
+    if config is None:
+        if num_processes is None:
+            raise NoProjectionError(
+                "name the launch's accelerate config, for example --config_file accelerate_configs/zero3.yaml, or "
+                "give --num_processes"
+            )
+        return Launch(num_processes, "zero3" if num_processes > 1 else "none", is_assumed=num_processes > 1)
+    processes, kind = num_processes or config.num_processes, config.distributed_type.value
+    if config.use_cpu:
+        return Launch(processes, "none", on_cpu=True)
+    if kind == "NO" and processes > 1:
+        raise ValueError(
+            f"`distributed_type` must connect the {processes} processes, got NO, which starts one: set MULTI_GPU, "
+            "DEEPSPEED or FSDP"
+        )
+    if kind == "DEEPSPEED":
+        sharding = _zero(config.deepspeed_config or {})
+    elif kind == "FSDP":
+        sharding = _fsdp(config.fsdp_config or {})
+    elif kind in ("NO", "MULTI_GPU"):
+        sharding = "ddp" if processes > 1 else "none"
+    else:
+        raise NoProjectionError(f"distributed_type {kind} of the accelerate config is not known")
+    return Launch(processes, sharding, half=config.mixed_precision in ("bf16", "fp16"))
+
+
+def _zero(config: dict[str, Any]) -> Sharding:
+    elsewhere = [name for name in config if name.endswith("_device") and str(config[name]) not in ("none", "None")]
+    stage = config.get("zero_stage")
+    if elsewhere:
+        raise NoProjectionError(f"{elsewhere[0]} of the accelerate config moves a part out of the GPU")
+    if stage not in (2, 3):
+        raise NoProjectionError(f"zero_stage of the accelerate config is {stage}, and 2 and 3 are known")
+    return "zero2" if stage == 2 else "zero3"
+
+
+def _fsdp(config: dict[str, Any]) -> Sharding:
+    whole = config.get("fsdp_reshard_after_forward", config.get("fsdp_sharding_strategy", True))
+    if config.get("fsdp_offload_params") or str(whole).lower() not in ("true", "1", "full_shard"):
+        raise NoProjectionError("FSDP is known only with full sharding on the GPU (fsdp_reshard_after_forward: true)")
+    return "fsdp"

@@ -1,0 +1,103 @@
+"""The callbacks of a trainer: those that the user gave, and those that the configuration names."""
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+from datasets import Dataset
+from transformers import TrainerCallback
+
+from ..config.config import ESGRPOConfig
+from ..control.checks import checked_state
+from ..curriculum.staged_prompts import StagedPrompts
+from .callbacks import Curriculum, EntropyScheduler, RolloutCallback
+
+
+_Callback = TypeVar("_Callback", bound=TrainerCallback)
+
+
+def find(callbacks: Sequence[TrainerCallback], kind: type[_Callback]) -> _Callback | None:
+    """Return the first callback of a kind, or `None`."""
+    return next((callback for callback in callbacks if isinstance(callback, kind)), None)
+
+
+def collect_callbacks(args: ESGRPOConfig, given: Sequence[Any]) -> list[TrainerCallback]:
+    """
+    Return the user's callbacks and those that the blocks of the configuration name; the curriculum comes first.
+
+    Args:
+        args (`ESGRPOConfig`):
+            The configuration.
+        given (sequence of `TrainerCallback`):
+            The user's callbacks, or their classes.
+
+    Raises:
+        ValueError: for what is no list of callbacks, and for a method together with a scheduler.
+    """
+    if isinstance(given, TrainerCallback) or EntropyScheduler in given:
+        raise ValueError(
+            "`callbacks` must be a list of objects: give for example [EntropyScheduler(ConstantSchedule(0.4), "
+            "PIDController(), EntropyBonusActuator())]"
+        )
+    callbacks = [callback() if isinstance(callback, type) else callback for callback in given]
+    if args.method is not None and find(callbacks, EntropyScheduler) is not None:
+        raise ValueError(
+            f"`method` must be unset with an EntropyScheduler in `callbacks`, got {args.method}: the run would not be "
+            "what the method's name says, so keep one of them"
+        )
+    parts, stages = args.build_parts(), args.build_stages()
+    if parts is not None:
+        callbacks.insert(0, EntropyScheduler(*parts))
+    if stages is not None or (args.dynamic_sampling_tries > 0 and find(callbacks, Curriculum) is None):
+        callbacks.append(Curriculum(stages or []))
+    # what the others see is its stage's
+    return sorted(callbacks, key=lambda callback: not isinstance(callback, Curriculum))
+
+
+def with_prompts(
+    callbacks: Sequence[TrainerCallback], args: ESGRPOConfig, datasets: Mapping[str, Dataset | None]
+) -> list[TrainerCallback]:
+    """
+    Return the callbacks with a curriculum that has its data sets, in the place of the one that only has stages.
+
+    Args:
+        callbacks (sequence of `TrainerCallback`):
+            What [`collect_callbacks`] returned.
+        args (`ESGRPOConfig`):
+            The configuration.
+        datasets (`Mapping[str, Dataset | None]`):
+            Data sets by name; `None` for one that a plan cannot see.
+
+    Raises:
+        ValueError: for stages that the run or the data sets cannot have.
+    """
+    scheduler = find(callbacks, EntropyScheduler)
+    schedule = None if scheduler is None else scheduler.loop.schedule
+    return [
+        Curriculum(each.stages, StagedPrompts(each.stages, args, datasets, schedule))
+        if isinstance(each, Curriculum)
+        else each
+        for each in callbacks
+    ]
+
+
+def prepare_callbacks(callbacks: Sequence[TrainerCallback], args: ESGRPOConfig) -> None:
+    """
+    Let the rollout callbacks refuse what cannot work, and start afresh.
+
+    Raises:
+        ValueError: also where the entropy scheduler or the curriculum is there twice.
+    """
+    for kind, block in ((EntropyScheduler, "entropy_*"), (Curriculum, "curriculum")):
+        if sum(isinstance(callback, kind) for callback in callbacks) > 1:
+            raise ValueError(
+                f"there are two of {kind.__name__}, which would set the same attributes one after the other: keep "
+                f"either the {block} blocks of the configuration or one {kind.__name__} in `callbacks`"
+            )
+    for callback in callbacks:
+        if not isinstance(callback, RolloutCallback):
+            continue
+        callback.prepare(args)
+        if callback.keeps_state and not isinstance(callback, EntropyScheduler | Curriculum):
+            with contextlib.suppress(AttributeError):  # a state that only a rollout makes is looked at when it is saved
+                checked_state(callback)

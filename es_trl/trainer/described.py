@@ -1,0 +1,40 @@
+"""What a trainer says of its run, for checkpoints and for the folder."""
+
+from typing import Any
+
+from ..checkpoints.changes import describe_run, prompts_digest, target_at
+from ..control.geometry import Geometry
+from .callbacks import RolloutCallback
+from .rollout_trainer import RolloutTrainer
+
+
+def counts(trainer: RolloutTrainer) -> dict[str, int]:
+    """Return the numbers that tie updates to rollouts and rollouts to processes."""
+    names = ("per_device_train_batch_size", "gradient_accumulation_steps", "steps_per_generation", "num_iterations")
+    own = {name: getattr(trainer.args, name) for name in (*names, "num_generations")}
+    return {"num_processes": trainer.accelerator.num_processes, **own}
+
+
+def stateful_callbacks(trainer: RolloutTrainer) -> list[RolloutCallback]:
+    """Return the rollout callbacks without which the run cannot be resumed."""
+    callbacks = trainer.callback_handler.callbacks
+    return [each for each in callbacks if isinstance(each, RolloutCallback) and each.keeps_state]
+
+
+def described(trainer: RolloutTrainer) -> dict[str, Any]:
+    """Return the configuration of the run, as [`describe_run`] has it."""
+    dataset, curriculum, scheduler = trainer.train_dataset, trainer.curriculum, trainer.entropy_scheduler
+    return describe_run(
+        trainer.args,
+        None if scheduler is None else scheduler.loop,
+        None if curriculum is None else curriculum.prompts.planned,
+        (len(dataset) if hasattr(dataset, "__len__") else None, prompts_digest(dataset)),
+        list(trainer.reward_func_names),
+    )
+
+
+def next_target(trainer: RolloutTrainer, rollout: int, max_steps: int) -> float | None:
+    """Return what the schedule says of a rollout of a run of `max_steps` updates, nats or multiples."""
+    scheduler = trainer.entropy_scheduler
+    loop = None if scheduler is None else scheduler.loop
+    return target_at(loop, rollout, Geometry.of(trainer.args, max_steps=max_steps).rollouts)

@@ -1,0 +1,319 @@
+"""`RolloutTrainer`: a `GRPOTrainer` that measures every rollout, and lets callbacks act on what was measured.
+
+Short overrides around `super()`; formulas live in the other files.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, SequentialSampler
+
+from ..actuators.actuation import Actuation
+from ..actuators.clamped_head import ClampedHead
+from ..checkpoints.lineage import Identity
+from ..checkpoints.run_state import RunState
+from ..common.temporarily import temporarily
+from ..control.geometry import Geometry
+from ..curriculum.dynamic_sampling import DynamicSampling
+from ..curriculum.stages import PlannedStage
+from ..tracking.history import TRACKED, History
+from .arguments import complete
+from .callback_list import find
+from .callbacks import Curriculum, Decision, EntropyScheduler, RolloutCallback
+from .generation import Refill, mask_prompts, unbroken
+from .inputs import check_settings
+from .loss import ActuatedLoss, own_rows, scores_of
+from .micro_batches import Parts, counted, more_to_come
+from .pushing_trainer import PushingTrainer
+from .rollout import OpenRollout
+from .sensor import EntropySensor, completion_mask, cut_ratios, prompt_index
+from .stage_switch import check_engine, follow_stage
+from .startup import say_what_begins
+
+
+class RolloutTrainer(PushingTrainer):
+    """
+    [`~trl.GRPOTrainer`] whose rollouts are measured, recorded and controlled.
+
+    The arguments are [`ESGRPOTrainer`]'s, those behind `eval_dataset` by name.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        reward_funcs: Any,
+        args: Any,
+        train_dataset: Any,
+        eval_dataset: Any,
+        others: dict[str, Any],
+    ):
+        given = complete(model, reward_funcs, args, train_dataset, eval_dataset, others)
+        self._first_length, self._punishes = given.first_length, given.punishes
+        self._sampling: DynamicSampling | None = None
+        self._loss: ActuatedLoss | None = None  # while it is computed
+        super().__init__(
+            model,
+            given.reward_funcs,
+            given.args,
+            given.train_dataset,
+            eval_dataset,
+            callbacks=given.callbacks,
+            **given.others,
+        )
+        if tries := self.args.dynamic_sampling_tries:
+            by_function = self.multi_objective_aggregation == "normalize_then_sum"
+            self._sampling = DynamicSampling(tries, self.reward_weights, by_function, self.accelerator)
+        self.history = History(self.args.output_dir, writes=self.accelerator.is_main_process)
+        if self.entropy_scheduler is not None:
+            check_settings(self.entropy_scheduler.loop.actuators, self, self.args)
+        self._start_over(Identity())
+        if self.use_vllm and self.curriculum is not None:
+            check_engine(self.vllm_generation, self.curriculum.prompts.planned)
+
+    def _start_over(self, identity: Identity) -> None:
+        """Go back to before the first rollout, in a run that is known by `identity`."""
+        self._identity = identity
+        # TRL keeps these from an earlier run of the same trainer
+        self._step, self._buffered_inputs, self._last_loaded_step = 0, None, -1
+        self._announced, self._next_rollout = False, 0
+        self._rollout: OpenRollout | None = None
+        self._stage: PlannedStage | None = None
+        self._parts = Parts()
+        scheduler = self.entropy_scheduler
+        self._actuation = Actuation(() if scheduler is None else tuple(scheduler.loop.actuators))
+        if self.curriculum is not None:
+            self._enter_stage(self.curriculum.prompts.planned[0])
+        if scheduler is not None:
+            self._actuate(scheduler.loop.settings)
+
+    def go_on(self, state: RunState, rollout: OpenRollout | None, buffered: list[dict[str, Any]] | None) -> None:
+        """Go on where a checkpoint was written, in the `rollout` under way with the micro-batches it has `buffered`."""
+        self._step, self._next_rollout = state.micro_step, state.rollout  # TRL would count from 0
+        self._rollout, self._buffered_inputs = rollout, buffered
+        self._metrics["train"].update(state.metrics)
+        self._actuate(state.settings)
+        if self.curriculum is not None and self.curriculum.prompts.stage is not None:
+            self._enter_stage(self.curriculum.prompts.stage)
+
+    @property
+    def entropy_scheduler(self) -> EntropyScheduler | None:
+        """The scheduler among the callbacks, or `None` where entropy is only measured."""
+        return find(self.callback_handler.callbacks, EntropyScheduler)
+
+    @property
+    def curriculum(self) -> Curriculum | None:
+        """The curriculum among the callbacks, or `None` where TRL's data loader gives the prompts."""
+        return find(self.callback_handler.callbacks, Curriculum)
+
+    @property
+    def entropy_target(self) -> float:
+        """What TRL's adaptive entropy coefficient aims at, nats; TRL reads it from its arguments."""
+        return self.args.entropy_target
+
+    @entropy_target.setter
+    def entropy_target(self, target: float) -> None:
+        self.args.entropy_target = target
+
+    @property
+    def num_rollouts(self) -> int:
+        """Rollouts in the run; known once training has begun."""
+        return Geometry.of(self.args, max_steps=self.state.max_steps).rollouts
+
+    @property
+    def _generate_every(self) -> int:
+        """Micro-batches from one rollout to the next, as in TRL's `_prepare_inputs`."""
+        return self.args.steps_per_generation * self.num_iterations
+
+    @property
+    def _prompts(self) -> int:
+        """Prompts of the present rollout."""
+        return Geometry.of(self.args).prompts if self._stage is None else self._stage.prompts
+
+    def get_train_dataloader(self) -> DataLoader:
+        if self.curriculum is None:
+            return super().get_train_dataloader()
+        # A rollout draws its prompts when it begins, so the loader has only its micro-batches to count.
+        micro_batches = self.args.max_steps * self.args.gradient_accumulation_steps
+        if self.args.max_steps <= 0:
+            micro_batches = len(self.train_dataset) // Geometry.of(self.args).prompts * self._generate_every
+        return self._get_dataloader(
+            dataset=range(micro_batches * self.accelerator.num_processes),
+            description="Training",
+            batch_size=1,
+            sampler_fn=SequentialSampler,
+            is_training=True,
+        )
+
+    def _ask_callbacks(self, event: str) -> None:
+        for callback in self.callback_handler.callbacks:
+            if not isinstance(callback, RolloutCallback):
+                continue
+            record = self._rollout.record()
+            decision = getattr(callback, event)(self.args, self.state, self.control, record=record, trainer=self)
+            if decision is not None:
+                self._apply(decision)
+
+    def _apply(self, decision: Decision) -> None:
+        """Let a decision take effect; nothing else does."""
+        self._rollout.decided(decision)
+        if decision.stage is not None and decision.stage is not self._stage:
+            self._enter_stage(decision.stage)
+        self._actuate(decision.settings if decision.tick is None else {**decision.settings, **decision.tick.settings})
+        for event in decision.events:
+            self.accelerator.print(f"rollout {self._rollout.index}: {event['message']}", flush=True)
+
+    def _enter_stage(self, stage: PlannedStage) -> None:
+        self._stage, self._parts = stage, Parts(stage.parts)
+        follow_stage(self, stage, self._punishes)
+
+    def _actuate(self, settings: Mapping[str, float]) -> None:
+        """Set the attributes that TRL reads; a setting of another name is read from the actuation, by its actuator."""
+        self._actuation = replace(self._actuation, settings={**self._actuation.settings, **settings})
+        for name, value in settings.items():
+            if hasattr(self, name):
+                setattr(self, name, value)
+
+    # --- the rollout -------------------------------------------------------------------------------------------------
+
+    def training_step(
+        self, model: torch.nn.Module, inputs: Any, num_items_in_batch: torch.Tensor | int | None = None
+    ) -> torch.Tensor:
+        if not self._announced:
+            self._announced = True
+            say_what_begins(self, self.entropy_scheduler, self.curriculum)
+        if self._step % self._generate_every == 0:
+            self._begin_rollout()
+        earlier = 0.0
+        for _ in range(self._parts.count - 1):
+            with more_to_come(self, model):
+                earlier = earlier + super().training_step(model, inputs, num_items_in_batch)
+        loss = super().training_step(model, inputs, num_items_in_batch) + earlier
+        if self._step % self._generate_every == 0:  # TRL has counted it
+            self._close_rollout()
+        return loss
+
+    def _prepare_inputs(self, generation_batch: Any) -> dict[str, Any]:
+        if not self.model.training or self._parts.count == 1:
+            return super()._prepare_inputs(generation_batch)
+        return self._parts.take(super()._prepare_inputs, generation_batch)
+
+    def _begin_rollout(self) -> None:
+        self._rollout = OpenRollout(
+            index=self._next_rollout,
+            run=self._identity.number,
+            global_step=self.state.global_step,
+            num_generations=self.num_generations,
+            max_completion_length=self.max_completion_length,
+        )
+        self._ask_callbacks("on_rollout_begin")
+        self._rollout.sensor = EntropySensor(self._prompts)
+
+    def _draw_rows(self, prompts: int) -> list[dict[str, Any]]:
+        """Return this process's rows of the next prompts, one per completion."""
+        processes = (self.accelerator.process_index, self.accelerator.num_processes)
+        return self.curriculum.prompts.draw(prompts, self.num_generations, processes)
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        if not self.model.training:
+            return super()._generate_and_score_completions(inputs)
+        rollout = self._rollout
+        rollout.rows = inputs if self.curriculum is None else self._draw_rows(self._prompts)
+        with unbroken(rollout.index):
+            batch = super()._generate_and_score_completions(rollout.rows)
+        rollout.scored(self._metrics["train"], "importance_sampling_ratio" in batch)
+        # TRL shuffles rows
+        batch["prompt_index"] = prompt_index(len(rollout.rows), self.num_generations, self.accelerator)
+        if rollout.uniform is not None:
+            mask_prompts(batch, rollout.uniform, self.accelerator)
+        if self._actuation.actuators:
+            answers = len(self.reward_funcs) - self._punishes
+            scores = scores_of(self, batch, rollout.rewards, rollout.index, answers)
+            batch.update(own_rows(self._actuation.columns(scores, self.args), len(rollout.rows), self.accelerator))
+        if "old_per_token_logps" in batch:
+            entropies, clamped = rollout.scoring
+            cut = cut_ratios(batch, self.args)
+            rollout.sensor.add(entropies, completion_mask(batch), batch["prompt_index"], clamped, cut)
+            self._end_rollout()
+        rollout.scoring = None
+        return batch
+
+    def _generate(self, prompts: list[Any]) -> tuple[Any, ...]:
+        if self._sampling is None or not self.model.training:
+            return super()._generate(prompts)
+        refill = Refill(self, self._sampling, self._draw_rows, super()._generate, super()._calculate_rewards)
+        return refill(self._rollout, prompts)
+
+    def _calculate_rewards(
+        self, inputs: list[Any], prompts: list[Any], completions: list[Any], completion_ids_list: list[list[int]]
+    ) -> torch.Tensor:
+        rollout = self._rollout if self.model.training else None
+        if rollout is not None and rollout.has_rewards:
+            return rollout.rewards
+        rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        if rollout is not None:
+            rollout.rewards = rewards
+        return rewards
+
+    def _get_per_token_logps_and_entropies(
+        self, model: torch.nn.Module, *args: Any, compute_entropy: bool = False, **kwargs: Any
+    ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+        # The fused head has the entropy in every forward pass of the policy; TRL drops it where no gradient is needed.
+        # In a rollout the first such pass is that of the old log-probabilities, where TRL makes one.
+        rollout, loss = self._rollout, self._loss
+        scores = model is self.model and self.model.training and not torch.is_grad_enabled() and rollout is not None
+        measures = scores and not rollout.is_measured and rollout.scoring is None
+        clamp = self._actuation.clamp if measures or loss is not None else 0.0
+        head = ClampedHead(model, clamp) if clamp > 0.0 else None
+        logps, entropies, aux_loss = super()._get_per_token_logps_and_entropies(
+            model if head is None else head, *args, compute_entropy=compute_entropy or measures, **kwargs
+        )
+        clamped = None if head is None else head.entropies(logps.shape[1])
+        if loss is not None:
+            loss.see(logps, entropies, clamped)
+        elif measures:
+            rollout.scoring = (entropies, clamped)
+        return logps, entropies if compute_entropy else None, aux_loss
+
+    def _compute_loss(self, model: torch.nn.Module, inputs: dict[str, Any]) -> torch.Tensor:
+        # dr_grpo divides by the longest completion; that of the first stage throughout, so that a switch to longer ones
+        # leaves the scale of the loss as it was
+        first_length = temporarily(self, max_completion_length=self._first_length)
+        if not self.model.training:
+            with first_length:
+                return super()._compute_loss(model, inputs)
+        loss = ActuatedLoss(self, inputs, self._actuation, self._parts.count)
+        with first_length, counted(self, self._parts.count), temporarily(self, _loss=loss):
+            value = super()._compute_loss(model, loss.inputs)
+        value, batch, rollout = value - loss.bonus(), loss.batch, self._rollout
+        rollout.trained(self._metrics["train"])
+        if rollout.kept is None:
+            rollout.keep(self._actuation.kept(batch))
+        if not rollout.is_measured:  # TRL makes no pass before the only update: measure in its own
+            rollout.sensor.add(batch.entropies, batch.mask, inputs["prompt_index"], batch.clamped)
+            if (self._step + 1) % self._generate_every == 0 and self._parts.is_last:
+                self._end_rollout()
+        return value
+
+    def _end_rollout(self) -> None:
+        """Let the callbacks act on a rollout that is measured, before its first update, and log what they did."""
+        rollout = self._rollout
+        rollout.reading = rollout.sensor.read(self.accelerator)
+        rollout.is_measured = True
+        self._ask_callbacks("on_rollout_end")
+        if self.state.is_world_process_zero:  # which alone has the whole history after a resume
+            rollout.raise_alarms(self.history.records, self.entropy_scheduler, self.args.report_to)
+        record = rollout.record()
+        for field in TRACKED:
+            if (value := getattr(record, field)) is not None:
+                self._metrics["train"][f"es/{field}"].append(float(value))
+
+    def _close_rollout(self) -> None:
+        """Write the record of a rollout that is used up."""
+        record = self._rollout.record(is_closed=True)
+        if record.kept is not None:
+            self._metrics["train"]["es/kept"].append(record.kept)
+        self.history.append(record)
+        self._next_rollout += 1
+        self._rollout = None
