@@ -1,29 +1,20 @@
 """Pushes to a Hub on this machine: what arrives, what is refused, what is said when they fail."""
 
-import copy
 import json
-import os
-import pickle
 import subprocess
 import sys
-from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
 import yaml
 from lab_runs import LAB_ARGS
-from launching import LIMIT, ROOT, command, environment, run, shipped, written
-from local_hub import Fault, LocalHub
-from safetensors.torch import load
-from transformers.utils.hub import PushInProgress
-
-from es_trl.hub.card import RECIPE_FILE, write_recipe
-from es_trl.hub.push import Save
-from es_trl.hub.secrets import HiddenToken, hide_tokens, without_tokens
-from es_trl.recipe import RecipeParser
+from launching import LIMIT, environment
+from local_hub import TOKEN
 
 
-TOKEN = "hf_SECRETsecretSECRETsecretSECRETsecret00"
+pytestmark = pytest.mark.slow
+
+
 ALWAYS = {"README.md", "config.json", "es_curves.png", "es_history.jsonl", "es_recipe.yaml", "generation_config.json",
           "model.safetensors", "tokenizer.json", "tokenizer_config.json", "training_args.bin"}  # fmt: skip
 
@@ -66,7 +57,6 @@ def pushed(tmp_path_factory):
     return Pushed(folder, done)
 
 
-@pytest.mark.slow
 def test_every_save_has_everything(pushed):
     commits = pushed.commits("round_trip")
     titles = ["Training in progress, step 4", "Training in progress, step 8", "End of training"]
@@ -80,7 +70,6 @@ def test_every_save_has_everything(pushed):
     assert commits[0][1]["es_curves.png"] != commits[1][1]["es_curves.png"]
 
 
-@pytest.mark.slow
 def test_the_card_of_every_save(pushed):
     commits = pushed.commits("round_trip")
     assert len(commits) > 1
@@ -103,7 +92,6 @@ def test_the_card_of_every_save(pushed):
             assert package in card.split("### Versions of the run")[1]
 
 
-@pytest.mark.slow
 def test_the_model_comes_back_to_its_owner_alone(pushed):
     saw = pushed.saw("round_trip")
     assert saw["equal"] and saw["private"] and len(saw["tokens"]) == len("3 5 2=17:")
@@ -112,7 +100,6 @@ def test_the_model_comes_back_to_its_owner_alone(pushed):
     assert saw["again"] == [2e-3, {"kind": "constant", "target": 0.4}, None]
 
 
-@pytest.mark.slow
 def test_a_token_is_nowhere(pushed):
     assert pushed.saw("round_trip")["saved_token"] is None
     assert TOKEN not in pushed.done.stdout + pushed.done.stderr
@@ -122,7 +109,6 @@ def test_a_token_is_nowhere(pushed):
     assert [str(path) for path in paths if TOKEN.encode() in path.read_bytes()] == []
 
 
-@pytest.mark.slow
 def test_what_cannot_be_pushed_is_refused_before_a_model_is_looked_for(pushed):
     said = pushed.saw("refusals")
     expected = {
@@ -142,7 +128,6 @@ def test_what_cannot_be_pushed_is_refused_before_a_model_is_looked_for(pushed):
         assert all(part in said[case] for part in parts), said[case]
 
 
-@pytest.mark.slow
 def test_an_outage_is_said_and_made_up_for_at_the_next_save(pushed):
     saw = pushed.saw("outage")
     message = (
@@ -158,7 +143,6 @@ def test_an_outage_is_said_and_made_up_for_at_the_next_save(pushed):
     assert "tester/outage failed" not in files[-1]["README.md"].decode()
 
 
-@pytest.mark.slow
 def test_a_save_during_a_push_is_said_and_sent_at_the_end(pushed):
     message = (
         "the push of update 8 to tester/left_out was left out, as that of update 4 still runs; the next save or the "
@@ -172,7 +156,6 @@ def test_a_save_during_a_push_is_said_and_sent_at_the_end(pushed):
     assert ["| rollout | 0 | 0 |" in part["README.md"].decode() for part in files] == [True, False, False]
 
 
-@pytest.mark.slow
 def test_errors_of_the_hub(pushed):
     saw = pushed.saw("errors")
     # one 503 is tried again by huggingface_hub; six are more than it tries; the last push finds nothing else
@@ -192,7 +175,6 @@ def test_errors_of_the_hub(pushed):
     assert set(files) == ALWAYS and files["model.safetensors"] == (run_dir / "model.safetensors").read_bytes()
 
 
-@pytest.mark.slow
 def test_trackio_keeps_its_logs_here(pushed):
     saw = pushed.saw("trackio")
     assert saw["rows"] > 4 and saw["static"] is False
@@ -203,7 +185,6 @@ def test_trackio_keeps_its_logs_here(pushed):
     assert saw["updates"] == 4 and saw["missed"] == [4] and saw["public"]
 
 
-@pytest.mark.slow
 def test_an_adapter_is_pushed_alone(pushed):
     assert pushed.saw("adapter") == {"equal": True, "trained": True}
     for _, files in pushed.commits("adapter"):
@@ -212,99 +193,9 @@ def test_an_adapter_is_pushed_alone(pushed):
         assert ", peft 0." in files["README.md"].decode()
 
 
-@pytest.mark.slow
 def test_a_run_goes_on_from_the_checkpoint_on_the_hub(pushed):
     assert pushed.saw("checkpoint") == {"ended": "KeyboardInterrupt", "step": 6, "equal": True, "rollouts": [0, 1, 2]}
     titles, files = zip(*pushed.commits("checkpoint"), strict=True)
     first, last = "Training in progress, step 6", "Training in progress, step 12"
     assert titles == (first, f"{first}, checkpoint", last, f"{last}, checkpoint", "End of training")
     assert {"last-checkpoint/es_state.json", "last-checkpoint/es_history.jsonl"} <= set(files[1])
-
-
-def launch_two(folder, hub, token, **changes):
-    options = {**LAB_ARGS, "per_device_train_batch_size": 2, "by_rule": True, "save_strategy": "steps", "save_steps": 4}
-    options |= {"output_dir": str(folder), "push_to_hub": True, "hub_model_id": "tester/two", **changes}
-    config = written(folder, shipped("ddp", num_processes=2, mixed_precision="no", use_cpu=True))
-    given = {"HF_ENDPOINT": hub.url, "HF_TOKEN": token, "HF_HUB_OFFLINE": "0", "HF_HOME": str(folder / "home")}
-    return run(command(config, "tests/distributed_worker.py", json.dumps(options)), **given)
-
-
-@pytest.mark.slow
-def test_two_processes_push_as_one(tmp_path):
-    with LocalHub({TOKEN: "tester"}) as hub:
-        hub.faults = [Fault("POST .*/commit/", 403, times=1)]
-        done = launch_two(tmp_path, hub, TOKEN)
-        creations = hub.calls.count("POST /api/repos/create")
-        commits = hub.repositories["tester/two"].commits
-    assert done.returncode == 0, done.stdout[-12000:]
-    assert TOKEN not in done.stdout and creations == 2  # before the model loads, and by transformers
-    assert done.stdout.count("the push of update 4 to tester/two failed (HTTP 403 Forbidden, out of order)") == 1
-    main, other = (json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in range(2))
-    assert [title for title, _ in commits] == ["Training in progress, step 8"]
-    weights = load(commits[0][1]["model.safetensors"])
-    total = sum(part.double().abs().sum().item() for part in weights.values())
-    assert main["weights"] == other["weights"] == pytest.approx(total, rel=1e-12)
-    for own, others in zip(main["records"], other["records"], strict=True):
-        differing = {name for name in own if own[name] != others[name]} - {"seconds"}
-        assert differing <= {"events"}  # which nothing that controls reads
-
-
-@pytest.mark.slow
-def test_two_processes_are_refused_alike(tmp_path):
-    with LocalHub({}) as hub:
-        done = launch_two(tmp_path, hub, TOKEN)
-    assert done.returncode != 0 and TOKEN not in done.stdout
-    said = "ValueError: push_to_hub is set and tester/two cannot be pushed to (HTTP 401 Unauthorized"
-    assert done.stdout.count(said) == 2
-
-
-def test_a_hidden_token_is_sent_and_not_kept():
-    token = HiddenToken(TOKEN)
-    assert f"Bearer {token}" == f"Bearer {TOKEN}" and repr({"token": token}) == "{'token': <token>}"
-    assert pickle.loads(pickle.dumps({"token": token})) == {"token": None}
-    assert copy.deepcopy({"token": token}) == copy.copy({"token": token}) == {"token": TOKEN}
-
-
-@pytest.mark.parametrize(
-    ("text", "hidden"),
-    [
-        (f"Bearer {TOKEN}, said", "Bearer <token>, said"),
-        ("hf_oauth_abcdefghij0123456789.rest_of-it end", "<token> end"),
-        ("api_org_ABCDEFGHIJ0123456789", "<token>"),
-        ("hf_internal_testing/tiny-random-model", "hf_internal_testing/tiny-random-model"),
-        ("runs/hf_run", "runs/hf_run"),
-        ("runs/hf_qwen25mathinstruct7b", "runs/hf_qwen25mathinstruct7b"),
-    ],
-)
-def test_what_looks_like_a_token(text, hidden):
-    assert hide_tokens(text) == hidden
-    assert without_tokens({"a": [{"b": text}]}) == {"a": [{"b": hidden}]}
-
-
-def test_the_recipe_that_was_run(tmp_path):
-    words = ["--config", str(ROOT / "recipes" / "countdown_es.yaml"), "--max_steps", "16", "--learning_rate=1e-3"]
-    words += ["--entropy_schedule.end", "0.1", "--report_to", "none", "--prompt_suffix", "answer: 1", "--use_peft"]
-    words += ["--no_shuffle_dataset", "--reward_weights", "1", "--lora_target_modules", "q_proj", "v_proj"]
-    words += ["--run_name", "007"]
-    recipe = RecipeParser().parse(words)
-    assert recipe.given["entropy_schedule"] == {"kind": "stable_anneal", "target": 0.3, "end": 0.1, "ratio": 0.25}
-    write_recipe(tmp_path, recipe.given)
-    again = RecipeParser().parse(["--config", str(tmp_path / RECIPE_FILE)])
-    assert again.given == recipe.given and again.given["shuffle_dataset"] is False
-    assert (again.data, again.model) == (recipe.data, recipe.model) and again.training.run_name == "007"
-    differing = {name for name, value in vars(recipe.training).items() if getattr(again.training, name) != value}
-    assert {name for name in differing if not name.startswith("_")} <= {"distributed_state", "deepspeed_plugin"}
-    write_recipe(tmp_path, None)
-    assert os.listdir(tmp_path) == []
-
-
-def test_a_push_that_another_one_keeps_from_running_is_no_push(lab_trainer, tmp_path):
-    trainer = lab_trainer()
-    trainer.hub_model_id, running = "me/run", Future()
-    trainer.push_in_progress = PushInProgress([running])  # of a training that was interrupted
-    save = Save(4, str(tmp_path))
-    trainer._push(save)
-    assert trainer.missed_pushes == (4,) and trainer._pushes.owed == save and trainer._pushes.running is None
-    running.set_result(None)
-    trainer.train(resume_from_checkpoint=None)
-    assert trainer.missed_pushes == ()
