@@ -23,6 +23,7 @@ def test_generated_prompts_that_are_none_are_refused(name, bounds, message):
         load_countdown(DataArguments(name, dataset_filter=bounds), seed=0)
 
 
+@pytest.mark.slow
 def test_generated_prompts_by_difficulty():
     rows = load_countdown(DataArguments("countdown:3,4", dataset_filter={"count": [4, 4]}), seed=0)
     assert {len(numbers) for numbers in rows["numbers"]} == {4} and 9_000 < len(rows) < 11_000

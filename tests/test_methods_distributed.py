@@ -5,6 +5,9 @@ from lab_runs import LAB_ARGS, without_seconds
 from launching import launch
 
 
+pytestmark = pytest.mark.slow
+
+
 SCHEDULE = {"entropy_schedule": {"kind": "linear", "start": 1.0, "end": 0.6}}
 METHODS = {
     "aer": {"method": "aer", "entropy_controller": {"gain": 5.0}, "entropy_actuator": {"high": 0.5}},

@@ -16,6 +16,9 @@ from es_trl.lab import BASE_MODEL, countdown_dataset
 from es_trl.planning.model_shape import shape_of
 
 
+pytestmark = pytest.mark.slow
+
+
 def run_script(*command, cwd):
     settings = environment(HF_HUB_OFFLINE="1")
     return subprocess.run(command, cwd=cwd, env=settings, capture_output=True, text=True, timeout=300)

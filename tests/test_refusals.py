@@ -73,6 +73,7 @@ def test_a_recipe_that_cannot_be_read_is_one_line(tmp_path, capsys):
         assert str(launch) in one_line(capsys, "plan", good, "--config_file", launch)
 
 
+@pytest.mark.slow
 def test_a_script_ends_with_one_line(tmp_path):
     command = [sys.executable, str(ROOT / "recipes" / "qwen7b_es.py"), "--use_cpu", "true", "--bf16", "false"]
     command += ["--dataset_name", "nothing.jsonl"]

@@ -8,6 +8,9 @@ from safetensors.torch import load_file
 from es_trl.lab import BASE_MODEL
 
 
+pytestmark = pytest.mark.slow
+
+
 pytest.importorskip("deepspeed")
 pytest.importorskip("peft")
 CONTROL = {
