@@ -13,7 +13,8 @@
 - `generation.py`: prompts that are replaced between generation and scoring.
 - `loss.py`: one loss with what actuators make of it.
 - `micro_batches.py`: micro-batches cut into parts.
-- `stage_switch.py`, `overlong.py`: the sizes of a stage wherever TRL keeps them, and the punishment of long completions.
+- `stage_switch.py`: the sizes of a stage, wherever TRL keeps a copy of them.
+- `overlong.py`: the punishment of long completions.
 - `save.py`, `resume.py`: what a save and a resume add to transformers'.
 - `description.py`: what a checkpoint says of the run.
 - `startup.py`: the text that a run begins with.
