@@ -2,7 +2,8 @@
 
 actuation         the actuators of a run with their settings, as the loss applies them
 batch             the scores of a rollout and a micro-batch, as actuators get them
-checks            configurations in which several of them have authority
+checks            the checks that several of them share
+bonus             base class of the entropy bonuses
 clip              the PPO clip bounds
 kl_coef           the coefficient of the KL penalty
 entropy_bonus     a signed entropy bonus

@@ -21,15 +21,7 @@ def check_number(
     below: float = math.inf,
     most: float = math.inf,
 ) -> None:
-    """
-    Raise unless `value` is a finite number, > `above`, >= `least`, < `below` and <= `most`.
-
-    Args:
-        name (`str`):
-            Name of the value.
-        fix (`str`):
-            A value to set, as in "0.2".
-    """
+    """Raise unless `value` is a finite number, > `above`, >= `least`, < `below` and <= `most`; `fix` is one to set."""
     if is_number(value) and value > above and value >= least and value < below and value <= most:
         return
     limits = {">": above, ">=": least, "<": below, "<=": most}
@@ -55,7 +47,5 @@ def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
 def check_bounds(owner: str, low: Any, high: Any) -> None:
     """Raise unless the bounds of `owner`, an actuator, are finite numbers with something between them."""
     if not (is_number(low) and is_number(high) and low < high):
-        raise ValueError(
-            f"the bounds of {owner} must be finite numbers, low < high, got {low!r} and {high!r}: set `low` below "
-            "`high`"
-        )
+        words = f"must be finite numbers, low < high, got {low!r} and {high!r}: set `low` below `high`"
+        raise ValueError(f"the bounds of {owner} {words}")
