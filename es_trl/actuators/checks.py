@@ -24,9 +24,9 @@ def check_clip_binds(kind: str, args: ActuatorArgs, losses: tuple[str, ...]) -> 
             f"loss_type to one of {', '.join(losses)}, or the actuator to entropy_bonus"
         )
     if updates_per_rollout(args) <= 1:
-        steps = args.gradient_accumulation_steps
+        updates, steps = updates_per_rollout(args), args.gradient_accumulation_steps
         raise ValueError(
-            f"{kind} has no authority with {updates_per_rollout(args)} update per rollout, because every ratio is then "
-            f"1: set steps_per_generation to {2 * steps} or another multiple of gradient_accumulation_steps (the paper's "
-            f"16 updates: {16 * steps}), or num_iterations above 1, or the actuator to entropy_bonus"
+            f"{kind} has no authority with {updates} update per rollout, because every ratio is then exactly 1: set "
+            f"steps_per_generation to {2 * steps} or another multiple of gradient_accumulation_steps (the paper's 16 "
+            f"updates: {16 * steps}), or num_iterations above 1, or the actuator to entropy_bonus"
         )

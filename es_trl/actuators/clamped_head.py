@@ -116,10 +116,7 @@ def _tiles(hidden: torch.Tensor, vocabulary: int) -> list[slice]:
 
 
 def _logits(
-    hidden: torch.Tensor,
-    weight: torch.Tensor,
-    bias: torch.Tensor | None,
-    transform: tuple[float, float | None, float],
+    hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, transform: tuple[float, float | None, float]
 ) -> tuple[torch.Tensor, torch.Tensor | float]:
     """Return logits as the model samples from them, in float32 at least, and their slope by the head's product."""
     logit_scale, softcap, inverse_temperature = transform

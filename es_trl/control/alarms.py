@@ -49,7 +49,7 @@ def divergence(records: Records) -> str | None:
     """Say that the error grew over three windows of five rollouts, by more than the noise of a window's mean."""
     if len(records) < 15:
         return None
-    windows = [records[first : first + 5] for first in (len(records) - 15, len(records) - 10, len(records) - 5)]
+    windows = [records[-15:-10], records[-10:-5], records[-5:]]
     errors = [mean(record["error"] for record in window) for window in windows]
     noise = 2.0 * mean(record["entropy_se"] or 0.0 for record in windows[-1]) / 5**0.5
     growth = [abs(late) - abs(early) for early, late in pairwise(errors)]

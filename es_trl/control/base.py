@@ -15,26 +15,13 @@ from .values import check_bounds
 
 @dataclass(frozen=True)
 class PlantKnowledge:
-    """
-    The knowledge of the plant that a learning controller has after a rollout.
+    """The knowledge of the plant that a learning controller has after a rollout."""
 
-    Args:
-        acts (`bool`):
-            Whether its control is known to move entropy.
-        push (`float`), strength (`float`):
-            Change of entropy per rollout, as a share of the entropy: by the present control, and the least that the
-            whole range of the control makes.
-        dead_time (`int`):
-            Rollouts from a control to the first entropy that shows it, at least 1.
-        estimate (`dict[str, float]`):
-            Learned numbers, for the history.
-    """
-
-    acts: bool
-    push: float
-    strength: float
-    dead_time: int
-    estimate: dict[str, float]
+    acts: bool  # whether its control is known to move entropy
+    push: float  # change of entropy per rollout by the present control, as a share of the entropy
+    strength: float  # change per rollout that the whole range of the control surely makes, as such a share
+    dead_time: int  # rollouts from a control to the first entropy that shows it, at least 1
+    estimate: dict[str, float]  # learned numbers, for the history
 
 
 class Controller:

@@ -81,11 +81,7 @@ class PlantEstimator:
         self._efforts = deque([0.0] * len(self._efforts), maxlen=len(self._efforts))
 
     def rebase(self, entropy: float, noise: float) -> None:
-        """
-        Go on from `entropy`, measured on other prompts or lengths than before, so that nothing follows from the jump.
-
-        Sensitivity and drift stay as known, as shares of the entropy; how well the drift is known is forgotten.
-        """
+        """Go on from `entropy`, of other prompts or lengths; sensitivity and drift stay as known, as shares of it."""
         if not self.measured:
             return self.measure(entropy, noise)
         ratio = entropy / max(self.entropy, noise)

@@ -49,29 +49,17 @@ def check_trains(args: Any) -> None:
 
 @dataclass(frozen=True)
 class Geometry:
-    """
-    One rollout of a run, over all processes.
-
-    Args:
-        prompts (`int`), num_generations (`int`), completions (`int`):
-            Prompts per rollout, completions per prompt, and their product.
-        micro_batch (`int`), micro_batches (`int`), updates (`Fraction`):
-            Completions in one micro-batch of one process, and micro-batches and updates per rollout.
-        max_completion_length (`int`, *optional*):
-            Tokens that a completion may have; `None` where the generation itself decides.
-        max_steps (`int`):
-            Updates in the run; 0 or less where it is not known yet.
-    """
+    """One rollout of a run, over all processes."""
 
     num_processes: int
-    prompts: int
+    prompts: int  # per rollout
     num_generations: int
-    completions: int
-    micro_batch: int
-    micro_batches: int
-    updates: Fraction
-    max_completion_length: int | None
-    max_steps: int
+    completions: int  # per rollout
+    micro_batch: int  # completions in one micro-batch of one process
+    micro_batches: int  # per rollout
+    updates: Fraction  # per rollout
+    max_completion_length: int | None  # tokens; `None` where the generation itself decides
+    max_steps: int  # updates in the run; 0 or less where it is not known yet
 
     @classmethod
     def of(cls, args: GeometryArgs, max_steps: int | None = None) -> "Geometry":

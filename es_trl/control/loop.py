@@ -85,12 +85,7 @@ class EntropyLoop:
         return self.chain.settings
 
     def tick(
-        self,
-        rollout: int,
-        num_rollouts: int,
-        entropy: float | None,
-        noise: float | None = None,
-        switched: bool = False,
+        self, rollout: int, num_rollouts: int, entropy: float | None, noise: float | None = None, switched: bool = False
     ) -> Tick:
         """
         Compare the entropy of a rollout with the target, and move the control.

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import ClassVar, Literal
 
 from .schedules import check_relative, check_target
 from .values import check_choice, check_number
@@ -27,14 +27,11 @@ class ConstantSchedule:
 
     target: float
     relative: bool = False
+    onset: ClassVar[None] = None
 
     def __post_init__(self) -> None:
         check_target("target", self.target)
         check_relative("target", self.target, self.relative)
-
-    @property
-    def onset(self) -> None:
-        return None
 
     def __call__(self, progress: float) -> float:
         return self.target

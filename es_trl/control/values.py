@@ -1,31 +1,24 @@
 """Checks of single values. A message says how the value must be, how it is, and what to set."""
 
-import math
 from collections.abc import Sequence
+from math import inf, isfinite
 from numbers import Integral, Real
 from typing import Any
 
 
 def is_number(value: Any) -> bool:
     """Return whether `value` is a finite real number."""
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, Real) and not isinstance(value, bool) and isfinite(value)
 
 
 def check_number(
-    name: str,
-    value: Any,
-    fix: str,
-    *,
-    above: float = -math.inf,
-    least: float = -math.inf,
-    below: float = math.inf,
-    most: float = math.inf,
+    name: str, value: Any, fix: str, *, above: float = -inf, least: float = -inf, below: float = inf, most: float = inf
 ) -> None:
     """Raise unless `value` is a finite number, > `above`, >= `least`, < `below` and <= `most`; `fix` is one to set."""
     if is_number(value) and value > above and value >= least and value < below and value <= most:
         return
     limits = {">": above, ">=": least, "<": below, "<=": most}
-    words = " and ".join(f"{sign} {limit:g}" for sign, limit in limits.items() if math.isfinite(limit))
+    words = " and ".join(f"{sign} {limit:g}" for sign, limit in limits.items() if isfinite(limit))
     raise ValueError(f"`{name}` must be a finite number{words and ' '}{words}, got {value!r}: set {fix}")
 
 
