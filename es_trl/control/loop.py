@@ -128,7 +128,7 @@ class EntropyLoop:
         self._unmeasured += 1
         if self._unmeasured >= UNMEASURED:
             raise ValueError(
-                f"every completion was truncated and masked in {UNMEASURED} rollouts in a row, up to rollout {rollout}: "
+                f"no completion token was left to measure in {UNMEASURED} rollouts in a row, up to rollout {rollout}: "
                 "raise max_completion_length, or set mask_truncated_completions: false"
             )
         known = self.schedule is not None and not (self.schedule.relative and self.anchor is None)
