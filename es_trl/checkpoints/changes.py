@@ -10,7 +10,7 @@ from typing import Any
 from ..config.config import ESGRPOConfig
 from ..control.loop import EntropyLoop
 from ..control.schedules import progress_at
-from ..curriculum.stages import PlannedStage
+from ..curriculum.planned import PlannedStage
 
 
 _SAMPLING = "completions are sampled in another way, and entropy is not comparable with what came before"
@@ -27,8 +27,8 @@ _MEANINGS: dict[str, str] = {
     **dict.fromkeys(("seed", "data_seed", "shuffle_dataset"), _ORDER),
     **dict.fromkeys(("lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps"), _RATE),
 }
-# fields of the configuration that a resumed run may have in another way: what is written, said and pushed, and where it
-# runs. The geometry is refused elsewhere, and the loop's own blocks are compared as the parts that they make.
+# fields that a resumed run may change without a word: what is written, said and pushed, and where it runs; the geometry
+# is refused elsewhere, and the loop's own blocks are compared as the parts that they make
 _FREE = re.compile(
     "output_dir|overwrite_output_dir|run_name|project|report_to|disable_tqdm|remove_unused_columns|logging_.*|log_.*"
     "|save_.*|eval_.*|.*_eval|per_device_eval.*|do_.*|load_best.*|metric_for.*|greater_is.*"
@@ -61,17 +61,10 @@ def describe_run(
     Describe a run for its checkpoints, as JSON values.
 
     Args:
-        args (`ESGRPOConfig`):
-            The configuration.
-        loop (`EntropyLoop`, *optional*), planned (sequence of `PlannedStage`, *optional*):
-            The control loop, and the stages of the curriculum.
         data (`(int, str)`):
             Rows of the training data, `None` for a stream, and a digest of its prompts.
-        rewards (`list[str]`):
-            Names of the reward functions.
     """
-    described: dict[str, Any] = {each.name: getattr(args, each.name) for each in fields(args)}
-    described = {name: value for name, value in described.items() if not _FREE.fullmatch(name)}
+    described = {each.name: getattr(args, each.name) for each in fields(args) if not _FREE.fullmatch(each.name)}
     if loop is not None:
         parts = loop.describe()
         described |= {name: parts[name] for name in ("schedule", "controller", "actuators")}
@@ -82,7 +75,7 @@ def describe_run(
 
 
 def prompts_digest(dataset: Any, most: int = 100) -> str:
-    """A digest of up to `most` prompts that are spread over a data set; empty for a stream."""
+    """Return a digest of up to `most` prompts that are spread over a data set; empty for a stream."""
     if not hasattr(dataset, "__len__") or "prompt" not in dataset.column_names or len(dataset) == 0:
         return ""
     places = sorted({place * len(dataset) // most for place in range(most)})
@@ -91,38 +84,27 @@ def prompts_digest(dataset: Any, most: int = 100) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """A value whose mappings have text for keys, as JSON needs."""
+    """Return a value whose mappings have text for keys, as JSON needs."""
     if isinstance(value, dict):
         return {str(name): _plain(part) for name, part in value.items()}
     return [_plain(part) for part in value] if isinstance(value, list | tuple) else value
 
 
 def target_at(loop: EntropyLoop | None, rollout: int, num_rollouts: int) -> float | None:
-    """What the schedule says of a rollout, nats or multiples; `None` without a schedule."""
+    """Return the target of a rollout, nats or multiples; `None` without a schedule."""
     if loop is None or loop.schedule is None:
         return None
     return loop.schedule(progress_at(rollout, num_rollouts))
 
 
 def check_changes(
-    before: dict[str, Any],
-    now: dict[str, Any],
-    targets: tuple[float | None, float | None],
-    allowed: bool,
+    before: dict[str, Any], now: dict[str, Any], targets: tuple[float | None, float | None], allowed: bool
 ) -> list[str]:
     """
-    List what differs, one sentence each.
-
-    Args:
-        before (`dict`), now (`dict`):
-            What [`describe_run`] said of the run that wrote the checkpoint, and says of this one.
-        targets (`(float, float)`):
-            What the schedules of both say of the rollout that comes next.
-        allowed (`bool`):
-            Whether the user has said to go on although the target jumps.
+    List the differences of two runs, as [`describe_run`] has them, one sentence each.
 
     Raises:
-        ValueError: where the targets differ and that is not allowed.
+        ValueError: where their `targets` of the next rollout differ, unless that is `allowed`.
     """
     meanings = {**_MEANINGS, **_PARTS}
     names = [name for name in {**now, **before} if before.get(name) != now.get(name)]
@@ -132,7 +114,8 @@ def check_changes(
         if name != "prompts_digest" or "prompts" not in names
     ]
     old, new = targets
-    if old != new and not (old is not None and new is not None and abs(old - new) <= 1e-9) and not allowed:
+    is_same = old == new or (None not in targets and abs(old - new) <= 1e-9)
+    if not is_same and not allowed:
         blamed = [name for name in ("schedule", "max_steps", "num_train_epochs", "prompts") if name in names]
         because = "; ".join(f"{name} was {before.get(name)} and is {now.get(name)}" for name in blamed)
         raise ValueError(
@@ -147,5 +130,5 @@ def _nats(target: float | None) -> str:
 
 
 def _text(value: Any) -> Any:
-    """A value that is no JSON, without its place in memory, which differs from run to run."""
+    """Return what JSON has of a value, without its place in memory, which differs from run to run."""
     return value.item() if hasattr(value, "item") else re.sub(r" at 0x[0-9a-f]+", "", str(value))
