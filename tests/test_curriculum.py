@@ -119,12 +119,12 @@ def test_table():
 @pytest.mark.parametrize(
     ("stage", "changes", "message"),
     [
-        (Stage("onset"), {"onset": None}, "entry 1 .* starts at onset, which none of the run's 100 rollouts reaches: set `entropy_schedule` to one that"),
-        (Stage(0.5, num_generations=7), {}, "must divide the 128 completions of a rollout, got 7: set a divisor of 128, or hold: prompts"),
+        (Stage("onset"), {"onset": None}, "entry 1 .* starts at onset, which no rollout from 0 to 99"),
+        (Stage(0.5, num_generations=7), {}, "divide the 128 completions .* got 7: set a divisor of 128, or hold"),
         (Stage(0.5, num_generations=9, hold="prompts"), {}, "16 prompts x 9 completions are 144.* set num_generations"),
         (Stage(0.5, data="harder"), {}, "stage 1 takes its prompts from 'harder', and the data sets are train, hard"),
         (Stage(0.5), {"rollouts": None}, "set max_steps"),
-        (Stage(0.5, overlong_cache=5000), {}, "overlong_cache of stage 1 must be at most the 4096 .* got 5000: set for example 1024"),
+        (Stage(0.5, overlong_cache=5000), {}, "stage 1 must be at most the 4096 .* got 5000: set for example 1024"),
         (Stage(0.5, max_completion_length=16384), {"use_vllm": True, "vllm_max_model_length": 6144},
          "vllm_max_model_length must be above 16384, .* got 6144 .* for example 18432"),
     ],
@@ -135,7 +135,7 @@ def test_impossible_plans_are_refused(stage, changes, message):
 
 
 def test_a_run_of_one_rollout_has_no_later_stage():
-    with pytest.raises(ValueError, match="starts at 0.5, which none of the run's 1 rollouts reaches: raise max_steps"):
+    with pytest.raises(ValueError, match="starts at 0.5, which no rollout from 0 to 0 reaches: raise max_steps"):
         plan(Stage(0.5), rollouts=1)
 
 

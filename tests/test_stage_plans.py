@@ -34,7 +34,7 @@ def test_plan_of_the_papers_curriculum(capsys):
         (["--entropy_schedule.ratio", "0"], "would stay at 0.3 and never reach `end`"),
         (["--entropy_schedule", "{kind: constant, target: 0.4}"], "the entropy schedule has none in 160 rollouts"),
         (["--max_steps", "-1"], "set max_steps"),
-        (["--curriculum", "none"], "is a dict of data sets (train, hard) and nothing says which to take"),
+        (["--curriculum", "none"], "is a dict of data sets (train, hard): set `curriculum`"),
         (["--datasets", "{hard: {dataset_filter: [3]}}"], "`dataset_filter` must be a mapping, got [3]"),
         (["--overlong_cache", "14"], "overlong_cache is 14 and a completion has at most 12 tokens"),
         (["--use_vllm", "true", "--vllm_max_model_length", "16"], "set it to 16 plus the longest prompt"),

@@ -9,6 +9,6 @@ run_folder  the run that an `output_dir` belongs to
 changes     what differs between the run that wrote a checkpoint and the one that resumes it
 save_gate   the moments at which a checkpoint can be written
 
-A new value in the checkpoint is a field of `RunState`: `trainer/save.py` writes it, `trainer/resume.py` takes it up, and
-`STATE_VERSION` goes up. What a change of a setting means to a resumed run is an entry in `changes`.
+A new field is one of `RunState`: `trainer/save.py` writes it, `trainer/resume.py` takes it up, and `STATE_VERSION` goes
+up. What the change of a setting means to a resumed run is an entry in `changes`.
 """

@@ -9,7 +9,6 @@ from typing import Any
 
 from ..config.config import ESGRPOConfig
 from ..control.loop import EntropyLoop
-from ..control.schedules import progress_at
 from ..curriculum.planned import PlannedStage
 
 
@@ -26,6 +25,13 @@ _MEANINGS: dict[str, str] = {
     **dict.fromkeys(("learning_rate", "weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon", "optim"), _KEPT),
     **dict.fromkeys(("seed", "data_seed", "shuffle_dataset"), _ORDER),
     **dict.fromkeys(("lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps"), _RATE),
+    "schedule": "the targets from here on are other ones",
+    "controller": "the control reacts in another way",
+    "actuators": "the control is moved into the new bounds",
+    "stages": "the stages from here on are other ones",
+    "rewards": "completions are rewarded in another way",
+    "prompts": "the prompts are other ones, in another order",
+    "prompts_digest": "the prompts are other ones",
 }
 # fields that a resumed run may change without a word: what is written, said and pushed, and where it runs; the geometry
 # is refused elsewhere, and the loop's own blocks are compared as the parts that they make
@@ -39,15 +45,6 @@ _FREE = re.compile(
     "|steps_per_generation|num_generations|generation_batch_size|num_iterations|method|entropy_schedule"
     "|entropy_controller|entropy_actuator|curriculum"
 )
-_PARTS: dict[str, str] = {
-    "schedule": "the targets from here on are other ones",
-    "controller": "the control reacts in another way",
-    "actuators": "the control is moved into the new bounds",
-    "stages": "the stages from here on are other ones",
-    "rewards": "completions are rewarded in another way",
-    "prompts": "the prompts are other ones, in another order",
-    "prompts_digest": "the prompts are other ones",
-}
 
 
 def describe_run(
@@ -64,7 +61,8 @@ def describe_run(
         data (`(int, str)`):
             Rows of the training data, `None` for a stream, and a digest of its prompts.
     """
-    described = {each.name: getattr(args, each.name) for each in fields(args) if not _FREE.fullmatch(each.name)}
+    names = [each.name for each in fields(args) if not _FREE.fullmatch(each.name)]
+    described: dict[str, Any] = {name: getattr(args, name) for name in names}
     if loop is not None:
         parts = loop.describe()
         described |= {name: parts[name] for name in ("schedule", "controller", "actuators")}
@@ -90,13 +88,6 @@ def _plain(value: Any) -> Any:
     return [_plain(part) for part in value] if isinstance(value, list | tuple) else value
 
 
-def target_at(loop: EntropyLoop | None, rollout: int, num_rollouts: int) -> float | None:
-    """Return the target of a rollout, nats or multiples; `None` without a schedule."""
-    if loop is None or loop.schedule is None:
-        return None
-    return loop.schedule(progress_at(rollout, num_rollouts))
-
-
 def check_changes(
     before: dict[str, Any], now: dict[str, Any], targets: tuple[float | None, float | None], allowed: bool
 ) -> list[str]:
@@ -106,10 +97,9 @@ def check_changes(
     Raises:
         ValueError: where their `targets` of the next rollout differ, unless that is `allowed`.
     """
-    meanings = {**_MEANINGS, **_PARTS}
     names = [name for name in {**now, **before} if before.get(name) != now.get(name)]
     changes = [
-        f"{name} was {before.get(name)} and is {now.get(name)}: {meanings.get(name, _OTHER)}"
+        f"{name} was {before.get(name)} and is {now.get(name)}: {_MEANINGS.get(name, _OTHER)}"
         for name in names
         if name != "prompts_digest" or "prompts" not in names
     ]
@@ -118,15 +108,12 @@ def check_changes(
     if not is_same and not allowed:
         blamed = [name for name in ("schedule", "max_steps", "num_train_epochs", "prompts") if name in names]
         because = "; ".join(f"{name} was {before.get(name)} and is {now.get(name)}" for name in blamed)
+        old, new = ("none" if target is None else f"{target:.4g}" for target in targets)
         raise ValueError(
-            f"the target of the next rollout would jump from {_nats(old)} to {_nats(new)} ({because}): resume with the "
-            "values that the checkpoint was written with, or set resume_with_changes: true to go on with the new ones"
+            f"the target of the next rollout would jump from {old} to {new} ({because}): resume with the values that "
+            "the checkpoint was written with, or set resume_with_changes: true to go on with the new ones"
         )
     return changes
-
-
-def _nats(target: float | None) -> str:
-    return "none" if target is None else f"{target:.4g}"
 
 
 def _text(value: Any) -> Any:

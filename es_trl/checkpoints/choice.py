@@ -30,9 +30,6 @@ def find_checkpoint(
             The run whose checkpoints `True` stands for. Without it all must be of one run.
         measure (`bool`):
             Whether to read every file, or only to look that all are there.
-
-    Raises:
-        ValueError: where the checkpoint is not whole, there is none, or nothing says of which run it must be.
     """
     if not isinstance(resume, str | Path):
         return _latest(Path(run_dir), lineage, measure) if resume else None

@@ -32,11 +32,7 @@ class Checkpoint:
 
 
 def list_files(checkpoint: Path, accelerator: Accelerator) -> dict[str, list[Any]]:
-    """
-    List size and SHA-256 of every file of a checkpoint, by its path within it.
-
-    Every process calls it, reads its share of the files, and returns the whole list.
-    """
+    """Return size and SHA-256 of every file by its path in the checkpoint; every process reads a share of them."""
     names = sorted(str(path.relative_to(checkpoint)) for path in checkpoint.rglob("*") if path.is_file())
     own = names[accelerator.process_index :: accelerator.num_processes]
     return dict(gather_object([(name, _measure(checkpoint / name)) for name in own]))
@@ -50,13 +46,9 @@ def with_digest(content: dict[str, Any]) -> str:
 
 def trainer_state_digest(content: dict[str, Any], exported: dict[str, Any]) -> str:
     """
-    Return a digest of `trainer_state.json`.
+    Return a digest of `trainer_state.json`, but for `stateful_callbacks`, which transformers fills in last.
 
-    Args:
-        content (`dict`):
-            The file's content, now or later; its `stateful_callbacks`, which transformers fills in last, do not count.
-        exported (`dict`):
-            State of each of these callbacks by its name; those of several of one name are left out.
+    Their states by name are `exported`, without those of several of one name.
     """
     rest = {name: value for name, value in content.items() if name != "stateful_callbacks"}
     return _digest(json.loads(json.dumps([rest, exported])))

@@ -54,10 +54,6 @@ def only_run(run_dir: Path, is_main: bool) -> Iterator[None]:
     Keep other runs from writing into a folder for as long as the block runs; every process enters it.
 
     The main process holds the lock, which is the operating system's and so ends with it, however that ends.
-
-    Raises:
-        ValueError: where another run has the folder.
-        SaveError: where the folder cannot be written.
     """
     lock = FileLock(run_dir / LOCK_FILE)
     on_main(is_main, lambda: _acquire(lock, run_dir))

@@ -9,9 +9,7 @@ class SaveGate:
     """
     Open at the end of an update, and closed from the first micro-batch of the next one on.
 
-    Args:
-        update (`int`), micro_step (`int`):
-            Updates and micro-batches made, of a run that was resumed; it is taken for saved then.
+    A run that was resumed has made updates and micro-batches already, and is taken for saved.
     """
 
     def __init__(self, update: int = 0, micro_step: int = 0) -> None:

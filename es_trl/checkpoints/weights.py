@@ -29,10 +29,9 @@ def not_loaded(model: torch.nn.Module, load_result: Any) -> list[str]:
 
 def load_converted(model: torch.nn.Module, checkpoint: Path) -> None:
     """
-    Load a checkpoint whose parameters `save_pretrained` has named or cut in another way than the model has them.
+    Load a checkpoint whose parameters `save_pretrained` has converted, or raise where one is on one side only.
 
-    transformers converts some architectures on saving, mixtures of experts among them, and only `from_pretrained`
-    converts them back. A parameter on one side only is refused.
+    transformers converts mixtures of experts and others on saving, and only `from_pretrained` converts them back.
     """
     # every shorter type fits into this one, and none of the checkpoint's is rounded
     dtype = torch.float64 if any(value.dtype == torch.float64 for value in model.parameters()) else torch.float32

@@ -119,6 +119,7 @@ class DynamicSampling:
         """
         uniform = self._uniform(own.rewards, num_generations)
         first_reward = weighted_sums(own.rewards, self._weights).nanmean().item()
+        size, first = num_generations, self._accelerator.process_index * len(own.entries)
         tries = fresh_prompts = extra_tokens = 0
         while tries < self.tries and uniform.any():
             count = self._shareable(int(uniform.sum()), num_generations)
@@ -129,7 +130,11 @@ class DynamicSampling:
             mixed = ~self._uniform(fresh.rewards, num_generations)
             places = uniform.nonzero().flatten().tolist()
             for place, group in zip(places, mixed.nonzero().flatten().tolist(), strict=False):
-                self._put(own, place, entries, fresh.rewards, group, num_generations)
+                own_rows, fresh_rows = (slice(at * size, (at + 1) * size) for at in (place, group))
+                own.rewards[own_rows] = fresh.rewards[fresh_rows]
+                for row, entry in enumerate(entries[fresh_rows], start=place * size - first):
+                    if 0 <= row < len(own.entries):
+                        own.entries[row] = entry
                 uniform[place] = False
         cost = SamplingCost(tries, fresh_prompts, int(uniform.sum()), extra_tokens, first_reward)
         return uniform, cost
@@ -143,17 +148,6 @@ class DynamicSampling:
         unit = processes // math.gcd(processes, num_generations)
         return math.ceil(prompts / unit) * unit
 
-    def _put(
-        self, own: Answers, place: int, entries: list[dict[str, Any]], rewards: torch.Tensor, group: int, size: int
-    ) -> None:
-        """Put a fresh group in the place of another one."""
-        own.rewards[place * size : (place + 1) * size] = rewards[group * size : (group + 1) * size]
-        first = self._accelerator.process_index * len(own.entries)
-        for member in range(size):
-            row = place * size + member - first
-            if 0 <= row < len(own.entries):
-                own.entries[row] = entries[group * size + member]
-
 
 def nothing_to_learn(rollout: int, cost: SamplingCost) -> str:
     """Return the message for a rollout in which no prompt has completions of different rewards."""
@@ -164,6 +158,6 @@ def nothing_to_learn(rollout: int, cost: SamplingCost) -> str:
         )
     return (
         f"rollout {rollout} has no prompt whose completions got different rewards, after {cost.tries} more generations "
-        f"for {cost.fresh_prompts} fresh prompts (mean reward {cost.first_reward:.3g}): set dataset_filter to easier or "
-        "harder prompts, raise num_generations or dynamic_sampling_tries, or look at the reward function"
+        f"for {cost.fresh_prompts} fresh prompts (mean reward {cost.first_reward:.3g}): set dataset_filter for easier "
+        "or harder prompts, raise num_generations or dynamic_sampling_tries, or look at the reward function"
     )

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..control.geometry import Geometry, GeometryArgs
@@ -50,7 +50,10 @@ def plan_stages(
         raise ValueError("`max_completion_length` must be known with a curriculum, got None: set it")
     if stages and num_rollouts is None:
         raise ValueError("the length of the run must be known with a curriculum, got epochs: set max_steps")
-    start = _configured(args)
+    geometry = Geometry.of(args)
+    sizes = ("prompts", "num_generations", "completions", "max_completion_length")
+    own = {name: getattr(geometry, name) for name in sizes}
+    start = PlannedStage(0, 0, {BASE_DATA: 1.0}, **own, overlong_cache=args.overlong_cache, parts=1)
     planned = [start]
     for number, stage in enumerate(stages, start=1):
         first = _first_rollout(stage, number, num_rollouts, onset)
@@ -82,21 +85,6 @@ def as_text(value: Any) -> str:
     return " + ".join(name if share == 1.0 else f"{share:.0%} {name}" for name, share in value.items())
 
 
-def _configured(args: GeometryArgs) -> PlannedStage:
-    geometry = Geometry.of(args)
-    return PlannedStage(
-        index=0,
-        first=0,
-        data={BASE_DATA: 1.0},
-        prompts=geometry.prompts,
-        num_generations=geometry.num_generations,
-        completions=geometry.completions,
-        max_completion_length=args.max_completion_length,
-        overlong_cache=args.overlong_cache,
-        parts=1,
-    )
-
-
 def _first_rollout(stage: Stage, number: int, num_rollouts: int, onset: int | None) -> int:
     if stage.start == "onset":
         first, advice = onset, "set `entropy_schedule` to one that anneals (stable_anneal), or `start` to a number"
@@ -105,14 +93,17 @@ def _first_rollout(stage: Stage, number: int, num_rollouts: int, onset: int | No
         first, advice = next(begun, None), "raise max_steps"
     if first is None:
         raise ValueError(
-            f"entry {number} of the curriculum starts at {stage.start}, which none of the run's {num_rollouts} rollouts "
+            f"entry {number} of the curriculum starts at {stage.start}, which no rollout from 0 to {num_rollouts - 1} "
             f"reaches: {advice}"
         )
     return first
 
 
 def _follow(before: PlannedStage, stage: Stage, index: int, first: int, args: GeometryArgs) -> PlannedStage:
-    generations = _new(stage.num_generations, before.num_generations)
+    names = ("data", "num_generations", "max_completion_length", "overlong_cache")
+    given = {name: value for name in names if (value := getattr(stage, name)) is not None}
+    after = replace(before, index=index, first=first, **given)
+    generations = after.num_generations
     if stage.hold == "completions" and before.completions % generations:
         raise ValueError(
             f"num_generations must divide the {before.completions} completions of a rollout, got {generations}: set a "
@@ -130,21 +121,7 @@ def _follow(before: PlannedStage, stage: Stage, index: int, first: int, args: Ge
             f"completions cannot share equally: set num_generations to a multiple of {before.num_generations}, or "
             "hold: completions"
         )
-    return PlannedStage(
-        index=index,
-        first=first,
-        data=_new(stage.data, before.data),
-        prompts=prompts,
-        num_generations=generations,
-        completions=completions,
-        max_completion_length=_new(stage.max_completion_length, before.max_completion_length),
-        overlong_cache=_new(stage.overlong_cache, before.overlong_cache),
-        parts=parts,
-    )
-
-
-def _new(value: Any, before: Any) -> Any:
-    return before if value is None else value
+    return replace(after, prompts=prompts, completions=completions, parts=parts)
 
 
 def _check(planned: Sequence[PlannedStage], names: Collection[str], args: Any) -> None:

@@ -75,7 +75,7 @@ class PromptOrder:
         self._weights, self._given = weights, dict.fromkeys(weights, 0)
 
     def begin_rollout(self) -> None:
-        """Begin another rollout, whose prompts differ from each other only."""
+        """Begin another rollout, which may have prompts of those before."""
         self._drawn: dict[str, set[int]] = {name: set() for name in self._sets}
 
     def draw(self, count: int) -> list[tuple[str, int]]:

@@ -18,16 +18,7 @@ class StagedPrompts:
     """
     The stages of one run with their data sets.
 
-    Args:
-        stages (sequence of `Stage`):
-            Without any, the configuration's own values hold for the whole run.
-        datasets (`Mapping[str, Dataset | None]`):
-            Data sets by name; `None` for one that a plan cannot see.
-        schedule (`Schedule`, *optional*):
-            The entropy schedule, whose onset a stage may start at.
-
-    Raises:
-        ValueError: for stages that the run or the data sets cannot have.
+    Without stages the configuration's own values hold for the whole run. A data set that a plan cannot see is `None`.
     """
 
     def __init__(

@@ -42,7 +42,8 @@ class Pushes:
         self.missed: tuple[int, ...] = ()  # updates whose saves did not reach the Hub by themselves
         self._repository = repository
         self._running: list[tuple[Save, list[Future]]] = []
-        self._saved = self._pushed = None  # the last save, and the last one on the Hub
+        self._saved: Save | None = None
+        self._pushed: Save | None = None
         self._untold: list[str] = []
 
     @property
@@ -62,7 +63,8 @@ class Pushes:
         try:
             upload()
         except Exception as error:  # also of a tracker's network: the run is worth more than its push
-            return self._miss(save, f"failed ({reason(error)})")
+            self._miss(save, f"failed ({reason(error)})")
+            return
         if started := [job for job in jobs() if job not in earlier]:
             self._running.append((save, started))
         else:  # transformers sends nothing while one of its own still runs
