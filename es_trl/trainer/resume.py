@@ -19,7 +19,7 @@ from ..checkpoints.weights import load_adapter, load_converted, load_reference, 
 from ..common.processes import on_main
 from ..hub.card import write_recipe
 from ..tracking.history import write_loop
-from .described import counts, described, next_target, stateful_callbacks
+from .description import counts, described, next_target, stateful_callbacks
 from .rollout import OpenRollout
 from .rollout_trainer import RolloutTrainer
 

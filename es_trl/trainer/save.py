@@ -21,7 +21,7 @@ from ..checkpoints.run_state import RunState, save_rollout
 from ..checkpoints.weights import save_reference
 from ..common.writing import writing
 from ..control.checks import checked_state
-from .described import counts, described, next_target, stateful_callbacks
+from .description import counts, described, next_target, stateful_callbacks
 from .rollout_trainer import RolloutTrainer
 
 
