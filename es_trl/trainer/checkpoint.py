@@ -42,8 +42,7 @@ def write_state(trainer: RolloutTrainer, folder: Path) -> None:
     # TRL writes the state of its own controller only after the file that says a checkpoint is whole
     names = ("entropy_coef", "_last_world_entropy") if trainer.use_adaptive_entropy else ()
     RunState(
-        run=trainer._identity.number,
-        lineage=trainer._identity.lineage,
+        identity=trainer._identity,
         trainer_state=_trainer_state_digest(trainer),
         files=files,
         global_step=trainer.state.global_step,

@@ -76,8 +76,8 @@ def open_folder(trainer: RolloutTrainer, state: RunState | None) -> Identity:
         if state is None:
             opened = Identity(next_run(run_dir), fresh())
         else:
-            opened = Identity(state.run, resumed(state.lineage, state.global_step))
-        write_run(run_dir, opened.number, opened.lineage)
+            opened = Identity(state.identity.number, resumed(state.identity.lineage, state.global_step))
+        write_run(run_dir, opened)
         return opened
 
     return on_main(trainer.accelerator.is_main_process, tell)
