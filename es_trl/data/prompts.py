@@ -16,16 +16,9 @@ from .rows import CANNOT_HOLD, Rows
 
 
 def open_rows(args: DataArguments) -> Rows:
-    """
-    Return the rows of a data set that its filter keeps, with all columns as the file has them.
-
-    Raises:
-        ValueError: where no data set is named, it cannot be read, or its filter does not fit.
-    """
+    """Return the rows of a data set that its filter keeps, with all columns as the file has them."""
     if args.dataset_name is None:
-        raise ValueError(
-            "no data set is named: set dataset_name to one of the Hub or to a local .jsonl or .parquet file"
-        )
+        raise ValueError("no data set is named: set dataset_name to one of the Hub, or to a local .jsonl or .parquet file")
     return filter_rows(read_rows(args.dataset_name, args.dataset_config, args.dataset_split), args.dataset_filter or {})
 
 
@@ -38,9 +31,6 @@ def load_rows(args: DataArguments, columns: tuple[str, ...] = ()) -> Dataset:
     Returns:
         `Dataset`: column `prompt`, with format and suffix of `args`; then the other columns of the data set under their
         own names, and the nested ones among `columns` as `a.b`. A JSON column that Arrow cannot hold is left out.
-
-    Raises:
-        ValueError: as [`open_rows`]; for a row without a prompt or one of `columns`, which Arrow must be able to hold.
     """
     rows = open_rows(args)
     prompts = _read_prompts(rows, args)
@@ -58,12 +48,7 @@ def load_named(args: DataArguments, load: Callable[[DataArguments], Dataset]) ->
 
 
 def load_problems(args: DataArguments) -> Dataset:
-    """
-    Return mathematical problems and their answers, each of which the math reward can judge, as [`problems_of`].
-
-    Raises:
-        ValueError: as [`open_rows`], [`problems_of`] and [`~rewards.golds.check_golds`].
-    """
+    """Return mathematical problems and their answers, as [`problems_of`], each of which the math reward can judge."""
     rows = open_rows(args)
     problems = problems_of(rows, args)
     check_golds(problems["solution"][:], lambda place: f"row {rows.numbers[place]} of {rows.name}")
@@ -77,14 +62,11 @@ def problems_of(rows: Rows, args: DataArguments) -> Dataset:
     Returns:
         `Dataset`: columns `prompt`, a list of messages or text as `prompt_format` says, and `solution`, text. Where
         some row has alternatives, `solution` is a list of texts in every row.
-
-    Raises:
-        ValueError: for a missing column, a row without a prompt or an answer, and one column for both.
     """
     if args.answer_column == args.prompt_column:
         raise ValueError(
-            f"prompt_column and answer_column are both {args.prompt_column!r}, so the problem would be its own answer: "
-            "set answer_column to the column with the right answers"
+            f"prompt_column and answer_column are both {args.prompt_column!r}: set answer_column to the column with the "
+            "right answers"
         )
     prompts, answers = _read_prompts(rows, args), read_answers(rows, args.answer_column)
     return _as_dataset(rows, args, {"prompt": prompts, "solution": answers})

@@ -13,23 +13,12 @@ EXAMPLE = "{level: [0, 2]}"
 
 
 def filter_rows(rows: Rows, bounds: dict[str, Any]) -> Rows:
-    """
-    Return the rows whose numeric columns are within bounds; a row without a number is not.
-
-    Args:
-        rows (`Rows`), bounds (`dict[str, (low, high)]`):
-            Rows, and the least and greatest value to keep by column, `a.b` for a nested one; `None` leaves an end open.
-
-    Raises:
-        ValueError: for a column that is missing or holds no numbers, for other bounds, or where no row is left.
-    """
+    """Return the rows whose numbers are within `(low, high)` by column; `None` leaves an end open."""
     for column, ends in bounds.items():
         if not (isinstance(ends, list | tuple) and len(ends) == 2 and all(_is_number(e) or e is None for e in ends)):
-            raise ValueError(
-                f"`dataset_filter` has {ends!r} for {column!r}: set the least and the greatest value to keep, as "
-                f"{EXAMPLE}"
-            )
-        values = _numbers(rows, column)
+            must = f"set the least and the greatest value to keep, as {EXAMPLE}"
+            raise ValueError(f"`dataset_filter` has {ends!r} for {column!r}: {must}")
+        values = _numbers(rows, str(column))
         low, high = -math.inf if ends[0] is None else ends[0], math.inf if ends[1] is None else ends[1]
         kept = [place for place, value in enumerate(values) if value is not None and low <= value <= high]
         if not kept:
@@ -43,19 +32,19 @@ def filter_rows(rows: Rows, bounds: dict[str, Any]) -> Rows:
     return rows
 
 
-def _numbers(rows: Rows, column: Any) -> list[float | None]:
-    values = rows.find(str(column))
+def _numbers(rows: Rows, column: str) -> list[float | None]:
+    values = rows.find(column)
     if values is None:
         names = rows.leaf_names()
         raise ValueError(
-            f"`dataset_filter` reads the column {column!r}, which {rows.name} does not have"
-            f"{nearest(str(column), names)}; it has {', '.join(names)}: name one of these"
+            f"`dataset_filter` reads the column {column!r}, which {rows.name} does not have{nearest(column, names)}; "
+            f"it has {', '.join(names)}: name one of these"
         )
-    wrong = next((value for value in values if not (_is_number(value) or value is None)), None)
-    if wrong is not None:
+    wrong = [value for value in values if not (_is_number(value) or value is None)]
+    if wrong:
         raise ValueError(
             f"`dataset_filter` compares the column {column!r} of {rows.name}, which must hold numbers, got "
-            f"{shown(wrong)}: choose a column of numbers"
+            f"{shown(wrong[0])}: choose a column of numbers"
         )
     return values
 

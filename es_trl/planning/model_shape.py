@@ -59,12 +59,7 @@ _CACHED = {"full_attention", "sliding_attention", "chunked_attention"}  # layers
 
 
 def shape_of(name: str, revision: str = "main") -> ModelShape:
-    """
-    Return the shape of a model, by its name on the Hub or its folder with a `config.json`.
-
-    Raises:
-        NoProjectionError: where the config cannot be read, or describes what the arithmetic does not know.
-    """
+    """Return the shape of a model, by its name on the Hub or its folder with a `config.json`."""
     if name in CONFIGS:
         sizes = dict(zip(_FIELDS, CONFIGS[name], strict=True))
         return from_config(AutoConfig.for_model("qwen2", max_position_embeddings=131_072, **sizes))
@@ -76,13 +71,7 @@ def shape_of(name: str, revision: str = "main") -> ModelShape:
 
 
 def from_config(config: PretrainedConfig) -> ModelShape:
-    """
-    Return the shape that a config describes.
-
-    Raises:
-        NoProjectionError: for weights that are quantized already, for layers without a common KV cache, and for configs
-            of which transformers makes no causal language model.
-    """
+    """Return the shape that a config describes; raise `NoProjectionError` for what the arithmetic does not know."""
     text = config.get_text_config()
     strange = [name for name in ("quantization_config", "kv_lora_rank") if getattr(config, name, None)]
     strange += sorted(set(getattr(text, "layer_types", None) or ()) - _CACHED)

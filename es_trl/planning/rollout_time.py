@@ -22,7 +22,6 @@ class RolloutTime:
 
     @property
     def total(self) -> float:
-        """All of it, as far as it is known."""
         return (self.generation or 0.0) + self.scoring + self.updates
 
 
@@ -34,21 +33,13 @@ def rollout_time(t: Workload, gpu: GPU, args: ESGRPOConfig) -> RolloutTime:
     length = MEAN_LENGTH * t.prompt + t.completion
     forward = t.sequences * length * _forward_flops(t, length) / (FLOPS_EFFICIENCY * gpu.flops)
     # a frozen model has no gradients of weights; checkpointing adds a forward pass
-    times = (3 if t.adapter is None else 2) + (1 if t.checkpointing else 0)
-    return RolloutTime(
-        generation=generation_time(t, gpu),
-        scoring=(int(scores) + int(args.beta != 0.0)) * forward,
-        updates=args.num_iterations * times * forward,
-    )
+    times = (3 if t.adapter is None else 2) + t.checkpointing
+    scoring = (int(scores) + int(args.beta != 0.0)) * forward
+    return RolloutTime(generation_time(t, gpu), scoring, args.num_iterations * times * forward)
 
 
 def generation_time(t: Workload, gpu: GPU) -> float | None:
-    """
-    Return the seconds of writing the completions of a rollout, or `None` where a server writes them.
-
-    A decoding step adds a token to each sequence of a batch. It reads the weights and the batch's cache, or computes,
-    whichever takes longer. There are as many steps as the longest completion has tokens, at least.
-    """
+    """Return the seconds of writing the completions of a rollout, or `None` where a server writes them."""
     if not t.generates:
         return None
     prompt, completion = MEAN_LENGTH * t.prompt, MEAN_LENGTH * t.completion
@@ -62,6 +53,7 @@ def generation_time(t: Workload, gpu: GPU) -> float | None:
         batch = max(1.0, min(sequences, t.engine.max_sequences, cache_tokens(t, gpu.memory * GiB) / resident))
         weights, token = engine_bytes(t)[0], cache_token_bytes(t)
     speed = FLOPS_EFFICIENCY * gpu.flops * gpus
+    # a decoding step adds a token to each sequence; it reads weights and cache, or computes, whichever takes longer
     reading = (weights + batch * resident * token) / (BANDWIDTH_EFFICIENCY * gpu.bandwidth)
     computing = batch * _forward_flops(t, resident) / speed
     steps = max(t.completion, sequences * completion / batch)
