@@ -51,18 +51,16 @@ def count_correct(
     sampling = {"do_sample": True, "temperature": 1.0, "top_k": 0, "top_p": 1.0, "num_return_sequences": samples}
     ends = {"pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.eos_token_id}
     config = GenerationConfig(max_new_tokens=max_new_tokens, **sampling, **ends)
-    counts = []
-    prompts_per_batch = max(1, 1024 // samples)
+    counts, prompts_per_batch = [], max(1, 1024 // samples)
     # an evaluation during a run must not move the random numbers of the run
     with torch.random.fork_rng([model.device] if model.device.type == "cuda" else []):
         torch.manual_seed(seed)
         for start in range(0, len(dataset), prompts_per_batch):
             rows = dataset[start : start + prompts_per_batch]
-            inputs = tokenizer(rows["prompt"], return_tensors="pt", padding=True).to(model.device)
+            inputs = tokenizer(rows.pop("prompt"), return_tensors="pt", padding=True).to(model.device)
             ids = model.generate(**inputs, generation_config=config)[:, inputs["input_ids"].shape[1] :]
             texts = tokenizer.batch_decode(ids, skip_special_tokens=True)
-            own = {name: values for name, values in rows.items() if name != "prompt"}
-            columns = {name: [value for value in values for _ in range(samples)] for name, values in own.items()}
+            columns = {name: [value for value in values for _ in range(samples)] for name, values in rows.items()}
             rewards = torch.tensor(reward(texts, **columns)).view(-1, samples)
             counts.extend((rewards > 0).sum(dim=1).tolist())
     model.train(was_training)

@@ -3,10 +3,10 @@
 from typing import Any
 
 from ..common.shown import shown
+from .arguments import DataArguments
 from .rows import Rows, is_unicode, leaf_names
 
 
-PROMPT_FORMATS = ("chat", "text")
 _FORM = 'text or a list of messages as [{"role": "user", "content": "..."}]'
 
 Chat = list[dict[str, Any]]
@@ -27,12 +27,9 @@ def check_prompts(rows: Rows, column: str) -> list[str] | list[Chat]:
     return prompts
 
 
-def read_prompts(rows: Rows, column: str, suffix: str = "", prompt_format: str = "chat") -> list[str] | list[Chat]:
-    """
-    Return the prompts of a column as a model takes them: with a suffix, and text as a chat if `prompt_format` says so.
-
-    In a chat the suffix goes to the text of the last message.
-    """
+def read_prompts(rows: Rows, args: DataArguments) -> list[str] | list[Chat]:
+    """Return the prompts of rows as a model takes them; in a chat the suffix goes to the text of the last message."""
+    column, suffix, prompt_format = args.prompt_column, args.prompt_suffix, args.prompt_format
     prompts = check_prompts(rows, column)
     if isinstance(prompts[0], str):
         texts = [prompt + suffix for prompt in prompts]

@@ -18,7 +18,7 @@ from .rows import CANNOT_HOLD, Rows
 def open_rows(args: DataArguments) -> Rows:
     """Return the rows of a data set that its filter keeps, with all columns as the file has them."""
     if args.dataset_name is None:
-        raise ValueError("no data set is named: set dataset_name to one of the Hub, or to a local .jsonl or .parquet file")
+        raise ValueError("no data set is named: set dataset_name to one of the Hub, or to a .jsonl or .parquet file")
     return filter_rows(read_rows(args.dataset_name, args.dataset_config, args.dataset_split), args.dataset_filter or {})
 
 
@@ -33,7 +33,7 @@ def load_rows(args: DataArguments, columns: tuple[str, ...] = ()) -> Dataset:
         own names, and the nested ones among `columns` as `a.b`. A JSON column that Arrow cannot hold is left out.
     """
     rows = open_rows(args)
-    prompts = _read_prompts(rows, args)
+    prompts = read_prompts(rows, args)
     for column in columns:
         rows.filled(column)
     dataset = rows.to_dataset((args.prompt_column, *columns))
@@ -65,20 +65,15 @@ def problems_of(rows: Rows, args: DataArguments) -> Dataset:
     """
     if args.answer_column == args.prompt_column:
         raise ValueError(
-            f"prompt_column and answer_column are both {args.prompt_column!r}: set answer_column to the column with the "
-            "right answers"
+            f"prompt_column and answer_column are both {args.prompt_column!r}: set answer_column to that of the answers"
         )
-    prompts, answers = _read_prompts(rows, args), read_answers(rows, args.answer_column)
+    prompts, answers = read_prompts(rows, args), read_answers(rows, args.answer_column)
     return _as_dataset(rows, args, {"prompt": prompts, "solution": answers})
 
 
 def prompts_of(rows: Rows, args: DataArguments) -> Dataset:
     """Return the column `prompt` of [`problems_of`] alone, from rows that were read."""
-    return _as_dataset(rows, args, {"prompt": _read_prompts(rows, args)})
-
-
-def _read_prompts(rows: Rows, args: DataArguments) -> list[Any]:
-    return read_prompts(rows, args.prompt_column, args.prompt_suffix, args.prompt_format)
+    return _as_dataset(rows, args, {"prompt": read_prompts(rows, args)})
 
 
 def _as_dataset(rows: Rows, args: DataArguments, columns: dict[str, list[Any]]) -> Dataset:

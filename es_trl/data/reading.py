@@ -19,16 +19,10 @@ LOCAL_FORMATS = (".json", ".jsonl", ".parquet")
 
 def read_rows(name: str, config: str | None = None, split: str = "train") -> Rows:
     """
-    Return the rows of a data set.
+    Return the rows of a local file, or of a data set of the Hub.
 
-    Args:
-        name (`str`):
-            Local file, or data set of the Hub. `~` is the home folder, and nothing else has a special meaning.
-        config (`str`, *optional*), split (`str`):
-            Configuration and split of a Hub data set; a local file has the split `train`, or `train[:100]` of it.
-
-    Raises:
-        ValueError: for a file that cannot be read, has no such split or another format, and where there is no row.
+    In a name `~` is the home folder, and nothing else has a special meaning. A file has the split `train`, or
+    `train[:100]` of it.
     """
     path = _expand(name)
     if path.suffix in LOCAL_FORMATS:
@@ -40,11 +34,11 @@ def read_rows(name: str, config: str | None = None, split: str = "train") -> Row
         )
     else:
         rows = _read_hub(name, config, split)
-    if rows.numbers:
-        return rows
-    if "[" in split:
+    if not rows.numbers and "[" in split:
         raise ValueError(f"`dataset_split` must name rows of {rows.name}, got {split!r}: set it to train")
-    raise ValueError(f"the data set {rows.name} is empty: set dataset_name to one with prompts")
+    if not rows.numbers:
+        raise ValueError(f"the data set {rows.name} is empty: set dataset_name to one with prompts")
+    return rows
 
 
 def is_local(name: str) -> bool:
@@ -57,27 +51,17 @@ def _expand(name: str) -> Path:
 
 
 def _read_file(path: Path, split: str) -> Rows:
-    if not path.exists():
-        raise ValueError(f"the data set {path} does not exist: set dataset_name to a file that does")
     if not path.is_file():
-        raise ValueError(f"the data set {path} is a folder or a device: set dataset_name to a file")
+        fault = "is a folder or a device" if path.exists() else "does not exist"
+        raise ValueError(f"the data set {path} {fault}: set dataset_name to a file")
     try:
         if path.stat().st_size == 0:
             raise ValueError(f"the data set {path} is empty: set dataset_name to a file with prompts")
-        if path.suffix == ".parquet":
-            source, size = (dataset := _read_parquet(path)), len(dataset)
-        else:
-            source = read_json(path)
-            size = len(next(iter(source.values()), []))
-        return Rows(str(path), source, _chosen(split, size, path))
+        source = _read_parquet(path) if path.suffix == ".parquet" else read_json(path)
     except OSError as error:
-        raise ValueError(
-            f"the data set {path} cannot be read ({error.strerror or error}): set dataset_name to a file that can"
-        ) from error
-
-
-def _chosen(split: str, size: int, path: Path) -> range:
-    """Return the rows of a file in a split: `train`, or a part of it as `train[:100]` or `train[10%:]`."""
+        fault = error.strerror or error
+        raise ValueError(f"the data set {path} cannot be read ({fault}): set dataset_name to another") from error
+    size = len(source) if isinstance(source, Dataset) else len(next(iter(source.values()), []))
     try:
         (part,) = ReadInstruction.from_spec(split).to_absolute({"train": size})
     except (ValueError, AssertionError):
@@ -85,7 +69,7 @@ def _chosen(split: str, size: int, path: Path) -> range:
             f"`dataset_split` must be 'train' for the file {path}, or a part of it as 'train[:100]', got {split!r}: "
             "set it to train"
         ) from None
-    return range(*slice(part.from_, part.to).indices(size))
+    return Rows(str(path), source, range(*slice(part.from_, part.to).indices(size)))
 
 
 def _read_parquet(path: Path) -> Dataset:
@@ -96,9 +80,8 @@ def _read_parquet(path: Path) -> Dataset:
     except (pa.ArrowException, OSError) as error:
         if isinstance(error, OSError) and error.errno:
             raise
-        raise ValueError(
-            f"the data set {path} is not a whole Parquet file ({' '.join(str(error).split())}): write it again"
-        ) from None
+        fault = " ".join(str(error).split())
+        raise ValueError(f"the data set {path} is not a whole Parquet file ({fault}): write it again") from None
     names = table.column_names
     if len(set(names)) < len(names):
         raise ValueError(f"the data set {path} has two columns of one name, among {', '.join(names)}: rename one")
@@ -111,10 +94,9 @@ def _read_parquet(path: Path) -> Dataset:
 
 def _is_known(field: pa.Field) -> bool:
     try:
-        Features.from_arrow_schema(pa.schema([field]))
+        return Features.from_arrow_schema(pa.schema([field])) is not None
     except (ValueError, NotImplementedError):
         return False
-    return True
 
 
 def _read_hub(name: str, config: str | None, split: str) -> Rows:

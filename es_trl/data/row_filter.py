@@ -4,7 +4,6 @@ import math
 from decimal import Decimal
 from typing import Any
 
-from ..common.nearest import nearest
 from ..common.shown import shown
 from .rows import Rows
 
@@ -33,13 +32,7 @@ def filter_rows(rows: Rows, bounds: dict[str, Any]) -> Rows:
 
 
 def _numbers(rows: Rows, column: str) -> list[float | None]:
-    values = rows.find(column)
-    if values is None:
-        names = rows.leaf_names()
-        raise ValueError(
-            f"`dataset_filter` reads the column {column!r}, which {rows.name} does not have{nearest(column, names)}; "
-            f"it has {', '.join(names)}: name one of these"
-        )
+    values = rows.column(column, "name one of these in dataset_filter")
     wrong = [value for value in values if not (_is_number(value) or value is None)]
     if wrong:
         raise ValueError(

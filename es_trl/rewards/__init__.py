@@ -15,13 +15,8 @@ A new reward is a file here and a name below. It imports `common` alone.
 from ..common.lazy import lazy
 
 
-_MODULES = {
-    "math_reward": "math",
-    "completion_text": "text",
-    "final_answer": "answers",
-    "check_golds": "golds",
-    "gold_texts": "golds",
-}
+_MODULES = {"math_reward": "math", "completion_text": "text", "final_answer": "answers"}
+_MODULES |= {"check_golds": "golds", "gold_texts": "golds"}
 __all__ = list(_MODULES)
 
 __getattr__, __dir__ = lazy(__name__, _MODULES)

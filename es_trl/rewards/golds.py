@@ -20,7 +20,6 @@ logger = logging.get_logger(__name__)
 
 SECONDS_PER_ANSWER = 5.0
 _MANY = 1000  # gold answers from which a progress bar is shown
-_JUDGE_FILES = ("answers.py", "notation.py", "judge.py")
 
 
 def gold_texts(gold: Any, row: int | str) -> list[str]:
@@ -32,15 +31,11 @@ def gold_texts(gold: Any, row: int | str) -> list[str]:
             Text, which stays as it is; a finite number, which gets all its digits, at most 4300; or alternatives.
         row (`int` or `str`):
             Its place for messages: a row of `solution`, or words such as "`answer` of row 3 of train.jsonl".
-
-    Raises:
-        ValueError: for any other value, and an empty list.
     """
     where = row if isinstance(row, str) else f"`solution` of row {row}"
-    alternatives = list(gold) if isinstance(gold, list | tuple) else [gold]
-    if not alternatives:
+    if isinstance(gold, list | tuple) and not gold:
         raise ValueError(f"{where} must hold an answer, got an empty list: fill it in, or drop the row")
-    return [_text(value, where) for value in alternatives]
+    return [_text(value, where) for value in (gold if isinstance(gold, list | tuple) else [gold])]
 
 
 def check_golds(golds: Sequence[Any], describe: Callable[[int], str] | str) -> None:
@@ -54,9 +49,6 @@ def check_golds(golds: Sequence[Any], describe: Callable[[int], str] | str) -> N
             One value per row, as [`gold_texts`] takes it.
         describe (`Callable` or `str`):
             Returns the name of a row by its number, as "row 3 of train.jsonl"; or the name of the data set.
-
-    Raises:
-        ValueError: with the rows whose gold answer [`gold_texts`] refuses or the judge cannot read.
     """
     name = describe if callable(describe) else lambda row: f"row {row} of {describe}"
     texts = [gold_texts(gold, f"the answer in {name(row)}") for row, gold in enumerate(golds)]
@@ -94,9 +86,7 @@ def check_installed() -> None:
     try:
         version("math-verify")
     except ImportError:
-        raise ValueError(
-            "the math reward needs math-verify, which is not installed: pip install 'es-trl[math]'"
-        ) from None
+        raise ValueError("the math reward needs math-verify: pip install 'es-trl[math]'") from None
 
 
 def end_of(text: str) -> str:
@@ -105,27 +95,21 @@ def end_of(text: str) -> str:
 
 
 def _text(value: Any, where: str) -> str:
+    if isinstance(value, str):
+        return value
     try:
-        text = value if isinstance(value, str) else number_text(value)
+        text = number_text(value)
     except ValueError:
-        raise ValueError(
-            f"{where} must be a number of at most {MAX_DIGITS} digits: give it as text, or drop the row"
-        ) from None
+        must = f"must be a number of at most {MAX_DIGITS} digits"
+        raise ValueError(f"{where} {must}: give it as text, or drop the row") from None
     if text is None:
-        raise ValueError(
-            f"{where} must be text, a finite number, or a list of these, got {shown_with_type(value)}: "
-            "correct or drop the row"
-        )
-    return text if isinstance(value, str) else shortest(text)
+        must = f"must be text, a finite number, or a list of these, got {shown_with_type(value)}"
+        raise ValueError(f"{where} {must}: correct or drop the row")
+    return shortest(text)
 
 
 def _digest(texts: list[str]) -> str:
     """Return a name for gold answers and everything that decides whether they pass."""
-    digest = hashlib.sha256()
-    for package in ("math-verify", "latex2sympy2-extended", "sympy"):
-        digest.update(f"{package} {version(package)}\n".encode())
-    for file in _JUDGE_FILES:
-        digest.update(Path(__file__).with_name(file).read_bytes())
-    for text in texts:
-        digest.update(f"{len(text)} {text}\n".encode("utf-8", "surrogatepass"))
-    return digest.hexdigest()
+    versions = [version(package) for package in ("math-verify", "latex2sympy2-extended", "sympy")]
+    rules = [Path(__file__).with_name(file).read_bytes() for file in ("answers.py", "notation.py", "judge.py")]
+    return hashlib.sha256(repr((versions, rules, texts)).encode()).hexdigest()

@@ -40,20 +40,15 @@ def math_reward(completions: list[Any], solution: list[Any], **kwargs: Any) -> l
     An answer that takes longer than 5 seconds to judge, or more memory than a worker has (768 MiB), is wrong.
 
     Args:
-        completions (`list[str]` or list of chats):
-            Completions, as [`completion_text`] takes them.
-        solution (`list`):
-            Right answer per completion: text, a number, or a list of alternatives. Text is a bare answer, or a worked
-            solution that ends in `#### answer` (GSM8K), in `The answer is: answer` or in a boxed answer (MATH).
-
-    Raises:
-        ValueError: where math-verify is not installed, a completion or solution is of a wrong type, or a solution holds
-            no answer that can be read.
+        completions (`list[str]` or list of chats), solution (`list`):
+            Completions, as [`completion_text`] takes them, and the right answer to each: text, a number, or a list of
+            alternatives. Text is a bare answer, or a worked solution that ends in `#### answer` (GSM8K), in
+            `The answer is: answer` or in a boxed answer (MATH).
     """
     if len(completions) != len(solution):
         raise ValueError(
-            f"`solution` must have one answer per completion, got {len(solution)} for {len(completions)} completions: "
-            "give the reward the columns of the completions' rows"
+            f"`solution` must have one answer per completion, got {len(solution)} for {len(completions)}: give the "
+            "reward the columns of the completions' rows"
         )
     texts = [completion_text(completion, f"completion {row}") for row, completion in enumerate(completions)]
     golds = [gold_texts(gold, row) for row, gold in enumerate(solution)]
@@ -66,8 +61,7 @@ def math_reward(completions: list[Any], solution: list[Any], **kwargs: Any) -> l
                 f"`solution` of row {row} holds no answer that math-verify can read: set answer_column to the column "
                 f"with the right answers, or drop the row with {end_of(outcome)}"
             )
-    not_judged = outcomes.count(None)
-    if not_judged:
+    if not_judged := outcomes.count(None):
         logger.warning(
             f"{not_judged} of {len(outcomes)} answers took longer than {SECONDS_PER_ANSWER:g} s to judge, or more "
             "memory than there is, and count as wrong"

@@ -45,12 +45,7 @@ def plain(text: str) -> str:
 
 
 def digits(number: Decimal) -> str:
-    """
-    Return all digits of a finite number, without an exponent.
-
-    Raises:
-        ValueError: where they are more than 4300.
-    """
+    """Return all digits of a finite number, without an exponent; raise a ValueError for more than 4300."""
     if max(abs(number.adjusted()), len(number.as_tuple().digits)) > MAX_DIGITS:
         raise ValueError(f"more than {MAX_DIGITS} digits")
     return format(number, "f")
@@ -62,12 +57,7 @@ def shortest(text: str) -> str:
 
 
 def number_text(value: Any) -> str | None:
-    """
-    Return a finite number in digits, which math-verify reads (it takes `1e-7` for `e - 7`); `None` for other values.
-
-    Raises:
-        ValueError: as [`digits`].
-    """
+    """Return a finite number in digits, as math-verify takes `1e-7` for `e - 7`; `None` for other values."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real | Decimal):
         return None
     if isinstance(value, numbers.Rational):
@@ -81,11 +71,7 @@ def number_text(value: Any) -> str | None:
 
 
 def contradict(gold: str, answer: str) -> bool:
-    """
-    Return whether two answers differ in a part that math-verify leaves out.
-
-    That is a known unit which both name, or the base of a number, which is 10 where the gold answer names none.
-    """
+    """Return whether known units that both answers name differ, or bases of numbers; math-verify leaves these out."""
     units = _unit(gold), _unit(answer)
     if None not in units and units[0] != units[1]:
         return True

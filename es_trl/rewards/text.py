@@ -12,13 +12,10 @@ def completion_text(completion: Any, name: str = "a completion") -> str:
 
     Args:
         completion (`str`, chat or `None`):
-            Text, a list of messages, or one message. A message's content is text, `None`, or parts such as
+            Text, a list of messages, or one message, whose content is text, `None`, or parts such as
             `{"type": "text", "text": "..."}`, of which those of other types hold no text.
         name (`str`):
-            Name of the completion in a message.
-
-    Raises:
-        ValueError: for any other value.
+            Name of the completion in a refusal.
     """
     if completion is None or isinstance(completion, str):
         return completion or ""
@@ -28,16 +25,13 @@ def completion_text(completion: Any, name: str = "a completion") -> str:
     for message in messages:
         if not isinstance(message, Mapping) or "role" not in message or not {"content", "tool_calls"} & set(message):
             raise _refusal(name, "hold messages with `role` and `content`", message)
-    contents = [message.get("content") for message in messages if message["role"] == "assistant"]
-    content = contents[-1] if contents else None
+    content = ([None] + [message.get("content") for message in messages if message["role"] == "assistant"])[-1]
     if content is None or isinstance(content, str):
         return content or ""
-    if not isinstance(content, list | tuple) or not all(isinstance(part, Mapping) for part in content):
-        raise _refusal(name, "have text or a list of parts as its `content`", content)
-    texts = [part.get("text") for part in content if part.get("type") == "text"]
-    if not all(isinstance(text, str) for text in texts):
-        raise _refusal(name, "have text in its text parts", content)
-    return "".join(texts)
+    try:
+        return "".join(part["text"] for part in content if part.get("type") == "text")
+    except (TypeError, AttributeError, KeyError):
+        raise _refusal(name, "have text, or a list of parts with text, as its `content`", content) from None
 
 
 def _refusal(name: str, must: str, value: Any) -> ValueError:

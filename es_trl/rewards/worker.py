@@ -38,12 +38,9 @@ class Child:
         """Return the outcome, and whether the child goes on, which it does not after a slow or large answer."""
         try:
             self._connection.send(question)
-            if self._connection.poll(seconds):
-                outcome, goes_on = self._connection.recv()
-                return outcome, goes_on
-        except (EOFError, OSError):
-            pass  # it died, and the outcome says so
-        return None, False
+            return self._connection.recv() if self._connection.poll(seconds) else (None, False)
+        except (EOFError, OSError):  # it died
+            return None, False
 
     def end(self) -> None:
         """Kill the process."""
@@ -60,7 +57,7 @@ class Child:
 def main(pipe: int, parent: int) -> None:
     """Answer each `(question, seconds)` of the process `parent` on the file descriptor `pipe`, until it is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the parent, and its end ends this process
-    end_with(parent)
+    _end_with(parent)
     connection = Connection(pipe)
     from . import judge
 
@@ -82,7 +79,7 @@ def main(pipe: int, parent: int) -> None:
         connection.send(outcome)
 
 
-def end_with(parent: int) -> None:
+def _end_with(parent: int) -> None:
     """Have Linux kill this process when the thread that started it ends."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -94,7 +91,7 @@ def _work(connection: Connection, other_end: Connection, parent: int) -> None:
     """Send `(outcome, goes on)` for each question, as a child."""
     from . import judge
 
-    end_with(parent)
+    _end_with(parent)
     other_end.close()
     _limit()
     goes_on = True
@@ -109,7 +106,9 @@ def _work(connection: Connection, other_end: Connection, parent: int) -> None:
             outcome = str(error)
         except Exception:  # sympy failed, or memory or recursion ran out: it is not the gold answer
             outcome = False
-        goes_on = _resident_bytes() < GROWN_BYTES
+        statm = Path("/proc/self/statm")  # Linux alone has it
+        resident = int(statm.read_text().split()[1]) * resource.getpagesize() if statm.exists() else 0
+        goes_on = resident < GROWN_BYTES
         connection.send((outcome, goes_on))
 
 
@@ -121,8 +120,3 @@ def _limit() -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2):  # the parser prints complaints
         os.dup2(nowhere, stream)
-
-
-def _resident_bytes() -> int:
-    statm = Path("/proc/self/statm")
-    return int(statm.read_text().split()[1]) * resource.getpagesize() if statm.exists() else 0

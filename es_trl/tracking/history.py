@@ -38,16 +38,11 @@ class History:
         self._writes = writes
 
     def begin(self, source: Path | None = None, keep: int = 0) -> None:
-        """
-        Start the history, with the first `keep` records of the file `source` where a run resumes.
-
-        Only the process that writes reads the old records: the others need not see its disk.
-
-        Raises:
-            ValueError: where `source` has fewer records.
-        """
+        """Start the history, with the first `keep` records of the file `source` where a run resumes."""
         self.records = []
-        if keep > 0 and self._writes:
+        if not self._writes:  # other processes need not see its disk
+            return
+        if keep > 0:
             records = read_history(source) if source.exists() else []
             if len(records) < keep:
                 raise ValueError(
@@ -55,10 +50,9 @@ class History:
                     f"the run's {HISTORY_FILE} into the checkpoint"
                 )
             self.records = records[:keep]
-        if self._writes:
-            with writing(self.path, "the history"):
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(self.path, "".join(_line(record) for record in self.records))
+        with writing(self.path, "the history"):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(self.path, "".join(_line(record) for record in self.records))
 
     def append(self, record: RolloutRecord) -> None:
         """Add a finished record, and flush it to the disk."""
@@ -72,17 +66,10 @@ class History:
 
 
 def read_history(path: Path) -> list[dict[str, Any]]:
-    """
-    Return the records of a history file.
-
-    Raises:
-        ValueError: where a line is not a JSON object, unless it is a last line that was cut short.
-    """
-    lines = path.read_bytes().splitlines(keepends=True)
-    if lines and not lines[-1].endswith(b"\n"):
-        lines.pop()  # the process died while it wrote
+    """Return the records of a history file; raise a ValueError for a line that is none, unless it is cut at the end."""
     records = []
-    for number, line in enumerate(lines, start=1):
+    # behind the last end of a line there is nothing, or what the process wrote when it died
+    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
         try:
             record = json.loads(line)
         except ValueError as error:  # UnicodeDecodeError included
