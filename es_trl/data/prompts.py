@@ -24,13 +24,10 @@ def open_rows(args: DataArguments) -> Rows:
 
 def load_rows(args: DataArguments, columns: tuple[str, ...] = ()) -> Dataset:
     """
-    Return the rows of a data set for a reward of one's own: the prompt, and all columns that the reward may read.
+    Return the rows of a data set for a reward of one's own: the column `prompt`, and all others under their own names.
 
-    Every row must have `prompt_column` and `columns`, in which `a.b` names a nested column.
-
-    Returns:
-        `Dataset`: column `prompt`, with format and suffix of `args`; then the other columns of the data set under their
-        own names, and the nested ones among `columns` as `a.b`. A JSON column that Arrow cannot hold is left out.
+    Every row must have `prompt_column` and `columns`, in which `a.b` names a nested column, which is then beside the
+    others. A JSON column that Arrow cannot hold is left out.
     """
     rows = open_rows(args)
     prompts = read_prompts(rows, args)
@@ -56,13 +53,7 @@ def load_problems(args: DataArguments) -> Dataset:
 
 
 def problems_of(rows: Rows, args: DataArguments) -> Dataset:
-    """
-    Return the problems and answers of rows that were read.
-
-    Returns:
-        `Dataset`: columns `prompt`, a list of messages or text as `prompt_format` says, and `solution`, text. Where
-        some row has alternatives, `solution` is a list of texts in every row.
-    """
+    """Return columns `prompt` and `solution`, text, or a list of texts in every row where some row has alternatives."""
     if args.answer_column == args.prompt_column:
         raise ValueError(
             f"prompt_column and answer_column are both {args.prompt_column!r}: set answer_column to that of the answers"

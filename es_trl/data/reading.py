@@ -18,20 +18,14 @@ LOCAL_FORMATS = (".json", ".jsonl", ".parquet")
 
 
 def read_rows(name: str, config: str | None = None, split: str = "train") -> Rows:
-    """
-    Return the rows of a local file, or of a data set of the Hub.
-
-    In a name `~` is the home folder, and nothing else has a special meaning. A file has the split `train`, or
-    `train[:100]` of it.
-    """
+    """Return the rows of a local file, in whose name `~` alone has a special meaning, or of a data set of the Hub."""
     path = _expand(name)
     if path.suffix in LOCAL_FORMATS:
         rows = _read_file(path, split)
     elif path.exists():
         kind = "folder" if path.is_dir() else f"{path.suffix} file" if path.suffix else "file without an ending"
-        raise ValueError(
-            f"the data set {path} is a {kind}: set dataset_name to a file ending in {', '.join(LOCAL_FORMATS)}"
-        )
+        advice = f"set dataset_name to a file ending in {', '.join(LOCAL_FORMATS)}"
+        raise ValueError(f"the data set {path} is a {kind}: {advice}")
     else:
         rows = _read_hub(name, config, split)
     if not rows.numbers and "[" in split:

@@ -1,6 +1,7 @@
 """Rows of a data set whose numbers are within bounds."""
 
 import math
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -17,7 +18,13 @@ def filter_rows(rows: Rows, bounds: dict[str, Any]) -> Rows:
         if not (isinstance(ends, list | tuple) and len(ends) == 2 and all(_is_number(e) or e is None for e in ends)):
             must = f"set the least and the greatest value to keep, as {EXAMPLE}"
             raise ValueError(f"`dataset_filter` has {ends!r} for {column!r}: {must}")
-        values = _numbers(rows, str(column))
+        values = rows.column(str(column), "name one of these in dataset_filter")
+        wrong = [value for value in values if not (_is_number(value) or value is None)]
+        if wrong:
+            raise ValueError(
+                f"`dataset_filter` compares the column {column!r} of {rows.name}, which must hold numbers, got "
+                f"{shown(wrong[0])}: choose a column of numbers"
+            )
         low, high = -math.inf if ends[0] is None else ends[0], math.inf if ends[1] is None else ends[1]
         kept = [place for place, value in enumerate(values) if value is not None and low <= value <= high]
         if not kept:
@@ -27,19 +34,8 @@ def filter_rows(rows: Rows, bounds: dict[str, Any]) -> Rows:
                 f"`dataset_filter` keeps no row of {rows.name}: {column!r} {span}, and the filter keeps {low} to "
                 f"{high}: widen it"
             )
-        rows = rows.select(kept)
+        rows = replace(rows, numbers=[rows.numbers[place] for place in kept])
     return rows
-
-
-def _numbers(rows: Rows, column: str) -> list[float | None]:
-    values = rows.column(column, "name one of these in dataset_filter")
-    wrong = [value for value in values if not (_is_number(value) or value is None)]
-    if wrong:
-        raise ValueError(
-            f"`dataset_filter` compares the column {column!r} of {rows.name}, which must hold numbers, got "
-            f"{shown(wrong[0])}: choose a column of numbers"
-        )
-    return values
 
 
 def _is_number(value: Any) -> bool:

@@ -1,7 +1,7 @@
 """Rows of a data set and their columns, nested ones too, with values as their file has them."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,11 +32,7 @@ class Rows:
         return self.source.column_names if isinstance(self.source, Dataset) else list(self.source)
 
     def find(self, name: str) -> list[Any] | None:
-        """
-        Return the values of a column, one per row; `None` where no row has such a column.
-
-        `a.b` is the field `b` of the column `a`; the value of a row without the field is `None`.
-        """
+        """Return the values of a column, or of its field as `a.b`, one per row; `None` where no row has it."""
         parts = name.split(".")
         splits = [(".".join(parts[:at]), ".".join(parts[at:])) for at in range(len(parts), 0, -1)]
         top, path = next((split for split in splits if split[0] in self.names), ("", ""))
@@ -65,10 +61,6 @@ class Rows:
         self.refuse({place: fault for place, value in enumerate(values) if value is None})
         return values
 
-    def select(self, places: Iterable[int]) -> "Rows":
-        """Return the rows at these places among the chosen ones."""
-        return Rows(self.name, self.source, [self.numbers[place] for place in places])
-
     def refuse(self, faults: Mapping[int, str]) -> None:
         """Raise unless `faults` is empty: each is the end of a sentence about a row, by its place among these rows."""
         if faults:
@@ -78,10 +70,9 @@ class Rows:
 
     def to_dataset(self, asked: Sequence[str] = ()) -> Dataset:
         """
-        Return all columns, and the nested ones among `asked` beside them under their full name.
+        Return all columns, those of mixed types as JSON, and the nested ones among `asked` under their full name.
 
-        Columns of mixed types are stored as JSON. Those that `datasets` cannot hold are left out, and logged, or
-        refused where they are among `asked`.
+        Those that `datasets` cannot hold are refused where they are among `asked`; others are left out, and logged.
         """
         nested = [name for name in dict.fromkeys(asked) if name not in self.names]
         if isinstance(self.source, Dataset):
@@ -110,11 +101,7 @@ def leaf_names(value: Any, prefix: str = "") -> list[str]:
 
 def is_unicode(text: str) -> bool:
     """Return whether a text can be written as UTF-8, which JSON's `\\ud800` alone cannot."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    return text.encode(errors="ignore").decode() == text
 
 
 def _field(value: Any, path: str) -> Any:

@@ -2,7 +2,6 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import replace
 
 from .launch import GPU
@@ -18,13 +17,8 @@ _GROUPS |= {name: name for name in ("vLLM", "KV cache of generate", "overhead")}
 _NOTHING = "take a larger GPU or a smaller model"
 
 
-def check_fits(stages: Sequence[Workload], gpu: GPU) -> list[str]:
-    """
-    Return a warning per stage that takes over nine tenths of the GPU's memory.
-
-    Raises:
-        ValueError: where a stage does not fit, with its largest part and the setting with which that shrinks.
-    """
+def check_fits(stages: list[Workload], gpu: GPU) -> list[str]:
+    """Return a warning per stage that hardly fits into the GPU's memory; raise a ValueError for one that does not."""
     warnings = []
     for index, stage in enumerate(stages):
         if stage.engine is not None:
@@ -42,9 +36,7 @@ def check_fits(stages: Sequence[Workload], gpu: GPU) -> list[str]:
                 f"{_setting(largest, moment, stages, gpu)}"
             )
         if total > NEAR * gpu.memory * GiB:
-            warnings.append(
-                f"stage {index} is projected to take {needs}, nearer to the limit than a projection is exact"
-            )
+            warnings.append(f"stage {index} is projected to take {needs}, too near to the limit to be sure")
     return warnings
 
 
@@ -53,13 +45,11 @@ def _peak(stage: Workload, gpu: GPU) -> tuple[str, float]:
     return max(totals(memory_of(stage, gpu.memory * GiB)).items(), key=lambda item: item[1])
 
 
-def _check_engine(stages: Sequence[Workload], t: Workload, gpu: GPU) -> None:
+def _check_engine(stages: list[Workload], t: Workload, gpu: GPU) -> None:
     engine, fitting = t.engine, math.gcd(t.num_processes, t.engine.tensor_parallel)
     if fitting != engine.tensor_parallel:
-        raise ValueError(
-            f"`vllm_tensor_parallel_size` must divide the {t.num_processes} processes, got {engine.tensor_parallel}: "
-            f"set {fitting}"
-        )
+        parts = f"must divide the {t.num_processes} processes, got {engine.tensor_parallel}"
+        raise ValueError(f"`vllm_tensor_parallel_size` {parts}: set {fitting}")
     if engine.max_sequences > BATCHED_TOKENS:
         raise ValueError(
             "per_device_train_batch_size x steps_per_generation x vllm_tensor_parallel_size must be at most "
@@ -74,7 +64,7 @@ def _check_engine(stages: Sequence[Workload], t: Workload, gpu: GPU) -> None:
         )
 
 
-def _setting(group: str, moment: str, stages: Sequence[Workload], gpu: GPU) -> str:
+def _setting(group: str, moment: str, stages: list[Workload], gpu: GPU) -> str:
     """Return what to set, so that a group of parts shrinks."""
     own, scaled = stages[0], "steps_per_generation and gradient_accumulation_steps"
     if group == _PASSING and not own.checkpointing:
@@ -100,7 +90,7 @@ def _setting(group: str, moment: str, stages: Sequence[Workload], gpu: GPU) -> s
     return _NOTHING
 
 
-def _utilization(stages: Sequence[Workload], gpu: GPU) -> str:
+def _utilization(stages: list[Workload], gpu: GPU) -> str:
     """Return the utilization with which the engine works and all stages fit, where there is one."""
     own, whole, lowest, highest = stages[0], gpu.memory * GiB, 0.0, 1.0
     for t in stages:
@@ -115,5 +105,5 @@ def _utilization(stages: Sequence[Workload], gpu: GPU) -> str:
     return "raise vllm_tensor_parallel_size, by which vLLM's weights are divided" if split else _NOTHING
 
 
-def _fit(stages: Sequence[Workload], gpu: GPU) -> bool:
+def _fit(stages: list[Workload], gpu: GPU) -> bool:
     return all(_peak(stage, gpu)[1] <= NEAR * gpu.memory * GiB for stage in stages)

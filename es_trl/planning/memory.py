@@ -1,8 +1,4 @@
-"""Bytes on each GPU, from the shape of a model and a recipe's sizes; `docs/memory.md` derives every term.
-
-A rollout has four moments whose peaks are told apart: `generate` writes the completions, `loss` is the end of the
-forward pass with the output head, `backward` recomputes a layer and runs it backward, `step` is the optimizer's.
-"""
+"""Bytes on each GPU in the four moments of a rollout; `docs/memory.md` derives every term."""
 
 import math
 
@@ -15,8 +11,7 @@ MOMENTS = ("generate", "loss", "backward", "step")
 OVERHEAD = 4 * GiB
 # TRL 1.16, kernels/chunked_logprob.py and trainer/utils.py: tokens and vocabulary of a tile of logits
 TILE_TOKENS, TILE_VOCAB = 4096, 32_768
-# DeepSpeed's defaults, in parameters: a bucket of gradients, weights that stay gathered, are fetched ahead, are updated
-# at a time
+# DeepSpeed's defaults, in parameters: a bucket of gradients, weights that stay gathered, come ahead, are updated
 REDUCE_BUCKET, MAX_REUSE, PREFETCH, SUB_GROUP = 5e8, 1e9, 5e7, 1e9
 NF4_BYTES = 0.5 + 4 / 64  # a 4-bit number, and one fp32 scale for 64 of them
 BATCHED_TOKENS = 4096  # what TRL lets vLLM have in flight, and so the most sequences, too
@@ -30,10 +25,9 @@ def memory_of(t: Workload, gpu_bytes: float) -> dict[str, dict[str, float]]:
     share = 0.0 if t.engine is None else t.engine.utilization * gpu_bytes
     awake = 0.0 if t.engine is None or t.engine.sleeps else share
     bucket = REDUCE_BUCKET * t.compute_bytes if t.deepspeed else 0.0
-    always = bucket if t.sharding == "zero3" else 0.0
+    always, at_once = (bucket, SUB_GROUP) if t.sharding == "zero3" else (0.0, math.inf)
     # DeepSpeed steps with gradients in fp32, cast from a flat tensor
-    stepped = t.trained / t.num_processes if t.deepspeed else 0.0
-    stepped = min(stepped, SUB_GROUP) if t.sharding == "zero3" else stepped
+    stepped = min(t.trained / t.num_processes, at_once) if t.deepspeed else 0.0
     number = 4 if t.compute_bytes == 4 else 4 + t.compute_bytes
     # transformers' generate writes all completions of the process at once
     written = t.sequences * (t.prompt + t.completion) if t.generates and t.engine is None else 0
@@ -121,12 +115,11 @@ def _bytes_per_trained(t: Workload) -> tuple[int, int, int]:
     """Return bytes of weight, gradient and optimizer per parameter with a gradient."""
     if t.deepspeed:
         return t.compute_bytes, t.compute_bytes, 12  # its own fp32 copy, and two moments
+    own = t.weight_bytes
     if t.sharding == "fsdp":
-        own = 4 if t.compute_bytes == 2 else t.weight_bytes
+        own = 4 if t.compute_bytes == 2 else own
     elif t.adapter is not None:
         own = 2 if t.quantized else 4  # PEFT's adapters are fp32, TRL's on 4-bit weights bf16
-    else:
-        own = t.weight_bytes
     return own, own * (2 if t.sharding == "ddp" else 1), 2 * own  # DDP has its own copy of the gradients
 
 

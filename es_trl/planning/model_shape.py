@@ -102,19 +102,11 @@ def _measured(model: torch.nn.Module, text: PretrainedConfig) -> ModelShape:
         active -= sum(p[0].numel() * (len(p) - text.num_experts_per_tok) for p in experts)
     embedding, heads = model.get_input_embeddings().weight, text.num_attention_heads
     return ModelShape(
-        kind=text.model_type,
-        hidden=text.hidden_size,
-        layers=count,
-        vocab=text.vocab_size,
-        max_positions=text.max_position_embeddings,
-        heads=heads,
+        kind=text.model_type, hidden=text.hidden_size, layers=count, vocab=text.vocab_size,
+        max_positions=text.max_position_embeddings, heads=heads, linears=linears, intermediate=width,
         kv_heads=getattr(text, "num_key_value_heads", None) or heads,
         head_dim=getattr(text, "head_dim", None) or text.hidden_size // heads,
-        intermediate=width,
-        linears=linears,
-        parameters=parameters,
-        active=active,
         layer=max(sum(p.numel() for p in layer.parameters()) for layer in layers),
-        embedding=embedding.numel(),
         tied=model.get_output_embeddings().weight is embedding,
-    )
+        parameters=parameters, active=active, embedding=embedding.numel(),
+    )  # fmt: skip

@@ -27,8 +27,8 @@ class RolloutTime:
 
 def rollout_time(t: Workload, gpu: GPU, args: ESGRPOConfig) -> RolloutTime:
     """Return the seconds of one rollout."""
-    scores = args.gradient_accumulation_steps % (args.steps_per_generation * args.num_iterations) != 0
-    scores = scores or (args.use_vllm and args.vllm_importance_sampling_correction)
+    several = args.gradient_accumulation_steps % (args.steps_per_generation * args.num_iterations) != 0
+    scores = several or (args.use_vllm and args.vllm_importance_sampling_correction)
     # TRL pads a micro-batch to the longest completion of the rollout, of which one is as long as it may be
     length = MEAN_LENGTH * t.prompt + t.completion
     forward = t.sequences * length * _forward_flops(t, length) / (FLOPS_EFFICIENCY * gpu.flops)

@@ -1,7 +1,5 @@
 """Memory and time of a recipe as text. All of it is projected, nothing measured."""
 
-from collections.abc import Sequence
-
 from ..common.tables import as_table
 from ..curriculum.stages import PlannedStage
 from ..recipe import Recipe
@@ -17,9 +15,7 @@ FEW_TOKENS = 128  # for a prompt
 CHECKED = ("llama", "mistral", "phi3", "qwen2", "qwen3")  # layers whose activations are those of docs/memory.md
 
 
-def summarize(
-    recipe: Recipe, stages: Sequence[PlannedStage], num_rollouts: int | None, launch: Launch, gpu: GPU
-) -> str:
+def summarize(recipe: Recipe, stages: list[PlannedStage], num_rollouts: int | None, launch: Launch, gpu: GPU) -> str:
     """Return memory and time of every stage; raise a ValueError where a stage does not fit."""
     check_known(recipe)
     name = recipe.model.model_name_or_path
@@ -29,12 +25,12 @@ def summarize(
     warnings = check_fits(work, gpu) + _warnings(recipe, work[0])
     launched = f"{_gpus(launch.num_processes)}, {NAMES[launch.sharding]}"
     head = f"{gpu.name} ({gpu.memory} GiB), {launched}, {name} ({shape.parameters / 1e9:.3f} billion)"
-    sections = [f"memory per GPU in GiB, projected and not measured: {head}"]
-    sections += [_memory_table(index, own, gpu) for index, own in enumerate(work)]
-    sections.append(_time_table(recipe, stages, work, num_rollouts, gpu))
     if launch.is_assumed:
         warnings.append("ZeRO-3 is assumed: name the launch's accelerate config with --config_file")
-    return "\n\n".join(sections + (["\n".join(f"warning: {text}" for text in warnings)] if warnings else [])) + "\n"
+    sections = [f"memory per GPU in GiB, projected and not measured: {head}"]
+    sections += [_memory_table(index, own, gpu) for index, own in enumerate(work)]
+    sections += [_time_table(recipe, stages, work, num_rollouts, gpu), "\n".join(f"warning: {t}" for t in warnings)]
+    return "\n\n".join(filter(None, sections)) + "\n"
 
 
 def _memory_table(index: int, t: Workload, gpu: GPU) -> str:
@@ -52,42 +48,36 @@ def _memory_table(index: int, t: Workload, gpu: GPU) -> str:
     )
 
 
-def _time_table(
-    recipe: Recipe, stages: Sequence[PlannedStage], work: Sequence[Workload], num_rollouts: int | None, gpu: GPU
-) -> str:
-    ends = [*(stage.first for stage in stages[1:]), num_rollouts]
+def _time_table(recipe: Recipe, stages: list[PlannedStage], work: list[Workload], end: int | None, gpu: GPU) -> str:
     rows, whole = [], 0.0
-    for stage, own, end in zip(stages, work, ends, strict=True):
+    for stage, own, last in zip(stages, work, [*(stage.first for stage in stages[1:]), end], strict=True):
         times = rollout_time(own, gpu, recipe.training)
-        seconds = (end - stage.first) * times.total if end else None
+        seconds = (last - stage.first) * times.total if last else None
         whole += seconds or 0.0
         cells = (times.generation, times.scoring, times.updates, times.total, seconds)
         rows.append((f"stage {stage.index}", *map(_as_time, cells)))
-    header = ("", "generation", "old log-probs", "updates", "per rollout", "the stage")
-    lines = ["time, projected and not measured", as_table(header, rows)]
-    lines += [f"the run: {_as_time(whole)}"] if num_rollouts else []
-    lines += [] if work[0].generates else ["(without generation on vLLM's server)"]
-    lines.append(
+    lines = {
+        "time, projected and not measured": True,
+        as_table(("", "generation", "old log-probs", "updates", "per rollout", "the stage"), rows): True,
+        f"the run: {_as_time(whole)}": end,
+        "(without generation on vLLM's server)": not work[0].generates,
         f"(prompts of up to {work[0].prompt:,} tokens; mean lengths {MEAN_LENGTH:.0%} of the longest; 40% of the peak "
-        "FLOP/s and 60% of the bandwidth; all assumed: docs/memory.md)"
-    )
-    if recipe.training.dynamic_sampling_tries:
-        lines.append("(without the further generations of dynamic sampling)")
-    return "\n".join(lines)
+        "FLOP/s and 60% of the bandwidth; all assumed: docs/memory.md)": True,
+        "(without the further generations of dynamic sampling)": recipe.training.dynamic_sampling_tries,
+    }
+    return "\n".join(line for line, is_said in lines.items() if is_said)
 
 
 def _warnings(recipe: Recipe, t: Workload) -> list[str]:
-    warnings, rate = [], recipe.training.learning_rate
-    if t.sharding in ("none", "ddp") and t.adapter is None and t.weight_bytes == 2 and rate < 1e-4:
-        warnings.append(
-            f"the 16-bit weights have no fp32 copy here, so that most steps of a learning rate of {rate:g} round to "
-            "nothing: set dtype: float32, or launch with DeepSpeed or FSDP"
-        )
-    if t.shape.kind not in CHECKED:
-        warnings.append(f"activations are projected for layers like Llama's, and those of {t.shape.kind} may take more")
-    if t.prompt < FEW_TOKENS:
-        warnings.append(f"vllm_max_model_length leaves {t.prompt} tokens for a prompt: raise it by what prompts need")
-    return warnings
+    rate, kind = recipe.training.learning_rate, t.shape.kind
+    in_16_bits = t.sharding in ("none", "ddp") and t.adapter is None and t.weight_bytes == 2
+    warnings = {
+        f"the 16-bit weights have no fp32 copy here, so that most steps of a learning rate of {rate:g} round to "
+        "nothing: set dtype: float32, or launch with DeepSpeed or FSDP": in_16_bits and rate < 1e-4,
+        f"activations are projected for layers like Llama's, and those of {kind} may take more": kind not in CHECKED,
+        f"vllm_max_model_length leaves {t.prompt} tokens for a prompt: raise it": t.prompt < FEW_TOKENS,
+    }
+    return [text for text, is_said in warnings.items() if is_said]
 
 
 def _as_time(seconds: float | None) -> str:

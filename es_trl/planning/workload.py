@@ -11,7 +11,6 @@ from .model_shape import ModelShape, NoProjectionError
 
 DEFAULT_PROMPT = 1024  # tokens of the longest prompt, where no engine's length says it
 OPTIMIZERS = ("adamw_torch", "adamw_torch_fused")
-PEFT_TARGETS = ("q_proj", "v_proj")  # peft's own, where a recipe names none
 
 
 @dataclass(frozen=True)
@@ -23,7 +22,6 @@ class Adapter:
     dropout: bool = False
 
     def parameters(self, shape: ModelShape) -> int:
-        """Return the parameters of the adapter."""
         return self.rank * sum(sum(sizes) for name in self.targets for sizes in shape.linears[name])
 
     def inputs(self, shape: ModelShape) -> float:
@@ -102,28 +100,22 @@ def workload_of(recipe: Recipe, shape: ModelShape, stage: PlannedStage, longest:
     sequences = batch * args.steps_per_generation * gpus
     utilization, sleeps = args.vllm_gpu_memory_utilization, args.vllm_enable_sleep_mode
     return Workload(
-        shape=shape,
-        adapter=_adapter(recipe, shape) if model.use_peft else None,
-        weight_bytes=4 if is_fp32 else 2,
+        shape=shape, adapter=_adapter(recipe, shape) if model.use_peft else None,
+        weight_bytes=4 if is_fp32 else 2, quantized=model.load_in_4bit and model.use_peft,
         compute_bytes=2 if args.bf16 or args.fp16 or launch.half or not is_fp32 else 4,
-        quantized=model.load_in_4bit and model.use_peft,
-        sharding=launch.sharding,
-        num_processes=launch.num_processes,
-        micro_batch=batch,
+        sharding=launch.sharding, num_processes=launch.num_processes, micro_batch=batch,
         prompt=length - longest if args.use_vllm and length is not None else DEFAULT_PROMPT,
-        completion=stage.max_completion_length,
-        sequences=stage.completions // launch.num_processes,
-        checkpointing=args.gradient_checkpointing,
+        completion=stage.max_completion_length, sequences=stage.completions // launch.num_processes,
         attention="flash" if "flash" in attention else "eager" if attention == "eager" else "sdpa",
-        reference=args.beta != 0.0 and not model.use_peft,
+        checkpointing=args.gradient_checkpointing, reference=args.beta != 0.0 and not model.use_peft,
         engine=Engine(utilization, gpus, length or shape.max_positions, sequences, sleeps) if colocated else None,
         generates=colocated or not args.use_vllm,
-    )
+    )  # fmt: skip
 
 
 def _adapter(recipe: Recipe, shape: ModelShape) -> Adapter:
     model = recipe.model
-    targets = model.lora_target_modules or PEFT_TARGETS
+    targets = model.lora_target_modules or ("q_proj", "v_proj")  # the latter are peft's own
     targets = (targets,) if isinstance(targets, str) else tuple(targets)
     targets = tuple(shape.linears) if targets == ("all-linear",) else targets
     strange = [*(name for name in targets if name not in shape.linears), *(model.lora_target_parameters or ())]

@@ -44,7 +44,7 @@ def final_answer(solution: str) -> str:
 
 def find_answer(completion: str) -> Answer | None:
     """
-    Return the answer of a completion, by the rules of `math.py`; `None` where its last box or tags are no answer.
+    Return the answer of a completion, by the rules of `docs/data.md`; `None` where its last box or tags are no answer.
 
     These are then empty, never closed or too long. The last box counts with those that a comma, "and" or "or" joins.
     """

@@ -19,18 +19,14 @@ from .workers import workers
 logger = logging.get_logger(__name__)
 
 SECONDS_PER_ANSWER = 5.0
-_MANY = 1000  # gold answers from which a progress bar is shown
 
 
 def gold_texts(gold: Any, row: int | str) -> list[str]:
     """
     Return the texts of a gold answer, at least one, each of which is right.
 
-    Args:
-        gold (`str`, number, or list of these):
-            Text, which stays as it is; a finite number, which gets all its digits, at most 4300; or alternatives.
-        row (`int` or `str`):
-            Its place for messages: a row of `solution`, or words such as "`answer` of row 3 of train.jsonl".
+    It is text, which stays as it is, a finite number, which gets all its digits, or a list of these. `row`
+    is its place for a refusal: a row of `solution`, or words such as "`answer` of row 3 of train.jsonl".
     """
     where = row if isinstance(row, str) else f"`solution` of row {row}"
     if isinstance(gold, list | tuple) and not gold:
@@ -42,14 +38,10 @@ def check_golds(golds: Sequence[Any], describe: Callable[[int], str] | str) -> N
     """
     Raise unless the judge can read every gold answer and finds it equal to itself.
 
-    Equal answers are judged once. Answers that have all passed are not judged again on this machine.
-
-    Args:
-        golds (sequence):
-            One value per row, as [`gold_texts`] takes it.
-        describe (`Callable` or `str`):
-            Returns the name of a row by its number, as "row 3 of train.jsonl"; or the name of the data set.
+    Equal answers are judged once. Answers that have all passed are not judged again on this machine. `golds` has a
+    value per row, as [`gold_texts`] takes it; `describe` names a row by its number, or is the name of the data set.
     """
+    check_installed()
     name = describe if callable(describe) else lambda row: f"row {row} of {describe}"
     texts = [gold_texts(gold, f"the answer in {name(row)}") for row, gold in enumerate(golds)]
     answers = [[final_answer(text) for text in alternatives] for alternatives in texts]
@@ -57,13 +49,12 @@ def check_golds(golds: Sequence[Any], describe: Callable[[int], str] | str) -> N
     passed = Path(constants.HF_HOME) / "es_trl" / "golds" / _digest(distinct)
     if passed.exists():
         return
-    check_installed()
     outcomes = logging.tqdm(
         workers().ask([("equals_itself", (answer,)) for answer in distinct], SECONDS_PER_ANSWER),
         total=len(distinct),
         desc="Reading gold answers",
         mininterval=1.0,
-        disable=len(distinct) < _MANY or os.environ.get("LOCAL_RANK", "0") != "0",
+        disable=len(distinct) < 1000 or os.environ.get("LOCAL_RANK", "0") != "0",
     )
     wrong = {answer for answer, outcome in zip(distinct, outcomes, strict=True) if outcome is not True}
     rows = [row for row, alternatives in enumerate(answers) if wrong.intersection(alternatives)]

@@ -41,14 +41,7 @@ def plain(text: str) -> str:
     text = _ROOT.sub(lambda root: rf"\sqrt{{{next(filter(None, root.groups()), '')}}}", text)
     text = _REPEATING.sub(_repeating_as_fraction, text)
     text = _INDEX.sub(_index_in_digits, text)
-    return shortest(digits(Decimal(text))) if _E_NOTATION.fullmatch(text) else text
-
-
-def digits(number: Decimal) -> str:
-    """Return all digits of a finite number, without an exponent; raise a ValueError for more than 4300."""
-    if max(abs(number.adjusted()), len(number.as_tuple().digits)) > MAX_DIGITS:
-        raise ValueError(f"more than {MAX_DIGITS} digits")
-    return format(number, "f")
+    return shortest(number_text(Decimal(text))) if _E_NOTATION.fullmatch(text) else text
 
 
 def shortest(text: str) -> str:
@@ -57,7 +50,12 @@ def shortest(text: str) -> str:
 
 
 def number_text(value: Any) -> str | None:
-    """Return a finite number in digits, as math-verify takes `1e-7` for `e - 7`; `None` for other values."""
+    """
+    Return all digits of a finite number, as math-verify takes `1e-7` for `e - 7`; `None` for other values.
+
+    Raises:
+        ValueError: for more than 4300 digits.
+    """
     if isinstance(value, bool) or not isinstance(value, numbers.Real | Decimal):
         return None
     if isinstance(value, numbers.Rational):
@@ -67,7 +65,9 @@ def number_text(value: Any) -> str | None:
         number = Decimal(str(value))
     except InvalidOperation:  # an exponent beyond those of Decimal
         raise ValueError(f"more than {MAX_DIGITS} digits") from None
-    return digits(number) if number.is_finite() else None
+    if number.is_finite() and max(abs(number.adjusted()), len(number.as_tuple().digits)) > MAX_DIGITS:
+        raise ValueError(f"more than {MAX_DIGITS} digits")
+    return format(number, "f") if number.is_finite() else None
 
 
 def contradict(gold: str, answer: str) -> bool:

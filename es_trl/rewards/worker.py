@@ -93,7 +93,13 @@ def _work(connection: Connection, other_end: Connection, parent: int) -> None:
 
     _end_with(parent)
     other_end.close()
-    _limit()
+    if sys.platform == "linux":  # macOS refuses the second
+        for limit, most in ((resource.RLIMIT_CORE, 0), (resource.RLIMIT_AS, MAX_BYTES)):
+            hard = resource.getrlimit(limit)[1]
+            resource.setrlimit(limit, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):  # the parser prints complaints
+        os.dup2(nowhere, stream)
     goes_on = True
     while goes_on:
         try:
@@ -110,13 +116,3 @@ def _work(connection: Connection, other_end: Connection, parent: int) -> None:
         resident = int(statm.read_text().split()[1]) * resource.getpagesize() if statm.exists() else 0
         goes_on = resident < GROWN_BYTES
         connection.send((outcome, goes_on))
-
-
-def _limit() -> None:
-    for limit, most in ((resource.RLIMIT_CORE, 0), (resource.RLIMIT_AS, MAX_BYTES)):
-        hard = resource.getrlimit(limit)[1]
-        if sys.platform == "linux":  # macOS refuses the second
-            resource.setrlimit(limit, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    for stream in (1, 2):  # the parser prints complaints
-        os.dup2(nowhere, stream)

@@ -52,7 +52,7 @@ class History:
             self.records = records[:keep]
         with writing(self.path, "the history"):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(self.path, "".join(_line(record) for record in self.records))
+        write_atomically(self.path, "".join(json.dumps(record) + "\n" for record in self.records))
 
     def append(self, record: RolloutRecord) -> None:
         """Add a finished record, and flush it to the disk."""
@@ -60,7 +60,7 @@ class History:
         if self._writes:
             advice = "make room or mend the folder, and resume from the last whole checkpoint"
             with writing(self.path, "the history", advice), open(self.path, "a") as file:
-                file.write(_line(self.records[-1]))
+                file.write(json.dumps(self.records[-1]) + "\n")
                 file.flush()
                 os.fsync(file.fileno())
 
@@ -131,7 +131,3 @@ def _finite_or_none(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _finite_or_none(part) for name, part in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _line(record: dict[str, Any]) -> str:
-    return json.dumps(record) + "\n"
