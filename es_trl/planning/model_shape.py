@@ -31,18 +31,15 @@ class ModelShape:
     tied: bool  # whether the embedding is the head, too
 
     @property
-    def attention(self) -> int:
-        """Width of the queries, and of what the attention returns."""
+    def attention(self) -> int:  # width of the queries, and of what the attention returns
         return self.heads * self.head_dim
 
     @property
-    def linear_parameters(self) -> int:
-        """Weights of all linear maps but the head: what 4-bit loading packs."""
+    def linear_parameters(self) -> int:  # weights of all linear maps but the head: what 4-bit loading packs
         return sum(inputs * outputs for maps in self.linears.values() for inputs, outputs in maps)
 
     @property
-    def kv_bytes(self) -> int:
-        """Bytes that one token takes in a KV cache of 16-bit numbers."""
+    def kv_bytes(self) -> int:  # of one token in a KV cache of 16-bit numbers
         return 2 * self.layers * self.kv_heads * self.head_dim * 2
 
 

@@ -9,7 +9,6 @@ from .launch import Launch, Sharding
 from .model_shape import ModelShape, NoProjectionError
 
 
-DEFAULT_PROMPT = 1024  # tokens of the longest prompt, where no engine's length says it
 OPTIMIZERS = ("adamw_torch", "adamw_torch_fused")
 
 
@@ -62,8 +61,7 @@ class Workload:
     generates: bool = True  # whether completions are written on this GPU
 
     @property
-    def trained(self) -> int:
-        """Parameters with a gradient."""
+    def trained(self) -> int:  # parameters with a gradient
         return self.shape.parameters if self.adapter is None else self.adapter.parameters(self.shape)
 
     @property
@@ -104,7 +102,7 @@ def workload_of(recipe: Recipe, shape: ModelShape, stage: PlannedStage, longest:
         weight_bytes=4 if is_fp32 else 2, quantized=model.load_in_4bit and model.use_peft,
         compute_bytes=2 if args.bf16 or args.fp16 or launch.half or not is_fp32 else 4,
         sharding=launch.sharding, num_processes=launch.num_processes, micro_batch=batch,
-        prompt=length - longest if args.use_vllm and length is not None else DEFAULT_PROMPT,
+        prompt=length - longest if args.use_vllm and length is not None else 1024,  # an assumption
         completion=stage.max_completion_length, sequences=stage.completions // launch.num_processes,
         attention="flash" if "flash" in attention else "eager" if attention == "eager" else "sdpa",
         checkpointing=args.gradient_checkpointing, reference=args.beta != 0.0 and not model.use_peft,
