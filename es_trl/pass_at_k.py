@@ -12,11 +12,7 @@ def pass_at_k(samples: int, correct: int, k: int) -> float:
     """
     Return the unbiased estimate of the chance that one of `k` completions is right (paper, Eq. 6).
 
-    Args:
-        samples (`int`), correct (`int`):
-            Completions of a prompt, and how many of them are right.
-        k (`int`):
-            Number of tries, from 1 to `samples`.
+    `correct` of a prompt's `samples` completions are right; `k` is at most `samples`.
     """
     if not 1 <= k <= samples or not 0 <= correct <= samples:
         raise ValueError(f"`k` must be from 1 to {samples}, and `correct` from 0, got {k} and {correct}: set k to 1")

@@ -38,7 +38,5 @@ def _fault(value: Any, column: str) -> str:
     if isinstance(value, dict):
         fields = ", ".join(leaf_names(value, column))
         return f"has a mapping in {column!r}, which must hold the answer: set answer_column to a field of it ({fields})"
-    return (
-        f"has {shown(value)} in {column!r}, which must hold text, a finite number of at most {MAX_DIGITS} digits, or a "
-        "list of these: correct or drop the row"
-    )
+    must = f"which must hold text, a finite number of at most {MAX_DIGITS} digits, or a list of these"
+    return f"has {shown(value)} in {column!r}, {must}: correct or drop the row"

@@ -39,10 +39,8 @@ def read_json(path: Path) -> dict[str, list[Any]]:
         records = [_parse(line, path, number) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     for row, record in enumerate(records):
         if not isinstance(record, dict):
-            raise ValueError(
-                f"row {row} of {path} must be a record of columns and their values, got {type(record).__name__}: "
-                'write it as {"prompt": "...", "solution": "..."}'
-            )
+            must = f"must be a record of columns and their values, got {type(record).__name__}"
+            raise ValueError(f'row {row} of {path} {must}: write it as {{"prompt": "...", "solution": "..."}}')
     names = dict.fromkeys(name for record in records for name in record)
     return {name: [record.get(name) for record in records] for name in names}
 
@@ -52,10 +50,8 @@ def _parse(text: str, path: Path, line: int) -> Any:
     try:
         return _DECODER.decode(text)
     except json.JSONDecodeError as error:
-        raise ValueError(
-            f"line {line + error.lineno - 1} of {path} is not valid JSON ({error.msg} at character {error.colno}): the "
-            "file must hold one record per line, or one list of records"
-        ) from None
+        fault = f"line {line + error.lineno - 1} of {path} is not valid JSON ({error.msg} at character {error.colno})"
+        raise ValueError(f"{fault}: write one record per line, or one list of records") from None
     except RecursionError:
         fault = "is nested too deeply in line {} or later: flatten it"
     except ValueError:  # Python reads integers of up to 4300 digits

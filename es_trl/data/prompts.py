@@ -55,9 +55,7 @@ def load_problems(args: DataArguments) -> Dataset:
 def problems_of(rows: Rows, args: DataArguments) -> Dataset:
     """Return columns `prompt` and `solution`, text, or a list of texts in every row where some row has alternatives."""
     if args.answer_column == args.prompt_column:
-        raise ValueError(
-            f"prompt_column and answer_column are both {args.prompt_column!r}: set answer_column to that of the answers"
-        )
+        raise ValueError(f"prompt_column and answer_column are both {args.prompt_column!r}: set another answer_column")
     prompts, answers = read_prompts(rows, args), read_answers(rows, args.answer_column)
     return _as_dataset(rows, args, {"prompt": prompts, "solution": answers})
 
@@ -71,7 +69,5 @@ def _as_dataset(rows: Rows, args: DataArguments, columns: dict[str, list[Any]]) 
     try:
         return Dataset.from_dict(columns)
     except CANNOT_HOLD as error:
-        raise ValueError(
-            f"the column {args.prompt_column!r} of {rows.name} has messages whose fields are of other types than in "
-            f"other messages ({' '.join(str(error).split())}): give the fields of all messages the same types"
-        ) from None
+        has = f"has messages whose fields are of other types than in other messages ({' '.join(str(error).split())})"
+        raise ValueError(f"the column {args.prompt_column!r} of {rows.name} {has}: give them the same types") from None

@@ -27,7 +27,12 @@ def read_rows(name: str, config: str | None = None, split: str = "train") -> Row
         advice = f"set dataset_name to a file ending in {', '.join(LOCAL_FORMATS)}"
         raise ValueError(f"the data set {path} is a {kind}: {advice}")
     else:
-        rows = _read_hub(name, config, split)
+        try:
+            dataset = load_dataset(name, config, split=split)
+        except (ConnectionError, FileNotFoundError) as error:
+            fault = f"the data set {name} is no local file and cannot be loaded from the Hub ({error})"
+            raise ValueError(f"{fault}: set dataset_name to a local file, or check name and connection") from error
+        rows = Rows(name, dataset, range(len(dataset)))
     if not rows.numbers and "[" in split:
         raise ValueError(f"`dataset_split` must name rows of {rows.name}, got {split!r}: set it to train")
     if not rows.numbers:
@@ -59,10 +64,8 @@ def _read_file(path: Path, split: str) -> Rows:
     try:
         (part,) = ReadInstruction.from_spec(split).to_absolute({"train": size})
     except (ValueError, AssertionError):
-        raise ValueError(
-            f"`dataset_split` must be 'train' for the file {path}, or a part of it as 'train[:100]', got {split!r}: "
-            "set it to train"
-        ) from None
+        must = f"must be 'train' for the file {path}, or a part of it as 'train[:100]'"
+        raise ValueError(f"`dataset_split` {must}, got {split!r}: set it to train") from None
     return Rows(str(path), source, range(*slice(part.from_, part.to).indices(size)))
 
 
@@ -91,14 +94,3 @@ def _is_known(field: pa.Field) -> bool:
         return Features.from_arrow_schema(pa.schema([field])) is not None
     except (ValueError, NotImplementedError):
         return False
-
-
-def _read_hub(name: str, config: str | None, split: str) -> Rows:
-    try:
-        dataset = load_dataset(name, config, split=split)
-    except (ConnectionError, FileNotFoundError) as error:
-        raise ValueError(
-            f"the data set {name} is no local file and cannot be loaded from the Hub ({error}): set dataset_name to a "
-            "local file, or check name and connection"
-        ) from error
-    return Rows(name, dataset, range(len(dataset)))

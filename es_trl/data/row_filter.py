@@ -21,19 +21,15 @@ def filter_rows(rows: Rows, bounds: dict[str, Any]) -> Rows:
         values = rows.column(str(column), "name one of these in dataset_filter")
         wrong = [value for value in values if not (_is_number(value) or value is None)]
         if wrong:
-            raise ValueError(
-                f"`dataset_filter` compares the column {column!r} of {rows.name}, which must hold numbers, got "
-                f"{shown(wrong[0])}: choose a column of numbers"
-            )
+            must = f"the column {column!r} of {rows.name}, which must hold numbers, got {shown(wrong[0])}"
+            raise ValueError(f"`dataset_filter` compares {must}: choose a column of numbers")
         low, high = -math.inf if ends[0] is None else ends[0], math.inf if ends[1] is None else ends[1]
         kept = [place for place, value in enumerate(values) if value is not None and low <= value <= high]
         if not kept:
             there = [value for value in values if value is not None]
             span = f"goes from {min(there)} to {max(there)} there" if there else "holds no number there"
-            raise ValueError(
-                f"`dataset_filter` keeps no row of {rows.name}: {column!r} {span}, and the filter keeps {low} to "
-                f"{high}: widen it"
-            )
+            span = f"{column!r} {span}, and the filter keeps {low} to {high}"
+            raise ValueError(f"`dataset_filter` keeps no row of {rows.name}: {span}: widen it")
         rows = replace(rows, numbers=[rows.numbers[place] for place in kept])
     return rows
 

@@ -83,10 +83,8 @@ class Rows:
         arrays = {name: _as_arrow(self.column(name)) for name in [*self.names, *nested]}
         left_out = [name for name, array in arrays.items() if array is None]
         for name in set(asked).intersection(left_out):
-            raise ValueError(
-                f"the column {name!r} of {self.name} has numbers that are too large, or text that is no Unicode: "
-                "write such numbers as text in every row"
-            )
+            has = "has numbers that are too large, or text that is no Unicode"
+            raise ValueError(f"the column {name!r} of {self.name} {has}: write such numbers as text in every row")
         if left_out:
             logger.warning(f"the columns {', '.join(left_out)} of {self.name} are left out: Arrow cannot hold them")
         return Dataset(pa.table({name: array for name, array in arrays.items() if array is not None}))

@@ -10,6 +10,7 @@ from .model_shape import NoProjectionError
 
 
 Sharding = Literal["none", "ddp", "zero2", "zero3", "fsdp"]
+DEEPSPEED, SHARDS_WEIGHTS = ("zero2", "zero3"), ("zero3", "fsdp")
 NAMES = {"none": "not sharded", "ddp": "DDP", "zero2": "ZeRO-2", "zero3": "ZeRO-3", "fsdp": "FSDP"}
 
 
@@ -38,7 +39,6 @@ class Launch:
 
     num_processes: int  # on all machines
     sharding: Sharding  # zero2 divides gradients and optimizer; zero3 and fsdp the weights, too
-    on_cpu: bool = False
     is_assumed: bool = False  # whether nothing names the sharding
     half: bool = False  # whether it asks for 16-bit mixed precision, which then runs whatever the recipe says
 
@@ -64,8 +64,6 @@ def launch_of(config: Any, num_processes: int | None) -> Launch:
     if config is None:
         return Launch(num_processes, "zero3" if num_processes > 1 else "none", is_assumed=num_processes > 1)
     processes = num_processes or config.num_processes
-    if config.use_cpu:
-        return Launch(processes, "none", on_cpu=True)
     return Launch(processes, _sharding(config, processes), half=config.mixed_precision in ("bf16", "fp16"))
 
 

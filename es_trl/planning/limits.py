@@ -4,7 +4,7 @@ import math
 from collections import Counter
 from dataclasses import replace
 
-from .launch import GPU
+from .launch import GPU, SHARDS_WEIGHTS
 from .memory import BATCHED_TOKENS, GiB, cache_token_bytes, engine_bytes, memory_of, totals
 from .workload import Workload
 
@@ -12,8 +12,7 @@ from .workload import Workload
 NEAR = 0.9  # share of a GPU's memory from which on a plan warns, and that a named number stays below
 # Parts that shrink together; all others shrink with the launch
 _PASSING, _MODEL = "activations and logits", "weights, gradients and optimizer"
-_GROUPS = {"activations": _PASSING, "logits": _PASSING}
-_GROUPS |= {name: name for name in ("vLLM", "KV cache of generate", "overhead")}
+_GROUPS = {"activations": _PASSING, "logits": _PASSING} | {n: n for n in ("vLLM", "KV cache of generate", "overhead")}
 _NOTHING = "take a larger GPU or a smaller model"
 
 
@@ -31,10 +30,8 @@ def check_fits(stages: list[Workload], gpu: GPU) -> list[str]:
                 groups[_GROUPS.get(name, _MODEL)] += sizes[moment]
             del groups["overhead"]
             largest = max(groups, key=groups.get)
-            raise ValueError(
-                f"stage {index} is projected to need {needs}, {groups[largest] / GiB:.1f} of them for {largest}: "
-                f"{_setting(largest, moment, stages, gpu)}"
-            )
+            needs += f", {groups[largest] / GiB:.1f} of them for {largest}"
+            raise ValueError(f"stage {index} is projected to need {needs}: {_setting(largest, moment, stages, gpu)}")
         if total > NEAR * gpu.memory * GiB:
             warnings.append(f"stage {index} is projected to take {needs}, too near to the limit to be sure")
     return warnings
@@ -51,10 +48,9 @@ def _check_engine(stages: list[Workload], t: Workload, gpu: GPU) -> None:
         parts = f"must divide the {t.num_processes} processes, got {engine.tensor_parallel}"
         raise ValueError(f"`vllm_tensor_parallel_size` {parts}: set {fitting}")
     if engine.max_sequences > BATCHED_TOKENS:
-        raise ValueError(
-            "per_device_train_batch_size x steps_per_generation x vllm_tensor_parallel_size must be at most "
-            f"{BATCHED_TOKENS:,} (sequences in TRL's vLLM), got {engine.max_sequences:,}: lower one of the three"
-        )
+        sizes = "per_device_train_batch_size x steps_per_generation x vllm_tensor_parallel_size"
+        must = f"must be at most {BATCHED_TOKENS:,} (sequences in TRL's vLLM), got {engine.max_sequences:,}"
+        raise ValueError(f"{sizes} {must}: lower one of the three")
     (weights, work), sequence = engine_bytes(t), engine.max_length * cache_token_bytes(t)
     if engine.utilization * gpu.memory * GiB < weights + work + sequence:
         raise ValueError(
@@ -79,7 +75,7 @@ def _setting(group: str, moment: str, stages: list[Workload], gpu: GPU) -> str:
         return "set use_vllm: true"
     if group == "vLLM":
         return _utilization(stages, gpu) if moment == "generate" else "set vllm_enable_sleep_mode: true"
-    if own.num_processes > 1 and not own.shards_weights:
+    if own.num_processes > 1 and own.sharding not in SHARDS_WEIGHTS:
         return "shard the weights with --config_file accelerate_configs/zero3.yaml"
     if own.num_processes == 1 and own.adapter is None:
         return "set use_peft: true, or train on more GPUs with --config_file accelerate_configs/zero3.yaml"

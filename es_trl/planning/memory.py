@@ -2,21 +2,19 @@
 
 import math
 
+from .launch import DEEPSPEED, SHARDS_WEIGHTS
 from .workload import Workload
 
 
 GiB = 2**30
 MOMENTS = ("generate", "loss", "backward", "step")
-# CUDA context, NCCL, what a sleeping engine keeps, the rollout's own tensors, fragmentation: an assumption
-OVERHEAD = 4 * GiB
-# TRL 1.16, kernels/chunked_logprob.py and trainer/utils.py: tokens and vocabulary of a tile of logits
-TILE_TOKENS, TILE_VOCAB = 4096, 32_768
+OVERHEAD = 4 * GiB  # assumed: CUDA context, NCCL, what a sleeping engine keeps, the rollout's tensors, fragmentation
+TILE_TOKENS, TILE_VOCAB = 4096, 32_768  # of logits: TRL 1.16, kernels/chunked_logprob.py and trainer/utils.py
 # DeepSpeed's defaults, in parameters: a bucket of gradients, weights that stay gathered, come ahead, are updated
 REDUCE_BUCKET, MAX_REUSE, PREFETCH, SUB_GROUP = 5e8, 1e9, 5e7, 1e9
 NF4_BYTES = 0.5 + 4 / 64  # a 4-bit number, and one fp32 scale for 64 of them
 BATCHED_TOKENS = 4096  # what TRL lets vLLM have in flight, and so the most sequences, too
-# vLLM beside weights and cache: tokens in flight and CUDA graphs; logits of a step, sorted. An assumption.
-ENGINE_WORK, ENGINE_LOGIT = 1 * GiB, 16
+ENGINE_WORK, ENGINE_LOGIT = 1 * GiB, 16  # assumed: tokens in flight and CUDA graphs; logits of a step, sorted
 
 
 def memory_of(t: Workload, gpu_bytes: float) -> dict[str, dict[str, float]]:
@@ -24,10 +22,10 @@ def memory_of(t: Workload, gpu_bytes: float) -> dict[str, dict[str, float]]:
     kept, layer, logits = activation_bytes(t)
     share = 0.0 if t.engine is None else t.engine.utilization * gpu_bytes
     awake = 0.0 if t.engine is None or t.engine.sleeps else share
-    bucket = REDUCE_BUCKET * t.compute_bytes if t.deepspeed else 0.0
+    bucket = REDUCE_BUCKET * t.compute_bytes if t.sharding in DEEPSPEED else 0.0
     always, at_once = (bucket, SUB_GROUP) if t.sharding == "zero3" else (0.0, math.inf)
     # DeepSpeed steps with gradients in fp32, cast from a flat tensor
-    stepped = min(t.trained / t.num_processes, at_once) if t.deepspeed else 0.0
+    stepped = min(t.trained / t.num_processes, at_once) if t.sharding in DEEPSPEED else 0.0
     number = 4 if t.compute_bytes == 4 else 4 + t.compute_bytes
     # transformers' generate writes all completions of the process at once
     written = t.sequences * (t.prompt + t.completion) if t.generates and t.engine is None else 0
@@ -52,10 +50,10 @@ def totals(memory: dict[str, dict[str, float]]) -> dict[str, float]:
 def state_bytes(t: Workload) -> dict[str, float]:
     """Return bytes that are there throughout: of weights, gradients, optimizer and reference model."""
     whole = t.shape.parameters
-    weights_divisor = t.num_processes if t.shards_weights else 1
+    weights_divisor = t.num_processes if t.sharding in SHARDS_WEIGHTS else 1
     states_divisor = t.num_processes if t.sharding != "ddp" else 1
     trained, gradient, optimizer = _bytes_per_trained(t)
-    frozen = t.compute_bytes if t.deepspeed else t.weight_bytes
+    frozen = t.compute_bytes if t.sharding in DEEPSPEED else t.weight_bytes
     weights = whole * trained if t.adapter is None else _packed(t, frozen) + t.trained * trained
     return {
         "weights": weights / weights_divisor,
@@ -113,7 +111,7 @@ def _packed(t: Workload, number: int) -> float:
 
 def _bytes_per_trained(t: Workload) -> tuple[int, int, int]:
     """Return bytes of weight, gradient and optimizer per parameter with a gradient."""
-    if t.deepspeed:
+    if t.sharding in DEEPSPEED:
         return t.compute_bytes, t.compute_bytes, 12  # its own fp32 copy, and two moments
     own = t.weight_bytes
     if t.sharding == "fsdp":
@@ -126,7 +124,7 @@ def _bytes_per_trained(t: Workload) -> tuple[int, int, int]:
 def _gathered(t: Workload) -> tuple[float, ...]:
     """Return bytes of other processes' weights that are here, by moment."""
     shape, number = t.shape, t.compute_bytes
-    if not t.shards_weights:
+    if t.sharding not in SHARDS_WEIGHTS:
         return (0.0,) * 4
     if t.sharding == "zero3":
         layers, head = min(shape.parameters, MAX_REUSE + PREFETCH + shape.layer) * number, shape.embedding * number

@@ -45,12 +45,12 @@ def plan(recipe_file: str, num_processes: int | None, overrides: list[str], conf
     curriculum, scheduler = find(callbacks, Curriculum), find(callbacks, EntropyScheduler)
     prepare_callbacks(callbacks, args)
     text = report(args, geometry, scheduler, curriculum)
-    if args.is_for_cpu:
+    if args.is_for_cpu or (config and config.use_cpu):
         return text
     stages = curriculum.prompts.planned if curriculum else plan_stages((), args, geometry.rollouts, None, [BASE_DATA])
     try:
         launch = launch_of(config, processes)
-        return text if launch.on_cpu else f"{text}\n{summarize(recipe, stages, geometry.rollouts, launch, GPUS[gpu])}"
+        return f"{text}\n{summarize(recipe, stages, geometry.rollouts, launch, GPUS[gpu])}"
     except NoProjectionError as unknown:
         return f"{text}\nno memory projection: {unknown}\n"
 

@@ -26,8 +26,8 @@ def summarize(recipe: Recipe, stages: list[PlannedStage], num_rollouts: int | No
     longest = max(stage.max_completion_length for stage in stages)
     work = [workload_of(recipe, shape, stage, longest, launch) for stage in stages]
     warnings = check_fits(work, gpu) + _warnings(recipe, work[0])
-    launched = f"{_gpus(launch.num_processes)}, {NAMES[launch.sharding]}"
-    head = f"{gpu.name} ({gpu.memory} GiB), {launched}, {name} ({shape.parameters / 1e9:.3f} billion)"
+    head = f"{gpu.name} ({gpu.memory} GiB), {_gpus(launch.num_processes)}, {NAMES[launch.sharding]}, "
+    head += f"{name} ({shape.parameters / 1e9:.3f} billion)"
     if launch.is_assumed:
         warnings.append("ZeRO-3 is assumed: name the launch's accelerate config with --config_file")
     sections = [f"memory per GPU in GiB, projected and not measured: {head}"]
@@ -43,12 +43,10 @@ def _memory_table(index: int, t: Workload, gpu: GPU) -> str:
     table = as_table((f"stage {index}: {t.completion:,} tokens", *MOMENTS), rows)
     if t.engine is None:
         return table
-    tokens, length = cache_tokens(t, gpu.memory * GiB), t.prompt + t.completion
-    sequences = t.sequences * t.engine.tensor_parallel
-    return (
-        f"{table}\nvLLM has a KV cache of {tokens:,} tokens on {_gpus(t.engine.tensor_parallel)}: "
-        f"{min(tokens // length, sequences):,} sequences of {length:,} tokens at once, of {sequences:,}"
-    )
+    tokens, length, gpus = cache_tokens(t, gpu.memory * GiB), t.prompt + t.completion, t.engine.tensor_parallel
+    sequences = f"{min(tokens // length, t.sequences * gpus):,} sequences of {length:,} tokens"
+    cache = f"vLLM has a KV cache of {tokens:,} tokens on {_gpus(gpus)}"
+    return f"{table}\n{cache}: {sequences} at once, of {t.sequences * gpus:,}"
 
 
 def _time_table(recipe: Recipe, stages: list[PlannedStage], work: list[Workload], end: int | None, gpu: GPU) -> str:
@@ -84,10 +82,8 @@ def _warnings(recipe: Recipe, t: Workload) -> list[str]:
 
 
 def _as_time(seconds: float | None) -> str:
-    if seconds is None:
-        return "-"
-    if seconds < 120.0:
-        return f"{seconds:.0f} s"
+    if seconds is None or seconds < 120.0:
+        return "-" if seconds is None else f"{seconds:.0f} s"
     return f"{seconds / 60:.1f} min" if seconds < 7200.0 else f"{seconds / 3600:.1f} h"
 
 

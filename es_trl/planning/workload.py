@@ -23,8 +23,7 @@ class Adapter:
     def parameters(self, shape: ModelShape) -> int:
         return self.rank * sum(sum(sizes) for name in self.targets for sizes in shape.linears[name])
 
-    def inputs(self, shape: ModelShape) -> float:
-        """Return the widths of what its maps read, summed over one layer."""
+    def inputs(self, shape: ModelShape) -> float:  # widths of what its maps read, summed over one layer
         return sum(inputs for name in self.targets for inputs, _ in shape.linears[name]) / shape.layers
 
 
@@ -63,14 +62,6 @@ class Workload:
     @property
     def trained(self) -> int:  # parameters with a gradient
         return self.shape.parameters if self.adapter is None else self.adapter.parameters(self.shape)
-
-    @property
-    def deepspeed(self) -> bool:
-        return self.sharding in ("zero2", "zero3")
-
-    @property
-    def shards_weights(self) -> bool:
-        return self.sharding in ("zero3", "fsdp")
 
 
 def check_known(recipe: Recipe) -> None:

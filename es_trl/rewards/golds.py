@@ -61,10 +61,9 @@ def check_golds(golds: Sequence[Any], describe: Callable[[int], str] | str) -> N
     if rows:
         named = ", ".join(map(name, rows[:5])) + (", ..." if len(rows) > 5 else "")
         first = next(text for text in texts[rows[0]] if final_answer(text) in wrong)
-        raise ValueError(
-            f"math-verify cannot judge {len(rows)} of {len(texts)} gold answers, in {named}; the first is "
-            f"{end_of(first)}: correct or drop these rows, or set answer_column to the column with the right answers"
-        )
+        fault = f"{len(rows)} of {len(texts)} gold answers, in {named}; the first is {end_of(first)}"
+        advice = "correct or drop these rows, or set answer_column to the answers"
+        raise ValueError(f"math-verify cannot judge {fault}: {advice}")
     try:
         passed.parent.mkdir(parents=True, exist_ok=True)
         passed.touch()

@@ -31,10 +31,8 @@ def math_reward(completions: list[Any], solution: list[Any], **kwargs: Any) -> l
             `The answer is: answer` or in a boxed answer (MATH).
     """
     if len(completions) != len(solution):
-        raise ValueError(
-            f"`solution` must have one answer per completion, got {len(solution)} for {len(completions)}: give the "
-            "reward the columns of the completions' rows"
-        )
+        must = f"must have one answer per completion, got {len(solution)} for {len(completions)}"
+        raise ValueError(f"`solution` {must}: give the reward the columns of the completions' rows")
     texts = [completion_text(completion, f"completion {row}") for row, completion in enumerate(completions)]
     golds = [gold_texts(gold, row) for row, gold in enumerate(solution)]
     check_installed()
@@ -42,15 +40,11 @@ def math_reward(completions: list[Any], solution: list[Any], **kwargs: Any) -> l
     outcomes = list(workers().ask(questions, SECONDS_PER_ANSWER))
     for row, outcome in enumerate(outcomes):
         if isinstance(outcome, str):
-            raise ValueError(
-                f"`solution` of row {row} holds no answer that math-verify can read: set answer_column to that of the "
-                f"answers, or drop the row with {end_of(outcome)}"
-            )
+            fault = f"`solution` of row {row} holds no answer that math-verify can read"
+            raise ValueError(f"{fault}: set answer_column to the answers, or drop the row with {end_of(outcome)}")
     if not_judged := outcomes.count(None):
-        logger.warning(
-            f"{not_judged} of {len(outcomes)} answers took longer than {SECONDS_PER_ANSWER:g} s to judge, or more "
-            "memory than there is, and count as wrong"
-        )
+        took = f"took longer than {SECONDS_PER_ANSWER:g} s to judge, or more memory than there is"
+        logger.warning(f"{not_judged} of {len(outcomes)} answers {took}, and count as wrong")
     return [1.0 if outcome else -1.0 for outcome in outcomes]
 
 

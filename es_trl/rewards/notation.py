@@ -50,12 +50,7 @@ def shortest(text: str) -> str:
 
 
 def number_text(value: Any) -> str | None:
-    """
-    Return all digits of a finite number, as math-verify takes `1e-7` for `e - 7`; `None` for other values.
-
-    Raises:
-        ValueError: for more than 4300 digits.
-    """
+    """Return the digits of a finite number, at most 4300 (`1e-7` is `e - 7` to math-verify); `None` for other values."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real | Decimal):
         return None
     if isinstance(value, numbers.Rational):

@@ -18,7 +18,6 @@ from typing import Any
 
 MAX_BYTES = 3 << 28  # 768 MiB, address space of a child; an answer that needs more is wrong
 GROWN_BYTES = 1 << 28  # resident memory from which a child ends after its answer
-_PR_SET_PDEATHSIG = 1
 _FORK = multiprocessing.get_context("fork")  # safe here: this process has one thread
 
 Question = tuple[str, tuple[Any, ...]]  # a function of `judge` and its arguments
@@ -82,7 +81,7 @@ def main(pipe: int, parent: int) -> None:
 def _end_with(parent: int) -> None:
     """Have Linux kill this process when the thread that started it ends."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
     if os.getppid() != parent:  # the parent has ended already
         os._exit(1)
 

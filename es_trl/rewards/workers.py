@@ -36,10 +36,8 @@ class Worker:
             ready = False
         if not ready:
             self.end()
-            code = self._process.returncode
-            raise RuntimeError(
-                f"the math reward's worker ended before it was ready, with exit code {code}: its own message is above"
-            )
+            fault = f"ended before it was ready, with exit code {self._process.returncode}"
+            raise RuntimeError(f"a worker of the math reward {fault}: its own message is above")
 
     def ask(self, question: Question, seconds: float) -> Outcome:
         """Return the outcome; `None` where it is late or a process died."""

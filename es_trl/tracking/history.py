@@ -81,10 +81,8 @@ class History:
         if keep > 0:
             records = read_history(source) if source.exists() else []
             if len(records) < keep:
-                raise ValueError(
-                    f"the checkpoint is {keep} rollouts into its run and {source} holds {len(records)} of them: copy "
-                    f"the run's {HISTORY_FILE} into the checkpoint"
-                )
+                fault = f"the checkpoint is {keep} rollouts into its run and {source} holds {len(records)} of them"
+                raise ValueError(f"{fault}: copy the run's {HISTORY_FILE} into the checkpoint")
             self.records = records[:keep]
         with writing(self.path, "the history"):
             self.path.parent.mkdir(parents=True, exist_ok=True)
