@@ -50,7 +50,7 @@ def shortest(text: str) -> str:
 
 
 def number_text(value: Any) -> str | None:
-    """Return the digits of a finite number, at most 4300 (`1e-7` is `e - 7` to math-verify); `None` for other values."""
+    """Return a finite number in at most 4300 digits (`1e-7` is `e - 7` to math-verify); `None` for other values."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real | Decimal):
         return None
     if isinstance(value, numbers.Rational):
