@@ -5,8 +5,9 @@ export TOKENIZERS_PARALLELISM = false
 PYTHON ?= python3
 BIN = .venv/bin
 VLLM_BIN = .venv-vllm/bin
+TRL_LOWER = 1.15.0
 
-.PHONY: install demo test test-vllm notebook bench bench-control quality resolve clean
+.PHONY: install demo test test-fast test-trl-lower test-vllm notebook bench bench-control quality resolve clean
 
 install: .venv/installed
 
@@ -20,9 +21,30 @@ install: .venv/installed
 demo: install
 	$(BIN)/accelerate launch --config_file accelerate_configs/cpu.yaml recipes/countdown_es.py
 
-# one worker per core; the tests of a file stay together, as they share runs
+# One worker per core. The tests of a file stay together, because they share runs; files with slow tests begin first.
+PYTEST = $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
 test: install
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(PYTEST)
+
+# Without the tests that start processes or train long: below 90 seconds on two cores.
+test-fast: install
+	$(PYTEST) -m "not slow"
+
+# The lowest TRL that setup.cfg allows, laid over the environment. It needs Triton, which a CPU interprets.
+test-trl-lower: export PYTHONPATH = $(CURDIR)/.trl-lower
+test-trl-lower: export TRITON_INTERPRET = 1
+test-trl-lower: .trl-lower/installed
+	$(BIN)/python -c "import trl; assert trl.__version__ == '$(TRL_LOWER)', trl.__version__"
+	$(PYTEST) -m "not slow" $(addprefix tests/test_,$(addsuffix .py,seams seams_engine seams_loss seams_rollout \
+		seams_saves off_is_grpo measured_entropy rollout_events second_runs bonus_in_the_loss run_records broken_weights \
+		clamped_entropy effects stages stage_lengths dynamic_sampling config recipe_options))
+
+.trl-lower/installed: .venv/installed
+	rm -rf .trl-lower
+	$(BIN)/pip install -q --disable-pip-version-check --no-deps --target .trl-lower trl==$(TRL_LOWER)
+	$(BIN)/pip install -q --disable-pip-version-check --no-deps --target .trl-lower -c constraints.txt triton
+	touch $@
 
 # Real vLLM on a CPU, in an environment of its own: some minutes on two cores.
 test-vllm: .venv-vllm/installed
@@ -59,4 +81,4 @@ resolve: install
 	$(BIN)/uv pip compile --quiet --python-version 3.11 --extra all --constraint constraints.txt setup.cfg > /dev/null
 
 clean:
-	rm -rf .venv .venv-vllm runs
+	rm -rf .venv .venv-vllm .trl-lower runs

@@ -7,6 +7,7 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 import pytest
 import torch
+from fast_tier import pytest_runtest_call, pytest_runtest_setup  # noqa: F401, for pytest
 from lab_runs import LAB_ARGS
 from transformers import PreTrainedModel
 
@@ -15,6 +16,12 @@ from es_trl.lab import BASE_MODEL, countdown_dataset, countdown_reward
 
 
 torch.set_num_threads(1)
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with the files that have slow tests, so that two workers end together."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.fixture
@@ -29,10 +36,11 @@ def no_weights_load(monkeypatch):
 
 @pytest.fixture
 def lab_args(tmp_path):
-    """A function that makes an `ESGRPOConfig` for the lab, with changes."""
+    """A function that makes an `ESGRPOConfig` for the lab, with changes; `...` leaves a field out."""
 
     def make(config_class=ESGRPOConfig, **changes):
-        return config_class(**{"output_dir": str(tmp_path / "run"), **LAB_ARGS, **changes})
+        values = {"output_dir": str(tmp_path / "run"), **LAB_ARGS, **changes}
+        return config_class(**{name: value for name, value in values.items() if value is not ...})
 
     return make
 

@@ -19,6 +19,9 @@ from urllib.parse import unquote, urlsplit
 import yaml
 
 
+TOKEN = "hf_SECRETsecretSECRETsecretSECRETsecret00"
+
+
 HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 
 

@@ -39,6 +39,7 @@ def test_bonus_means_the_same_for_every_loss(loss_type, lab_trainer):
     assert sum(losses).item() / len(losses) == pytest.approx(-0.25 * trainer.history.records[0]["entropy"], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_bonus_raises_entropy_and_its_negative_lowers_it(lab_trainer):
     ends = []
     for coefficient in (-0.5, 0.0, 0.5):

@@ -26,6 +26,7 @@ def finished(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("update", "change", "message"),
     [
@@ -48,6 +49,7 @@ def test_a_target_that_would_jump_is_refused_unless_told(update, change, message
     assert len(told.history.records) == told.args.max_steps // 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "listed"),
     [
@@ -70,6 +72,7 @@ def test_other_changes_are_listed(change, listed, finished, lab_trainer, capsys)
     assert len(changes) == 1 and listed in changes[0]
 
 
+@pytest.mark.slow
 def test_other_data_and_rewards_are_listed(finished, lab_args, capsys):
     def countdown_rewards(completions, **kwargs):
         return countdown_reward(completions, **kwargs)
@@ -91,6 +94,7 @@ def test_what_is_no_json_is_compared_as_its_text(lab_args):
     assert describe_run(args, None, None, (4, ""), [])["generation_kwargs"] == {"stopping_criteria": "<object object>"}
 
 
+@pytest.mark.slow
 def test_nothing_is_listed_where_nothing_changed(finished, lab_trainer, capsys):
     trainer = lab_trainer(**RUN, **ANNEAL)
     trainer.train(resume_from_checkpoint=str(finished / "checkpoint-16"))

@@ -129,6 +129,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
 
 
+@pytest.mark.slow
 def test_memory_is_that_of_a_tile():
     assert TILE * 4 == 64 * 2**20
     printed = subprocess.run([sys.executable, "-c", PEAK], capture_output=True, text=True, check=True).stdout

@@ -36,6 +36,7 @@ def folder(tmp_path_factory):
 DECIMALS = st.from_regex(r"-?(0|[1-9][0-9]{0,20})\.[0-9]{1,20}", fullmatch=True)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=50)
 @given(st.lists(st.integers().map(str) | st.integers(2**53, 2**200).map(str) | DECIMALS, min_size=1))
 def test_numbers_keep_their_digits_whatever_stands_beside_them(folder, texts):

@@ -171,6 +171,7 @@ def test_a_file_can_be_taken_in_part(split, kept, name, tmp_path):
     assert "".join(load_problems(DataArguments(path, dataset_split=split))["solution"]) == kept
 
 
+@pytest.mark.slow
 def test_answers_that_cannot_be_judged_are_named_when_they_are_loaded(tmp_path):
     rows = [{"prompt": "x", "solution": solution} for solution in ("1", "\\frac{1}{", "2", "1/0", ["3", "\\sqrt"])]
     path = write(tmp_path / "a.jsonl", rows)

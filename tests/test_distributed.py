@@ -10,6 +10,9 @@ from launching import launch
 from es_trl.checkpoints.run_folder import only_run
 
 
+pytestmark = pytest.mark.slow
+
+
 CLIP = {
     "entropy_schedule": {"kind": "stable_anneal", "target": 0.5, "end": 0.2, "ratio": 0.5},
     "entropy_controller": {"kind": "sign_step", "delta": 0.05, "window": 2, "warmup": 0},

@@ -10,7 +10,7 @@ import pytest
 from launching import ROOT
 from recipe_files import plan_options
 
-from es_trl.cli import main as cli
+from es_trl.__main__ import main as cli
 
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -82,24 +82,28 @@ def test_the_paper_map_names_code_and_tests_that_are_there():
     text = (ROOT / "docs" / "paper_map.md").read_text()
     sources = "\n".join(file.read_text() for file in (ROOT / "es_trl").rglob("*.py"))
     classes, files = re.findall(r"`([A-Z][a-z]\w+)(?:\.\w+)?`", text), re.findall(r"`((?:[a-z_]+/)?\w+\.py)", text)
-    assert len(classes) > 10 and len(files) > 30
+    tests = re.findall(r"`(test_\w+\.py)::(\w+)", text)
+    assert len(classes) > 10 and len(files) > 30 and len(tests) > 10
     for name in classes:
         assert f"class {name}" in sources, name
     for file in files:
         assert any((ROOT / folder / file).exists() for folder in ("", "es_trl", "tests")), file
-    for file, name in re.findall(r"`(test_\w+\.py)::(\w+)", text):
+    for file, name in tests:
         assert f"def {name}(" in (ROOT / "tests" / file).read_text(), f"{file}::{name}"
 
 
 def test_what_is_named_in_passing_is_there():
     targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    for page in PAGES:
-        text = page.read_text()
-        for file in re.findall(
-            r"`(?:python )?((?:es_trl|examples|benchmarks|recipes|tests|accelerate_configs)/[\w./]+\.\w+)", text
-        ):
-            assert (ROOT / file).exists(), f"{page.name}: {file}"
-        for target in re.findall(r"`make ([\w-]+)", text):
-            assert target in targets, f"{page.name}: make {target}"
-        for link in re.findall(r"\]\((?!http|#)([^)#]+)", text):
-            assert (page.parent / link).exists(), f"{page.name}: {link}"
+    folders = "es_trl|examples|benchmarks|recipes|tests|accelerate_configs"
+    texts = {page: page.read_text() for page in PAGES}
+
+    def named(pattern):
+        found = {(page, name) for page, text in texts.items() for name in re.findall(pattern, text)}
+        assert found, f"no page names a {pattern}"
+        return found
+
+    files = named(rf"`(?:python )?((?:{folders})/[\w./]+\.\w+)")
+    assert {(page.name, file) for page, file in files if not (ROOT / file).exists()} == set()
+    assert {(page.name, target) for page, target in named(r"`make ([\w-]+)") if target not in targets} == set()
+    links = named(r"\]\((?!http|#)([^)#]+)")
+    assert {(page.name, link) for page, link in links if not (page.parent / link).exists()} == set()

@@ -64,6 +64,7 @@ def executed(tmp_path_factory):
     return execute(NOTEBOOK, folder), folder / "runs" / "notebook"
 
 
+@pytest.mark.slow
 def test_notebook_holds_its_schedule(executed):
     notebook, run = executed
     assert not [output for output in outputs(notebook) if output.output_type == "error"]
@@ -77,10 +78,12 @@ def test_notebook_holds_its_schedule(executed):
     assert records[0]["target"] == 0.4 and records[-1]["target"] == pytest.approx(0.1)
 
 
+@pytest.mark.slow
 def test_live_figure_is_one_picture(executed):
     assert len(pictures(executed[0])) == 1
 
 
+@pytest.mark.slow
 def test_own_controller_is_simulated_before_it_trains(executed):
     rows = re.findall(r"^(\w+) +(lab|3x) +([\d.]+) +([\d.]+) +([\d.]+)$", printed(executed[0]), re.MULTILINE)
     errors = {(name, plant): [float(value) for value in values] for name, plant, *values in rows}
@@ -90,6 +93,7 @@ def test_own_controller_is_simulated_before_it_trains(executed):
     assert errors["LogPI", "lab"][1] < 0.6 * errors["PIDController", "lab"][1]
 
 
+@pytest.mark.slow
 def test_committed_outputs_are_those_of_an_execution(executed):
     committed = nbformat.read(NOTEBOOK, as_version=4)
     assert NOTEBOOK.stat().st_size < 300_000 and len(pictures(committed)) == 1
@@ -102,6 +106,7 @@ def test_committed_outputs_are_those_of_an_execution(executed):
 # --- the scripts ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_preview_needs_no_torch(tmp_path):
     code = "import runpy, sys; runpy.run_path(sys.argv[1], run_name='__main__'); assert 'torch' not in sys.modules"
     rows = run_example("preview_schedule.py", tmp_path, code).splitlines()
@@ -112,6 +117,7 @@ def test_preview_needs_no_torch(tmp_path):
     assert rows[11].count("annealing from") == 3 and "annealing from 50%" in rows[11]
 
 
+@pytest.mark.slow
 def test_own_reward_rises_under_a_schedule(tmp_path):
     text = run_example("own_reward.py", tmp_path)
     for name in ("countdown_reward", "in_order"):
@@ -120,12 +126,14 @@ def test_own_reward_rises_under_a_schedule(tmp_path):
     assert number(text, "rms error, anneal") < 0.05
 
 
+@pytest.mark.slow
 def test_own_actuator_holds_entropy(tmp_path):
     text = run_example("own_actuator.py", tmp_path)
     # an actuator that does nothing leaves 0.10 nats
     assert number(text, "rms error, stable") < 0.055
 
 
+@pytest.mark.slow
 def test_environment_is_called(tmp_path):
     text = run_example("environment.py", tmp_path)
     assert number(text, "calls of the tool") > 1.9

@@ -10,7 +10,11 @@ from es_trl.lab.prompts import load_countdown
 @pytest.mark.parametrize(
     ("name", "bounds", "message"),
     [
-        ("countdown:3,four", None, "behind 'countdown:' stand counts of numbers from 2 to 6: set countdown:3"),
+        (
+            "countdown:3,four",
+            None,
+            "counts of numbers from 2 to 6 behind 'countdown:', got 'countdown:3,four': set countdown:3",
+        ),
         ("countdown:3", {"count": [4, 4]}, "keeps no row of countdown:3: 'count' goes from 3 to 3 there"),
     ],
 )
@@ -19,6 +23,7 @@ def test_generated_prompts_that_are_none_are_refused(name, bounds, message):
         load_countdown(DataArguments(name, dataset_filter=bounds), seed=0)
 
 
+@pytest.mark.slow
 def test_generated_prompts_by_difficulty():
     rows = load_countdown(DataArguments("countdown:3,4", dataset_filter={"count": [4, 4]}), seed=0)
     assert {len(numbers) for numbers in rows["numbers"]} == {4} and 9_000 < len(rows) < 11_000

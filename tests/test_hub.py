@@ -1,29 +1,20 @@
 """Pushes to a Hub on this machine: what arrives, what is refused, what is said when they fail."""
 
-import copy
 import json
-import os
-import pickle
 import subprocess
 import sys
-from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
 import yaml
 from lab_runs import LAB_ARGS
-from launching import LIMIT, ROOT, command, environment, run, shipped, written
-from local_hub import Fault, LocalHub
-from safetensors.torch import load
-from transformers.utils.hub import PushInProgress
-
-from es_trl.hub.card import RECIPE_FILE, write_recipe
-from es_trl.hub.push import Save
-from es_trl.hub.secrets import HiddenToken, hide_tokens, without_tokens
-from es_trl.recipe import RecipeParser
+from launching import LIMIT, environment
+from local_hub import TOKEN
 
 
-TOKEN = "hf_SECRETsecretSECRETsecretSECRETsecret00"
+pytestmark = pytest.mark.slow
+
+
 ALWAYS = {"README.md", "config.json", "es_curves.png", "es_history.jsonl", "es_recipe.yaml", "generation_config.json",
           "model.safetensors", "tokenizer.json", "tokenizer_config.json", "training_args.bin"}  # fmt: skip
 
@@ -80,7 +71,9 @@ def test_every_save_has_everything(pushed):
 
 
 def test_the_card_of_every_save(pushed):
-    for _, files in pushed.commits("round_trip"):
+    commits = pushed.commits("round_trip")
+    assert len(commits) > 1
+    for _, files in commits:
         card = files["README.md"].decode()
         metadata = yaml.safe_load(card.split("---")[1])
         assert {"trl", "es-grpo", "entropy-scheduling"} <= set(metadata["tags"])
@@ -95,7 +88,7 @@ def test_the_card_of_every_save(pushed):
         assert recipe == yaml.safe_load(files["es_recipe.yaml"])
         assert recipe["learning_rate"] == 2e-3 and recipe["entropy_schedule"] == {"kind": "constant", "target": 0.4}
         assert recipe["env"] == {"PLAIN": "1"} and "hub_token" not in recipe
-        for package in ("es_trl 0.", "trl 1.16.", "transformers ", "torch ", "accelerate "):
+        for package in ("es_trl 0.", "trl 1.", "transformers ", "torch ", "accelerate "):
             assert package in card.split("### Versions of the run")[1]
 
 
@@ -185,6 +178,7 @@ def test_errors_of_the_hub(pushed):
 def test_trackio_keeps_its_logs_here(pushed):
     saw = pushed.saw("trackio")
     assert saw["rows"] > 4 and saw["static"] is False
+    assert any("commit" in call for call in saw["calls"])
     assert not any("space" in call or "bucket" in call for call in saw["calls"])
     assert [title for title, _ in pushed.commits("trackio")] == ["Training in progress, step 4", "End of training"]
     # a Space that cannot be made costs the push, and not the training
@@ -205,90 +199,3 @@ def test_a_run_goes_on_from_the_checkpoint_on_the_hub(pushed):
     first, last = "Training in progress, step 6", "Training in progress, step 12"
     assert titles == (first, f"{first}, checkpoint", last, f"{last}, checkpoint", "End of training")
     assert {"last-checkpoint/es_state.json", "last-checkpoint/es_history.jsonl"} <= set(files[1])
-
-
-def launch_two(folder, hub, token, **changes):
-    options = {**LAB_ARGS, "per_device_train_batch_size": 2, "by_rule": True, "save_strategy": "steps", "save_steps": 4}
-    options |= {"output_dir": str(folder), "push_to_hub": True, "hub_model_id": "tester/two", **changes}
-    config = written(folder, shipped("ddp", num_processes=2, mixed_precision="no", use_cpu=True))
-    given = {"HF_ENDPOINT": hub.url, "HF_TOKEN": token, "HF_HUB_OFFLINE": "0", "HF_HOME": str(folder / "home")}
-    return run(command(config, "tests/distributed_worker.py", json.dumps(options)), **given)
-
-
-def test_two_processes_push_as_one(tmp_path):
-    with LocalHub({TOKEN: "tester"}) as hub:
-        hub.faults = [Fault("POST .*/commit/", 403, times=1)]
-        done = launch_two(tmp_path, hub, TOKEN)
-        creations = hub.calls.count("POST /api/repos/create")
-        commits = hub.repositories["tester/two"].commits
-    assert done.returncode == 0, done.stdout[-12000:]
-    assert TOKEN not in done.stdout and creations == 2  # before the model loads, and by transformers
-    assert done.stdout.count("the push of update 4 to tester/two failed (HTTP 403 Forbidden, out of order)") == 1
-    main, other = (json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in range(2))
-    assert [title for title, _ in commits] == ["Training in progress, step 8"]
-    weights = load(commits[0][1]["model.safetensors"])
-    total = sum(part.double().abs().sum().item() for part in weights.values())
-    assert main["weights"] == other["weights"] == pytest.approx(total, rel=1e-12)
-    for own, others in zip(main["records"], other["records"], strict=True):
-        differing = {name for name in own if own[name] != others[name]} - {"seconds"}
-        assert differing <= {"events"}  # which nothing that controls reads
-
-
-def test_two_processes_are_refused_alike(tmp_path):
-    with LocalHub({}) as hub:
-        done = launch_two(tmp_path, hub, TOKEN)
-    assert done.returncode != 0 and TOKEN not in done.stdout
-    said = "ValueError: push_to_hub is set and tester/two cannot be pushed to (HTTP 401 Unauthorized"
-    assert done.stdout.count(said) == 2
-
-
-def test_a_hidden_token_is_sent_and_not_kept():
-    token = HiddenToken(TOKEN)
-    assert f"Bearer {token}" == f"Bearer {TOKEN}" and repr({"token": token}) == "{'token': <token>}"
-    assert pickle.loads(pickle.dumps({"token": token})) == {"token": None}
-    assert copy.deepcopy({"token": token}) == copy.copy({"token": token}) == {"token": TOKEN}
-
-
-@pytest.mark.parametrize(
-    ("text", "hidden"),
-    [
-        (f"Bearer {TOKEN}, said", "Bearer <token>, said"),
-        ("hf_oauth_abcdefghij0123456789.rest_of-it end", "<token> end"),
-        ("api_org_ABCDEFGHIJ0123456789", "<token>"),
-        ("hf_internal_testing/tiny-random-model", "hf_internal_testing/tiny-random-model"),
-        ("runs/hf_run", "runs/hf_run"),
-        ("runs/hf_qwen25mathinstruct7b", "runs/hf_qwen25mathinstruct7b"),
-    ],
-)
-def test_what_looks_like_a_token(text, hidden):
-    assert hide_tokens(text) == hidden
-    assert without_tokens({"a": [{"b": text}]}) == {"a": [{"b": hidden}]}
-
-
-def test_the_recipe_that_was_run(tmp_path):
-    words = ["--config", str(ROOT / "recipes" / "countdown_es.yaml"), "--max_steps", "16", "--learning_rate=1e-3"]
-    words += ["--entropy_schedule.end", "0.1", "--report_to", "none", "--prompt_suffix", "answer: 1", "--use_peft"]
-    words += ["--no_shuffle_dataset", "--reward_weights", "1", "--lora_target_modules", "q_proj", "v_proj"]
-    words += ["--run_name", "007"]
-    recipe = RecipeParser().parse(words)
-    assert recipe.given["entropy_schedule"] == {"kind": "stable_anneal", "target": 0.3, "end": 0.1, "ratio": 0.25}
-    write_recipe(tmp_path, recipe.given)
-    again = RecipeParser().parse(["--config", str(tmp_path / RECIPE_FILE)])
-    assert again.given == recipe.given and again.given["shuffle_dataset"] is False
-    assert (again.data, again.model) == (recipe.data, recipe.model) and again.training.run_name == "007"
-    differing = {name for name, value in vars(recipe.training).items() if getattr(again.training, name) != value}
-    assert {name for name in differing if not name.startswith("_")} <= {"distributed_state", "deepspeed_plugin"}
-    write_recipe(tmp_path, None)
-    assert os.listdir(tmp_path) == []
-
-
-def test_a_push_that_another_one_keeps_from_running_is_no_push(lab_trainer, tmp_path):
-    trainer = lab_trainer()
-    trainer.hub_model_id, running = "me/run", Future()
-    trainer.push_in_progress = PushInProgress([running])  # of a training that was interrupted
-    save = Save(4, str(tmp_path))
-    trainer._push(save)
-    assert trainer.missed_pushes == (4,) and trainer._pushes.owed == save and trainer._pushes.running is None
-    running.set_result(None)
-    trainer.train(resume_from_checkpoint=None)
-    assert trainer.missed_pushes == ()

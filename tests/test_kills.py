@@ -8,6 +8,9 @@ import pytest
 from launching import ROOT, environment
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.mark.parametrize("processes", [1, 2])
 def test_a_killed_run_resumes_to_the_same_run(processes):
     command = [sys.executable, str(ROOT / "tests" / "kill_and_resume.py"), "--kills", "3", "--seed", "7"]

@@ -35,6 +35,7 @@ def both(folder, changes, positional=()):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
@@ -51,7 +52,9 @@ def test_runs_are_equal_bit_for_bit(changes, tmp_path):
     args = ESGRPOConfig(str(tmp_path / "es"), **{**LAB_ARGS, "max_completion_length": 6, **changes})
     trainer = ESGRPOTrainer(tiny_model("llama"), digits, args, PROMPTS, processing_class=tiny_tokenizer())
     trainer.train()
-    assert all(torch.equal(value, expected[name]) for name, value in trainer.model.state_dict().items())
+    weights = trainer.model.state_dict()
+    assert weights.keys() == expected.keys()
+    assert [name for name, value in weights.items() if not torch.equal(value, expected[name])] == []
 
 
 def test_everything_can_be_given_by_position(tmp_path):
@@ -112,6 +115,7 @@ def test_what_goes_by_the_longest_completion_needs_one(changes, lab_trainer):
         lab_trainer(max_completion_length=None, **changes)
 
 
+@pytest.mark.slow
 def test_masked_completions_hold_the_control(lab_trainer, tmp_path):
     """Rollouts whose completions are all truncated and masked move nothing; one after the other ends the run."""
     changes = {"mask_truncated_completions": True, "max_completion_length": 2}

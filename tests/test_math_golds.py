@@ -79,12 +79,14 @@ def test_numbers_too_long_to_write_are_refused(gold):
         gold_texts(gold, 3)
 
 
+@pytest.mark.slow
 def test_numbers_are_judged_as_the_numbers_they_are():
     golds = [2**100, 1e-7, 1e-7, 9007199254740993, 0.1, Fraction(1, 3)]
     answers = [f"\\boxed{{{a}}}" for a in (str(2**100), "1e-7", "2e-7", "9007199254740992", "\\frac{1}{10}", "1/3")]
     assert math_reward(answers, golds) == [1.0, 1.0, -1.0, -1.0, 1.0, 1.0]
 
 
+@pytest.mark.slow
 def test_golds_that_can_be_judged_pass_once(cache, monkeypatch):
     golds = [
         "7",
@@ -115,6 +117,7 @@ def test_golds_that_can_be_judged_pass_once(cache, monkeypatch):
     assert len(asked) == 19
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "gold",
     [
@@ -140,6 +143,7 @@ def test_golds_that_cannot_be_judged_are_named(gold, cache, monkeypatch):
     assert not cache.exists()
 
 
+@pytest.mark.slow
 def test_many_bad_golds_are_counted():
     with pytest.raises(ValueError, match="20 of 20 .* row 4 of a.jsonl, ...; the first is '\\.\\.\\.x+"):
         check_golds(["x" * 200 + "\\frac{"] * 20, "a.jsonl")
@@ -150,6 +154,7 @@ def test_a_gold_of_another_type_is_named():
         check_golds(["7", None], "a.jsonl")
 
 
+@pytest.mark.slow
 def test_a_cache_that_cannot_be_written_is_said(tmp_path, monkeypatch):
     monkeypatch.setattr(constants, "HF_HOME", str(tmp_path / "file"))
     (tmp_path / "file").write_text("")

@@ -10,6 +10,9 @@ from es_trl.rewards import math_reward
 from es_trl.rewards.workers import Workers
 
 
+pytestmark = pytest.mark.slow
+
+
 pytest.importorskip("math_verify")
 
 ANSWERS = hostile_answers()

@@ -29,6 +29,7 @@ def test_answer_of_a_solution(solution, answer):
     assert final_answer(solution) == answer
 
 
+@pytest.mark.slow
 def test_rewards_are_plus_or_minus_one():
     chat = [{"role": "assistant", "content": "It is $\\boxed{0.5}$."}]
     completions = ["so \\boxed{34}", "the answer is 33", "", chat, "\\boxed{\\frac{1}{2}", "\\boxed{x^2+1}"]
@@ -87,6 +88,7 @@ def test_other_completions_are_refused_by_row(completion, got):
         math_reward(["7", completion], ["7", "7"])
 
 
+@pytest.mark.slow
 def test_golds_are_text_numbers_or_alternatives():
     golds = ["7", 7, 7.0, ["6", "7"], (8, 7.0), ["6", "8"]]
     assert math_reward(["\\boxed{7}"] * 6, golds) == [1.0, 1.0, 1.0, 1.0, 1.0, -1.0]
@@ -97,12 +99,14 @@ def test_a_gold_of_another_type_is_refused_by_row():
         math_reward(["7", "7"], ["7", None])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gold", ["", " ", "$$", "\\boxed{}", ["7", ""]])
 def test_solution_without_an_answer_is_refused(gold):
     with pytest.raises(ValueError, match="row 1 holds no answer that math-verify can read: set answer_column"):
         math_reward(["\\boxed{7}"] * 2, ["7", gold])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not DATA.exists(), reason="the data sets are not on this machine")
 @pytest.mark.parametrize(("name", "wrong_at_most"), [("math500", 0), ("gsm8k", 0)])
 def test_real_solutions_equal_themselves_and_not_their_neighbours(name, wrong_at_most):

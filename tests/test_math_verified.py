@@ -6,6 +6,9 @@ from verified_answers import LEFT_RIGHT, LEFT_WRONG, RIGHT, WRONG
 from es_trl.rewards import math_reward
 
 
+pytestmark = pytest.mark.slow
+
+
 pytest.importorskip("math_verify")
 
 RIGHT_COMPLETIONS = [  # gold answer and the whole completion

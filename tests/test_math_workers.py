@@ -16,7 +16,10 @@ from es_trl.rewards.workers import Worker, Workers, workers
 
 
 pytest.importorskip("math_verify")
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are looked at in /proc")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="processes are looked at in /proc"),
+]
 
 ROOT = Path(__file__).parents[1]
 RIGHT = ("is_right", ("\\boxed{7}", ["7"]))

@@ -64,6 +64,7 @@ def measured(model, checkpointing, autocast=False):
     return forward, live.peak
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("dtype", "autocast", "changes", "rank"),
     [
@@ -99,6 +100,7 @@ def test_activations_beside_those_of_a_real_model(dtype, autocast, changes, rank
     assert 0.97 < (kept + layer) / peak < 1.2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("checkpointing", [True, False])
 @pytest.mark.parametrize(
     ("kind", "options", "least"),
@@ -139,6 +141,7 @@ def test_bytes_of_a_real_run(lab_args, dtype, bf16, rank):
     assert counted == {name: expected[name] for name in ("weights", "gradients", "optimizer")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("sharding", "rank"), [("zero2", None), ("zero3", None), ("zero3", 4)])
 def test_bytes_of_a_real_run_with_deepspeed(sharding, rank, tmp_path):
     options = {"dtype": "bfloat16", "bf16": True, "max_steps": 2, "per_device_train_batch_size": 2}

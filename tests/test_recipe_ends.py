@@ -24,6 +24,7 @@ def start(folder, **changes):
     run(main)
 
 
+@pytest.mark.slow
 def test_a_recipe_that_is_started_again_touches_nothing(tmp_path, capsys):
     start(tmp_path)
     folder = tmp_path / "run"

@@ -43,6 +43,7 @@ def whole_run(request, tmp_path_factory):
     return folder, trainer, request.param
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rollouts", [1, 2, 3, 4])
 def test_resumed_run_equals_the_whole_one(rollouts, whole_run, lab_trainer, tmp_path):
     folder, whole, blocks = whole_run
@@ -56,6 +57,7 @@ def test_resumed_run_equals_the_whole_one(rollouts, whole_run, lab_trainer, tmp_
     assert all(torch.equal(value, expected[name]) for name, value in resumed.model.state_dict().items())
 
 
+@pytest.mark.slow
 def test_resume_into_another_folder_takes_the_history_along(whole_run, lab_trainer):
     folder, whole, blocks = whole_run
     resumed = lab_trainer(**RUN, **blocks)
@@ -63,6 +65,7 @@ def test_resume_into_another_folder_takes_the_history_along(whole_run, lab_train
     assert without_seconds(resumed.history.records) == without_seconds(whole.history.records)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("in_process", [False, True])
 @pytest.mark.parametrize("rollouts", [1, 2, 3])
 def test_resume_across_a_hand_over(rollouts, in_process, lab_trainer, tmp_path, monkeypatch):
@@ -87,6 +90,7 @@ CURRICULUM = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("blocks", "iterations", "updates"),
     [(CHAIN, 1, (3, 9, 18)), (CURRICULUM, 1, (3, 9, 12, 15)), (CURRICULUM, 2, (9, 18)), ({}, 1, (3, 18))],
@@ -108,6 +112,7 @@ def test_resume_inside_a_rollout_loses_nothing(blocks, iterations, updates, lab_
         assert found == logged
 
 
+@pytest.mark.slow
 def test_metrics_between_two_lines_of_the_log_are_kept(lab_trainer, tmp_path):
     run = {**RUN, "max_steps": 8, "save_steps": 3, "logging_steps": 8, **BONUS}
     whole, resumed = lab_trainer(**run), lab_trainer(**run)
@@ -117,6 +122,7 @@ def test_metrics_between_two_lines_of_the_log_are_kept(lab_trainer, tmp_path):
         assert resumed.state.log_history[0][name] == whole.state.log_history[0][name]
 
 
+@pytest.mark.slow
 def test_seconds_of_a_resumed_rollout_count_both_parts(lab_trainer, tmp_path):
     run = {**RUN, "max_steps": 4, "save_steps": 3}
     lab_trainer(**run).train()
@@ -149,6 +155,7 @@ class Onlooker(RolloutCallback):
         self.last = record.rollout
 
 
+@pytest.mark.slow
 def test_a_callback_without_a_state_comes_and_goes(checkpoint, lab_trainer, tmp_path):
     onlooker, run = Onlooker(), {**RUN, "max_steps": 8, **BONUS}
     lab_trainer(callbacks=[onlooker], **run).train(resume_from_checkpoint=str(checkpoint))
@@ -166,6 +173,7 @@ def test_checkpoint_of_another_actuator_is_refused(checkpoint, lab_trainer):
         lab_trainer(**RUN, **other).train(resume_from_checkpoint=str(checkpoint))
 
 
+@pytest.mark.slow
 def test_checkpoint_outlives_a_run_that_began_anew(whole_run, lab_trainer, tmp_path):
     folder, whole, blocks = whole_run
     shutil.copytree(folder, tmp_path / "run")
@@ -189,6 +197,7 @@ def test_missing_history_is_refused(checkpoint, lab_trainer):
         lab_trainer(**RUN, **BONUS).train(resume_from_checkpoint=str(checkpoint))
 
 
+@pytest.mark.slow
 def test_state_of_a_users_callback_is_restored(lab_trainer, tmp_path):
     class Counter(RolloutCallback):
         def __init__(self):
@@ -209,6 +218,7 @@ def test_state_of_a_users_callback_is_restored(lab_trainer, tmp_path):
     assert counter.ends == 5
 
 
+@pytest.mark.slow
 def test_true_resumes_from_the_latest_whole_checkpoint(lab_trainer, tmp_path):
     run = {**RUN, "max_steps": 12, **BONUS}
     whole = lab_trainer(**run)
@@ -249,6 +259,7 @@ def test_other_data_is_refused(lab_trainer, tmp_path):
         lab_trainer(**{**run, "max_steps": 8, "prompts": 16}).train(resume_from_checkpoint=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [{"max_steps": 40}, {"curriculum": [{"start": 0.5, "num_generations": 16}]}])
 def test_a_stage_that_has_moved_is_refused(change, lab_trainer, tmp_path):
     run = {**RUN, "curriculum": [{"start": 0.5, "num_generations": 8}], "prompts": 16}
@@ -257,6 +268,7 @@ def test_a_stage_that_has_moved_is_refused(change, lab_trainer, tmp_path):
         lab_trainer(**{**run, **change}).train(resume_from_checkpoint=str(tmp_path / "run" / "checkpoint-16"))
 
 
+@pytest.mark.slow
 def test_trls_own_coefficient_is_in_the_state(lab_trainer, tmp_path):
     adaptive = {"use_adaptive_entropy": True, "entropy_target": 0.6, "entropy_coef": 0.01, "entropy_coef_delta": 0.02}
     run = {**RUN, "max_steps": 8, "save_steps": 3, **adaptive}

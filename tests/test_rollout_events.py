@@ -1,6 +1,7 @@
 """When a rollout is measured and controlled, and who hears of it."""
 
 import pytest
+import torch
 from lab_runs import BONUS, without_seconds
 from spy import Spy
 
@@ -37,22 +38,30 @@ def test_measured_in_the_loss_pass_where_trl_makes_no_other(lab_trainer):
     assert first["clip_high_fraction"] == 0.0
 
 
-def test_evaluation_neither_ticks_nor_records(lab_args, lab_trainer):
-    def trained(**evaluation):
-        args = lab_args(**BONUS, **evaluation)
-        trainer = ESGRPOTrainer(
-            BASE_MODEL,
-            countdown_reward,
-            args,
-            train_dataset=countdown_dataset(64, seed=1),
-            eval_dataset=countdown_dataset(4, seed=2),
-        )
-        trainer.train()
-        return trainer
+class Apart(ESGRPOTrainer):
+    """Evaluates with random numbers of its own, so that the training's stay as they were."""
 
-    trainer = trained(eval_strategy="steps", eval_steps=3, per_device_eval_batch_size=4)
-    assert [record["rollout"] for record in trainer.history.records] == [0, 1]
-    assert any("eval_reward" in entry for entry in trainer.state.log_history)
+    def evaluate(self, *args, **kwargs):
+        with torch.random.fork_rng():
+            return super().evaluate(*args, **kwargs)
+
+
+def test_evaluation_neither_ticks_nor_records(lab_args):
+    runs = []
+    for evaluation in ({}, {"eval_strategy": "steps", "eval_steps": 3, "per_device_eval_batch_size": 4}):
+        data = {"train_dataset": countdown_dataset(64, seed=1), "eval_dataset": countdown_dataset(4, seed=2)}
+        spy = Spy()
+        trainer = Apart(BASE_MODEL, countdown_reward, lab_args(**BONUS, **evaluation), **data, callbacks=[spy])
+        trainer.train()
+        runs.append((trainer, spy))
+    (plain, heard), (evaluated, also_heard) = runs
+    # in the middle of both rollouts and at the end, and the run is as if nothing had been looked at
+    found = [entry for entry in evaluated.state.log_history if "eval_reward" in entry]
+    assert [entry["step"] for entry in found] == [3, 6, 8] and not any("es/" in name for name in found[0])
+    assert also_heard.events == heard.events and "end 1" in heard.events
+    assert without_seconds(evaluated.history.records) == without_seconds(plain.history.records)
+    expected = plain.model.state_dict()
+    assert all(torch.equal(value, expected[name]) for name, value in evaluated.model.state_dict().items())
 
 
 def test_streamed_prompts(lab_args):
@@ -62,6 +71,7 @@ def test_streamed_prompts(lab_args):
     assert [record["rollout"] for record in trainer.history.records] == [0, 1]
 
 
+@pytest.mark.slow
 def test_scheduler_as_callback_equals_blocks(lab_trainer):
     by_blocks = lab_trainer(**BONUS)
     by_blocks.train()

@@ -37,6 +37,7 @@ def runs_of(trainer):
     return [record["run"] for record in trainer.history.records]
 
 
+@pytest.mark.slow
 def test_a_run_that_began_anew_does_not_go_on_with_the_earlier_one(lab_trainer, tmp_path):
     first = lab_trainer(**RUN, **BONUS)
     first.train()
@@ -55,6 +56,7 @@ def test_a_run_that_began_anew_does_not_go_on_with_the_earlier_one(lab_trainer, 
     assert current_lineage(tmp_path / "other") is None  # it was finished: nothing is touched
 
 
+@pytest.mark.slow
 def test_an_abandoned_future_is_not_gone_on_with(lab_trainer, tmp_path):
     """A run of 16 updates goes back to 4 and dies at 10: what it made after 4 at first is not its own any more."""
     run, folder = {**RUN, **BONUS, "save_total_limit": 2}, tmp_path / "run"
@@ -76,6 +78,7 @@ def test_an_abandoned_future_is_not_gone_on_with(lab_trainer, tmp_path):
         lab_trainer(**run).train(resume_from_checkpoint=True)
 
 
+@pytest.mark.slow
 def test_a_resume_by_path_in_a_folder_of_another_run(lab_trainer, tmp_path):
     lab_trainer(**RUN, **BONUS).train()
     lab_trainer(**{**RUN, "max_steps": 16}, **BONUS, output_dir=str(tmp_path / "other")).train()
@@ -93,6 +96,7 @@ def test_runs_that_left_nothing_behind_are_not_counted(lab_trainer, tmp_path):
     assert next_run(tmp_path / "run") == 1
 
 
+@pytest.mark.slow
 def test_two_runs_in_one_folder_are_refused(lab_trainer, tmp_path):
     trainer = lab_trainer(**RUN)
     code = (
@@ -127,6 +131,7 @@ def test_a_number_is_more_than_any_checkpoints(lab_trainer, tmp_path):
     assert next_run(tmp_path / "run") == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [{}, {"max_steps": 4}, {"max_steps": -1, "num_train_epochs": 2}])
 def test_a_finished_run_stays_as_it_is(change, lab_trainer, tmp_path, capsys):
     run = {**RUN, **BONUS, "save_total_limit": 2, "prompts": 4, "lr_scheduler_type": "constant"}

@@ -4,6 +4,9 @@ import pytest
 from launching import launch
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.mark.parametrize("config", ["ddp", "zero3"])
 def test_any_run_ends_and_is_the_same_on_both(config, tmp_path):
     if config == "zero3":

@@ -52,6 +52,7 @@ class SaveAt(TrainerCallback):
             trainer._save_checkpoint(trainer.model, trial=None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("event", "saved"), [("on_step_begin", 5), ("on_substep_end", 6), ("on_pre_optimizer_step", 6), ("on_step_end", 5)]
 )
@@ -77,6 +78,7 @@ def test_a_save_at_any_moment_resumes_to_the_same_run(event, saved, stops, lab_t
     assert all(torch.equal(value, expected[name]) for name, value in resumed.model.state_dict().items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("event", "update"),
     [
@@ -120,6 +122,7 @@ def test_a_save_where_a_resume_could_not_go_on_waits(event, update, lab_trainer,
     assert all(torch.equal(value, expected[name]) for name, value in resumed.model.state_dict().items())
 
 
+@pytest.mark.slow
 def test_a_set_back_clock_does_not_choose_what_is_deleted(lab_trainer, tmp_path):
     clock = itertools.count(2_000_000_000, -1000)
 
@@ -152,6 +155,7 @@ def file_limit():
     resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "size", [100_000, 1_700_000]
 )  # too little for the weights (1 MB), and for the optimizer (2 MB)
@@ -190,6 +194,7 @@ def test_a_folder_that_is_gone_is_one_sentence(lab_trainer, tmp_path):
         lab_trainer(**RUN, callbacks=[Breaks(5, lambda: shutil.rmtree(tmp_path / "run"))]).train()
 
 
+@pytest.mark.slow
 def test_a_save_that_fails_brings_back_what_it_replaced(file_limit, lab_trainer, tmp_path):
     """The only whole checkpoint is of an earlier run, at the update that the new one saves first."""
     lab_trainer(**{**RUN, "max_steps": 4}, **BONUS).train()

@@ -1,5 +1,6 @@
 """Another run of the same trainer, or in the same folder."""
 
+import pytest
 from lab_runs import BONUS
 
 
@@ -36,6 +37,7 @@ def test_a_second_run_of_the_same_trainer_starts_afresh(lab_trainer):
     assert len(trainer.history.path.read_text().splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_a_second_run_forgets_what_a_chain_has_moved(lab_trainer, monkeypatch):
     monkeypatch.setattr("es_trl.control.handover.PATIENCE", 1)
     trainer = lab_trainer(**HANDS_OVER, max_steps=8)

@@ -1,17 +1,15 @@
 """Runs with stages that equal runs without them."""
 
-import inspect
-
 import pytest
 import torch
 from lab_runs import BONUS, LAB_ARGS, without_seconds
 from stage_runs import DATASETS, SWITCH, Watching, make
-from trl import GRPOTrainer
 
 from es_trl import Curriculum, ESGRPOConfig, Stage
 from es_trl.lab import BASE_MODEL, countdown_reward
 
 
+@pytest.mark.slow
 def test_one_stage_is_the_run_without_a_curriculum(tmp_path):
     plain = make(tmp_path, "plain", datasets=DATASETS["train"], max_steps=12, **BONUS)
     plain.train()
@@ -24,6 +22,7 @@ def test_one_stage_is_the_run_without_a_curriculum(tmp_path):
     assert all(torch.equal(value, expected[name]) for name, value in staged.model.state_dict().items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("loss_type", "accumulation"), [("dapo", 1), ("dapo", 2), ("grpo", 2), ("dr_grpo", 1), ("luspo", 1)]
 )
@@ -76,6 +75,7 @@ def test_dr_grpo_keeps_the_scale_of_its_loss(tmp_path):
     assert len(found) >= 3 and found == pytest.approx([12.0] * len(found), rel=1e-3)  # also after the switch to 16
 
 
+@pytest.mark.slow
 def test_order_goes_on_in_a_data_set_that_two_stages_share(tmp_path):
     trainer = make(
         tmp_path, datasets=DATASETS["train"], curriculum=[{"start": 0.5, "num_generations": 8}], max_steps=24
@@ -88,6 +88,7 @@ def test_order_goes_on_in_a_data_set_that_two_stages_share(tmp_path):
     assert asked == expected[: len(asked)] and len(asked) == 3 * 4 + 3 * 2
 
 
+@pytest.mark.slow
 def test_a_curriculum_among_the_callbacks(tmp_path):
     stages = [Stage(0.5, data={"hard": 1, "train": 1}, num_generations=8)]
     one = make(tmp_path, "one", callbacks=[Curriculum(stages)])
@@ -96,8 +97,3 @@ def test_a_curriculum_among_the_callbacks(tmp_path):
     other = make(tmp_path, "other", curriculum=block)
     other.train()
     assert without_seconds(one.history.records) == without_seconds(other.history.records)
-
-
-def test_trl_reads_the_length_in_its_loss_for_dr_grpo_alone():
-    loss = inspect.getsource(inspect.unwrap(GRPOTrainer._compute_loss))
-    assert loss.count("max_completion_length") == 1 and "per_token_loss.size(0) * self.max_completion_length" in loss

@@ -16,6 +16,7 @@ def stream_trainer(args, prompts, shards=1):
     return ESGRPOTrainer(BASE_MODEL, countdown_reward, args, train_dataset=stream)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shuffle", [False, True])
 def test_a_stream_shorter_than_the_run_resumes_to_the_same_prompts(shuffle, lab_args, tmp_path):
     """10 prompts are 2 rollouts of 4 per pass, and the run has 5: it ends in the third pass."""

@@ -37,6 +37,7 @@ def same(own, other):
     return own.keys() == other.keys() and all(torch.equal(own[name], other[name]) for name in own)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["qwen3_moe", "mixtral", "qwen3_next", "llama", "llama_tied"])
 def test_a_resumed_run_of_every_kind_of_model_is_the_same(kind, tmp_path):
     whole = trainer(tiny_model(kind), tmp_path / "whole")
@@ -59,6 +60,7 @@ def test_weights_are_not_rounded_to_what_the_configuration_says(tmp_path):
     assert same(other.state_dict(), expected)
 
 
+@pytest.mark.slow
 def test_the_best_model_is_of_one_checkpoint(tmp_path):
     """Reward falls in evaluation, so the best is the first checkpoint, experts included."""
     scores = itertools.count(3, -1)
@@ -93,6 +95,7 @@ def test_a_checkpoint_of_other_parameters_is_refused(change, tmp_path):
         load_converted(model, tmp_path)
 
 
+@pytest.mark.slow
 def test_adapters_are_loaded_and_checked(tmp_path):
     lora = LoraConfig(r=2, target_modules="all-linear", init_lora_weights=False)
     whole = trainer(tiny_model("llama"), tmp_path / "whole", peft_config=lora)
@@ -108,6 +111,7 @@ def test_adapters_are_loaded_and_checked(tmp_path):
         )
 
 
+@pytest.mark.slow
 def test_a_reference_model_that_moves_goes_on_from_where_it_was(tmp_path):
     base = str(tmp_path / "base")
     tiny_model("llama").save_pretrained(base)

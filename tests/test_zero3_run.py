@@ -15,6 +15,9 @@ from launching import LIMIT, ROOT, command, environment, free_port, run, shipped
 from safetensors.torch import load_file
 
 
+pytestmark = pytest.mark.slow
+
+
 pytest.importorskip("deepspeed")
 # 8 prompts x 8 completions on two processes, 4 updates a rollout, 8 rollouts of which the last 2 are the second stage's
 SMALL = {

@@ -7,7 +7,7 @@ import pytest
 from conftest import EXACT, STALE, VLLM_ARGS
 from lab_runs import BONUS, without_seconds
 from launching import launch
-from test_vllm_stages import CONTROLLED, SHORT, SWITCH
+from stage_runs_vllm import CONTROLLED, SHORT, SWITCH
 from trl.generation.vllm_client import VLLMClient
 
 from es_trl.lab import BASE_MODEL
