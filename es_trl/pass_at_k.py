@@ -12,11 +12,7 @@ def pass_at_k(samples: int, correct: int, k: int) -> float:
     """
     Return the unbiased estimate of the chance that one of `k` completions is right (paper, Eq. 6).
 
-    Args:
-        samples (`int`), correct (`int`):
-            Completions of a prompt, and how many of them are right.
-        k (`int`):
-            Number of tries, from 1 to `samples`.
+    `correct` of a prompt's `samples` completions are right; `k` is at most `samples`.
     """
     if not 1 <= k <= samples or not 0 <= correct <= samples:
         raise ValueError(f"`k` must be from 1 to {samples}, and `correct` from 0, got {k} and {correct}: set k to 1")
@@ -51,18 +47,16 @@ def count_correct(
     sampling = {"do_sample": True, "temperature": 1.0, "top_k": 0, "top_p": 1.0, "num_return_sequences": samples}
     ends = {"pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.eos_token_id}
     config = GenerationConfig(max_new_tokens=max_new_tokens, **sampling, **ends)
-    counts = []
-    prompts_per_batch = max(1, 1024 // samples)
+    counts, prompts_per_batch = [], max(1, 1024 // samples)
     # an evaluation during a run must not move the random numbers of the run
     with torch.random.fork_rng([model.device] if model.device.type == "cuda" else []):
         torch.manual_seed(seed)
         for start in range(0, len(dataset), prompts_per_batch):
             rows = dataset[start : start + prompts_per_batch]
-            inputs = tokenizer(rows["prompt"], return_tensors="pt", padding=True).to(model.device)
+            inputs = tokenizer(rows.pop("prompt"), return_tensors="pt", padding=True).to(model.device)
             ids = model.generate(**inputs, generation_config=config)[:, inputs["input_ids"].shape[1] :]
             texts = tokenizer.batch_decode(ids, skip_special_tokens=True)
-            own = {name: values for name, values in rows.items() if name != "prompt"}
-            columns = {name: [value for value in values for _ in range(samples)] for name, values in own.items()}
+            columns = {name: [value for value in values for _ in range(samples)] for name, values in rows.items()}
             rewards = torch.tensor(reward(texts, **columns)).view(-1, samples)
             counts.extend((rewards > 0).sum(dim=1).tolist())
     model.train(was_training)

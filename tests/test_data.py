@@ -56,7 +56,7 @@ def test_columns_may_have_each_others_names(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.jsonl", None, "does not exist: set dataset_name to a file that does"),
+        ("a.jsonl", None, "does not exist: set dataset_name to a file"),
         ("a.jsonl", "", "is empty: set dataset_name to a file with prompts"),
         ("a.json", "[]", "is empty: set dataset_name to one with prompts"),
         ("a.csv", "prompt\nx\n", "is a .csv file: set dataset_name to a file ending in .json, .jsonl, .parquet"),
@@ -116,7 +116,7 @@ def test_filter_by_numeric_columns(bounds, kept, tmp_path):
 @pytest.mark.parametrize(
     ("bounds", "message"),
     [
-        ({"levl": [0, 2]}, "reads the column 'levl', which .* does not have, did you mean 'level'"),
+        ({"levl": [0, 2]}, "has no column 'levl', did you mean 'level'.*: name one of these in dataset_filter"),
         (
             {"level": [5, 9]},
             "keeps no row of .*: 'level' goes from 0 to 4 there, and the filter keeps 5 to 9: widen",

@@ -187,7 +187,7 @@ def test_nested_columns(verl):
         ),
         ({"answer_column": "data_source.x"}, "has no column 'data_source.x'"),
         ({"prompt_column": "extra_info", "answer_column": "extra_info.index"}, "to a field .extra_info.q"),
-        ({"dataset_filter": {"extra_info.indx": [0, 1]}}, "does not have, did you mean 'extra_info.index'"),
+        ({"dataset_filter": {"extra_info.indx": [0, 1]}}, "'extra_info.indx', did you mean 'extra_info.index'"),
         ({"dataset_filter": {"extra_info": [0, 1]}}, "must hold numbers, got {"),
     ],
 )  # fmt: skip

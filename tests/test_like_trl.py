@@ -111,7 +111,7 @@ def test_stages_take_numpy_numbers():
     "changes", [{"overlong_cache": 4}, {"curriculum": [{"start": 0.5, "num_generations": 8}], "prompts": 16}]
 )
 def test_what_goes_by_the_longest_completion_needs_one(changes, lab_trainer):
-    with pytest.raises(ValueError, match="longest completion .*: set max_completion_length"):
+    with pytest.raises(ValueError, match="max_completion_length"):
         lab_trainer(max_completion_length=None, **changes)
 
 

@@ -8,7 +8,7 @@ from launching import ROOT
 from planned_run import H100, LORA, SEVEN, planned, refused
 from recipe_files import ZERO3
 
-from es_trl.planning.limits import check_fits, near_limit
+from es_trl.planning.limits import check_fits
 
 
 @pytest.mark.parametrize(
@@ -35,8 +35,8 @@ from es_trl.planning.limits import check_fits, near_limit
         (["--vllm_tensor_parallel_size", "6"],
          "`vllm_tensor_parallel_size` must divide the 8 processes, got 6: set 2"),
         (["--steps_per_generation", "2048"],
-         "per_device_train_batch_size x steps_per_generation x vllm_tensor_parallel_size must be at most 4,096, the "
-         "sequences that TRL lets vLLM write at once, got 8,192: lower one of the three"),
+         "per_device_train_batch_size x steps_per_generation x vllm_tensor_parallel_size must be at most 4,096 "
+         "(sequences in TRL's vLLM), got 8,192: lower one of the three"),
         (["--gpu", "h1"], "--gpu must be one of a100-40, a100-80, h100-80, h200, got 'h1'"),
     ],
 )  # fmt: skip
@@ -77,7 +77,6 @@ def test_the_named_utilization_is_at_the_edge(capsys):
 
 
 def test_every_stage_counts():
-    check_fits([SEVEN], H100)
     with pytest.raises(ValueError, match="stage 1 is .* in `backward`.*: set per_device_train_batch_size to 2, "):
         check_fits([SEVEN, replace(SEVEN, completion=30_000)], H100)
     # the number is that of the stage which needs most
@@ -100,8 +99,8 @@ def test_where_no_number_follows(changes, setting):
 
 
 def test_near_the_limit_is_a_warning(capsys):
-    assert near_limit([SEVEN], H100) == []
-    (warning,) = near_limit([SEVEN, replace(SEVEN, engine=replace(SEVEN.engine, utilization=0.7))], H100)
+    assert check_fits([SEVEN], H100) == []
+    (warning,) = check_fits([SEVEN, replace(SEVEN, engine=replace(SEVEN.engine, utilization=0.7))], H100)
     assert warning.startswith("stage 1 is projected to take 75.5 of 79.1 GiB per GPU in `generate`")
     plan = planned(capsys, "qwen7b_es.yaml", *ZERO3, "--vllm_gpu_memory_utilization", "0.7")
     assert f"warning: {warning.replace('stage 1', 'stage 0')}" in plan

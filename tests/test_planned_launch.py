@@ -14,7 +14,6 @@ from es_trl.planning.model_shape import NoProjectionError
         ({"distributed_type": "FSDP", "fsdp_config": {"fsdp_version": 2}}, None, Launch(8, "fsdp")),
         ({"distributed_type": "MULTI_GPU"}, 1, Launch(1, "none")),
         ({"distributed_type": "MULTI_GPU"}, None, Launch(8, "ddp")),
-        ({"distributed_type": "NO", "use_cpu": True}, None, Launch(8, "none", on_cpu=True)),
     ],
 )
 def test_launches(config, processes, expected, tmp_path):

@@ -7,7 +7,7 @@ from planned_run import H100, LORA, QWEN_7B, SEVEN
 
 from es_trl.planning.launch import GPUS
 from es_trl.planning.memory import GiB, cache_tokens
-from es_trl.planning.rollout_time import generation_time, rollout_time
+from es_trl.planning.summary import generation_time, rollout_time
 
 
 @dataclass

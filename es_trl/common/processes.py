@@ -12,12 +12,7 @@ _Result = TypeVar("_Result")
 
 
 def on_main(is_main: bool, do: Callable[[], _Result]) -> _Result:
-    """
-    Call a function on the main process alone, and return its result, which is pickled, on every process.
-
-    Raises:
-        ValueError, SaveError: on every process, where `do` raises it on the main one.
-    """
+    """Call a function on the main process alone, and return its result, or raise its refusal, on every process."""
     outcome: list[_Result | Exception | None] = [None, None]
     if is_main:
         try:

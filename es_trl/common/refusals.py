@@ -22,7 +22,7 @@ def run(main: Callable[[], None]) -> None:
     """
     Call a script's `main`, and exit with one line and code 1 where a check refuses it or a file cannot be written.
 
-    An error of the training itself, of the script's own code or of another library keeps its traceback.
+    Any other error keeps its traceback.
     """
     try:
         main()

@@ -7,19 +7,8 @@ from rich.console import Console
 from rich.table import Table
 
 
-WIDTH = 120  # of the text, on any terminal
-
-
 def as_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """
-    Return a table as text, without colour and lines.
-
-    Args:
-        header (sequence of `str`):
-            Names of the columns. The first column is aligned to the left, the others to the right.
-        rows (iterable of sequences of `str`):
-            A cell per column.
-    """
+    """Return a table as text, without colour and lines; all columns but the first are aligned to the right."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for index, name in enumerate(header):
         table.add_column(name, justify="right" if index else "left", no_wrap=True)
@@ -31,6 +20,6 @@ def as_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def as_text(table: Table) -> str:
     """Return a table as lines of at most 120 characters, without colour and trailing blanks."""
     text = io.StringIO()
-    console = Console(file=text, width=WIDTH, color_system=None, force_jupyter=False, markup=False, highlight=False)
+    console = Console(file=text, width=120, color_system=None, force_jupyter=False, markup=False, highlight=False)
     console.print(table)
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines())

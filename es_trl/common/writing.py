@@ -21,21 +21,14 @@ class SaveError(RuntimeError):
 
 @contextlib.contextmanager
 def writing(path: str | Path, what: str, advice: str = "make room or mend the folder") -> Iterator[None]:
-    """
-    Raise a `SaveError` for an `OSError`, and for the errors that torch and safetensors raise in its place.
-
-    The message has `what` as the name of the file, for example `"the history"`, and ends in `advice`.
-    """
+    """Raise a `SaveError` about `what` for an `OSError`, and for what torch and safetensors raise in its place."""
     try:
         yield
     except (OSError, SafetensorError, RuntimeError) as error:
-        if isinstance(error, SaveError) or not _is_about_files(error):
+        is_other = isinstance(error, RuntimeError) and not any(words in str(error) for words in _TORCH_CANNOT_WRITE)
+        if isinstance(error, SaveError) or is_other:
             raise
         raise SaveError(f"{what} could not be written to {path} ({_cause(error, Path(path))}): {advice}") from error
-
-
-def _is_about_files(error: Exception) -> bool:
-    return not isinstance(error, RuntimeError) or any(words in str(error) for words in _TORCH_CANNOT_WRITE)
 
 
 def _cause(error: Exception, path: Path) -> str:
@@ -55,12 +48,7 @@ def write_atomically(path: Path, text: str) -> None:
 
 @contextlib.contextmanager
 def atomic_replacement(path: Path) -> Iterator[BinaryIO]:
-    """
-    Yield a file that takes the place of `path` once all of it is written.
-
-    Raises:
-        SaveError: where it cannot be written.
-    """
+    """Yield a file that takes the place of `path` once all of it is written; raise a `SaveError` where it is not."""
     temporary = path.with_name(path.name + ".tmp")
     with writing(path, path.name):
         try:

@@ -12,25 +12,18 @@ def read_answers(rows: Rows, column: str) -> list[str] | list[list[str]]:
     """
     Return the answers of a column of text, finite numbers, or non-empty lists of these, which are alternatives.
 
-    Returns:
-        `list[str]`: text as it is, numbers with all their digits and without an exponent. Where some row has
-        alternatives, `list[list[str]]` with those of every row.
-
-    Raises:
-        ValueError: for rows without an answer.
+    Text stays as it is, numbers get all their digits. Where some row has alternatives, every row is a list.
     """
     values = rows.column(column)
     answers = [_texts(value) for value in values]
     rows.refuse({place: _fault(values[place], column) for place, texts in enumerate(answers) if not texts})
-    if any(isinstance(value, list) for value in values):
-        return answers
-    return [text for (text,) in answers]
+    return answers if any(isinstance(value, list) for value in values) else [text for (text,) in answers]
 
 
 def _texts(value: Any) -> list[str]:
     """Return the texts of an answer, one unless it lists several; none where some part is not an answer."""
-    parts = value if isinstance(value, list) else [value]
     try:
+        parts = value if isinstance(value, list) else [value]
         texts = [part if isinstance(part, str) else number_text(part) for part in parts]
     except ValueError:  # a number of too many digits
         return []
@@ -43,9 +36,7 @@ def _fault(value: Any, column: str) -> str:
     if isinstance(value, str) and is_unicode(value):
         return f"has an empty {column!r}: drop the row"
     if isinstance(value, dict):
-        fields = ", ".join(leaf_names(value, column)) or "none"
+        fields = ", ".join(leaf_names(value, column))
         return f"has a mapping in {column!r}, which must hold the answer: set answer_column to a field of it ({fields})"
-    return (
-        f"has {shown(value)} in {column!r}, which must hold text, a finite number of at most {MAX_DIGITS} digits, or a "
-        "list of these that are equally right: correct or drop the row"
-    )
+    must = f"which must hold text, a finite number of at most {MAX_DIGITS} digits, or a list of these"
+    return f"has {shown(value)} in {column!r}, {must}: correct or drop the row"

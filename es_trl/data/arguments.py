@@ -8,10 +8,10 @@ import yaml
 
 from ..common.nearest import nearest
 from ..curriculum.stages import BASE_DATA
-from .prompt_column import PROMPT_FORMATS
 from .row_filter import EXAMPLE
 
 
+PROMPT_FORMATS = ("chat", "text")
 _EXAMPLES = {
     "dataset_filter": EXAMPLE,
     "datasets": "{hard: {dataset_name: hard.jsonl, dataset_filter: {level: [4, 5]}}}",
@@ -34,18 +34,18 @@ class DataArguments:
     answer_column: str = _key("solution", "Column with the right answer: text, a number, or a list of alternatives.")
     prompt_suffix: str = _key("", "Instruction put after the text of a problem, or of the last message of a chat.")
     prompt_format: str = _key("chat", "chat, or text for a base model without a chat template.")
-    dataset_filter: dict[str, Any] | str | None = _key(
-        None, f"Numbers of the rows to keep: {EXAMPLE}, or null as an end."
-    )
+    dataset_filter: dict[str, Any] | str | None = _key(None, f"Numbers of rows to keep: {EXAMPLE}, or null as an end.")
     datasets: dict[str, Any] | str | None = _key(None, "More data sets by name, with the keys that differ from these.")
 
     def __post_init__(self) -> None:
         for name, example in _EXAMPLES.items():
             value = getattr(self, name)
-            if isinstance(value, str):  # from a command line
-                value = None if value == "none" else _read_yaml(name, value)
-                setattr(self, name, value)
-            if value is not None and not isinstance(value, dict):
+            try:  # text is from a command line
+                parsed = yaml.safe_load(value) if isinstance(value, str) else value
+            except yaml.YAMLError:
+                parsed = value
+            setattr(self, name, None if parsed == "none" else parsed)
+            if not isinstance(getattr(self, name), dict | None):
                 raise ValueError(f"`{name}` must be a mapping, got {value!r}: set for example {example}")
         if isinstance(self.dataset_name, os.PathLike):
             self.dataset_name = os.fspath(self.dataset_name)
@@ -54,41 +54,20 @@ class DataArguments:
             if not isinstance(value, str) and (value is not None or name != "dataset_name"):
                 raise ValueError(f"`{name}` must be text, got {value!r}: put it in quotes")
         if self.prompt_format not in PROMPT_FORMATS:
-            raise ValueError(
-                f"`prompt_format` must be {' or '.join(PROMPT_FORMATS)}, got {self.prompt_format!r}: set text for a "
-                "base model without a chat template, chat for others"
-            )
+            must = f"`prompt_format` must be {' or '.join(PROMPT_FORMATS)}, got {self.prompt_format!r}"
+            raise ValueError(f"{must}: set text for a base model without a chat template")
 
     def named(self) -> dict[str, "DataArguments"]:
-        """
-        Return the arguments of every data set by name, first those of the top level, whose name is `train`.
-
-        Raises:
-            ValueError: for a name that is taken, or an unknown key.
-        """
-        base = replace(self, datasets=None)
-        named = {BASE_DATA: base}
+        """Return the arguments of every data set by name, first those of the top level, whose name is `train`."""
+        named = {BASE_DATA: replace(self, datasets=None)}
         known = [f.name for f in fields(DataArguments) if f.name != "datasets"]
         for name, values in (self.datasets or {}).items():
             if name == BASE_DATA:
                 raise ValueError(f"`datasets` names a data set {name!r}, which is the top level's: choose another name")
             if not isinstance(values, dict):
                 raise ValueError(f"`datasets` has {values!r} for {name!r}: set a mapping, as {_EXAMPLES['datasets']}")
-            for key in values:
-                if key not in known:
-                    raise ValueError(
-                        f"`datasets` has an unknown key {key!r} for {name!r}{nearest(str(key), known)}: it takes "
-                        f"{', '.join(known)}"
-                    )
-            named[name] = replace(base, **values)
+            for key in (key for key in values if key not in known):
+                unknown = f"an unknown key {key!r} for {name!r}{nearest(str(key), known)}"
+                raise ValueError(f"`datasets` has {unknown}: it takes {', '.join(known)}")
+            named[name] = replace(named[BASE_DATA], **values)
         return named
-
-
-def _read_yaml(name: str, text: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(
-            f"`{name}` must be a mapping, got {text!r}, which is not valid YAML ({' '.join(str(error).split())}): set "
-            f"for example {_EXAMPLES[name]}"
-        ) from None

@@ -3,11 +3,11 @@
 from typing import Any
 
 from ..common.shown import shown
+from .arguments import DataArguments
 from .rows import Rows, is_unicode, leaf_names
 
 
-PROMPT_FORMATS = ("chat", "text")
-_CHAT = 'a list of messages as [{"role": "user", "content": "..."}]'
+_FORM = 'text or a list of messages as [{"role": "user", "content": "..."}]'
 
 Chat = list[dict[str, Any]]
 
@@ -18,35 +18,18 @@ def check_prompts(rows: Rows, column: str) -> list[str] | list[Chat]:
 
     A chat is a list of messages with `role` and `content`, of which the last is the user's. A content is text, or a
     list of parts with a `type`.
-
-    Raises:
-        ValueError: for rows that hold neither, and where some hold text and others a chat.
     """
     prompts = rows.column(column)
-    faults = ((place, _fault(prompt, column)) for place, prompt in enumerate(prompts))
-    rows.refuse({place: fault for place, fault in faults if fault})
+    rows.refuse({place: fault for place, prompt in enumerate(prompts) if (fault := _fault(prompt, column))})
     kinds = ["text" if isinstance(prompt, str) else "a chat" for prompt in prompts]
-    others = [place for place, kind in enumerate(kinds) if kind != kinds[0]]
     first = f"in {column!r}, and row {rows.numbers[0]} has {kinds[0]}: give all rows the same"
-    rows.refuse({place: f"has {kinds[place]} {first}" for place in others})
+    rows.refuse({place: f"has {kind} {first}" for place, kind in enumerate(kinds) if kind != kinds[0]})
     return prompts
 
 
-def read_prompts(rows: Rows, column: str, suffix: str = "", prompt_format: str = "chat") -> list[str] | list[Chat]:
-    """
-    Return the prompts of a column in the form that a model takes.
-
-    Args:
-        rows (`Rows`), column (`str`):
-            Rows, and their column of prompts as [`check_prompts`] takes it.
-        suffix (`str`):
-            Text that is put after the prompt, in a chat after the text of its last message.
-        prompt_format (`str`):
-            `"chat"` makes a text the only message of a chat; `"text"` leaves it, and takes no chats.
-
-    Raises:
-        ValueError: as [`check_prompts`], and for chats where `prompt_format` is `"text"`.
-    """
+def read_prompts(rows: Rows, args: DataArguments) -> list[str] | list[Chat]:
+    """Return the prompts of rows as a model takes them; in a chat the suffix goes to the text of the last message."""
+    column, suffix, prompt_format = args.prompt_column, args.prompt_suffix, args.prompt_format
     prompts = check_prompts(rows, column)
     if isinstance(prompts[0], str):
         texts = [prompt + suffix for prompt in prompts]
@@ -65,9 +48,8 @@ def _add(suffix: str, content: str | Chat) -> str | Chat:
     texts = [place for place, part in enumerate(content) if part["type"] == "text"]
     if not suffix or not texts:
         return [*content, {"type": "text", "text": suffix}] if suffix else content
-    parts, last = list(content), texts[-1]
-    parts[last] = {**parts[last], "text": parts[last]["text"] + suffix}
-    return parts
+    last = content[texts[-1]]
+    return [*content[: texts[-1]], {**last, "text": last["text"] + suffix}, *content[texts[-1] + 1 :]]
 
 
 def _as_parts(content: str | Chat | None) -> Chat | None:
@@ -84,27 +66,23 @@ def _fault(prompt: Any, column: str) -> str | None:
     if isinstance(prompt, str):
         return None if is_unicode(prompt) else f"has no valid Unicode in {column!r}: correct or drop the row"
     if isinstance(prompt, dict) and not {"role", "content"} <= prompt.keys():
-        fields = ", ".join(leaf_names(prompt, column)) or "none"
-        return f"has a mapping in {column!r}, which must hold text or {_CHAT}: set prompt_column to a field ({fields})"
+        fields = ", ".join(leaf_names(prompt, column))
+        return f"has a mapping in {column!r}, which must hold {_FORM}: set prompt_column to a field ({fields})"
     if not isinstance(prompt, list):
-        return f"has {shown(prompt)} in {column!r}, which must hold text or {_CHAT}: write it as one of these"
+        return f"has {shown(prompt)} in {column!r}, which must hold {_FORM}: write it as one of these"
     for message in prompt:
-        fault = _message_fault(message)
-        if fault:
+        if fault := _message_fault(message):
             return f"has the message {shown(message)} in {column!r}, {fault}"
-    if prompt[-1]["role"] != "user":
-        return (
-            f"has a chat in {column!r} that ends with the role {prompt[-1]['role']!r}: end it with a message of the "
-            "role 'user', which the model answers"
-        )
-    return None
+    role = prompt[-1]["role"]
+    ends = f"has a chat in {column!r} that ends with the role {role!r}: end it with a message of the role 'user'"
+    return None if role == "user" else ends
 
 
 def _message_fault(message: Any) -> str | None:
     if isinstance(message, dict) and {"from", "value"} <= message.keys():
         return "which is ShareGPT's form: rename from to role (human to user, gpt to assistant) and value to content"
     if not isinstance(message, dict) or not {"role", "content"} <= message.keys():
-        return f"which must have a role and a content: write the prompt as text or as {_CHAT}"
+        return f"which must have a role and a content: write the prompt as {_FORM}"
     role, content = message["role"], message["content"]
     if not isinstance(role, str) or not role.strip():
         return "whose role must be text: set user, assistant or system"

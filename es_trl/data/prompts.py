@@ -16,34 +16,21 @@ from .rows import CANNOT_HOLD, Rows
 
 
 def open_rows(args: DataArguments) -> Rows:
-    """
-    Return the rows of a data set that its filter keeps, with all columns as the file has them.
-
-    Raises:
-        ValueError: where no data set is named, it cannot be read, or its filter does not fit.
-    """
+    """Return the rows of a data set that its filter keeps, with all columns as the file has them."""
     if args.dataset_name is None:
-        raise ValueError(
-            "no data set is named: set dataset_name to one of the Hub or to a local .jsonl or .parquet file"
-        )
+        raise ValueError("no data set is named: set dataset_name to one of the Hub, or to a .jsonl or .parquet file")
     return filter_rows(read_rows(args.dataset_name, args.dataset_config, args.dataset_split), args.dataset_filter or {})
 
 
 def load_rows(args: DataArguments, columns: tuple[str, ...] = ()) -> Dataset:
     """
-    Return the rows of a data set for a reward of one's own: the prompt, and all columns that the reward may read.
+    Return the rows of a data set for a reward of one's own: the column `prompt`, and all others under their own names.
 
-    Every row must have `prompt_column` and `columns`, in which `a.b` names a nested column.
-
-    Returns:
-        `Dataset`: column `prompt`, with format and suffix of `args`; then the other columns of the data set under their
-        own names, and the nested ones among `columns` as `a.b`. A JSON column that Arrow cannot hold is left out.
-
-    Raises:
-        ValueError: as [`open_rows`]; for a row without a prompt or one of `columns`, which Arrow must be able to hold.
+    Every row must have `prompt_column` and `columns`, in which `a.b` names a nested column, which is then beside the
+    others. A JSON column that Arrow cannot hold is left out.
     """
     rows = open_rows(args)
-    prompts = _read_prompts(rows, args)
+    prompts = read_prompts(rows, args)
     for column in columns:
         rows.filled(column)
     dataset = rows.to_dataset((args.prompt_column, *columns))
@@ -58,12 +45,7 @@ def load_named(args: DataArguments, load: Callable[[DataArguments], Dataset]) ->
 
 
 def load_problems(args: DataArguments) -> Dataset:
-    """
-    Return mathematical problems and their answers, each of which the math reward can judge, as [`problems_of`].
-
-    Raises:
-        ValueError: as [`open_rows`], [`problems_of`] and [`~rewards.golds.check_golds`].
-    """
+    """Return mathematical problems and their answers, as [`problems_of`], each of which the math reward can judge."""
     rows = open_rows(args)
     problems = problems_of(rows, args)
     check_golds(problems["solution"][:], lambda place: f"row {rows.numbers[place]} of {rows.name}")
@@ -71,39 +53,21 @@ def load_problems(args: DataArguments) -> Dataset:
 
 
 def problems_of(rows: Rows, args: DataArguments) -> Dataset:
-    """
-    Return the problems and answers of rows that were read.
-
-    Returns:
-        `Dataset`: columns `prompt`, a list of messages or text as `prompt_format` says, and `solution`, text. Where
-        some row has alternatives, `solution` is a list of texts in every row.
-
-    Raises:
-        ValueError: for a missing column, a row without a prompt or an answer, and one column for both.
-    """
+    """Return columns `prompt` and `solution`, text, or a list of texts in every row where some row has alternatives."""
     if args.answer_column == args.prompt_column:
-        raise ValueError(
-            f"prompt_column and answer_column are both {args.prompt_column!r}, so the problem would be its own answer: "
-            "set answer_column to the column with the right answers"
-        )
-    prompts, answers = _read_prompts(rows, args), read_answers(rows, args.answer_column)
+        raise ValueError(f"prompt_column and answer_column are both {args.prompt_column!r}: set another answer_column")
+    prompts, answers = read_prompts(rows, args), read_answers(rows, args.answer_column)
     return _as_dataset(rows, args, {"prompt": prompts, "solution": answers})
 
 
 def prompts_of(rows: Rows, args: DataArguments) -> Dataset:
     """Return the column `prompt` of [`problems_of`] alone, from rows that were read."""
-    return _as_dataset(rows, args, {"prompt": _read_prompts(rows, args)})
-
-
-def _read_prompts(rows: Rows, args: DataArguments) -> list[Any]:
-    return read_prompts(rows, args.prompt_column, args.prompt_suffix, args.prompt_format)
+    return _as_dataset(rows, args, {"prompt": read_prompts(rows, args)})
 
 
 def _as_dataset(rows: Rows, args: DataArguments, columns: dict[str, list[Any]]) -> Dataset:
     try:
         return Dataset.from_dict(columns)
     except CANNOT_HOLD as error:
-        raise ValueError(
-            f"the column {args.prompt_column!r} of {rows.name} has messages whose fields are of other types than in "
-            f"other messages ({' '.join(str(error).split())}): give the fields of all messages the same types"
-        ) from None
+        has = f"has messages whose fields are of other types than in other messages ({' '.join(str(error).split())})"
+        raise ValueError(f"the column {args.prompt_column!r} of {rows.name} {has}: give them the same types") from None

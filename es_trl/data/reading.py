@@ -18,33 +18,26 @@ LOCAL_FORMATS = (".json", ".jsonl", ".parquet")
 
 
 def read_rows(name: str, config: str | None = None, split: str = "train") -> Rows:
-    """
-    Return the rows of a data set.
-
-    Args:
-        name (`str`):
-            Local file, or data set of the Hub. `~` is the home folder, and nothing else has a special meaning.
-        config (`str`, *optional*), split (`str`):
-            Configuration and split of a Hub data set; a local file has the split `train`, or `train[:100]` of it.
-
-    Raises:
-        ValueError: for a file that cannot be read, has no such split or another format, and where there is no row.
-    """
+    """Return the rows of a local file, in whose name `~` alone has a special meaning, or of a data set of the Hub."""
     path = _expand(name)
     if path.suffix in LOCAL_FORMATS:
         rows = _read_file(path, split)
     elif path.exists():
         kind = "folder" if path.is_dir() else f"{path.suffix} file" if path.suffix else "file without an ending"
-        raise ValueError(
-            f"the data set {path} is a {kind}: set dataset_name to a file ending in {', '.join(LOCAL_FORMATS)}"
-        )
+        advice = f"set dataset_name to a file ending in {', '.join(LOCAL_FORMATS)}"
+        raise ValueError(f"the data set {path} is a {kind}: {advice}")
     else:
-        rows = _read_hub(name, config, split)
-    if rows.numbers:
-        return rows
-    if "[" in split:
+        try:
+            dataset = load_dataset(name, config, split=split)
+        except (ConnectionError, FileNotFoundError) as error:
+            fault = f"the data set {name} is no local file and cannot be loaded from the Hub ({error})"
+            raise ValueError(f"{fault}: set dataset_name to a local file, or check name and connection") from error
+        rows = Rows(name, dataset, range(len(dataset)))
+    if not rows.numbers and "[" in split:
         raise ValueError(f"`dataset_split` must name rows of {rows.name}, got {split!r}: set it to train")
-    raise ValueError(f"the data set {rows.name} is empty: set dataset_name to one with prompts")
+    if not rows.numbers:
+        raise ValueError(f"the data set {rows.name} is empty: set dataset_name to one with prompts")
+    return rows
 
 
 def is_local(name: str) -> bool:
@@ -57,35 +50,23 @@ def _expand(name: str) -> Path:
 
 
 def _read_file(path: Path, split: str) -> Rows:
-    if not path.exists():
-        raise ValueError(f"the data set {path} does not exist: set dataset_name to a file that does")
     if not path.is_file():
-        raise ValueError(f"the data set {path} is a folder or a device: set dataset_name to a file")
+        fault = "is a folder or a device" if path.exists() else "does not exist"
+        raise ValueError(f"the data set {path} {fault}: set dataset_name to a file")
     try:
         if path.stat().st_size == 0:
             raise ValueError(f"the data set {path} is empty: set dataset_name to a file with prompts")
-        if path.suffix == ".parquet":
-            source, size = (dataset := _read_parquet(path)), len(dataset)
-        else:
-            source = read_json(path)
-            size = len(next(iter(source.values()), []))
-        return Rows(str(path), source, _chosen(split, size, path))
+        source = _read_parquet(path) if path.suffix == ".parquet" else read_json(path)
     except OSError as error:
-        raise ValueError(
-            f"the data set {path} cannot be read ({error.strerror or error}): set dataset_name to a file that can"
-        ) from error
-
-
-def _chosen(split: str, size: int, path: Path) -> range:
-    """Return the rows of a file in a split: `train`, or a part of it as `train[:100]` or `train[10%:]`."""
+        fault = error.strerror or error
+        raise ValueError(f"the data set {path} cannot be read ({fault}): set dataset_name to another") from error
+    size = len(source) if isinstance(source, Dataset) else len(next(iter(source.values()), []))
     try:
         (part,) = ReadInstruction.from_spec(split).to_absolute({"train": size})
     except (ValueError, AssertionError):
-        raise ValueError(
-            f"`dataset_split` must be 'train' for the file {path}, or a part of it as 'train[:100]', got {split!r}: "
-            "set it to train"
-        ) from None
-    return range(*slice(part.from_, part.to).indices(size))
+        must = f"must be 'train' for the file {path}, or a part of it as 'train[:100]'"
+        raise ValueError(f"`dataset_split` {must}, got {split!r}: set it to train") from None
+    return Rows(str(path), source, range(*slice(part.from_, part.to).indices(size)))
 
 
 def _read_parquet(path: Path) -> Dataset:
@@ -96,9 +77,8 @@ def _read_parquet(path: Path) -> Dataset:
     except (pa.ArrowException, OSError) as error:
         if isinstance(error, OSError) and error.errno:
             raise
-        raise ValueError(
-            f"the data set {path} is not a whole Parquet file ({' '.join(str(error).split())}): write it again"
-        ) from None
+        fault = " ".join(str(error).split())
+        raise ValueError(f"the data set {path} is not a whole Parquet file ({fault}): write it again") from None
     names = table.column_names
     if len(set(names)) < len(names):
         raise ValueError(f"the data set {path} has two columns of one name, among {', '.join(names)}: rename one")
@@ -111,18 +91,6 @@ def _read_parquet(path: Path) -> Dataset:
 
 def _is_known(field: pa.Field) -> bool:
     try:
-        Features.from_arrow_schema(pa.schema([field]))
+        return Features.from_arrow_schema(pa.schema([field])) is not None
     except (ValueError, NotImplementedError):
         return False
-    return True
-
-
-def _read_hub(name: str, config: str | None, split: str) -> Rows:
-    try:
-        dataset = load_dataset(name, config, split=split)
-    except (ConnectionError, FileNotFoundError) as error:
-        raise ValueError(
-            f"the data set {name} is no local file and cannot be loaded from the Hub ({error}): set dataset_name to a "
-            "local file, or check name and connection"
-        ) from error
-    return Rows(name, dataset, range(len(dataset)))

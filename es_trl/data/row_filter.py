@@ -1,10 +1,10 @@
 """Rows of a data set whose numbers are within bounds."""
 
 import math
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from ..common.nearest import nearest
 from ..common.shown import shown
 from .rows import Rows
 
@@ -13,51 +13,25 @@ EXAMPLE = "{level: [0, 2]}"
 
 
 def filter_rows(rows: Rows, bounds: dict[str, Any]) -> Rows:
-    """
-    Return the rows whose numeric columns are within bounds; a row without a number is not.
-
-    Args:
-        rows (`Rows`), bounds (`dict[str, (low, high)]`):
-            Rows, and the least and greatest value to keep by column, `a.b` for a nested one; `None` leaves an end open.
-
-    Raises:
-        ValueError: for a column that is missing or holds no numbers, for other bounds, or where no row is left.
-    """
+    """Return the rows whose numbers are within `(low, high)` by column; `None` leaves an end open."""
     for column, ends in bounds.items():
         if not (isinstance(ends, list | tuple) and len(ends) == 2 and all(_is_number(e) or e is None for e in ends)):
-            raise ValueError(
-                f"`dataset_filter` has {ends!r} for {column!r}: set the least and the greatest value to keep, as "
-                f"{EXAMPLE}"
-            )
-        values = _numbers(rows, column)
+            must = f"set the least and the greatest value to keep, as {EXAMPLE}"
+            raise ValueError(f"`dataset_filter` has {ends!r} for {column!r}: {must}")
+        values = rows.column(str(column), "name one of these in dataset_filter")
+        wrong = [value for value in values if not (_is_number(value) or value is None)]
+        if wrong:
+            must = f"the column {column!r} of {rows.name}, which must hold numbers, got {shown(wrong[0])}"
+            raise ValueError(f"`dataset_filter` compares {must}: choose a column of numbers")
         low, high = -math.inf if ends[0] is None else ends[0], math.inf if ends[1] is None else ends[1]
         kept = [place for place, value in enumerate(values) if value is not None and low <= value <= high]
         if not kept:
             there = [value for value in values if value is not None]
             span = f"goes from {min(there)} to {max(there)} there" if there else "holds no number there"
-            raise ValueError(
-                f"`dataset_filter` keeps no row of {rows.name}: {column!r} {span}, and the filter keeps {low} to "
-                f"{high}: widen it"
-            )
-        rows = rows.select(kept)
+            span = f"{column!r} {span}, and the filter keeps {low} to {high}"
+            raise ValueError(f"`dataset_filter` keeps no row of {rows.name}: {span}: widen it")
+        rows = replace(rows, numbers=[rows.numbers[place] for place in kept])
     return rows
-
-
-def _numbers(rows: Rows, column: Any) -> list[float | None]:
-    values = rows.find(str(column))
-    if values is None:
-        names = rows.leaf_names()
-        raise ValueError(
-            f"`dataset_filter` reads the column {column!r}, which {rows.name} does not have"
-            f"{nearest(str(column), names)}; it has {', '.join(names)}: name one of these"
-        )
-    wrong = next((value for value in values if not (_is_number(value) or value is None)), None)
-    if wrong is not None:
-        raise ValueError(
-            f"`dataset_filter` compares the column {column!r} of {rows.name}, which must hold numbers, got "
-            f"{shown(wrong)}: choose a column of numbers"
-        )
-    return values
 
 
 def _is_number(value: Any) -> bool:

@@ -1,7 +1,7 @@
 """Rows of a data set and their columns, nested ones too, with values as their file has them."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,34 +21,18 @@ _MISSING = object()
 
 @dataclass(frozen=True)
 class Rows:
-    """
-    Chosen rows of a data set.
+    """Chosen rows of a data set."""
 
-    Args:
-        name (`str`):
-            Name of the data set, for messages.
-        source (`dict[str, list]` or `Dataset`):
-            All rows of every column, by its name: Python's own values, or Arrow's.
-        numbers (`Sequence[int]`):
-            The chosen rows, counted from 0 in `source`.
-    """
-
-    name: str
-    source: dict[str, list[Any]] | Dataset
-    numbers: Sequence[int]
+    name: str  # for messages
+    source: dict[str, list[Any]] | Dataset  # all rows of every column: Python's own values, or Arrow's
+    numbers: Sequence[int]  # of the chosen rows, counted from 0 in `source`
 
     @property
     def names(self) -> list[str]:
         return self.source.column_names if isinstance(self.source, Dataset) else list(self.source)
 
     def find(self, name: str) -> list[Any] | None:
-        """
-        Return the values of a column, one per row; `None` where no row has such a column.
-
-        Args:
-            name (`str`):
-                A column, or `a.b` for the field `b` of the column `a`; the value of a row without the field is `None`.
-        """
+        """Return the values of a column, or of its field as `a.b`, one per row; `None` where no row has it."""
         parts = name.split(".")
         splits = [(".".join(parts[:at]), ".".join(parts[at:])) for at in range(len(parts), 0, -1)]
         top, path = next((split for split in splits if split[0] in self.names), ("", ""))
@@ -60,27 +44,22 @@ class Rows:
             values = [_shortest(value, precision) for value in values]
         return [None if values[row] is _MISSING else values[row] for row in self.numbers]
 
-    def column(self, name: str) -> list[Any]:
+    def column(self, name: str, advice: str = "rename a column, or set prompt_column or answer_column") -> list[Any]:
         """Return the values as [`Rows.find`] does; raise a ValueError where no row has such a column."""
         values = self.find(name)
         if values is None:
-            known = self.leaf_names()
-            raise ValueError(
-                f"the data set {self.name} has no column {name!r}{nearest(name, known)}; it has {', '.join(known)}: "
-                "rename a column, or set prompt_column or answer_column"
-            )
+            # names that a recipe can use: columns, or the fields that a mapping has in the first row
+            known = leaf_names({name: next(iter(self.source[name]), None) for name in self.names})
+            has = f"has no column {name!r}{nearest(name, known)}; it has {', '.join(known)}"
+            raise ValueError(f"the data set {self.name} {has}: {advice}")
         return values
 
     def filled(self, name: str) -> list[Any]:
         """Return the values of a column; raise a ValueError that names the first row without one."""
         values = self.column(name)
-        lacking = [at for at, value in enumerate(values) if value is None]
-        self.refuse(dict.fromkeys(lacking, f"has no {name!r}: fill it in, or drop the row"))
+        fault = f"has no {name!r}: fill it in, or drop the row"
+        self.refuse({place: fault for place, value in enumerate(values) if value is None})
         return values
-
-    def select(self, places: Iterable[int]) -> "Rows":
-        """Return the rows at these places among the chosen ones."""
-        return Rows(self.name, self.source, [self.numbers[place] for place in places])
 
     def refuse(self, faults: Mapping[int, str]) -> None:
         """Raise unless `faults` is empty: each is the end of a sentence about a row, by its place among these rows."""
@@ -91,52 +70,36 @@ class Rows:
 
     def to_dataset(self, asked: Sequence[str] = ()) -> Dataset:
         """
-        Return all columns, and the nested ones among `asked` beside them under their full name.
+        Return all columns, those of mixed types as JSON, and the nested ones among `asked` under their full name.
 
-        Columns of mixed types are stored as JSON. Those that `datasets` cannot hold are left out, and logged.
-
-        Raises:
-            ValueError: for a column among `asked` that `datasets` cannot hold.
+        Those that `datasets` cannot hold are refused where they are among `asked`; others are left out, and logged.
         """
         nested = [name for name in dict.fromkeys(asked) if name not in self.names]
         if isinstance(self.source, Dataset):
-            dataset = self.source
-            dataset = dataset.select(self.numbers) if len(self.numbers) < len(dataset) else dataset
+            dataset = self.source.select(self.numbers) if len(self.numbers) < len(self.source) else self.source
             for name in nested:
                 dataset = dataset.add_column(name, self.column(name))
             return dataset
         arrays = {name: _as_arrow(self.column(name)) for name in [*self.names, *nested]}
         left_out = [name for name, array in arrays.items() if array is None]
         for name in set(asked).intersection(left_out):
-            raise ValueError(
-                f"the column {name!r} of {self.name} holds numbers that are too large, or text that is not valid "
-                "Unicode, and a data set cannot hold these: write such numbers as text in every row"
-            )
+            has = "has numbers that are too large, or text that is no Unicode"
+            raise ValueError(f"the column {name!r} of {self.name} {has}: write such numbers as text in every row")
         if left_out:
             logger.warning(f"the columns {', '.join(left_out)} of {self.name} are left out: Arrow cannot hold them")
         return Dataset(pa.table({name: array for name, array in arrays.items() if array is not None}))
-
-    def leaf_names(self) -> list[str]:
-        """Return the names that a recipe can use: columns, or the fields that a mapping has in the first row."""
-        return leaf_names({name: next(iter(self.source[name]), None) for name in self.names})
 
 
 def leaf_names(value: Any, prefix: str = "") -> list[str]:
     """Return the names of the fields in a mapping, `a.b` for the field `b` of `a`."""
     if not isinstance(value, dict) or not value:
         return [prefix] if prefix else []
-    return [
-        name for key, inner in value.items() for name in leaf_names(inner, f"{prefix}.{key}" if prefix else str(key))
-    ]
+    return [name for key, inner in value.items() for name in leaf_names(inner, f"{prefix}.{key}".removeprefix("."))]
 
 
 def is_unicode(text: str) -> bool:
     """Return whether a text can be written as UTF-8, which JSON's `\\ud800` alone cannot."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    return text.encode(errors="ignore").decode() == text
 
 
 def _field(value: Any, path: str) -> Any:

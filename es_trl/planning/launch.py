@@ -10,6 +10,7 @@ from .model_shape import NoProjectionError
 
 
 Sharding = Literal["none", "ddp", "zero2", "zero3", "fsdp"]
+DEEPSPEED, SHARDS_WEIGHTS = ("zero2", "zero3"), ("zero3", "fsdp")
 NAMES = {"none": "not sharded", "ddp": "DDP", "zero2": "ZeRO-2", "zero3": "ZeRO-3", "fsdp": "FSDP"}
 
 
@@ -38,24 +39,16 @@ class Launch:
 
     num_processes: int  # on all machines
     sharding: Sharding  # zero2 divides gradients and optimizer; zero3 and fsdp the weights, too
-    on_cpu: bool = False
     is_assumed: bool = False  # whether nothing names the sharding
     half: bool = False  # whether it asks for 16-bit mixed precision, which then runs whatever the recipe says
 
 
 def read_config(path: str) -> Any:
-    """
-    Return an accelerate config.
-
-    Raises:
-        ValueError: for a file that does not exist or is no accelerate config.
-    """
+    """Return an accelerate config; raise a ValueError for a file that does not exist or is none."""
     try:
         config = load_config_from_file(path)
     except FileNotFoundError:
-        raise ValueError(
-            f"the accelerate config {path} does not exist: give --config_file one of accelerate_configs/"
-        ) from None
+        raise ValueError(f"{path} does not exist: give --config_file one of accelerate_configs/") from None
     except (ValueError, TypeError, AttributeError, yaml.YAMLError) as error:
         raise ValueError(f"{path} is no accelerate config: {' '.join(str(error).split())}") from None
     if config.num_processes < 1:
@@ -64,51 +57,34 @@ def read_config(path: str) -> Any:
 
 
 def launch_of(config: Any, num_processes: int | None) -> Launch:
-    """
-    Return the launch of an accelerate config, in which `num_processes` takes the place of its own.
-
-    Raises:
-        ValueError: for several processes that the config does not connect.
-        NoProjectionError: for unknown ways to divide the model, and where nothing names the processes.
-    """
+    """Return the launch of an accelerate config, in which `num_processes` takes the place of its own."""
+    if config is None and num_processes is None:
+        example = "--config_file accelerate_configs/zero3.yaml"
+        raise NoProjectionError(f"name the launch's accelerate config, for example {example}, or give --num_processes")
     if config is None:
-        if num_processes is None:
-            raise NoProjectionError(
-                "name the launch's accelerate config, for example --config_file accelerate_configs/zero3.yaml, or "
-                "give --num_processes"
-            )
         return Launch(num_processes, "zero3" if num_processes > 1 else "none", is_assumed=num_processes > 1)
-    processes, kind = num_processes or config.num_processes, config.distributed_type.value
-    if config.use_cpu:
-        return Launch(processes, "none", on_cpu=True)
-    if kind == "NO" and processes > 1:
-        raise ValueError(
-            f"`distributed_type` must connect the {processes} processes, got NO, which starts one: set MULTI_GPU, "
-            "DEEPSPEED or FSDP"
-        )
+    processes = num_processes or config.num_processes
+    return Launch(processes, _sharding(config, processes), half=config.mixed_precision in ("bf16", "fp16"))
+
+
+def _sharding(config: Any, processes: int) -> Sharding:
+    kind, zero, fsdp = config.distributed_type.value, config.deepspeed_config or {}, config.fsdp_config or {}
     if kind == "DEEPSPEED":
-        sharding = _zero(config.deepspeed_config or {})
-    elif kind == "FSDP":
-        sharding = _fsdp(config.fsdp_config or {})
-    elif kind in ("NO", "MULTI_GPU"):
-        sharding = "ddp" if processes > 1 else "none"
-    else:
+        moved = [name for name in zero if name.endswith("_device") and str(zero[name]).lower() != "none"]
+        if moved:
+            raise NoProjectionError(f"{moved[0]} of the accelerate config moves a part out of the GPU")
+        stage = zero.get("zero_stage")
+        if stage not in (2, 3):
+            raise NoProjectionError(f"zero_stage of the accelerate config is {stage}, and 2 and 3 are known")
+        return "zero2" if stage == 2 else "zero3"
+    if kind == "FSDP":
+        whole = fsdp.get("fsdp_reshard_after_forward", fsdp.get("fsdp_sharding_strategy", True))
+        if fsdp.get("fsdp_offload_params") or str(whole).lower() not in ("true", "1", "full_shard"):
+            raise NoProjectionError("FSDP is known only with fsdp_reshard_after_forward: true (full sharding) on GPUs")
+        return "fsdp"
+    if kind not in ("NO", "MULTI_GPU"):
         raise NoProjectionError(f"distributed_type {kind} of the accelerate config is not known")
-    return Launch(processes, sharding, half=config.mixed_precision in ("bf16", "fp16"))
-
-
-def _zero(config: dict[str, Any]) -> Sharding:
-    elsewhere = [name for name in config if name.endswith("_device") and str(config[name]) not in ("none", "None")]
-    stage = config.get("zero_stage")
-    if elsewhere:
-        raise NoProjectionError(f"{elsewhere[0]} of the accelerate config moves a part out of the GPU")
-    if stage not in (2, 3):
-        raise NoProjectionError(f"zero_stage of the accelerate config is {stage}, and 2 and 3 are known")
-    return "zero2" if stage == 2 else "zero3"
-
-
-def _fsdp(config: dict[str, Any]) -> Sharding:
-    whole = config.get("fsdp_reshard_after_forward", config.get("fsdp_sharding_strategy", True))
-    if config.get("fsdp_offload_params") or str(whole).lower() not in ("true", "1", "full_shard"):
-        raise NoProjectionError("FSDP is known only with full sharding on the GPU (fsdp_reshard_after_forward: true)")
-    return "fsdp"
+    if kind == "NO" and processes > 1:
+        set_to = "set MULTI_GPU, DEEPSPEED or FSDP"
+        raise ValueError(f"`distributed_type` must connect the {processes} processes, got NO: {set_to}")
+    return "ddp" if processes > 1 else "none"

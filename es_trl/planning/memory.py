@@ -1,27 +1,20 @@
-"""Bytes on each GPU, from the shape of a model and a recipe's sizes; `docs/memory.md` derives every term.
-
-A rollout has four moments whose peaks are told apart: `generate` writes the completions, `loss` is the end of the
-forward pass with the output head, `backward` recomputes a layer and runs it backward, `step` is the optimizer's.
-"""
+"""Bytes on each GPU in the four moments of a rollout; `docs/memory.md` derives every term."""
 
 import math
 
+from .launch import DEEPSPEED, SHARDS_WEIGHTS
 from .workload import Workload
 
 
 GiB = 2**30
 MOMENTS = ("generate", "loss", "backward", "step")
-# CUDA context, NCCL, what a sleeping engine keeps, the rollout's own tensors, fragmentation: an assumption
-OVERHEAD = 4 * GiB
-# TRL 1.16, kernels/chunked_logprob.py and trainer/utils.py: tokens and vocabulary of a tile of logits
-TILE_TOKENS, TILE_VOCAB = 4096, 32_768
-# DeepSpeed's defaults, in parameters: a bucket of gradients, weights that stay gathered, are fetched ahead, are updated
-# at a time
+OVERHEAD = 4 * GiB  # assumed: CUDA context, NCCL, what a sleeping engine keeps, the rollout's tensors, fragmentation
+TILE_TOKENS, TILE_VOCAB = 4096, 32_768  # of logits: TRL 1.16, kernels/chunked_logprob.py and trainer/utils.py
+# DeepSpeed's defaults, in parameters: a bucket of gradients, weights that stay gathered, come ahead, are updated
 REDUCE_BUCKET, MAX_REUSE, PREFETCH, SUB_GROUP = 5e8, 1e9, 5e7, 1e9
 NF4_BYTES = 0.5 + 4 / 64  # a 4-bit number, and one fp32 scale for 64 of them
 BATCHED_TOKENS = 4096  # what TRL lets vLLM have in flight, and so the most sequences, too
-# vLLM beside weights and cache: tokens in flight and CUDA graphs; logits of a step, sorted. An assumption.
-ENGINE_WORK, ENGINE_LOGIT = 1 * GiB, 16
+ENGINE_WORK, ENGINE_LOGIT = 1 * GiB, 16  # assumed: tokens in flight and CUDA graphs; logits of a step, sorted
 
 
 def memory_of(t: Workload, gpu_bytes: float) -> dict[str, dict[str, float]]:
@@ -29,19 +22,16 @@ def memory_of(t: Workload, gpu_bytes: float) -> dict[str, dict[str, float]]:
     kept, layer, logits = activation_bytes(t)
     share = 0.0 if t.engine is None else t.engine.utilization * gpu_bytes
     awake = 0.0 if t.engine is None or t.engine.sleeps else share
-    bucket = REDUCE_BUCKET * t.compute_bytes if t.deepspeed else 0.0
-    always = bucket if t.sharding == "zero3" else 0.0
-    gathered = _gathered(t)
-    head = t.shape.embedding * t.compute_bytes if t.sharding == "zero3" else 0.0
+    bucket = REDUCE_BUCKET * t.compute_bytes if t.sharding in DEEPSPEED else 0.0
+    always, at_once = (bucket, SUB_GROUP) if t.sharding == "zero3" else (0.0, math.inf)
     # DeepSpeed steps with gradients in fp32, cast from a flat tensor
-    stepped = t.trained / t.num_processes if t.deepspeed else 0.0
-    stepped = min(stepped, SUB_GROUP) if t.sharding == "zero3" else stepped
+    stepped = min(t.trained / t.num_processes, at_once) if t.sharding in DEEPSPEED else 0.0
     number = 4 if t.compute_bytes == 4 else 4 + t.compute_bytes
     # transformers' generate writes all completions of the process at once
     written = t.sequences * (t.prompt + t.completion) if t.generates and t.engine is None else 0
     parts = {name: (size,) * 4 for name, size in state_bytes(t).items()} | {
         "buckets": (always, bucket, bucket, always),
-        "gathered weights": (_gathered_to_generate(t), gathered + head, gathered, 0.0),
+        "gathered weights": _gathered(t),
         "activations": (0.0, kept, kept + layer, 0.0),
         "logits": (0.0, logits, 0.0, 0.0),
         "fp32 gradients": (0.0, 0.0, 0.0, stepped * number),
@@ -58,22 +48,13 @@ def totals(memory: dict[str, dict[str, float]]) -> dict[str, float]:
 
 
 def state_bytes(t: Workload) -> dict[str, float]:
-    """
-    Return bytes that are there throughout: weights, gradients, the optimizer's moments and fp32 copy, the reference.
-
-    The rules are those of the code: DeepSpeed computes in 16 bits and keeps an fp32 copy; FSDP holds fp32 and gathers
-    16 bits; without either, weights, gradients and moments are all of the type that the weights are loaded in.
-    """
+    """Return bytes that are there throughout: of weights, gradients, optimizer and reference model."""
     whole = t.shape.parameters
-    weights_divisor = t.num_processes if t.shards_weights else 1
+    weights_divisor = t.num_processes if t.sharding in SHARDS_WEIGHTS else 1
     states_divisor = t.num_processes if t.sharding != "ddp" else 1
     trained, gradient, optimizer = _bytes_per_trained(t)
-    frozen = t.compute_bytes if t.deepspeed else t.weight_bytes
-    if t.adapter is None:
-        weights = whole * trained
-    else:
-        packed = t.shape.linear_parameters if t.quantized else 0
-        weights = (whole - packed) * frozen + packed * NF4_BYTES + t.trained * trained
+    frozen = t.compute_bytes if t.sharding in DEEPSPEED else t.weight_bytes
+    weights = whole * trained if t.adapter is None else _packed(t, frozen) + t.trained * trained
     return {
         "weights": weights / weights_divisor,
         "gradients": t.trained * gradient / states_divisor,
@@ -83,12 +64,7 @@ def state_bytes(t: Workload) -> dict[str, float]:
 
 
 def activation_bytes(t: Workload) -> tuple[float, float, float]:
-    """
-    Return what a micro-batch keeps until its layers run backward, what one layer takes then, and logits, in bytes.
-
-    Per token the norms of a layer keep an fp32 copy, a product and an output; the attention its queries, keys, values,
-    output and input of the last map; the MLP four tensors of the intermediate width, and two gradients of that.
-    """
+    """Return bytes that a micro-batch keeps until its layers run backward, that one layer takes then, and of logits."""
     s, number, tokens = t.shape, t.compute_bytes, t.micro_batch * (t.prompt + t.completion)
     residual = 4 if t.weight_bytes == 4 and t.sharding in ("none", "ddp") else number
     norm = s.hidden * (4 + 2 * residual + (number if number != residual else 0))
@@ -113,10 +89,8 @@ def activation_bytes(t: Workload) -> tuple[float, float, float]:
 
 def engine_bytes(t: Workload) -> tuple[float, float]:
     """Return bytes of an engine's weights, and of its work beside weights and cache, on each of its GPUs."""
-    packed = t.shape.linear_parameters if t.quantized else 0
-    weights = (t.shape.parameters - packed) * 2 + packed * NF4_BYTES
     work = ENGINE_WORK + ENGINE_LOGIT * t.shape.vocab * min(t.engine.max_sequences, BATCHED_TOKENS)
-    return weights / t.engine.tensor_parallel, work
+    return _packed(t, 2) / t.engine.tensor_parallel, work
 
 
 def cache_token_bytes(t: Workload) -> float:
@@ -129,34 +103,35 @@ def cache_tokens(t: Workload, gpu_bytes: float) -> int:
     return math.floor((t.engine.utilization * gpu_bytes - sum(engine_bytes(t))) / cache_token_bytes(t))
 
 
+def _packed(t: Workload, number: int) -> float:
+    """Return bytes of all weights of so many bytes per number, apart from those that 4-bit loading packs."""
+    packed = t.shape.linear_parameters if t.quantized else 0
+    return (t.shape.parameters - packed) * number + packed * NF4_BYTES
+
+
 def _bytes_per_trained(t: Workload) -> tuple[int, int, int]:
     """Return bytes of weight, gradient and optimizer per parameter with a gradient."""
-    if t.deepspeed:
+    if t.sharding in DEEPSPEED:
         return t.compute_bytes, t.compute_bytes, 12  # its own fp32 copy, and two moments
+    own = t.weight_bytes
     if t.sharding == "fsdp":
-        own = 4 if t.compute_bytes == 2 else t.weight_bytes
+        own = 4 if t.compute_bytes == 2 else own
     elif t.adapter is not None:
         own = 2 if t.quantized else 4  # PEFT's adapters are fp32, TRL's on 4-bit weights bf16
-    else:
-        own = t.weight_bytes
     return own, own * (2 if t.sharding == "ddp" else 1), 2 * own  # DDP has its own copy of the gradients
 
 
-def _gathered(t: Workload) -> float:
-    """Return bytes of other processes' weights that are here while layers run."""
+def _gathered(t: Workload) -> tuple[float, ...]:
+    """Return bytes of other processes' weights that are here, by moment."""
+    shape, number = t.shape, t.compute_bytes
+    if t.sharding not in SHARDS_WEIGHTS:
+        return (0.0,) * 4
     if t.sharding == "zero3":
-        return min(t.shape.parameters, MAX_REUSE + PREFETCH + t.shape.layer) * t.compute_bytes
-    if t.sharding == "fsdp":  # the layer and the one ahead, and the root's: embedding and head
-        return (2 * t.shape.layer + (1 if t.shape.tied else 2) * t.shape.embedding) * t.compute_bytes
-    return 0.0
-
-
-def _gathered_to_generate(t: Workload) -> float:
-    """Return bytes of other processes' weights that are here while they go to the engine, or the trainer generates."""
-    if not t.shards_weights or not t.generates:
-        return 0.0
-    if t.engine is None or (t.sharding == "zero3" and t.adapter is not None):
-        # an adapter is merged into all weights at once
-        return (t.shape.parameters + (t.trained if t.adapter else 0)) * t.compute_bytes
-    own = 4 if t.sharding == "fsdp" and t.adapter is None else t.compute_bytes
-    return t.shape.embedding * own  # one parameter after another
+        layers, head = min(shape.parameters, MAX_REUSE + PREFETCH + shape.layer) * number, shape.embedding * number
+    else:  # the layer and the one ahead, and the root's: embedding and head
+        layers, head = (2 * shape.layer + (1 if shape.tied else 2) * shape.embedding) * number, 0.0
+    if t.engine is None or (t.sharding == "zero3" and t.adapter is not None):  # an adapter is merged into all weights
+        to_generate = (shape.parameters + (t.trained if t.adapter else 0)) * number
+    else:  # one parameter after another goes to the engine
+        to_generate = shape.embedding * (4 if t.sharding == "fsdp" and t.adapter is None else number)
+    return (to_generate if t.generates else 0.0, layers + head, layers, 0.0)

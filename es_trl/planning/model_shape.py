@@ -31,18 +31,15 @@ class ModelShape:
     tied: bool  # whether the embedding is the head, too
 
     @property
-    def attention(self) -> int:
-        """Width of the queries, and of what the attention returns."""
+    def attention(self) -> int:  # width of the queries, and of what the attention returns
         return self.heads * self.head_dim
 
     @property
-    def linear_parameters(self) -> int:
-        """Weights of all linear maps but the head: what 4-bit loading packs."""
+    def linear_parameters(self) -> int:  # weights of all linear maps but the head: what 4-bit loading packs
         return sum(inputs * outputs for maps in self.linears.values() for inputs, outputs in maps)
 
     @property
-    def kv_bytes(self) -> int:
-        """Bytes that one token takes in a KV cache of 16-bit numbers."""
+    def kv_bytes(self) -> int:  # of one token in a KV cache of 16-bit numbers
         return 2 * self.layers * self.kv_heads * self.head_dim * 2
 
 
@@ -59,12 +56,7 @@ _CACHED = {"full_attention", "sliding_attention", "chunked_attention"}  # layers
 
 
 def shape_of(name: str, revision: str = "main") -> ModelShape:
-    """
-    Return the shape of a model, by its name on the Hub or its folder with a `config.json`.
-
-    Raises:
-        NoProjectionError: where the config cannot be read, or describes what the arithmetic does not know.
-    """
+    """Return the shape of a model, by its name on the Hub or its folder with a `config.json`."""
     if name in CONFIGS:
         sizes = dict(zip(_FIELDS, CONFIGS[name], strict=True))
         return from_config(AutoConfig.for_model("qwen2", max_position_embeddings=131_072, **sizes))
@@ -76,13 +68,7 @@ def shape_of(name: str, revision: str = "main") -> ModelShape:
 
 
 def from_config(config: PretrainedConfig) -> ModelShape:
-    """
-    Return the shape that a config describes.
-
-    Raises:
-        NoProjectionError: for weights that are quantized already, for layers without a common KV cache, and for configs
-            of which transformers makes no causal language model.
-    """
+    """Return the shape that a config describes; raise `NoProjectionError` for what the arithmetic does not know."""
     text = config.get_text_config()
     strange = [name for name in ("quantization_config", "kv_lora_rank") if getattr(config, name, None)]
     strange += sorted(set(getattr(text, "layer_types", None) or ()) - _CACHED)
@@ -113,19 +99,11 @@ def _measured(model: torch.nn.Module, text: PretrainedConfig) -> ModelShape:
         active -= sum(p[0].numel() * (len(p) - text.num_experts_per_tok) for p in experts)
     embedding, heads = model.get_input_embeddings().weight, text.num_attention_heads
     return ModelShape(
-        kind=text.model_type,
-        hidden=text.hidden_size,
-        layers=count,
-        vocab=text.vocab_size,
-        max_positions=text.max_position_embeddings,
-        heads=heads,
+        kind=text.model_type, hidden=text.hidden_size, layers=count, vocab=text.vocab_size,
+        max_positions=text.max_position_embeddings, heads=heads, linears=linears, intermediate=width,
         kv_heads=getattr(text, "num_key_value_heads", None) or heads,
         head_dim=getattr(text, "head_dim", None) or text.hidden_size // heads,
-        intermediate=width,
-        linears=linears,
-        parameters=parameters,
-        active=active,
         layer=max(sum(p.numel() for p in layer.parameters()) for layer in layers),
-        embedding=embedding.numel(),
         tied=model.get_output_embeddings().weight is embedding,
-    )
+        parameters=parameters, active=active, embedding=embedding.numel(),
+    )  # fmt: skip

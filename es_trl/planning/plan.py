@@ -21,32 +21,8 @@ from .model_shape import NoProjectionError
 from .summary import summarize
 
 
-def plan(
-    recipe_file: str,
-    num_processes: int | None,
-    overrides: list[str],
-    config_file: str | None = None,
-    gpu: str = "h100-80",
-) -> str:
-    """
-    Return the plan of a recipe, for people.
-
-    Args:
-        recipe_file (`str`):
-            The recipe's YAML.
-        num_processes (`int`, *optional*):
-            Processes that will train; those of `config_file`, or of this launch, where unset.
-        overrides (`list[str]`):
-            Options as on the recipe's command line.
-        config_file (`str`, *optional*):
-            The launch's accelerate config, which says how the model is sharded. Without it several processes are taken
-            to be sharded by ZeRO-3.
-        gpu (`str`):
-            Name of the GPU, in `launch.GPUS`.
-
-    Raises:
-        ValueError: where the run would be refused, or is projected not to fit.
-    """
+def plan(recipe_file: str, num_processes: int | None, overrides: list[str], config_file: str | None, gpu: str) -> str:
+    """Return the plan of a recipe as text; raise a ValueError where the run would be refused, or does not fit."""
     if gpu not in GPUS:
         raise ValueError(f"--gpu must be one of {', '.join(GPUS)}, got {gpu!r}")
     if num_processes is not None and num_processes < 1:
@@ -57,8 +33,7 @@ def plan(
     args = recipe.training
     check_trains(args)
     geometry = Geometry.of(args)
-    named = recipe.data.named()
-    datasets = _local_prompts(recipe)
+    named, datasets = recipe.data.named(), _local_prompts(recipe)
     base = datasets.get(BASE_DATA)
     if base is not None:
         geometry = geometry.with_prompts(len(base), args.num_train_epochs)
@@ -71,24 +46,18 @@ def plan(
     curriculum, scheduler = find(callbacks, Curriculum), find(callbacks, EntropyScheduler)
     prepare_callbacks(callbacks, args)
     text = report(args, geometry, scheduler, curriculum)
-    if args.is_for_cpu:
+    if args.is_for_cpu or (config and config.use_cpu):
         return text
     stages = curriculum.prompts.planned if curriculum else plan_stages((), args, geometry.rollouts, None, [BASE_DATA])
     try:
         launch = launch_of(config, processes)
-        summary = "" if launch.on_cpu else summarize(recipe, stages, geometry.rollouts, launch, GPUS[gpu])
+        return f"{text}\n{summarize(recipe, stages, geometry.rollouts, launch, GPUS[gpu])}"
     except NoProjectionError as unknown:
-        summary = f"no memory projection: {unknown}\n"
-    return f"{text}\n{summary}" if summary else text
+        return f"{text}\nno memory projection: {unknown}\n"
 
 
 def _local_prompts(recipe: Recipe) -> dict[str, Dataset]:
-    """
-    Return the prompts of each data set that is a file on this machine, by name, as far as a plan knows the script.
-
-    Where a recipe names no column of answers, a script may make columns of its own, and read others than these. Then
-    answers are not read, and a filter counts where its column is in the file.
-    """
+    """Return the prompts of each data set that is a file on this machine, by name."""
     prompts = {}
     for name, own in recipe.data.named().items():
         if not own.dataset_name or not is_local(own.dataset_name):
@@ -96,7 +65,7 @@ def _local_prompts(recipe: Recipe) -> dict[str, Dataset]:
         rows, bounds = read_rows(own.dataset_name, own.dataset_config, own.dataset_split), own.dataset_filter or {}
         if "answer_column" in recipe.given or "answer_column" in (recipe.data.datasets or {}).get(name, {}):
             prompts[name] = problems_of(filter_rows(rows, bounds), own)
-        else:
+        else:  # a script may make columns of its own: no answers are read, nor filters of what is not in the file
             known = {column: ends for column, ends in bounds.items() if rows.find(column) is not None}
             prompts[name] = prompts_of(filter_rows(rows, known), own)
     return prompts

@@ -1,112 +1,144 @@
-"""Memory and time of a recipe as text. All of it is projected, nothing measured."""
+"""Memory and time of a recipe as text, all of it projected; `docs/memory.md` derives the seconds per rollout."""
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 
 from ..common.tables import as_table
+from ..config.config import ESGRPOConfig
 from ..curriculum.planned import PlannedStage
 from ..recipe import Recipe
 from .launch import GPU, NAMES, Launch
-from .limits import check_fits, near_limit
-from .memory import MOMENTS, GiB, cache_tokens, memory_of, totals
+from .limits import check_fits
+from .memory import MOMENTS, GiB, cache_token_bytes, cache_tokens, engine_bytes, memory_of, totals
 from .model_shape import shape_of
-from .rollout_time import MEAN_LENGTH, rollout_time
 from .workload import Workload, check_known, workload_of
 
 
-FEW_TOKENS = 128  # for a prompt
 CHECKED = ("llama", "mistral", "phi3", "qwen2", "qwen3")  # layers whose activations are those of docs/memory.md
+# Assumptions: what is reached of the data sheet's numbers, and mean lengths beside the longest
+FLOPS_EFFICIENCY, BANDWIDTH_EFFICIENCY, MEAN_LENGTH = 0.4, 0.6, 0.5
 
 
-def summarize(
-    recipe: Recipe, stages: Sequence[PlannedStage], num_rollouts: int | None, launch: Launch, gpu: GPU
-) -> str:
-    """
-    Return memory and time of every stage as text.
-
-    Raises:
-        ValueError: where a stage does not fit.
-        NoProjectionError: where something is not known.
-    """
+def summarize(recipe: Recipe, stages: list[PlannedStage], num_rollouts: int | None, launch: Launch, gpu: GPU) -> str:
+    """Return memory and time of every stage; raise a ValueError where a stage does not fit."""
     check_known(recipe)
-    shape = shape_of(recipe.model.model_name_or_path, recipe.model.model_revision)
+    name = recipe.model.model_name_or_path
+    shape = shape_of(name, recipe.model.model_revision)
     longest = max(stage.max_completion_length for stage in stages)
     work = [workload_of(recipe, shape, stage, longest, launch) for stage in stages]
-    check_fits(work, gpu)
-    model = f"{recipe.model.model_name_or_path} ({shape.parameters / 1e9:.3f} billion)"
-    launched = f"{_gpus(launch.num_processes)}, {NAMES[launch.sharding]}"
-    head = f"{gpu.name} ({gpu.memory} GiB), {launched}, {model}"
-    sections = [f"memory per GPU in GiB, projected and not measured: {head}"]
-    sections += [_memory_table(index, own, gpu) for index, own in enumerate(work)]
-    sections.append(_time_table(recipe, stages, work, num_rollouts, gpu))
-    warnings = near_limit(work, gpu) + _warnings(recipe, work[0])
+    warnings = check_fits(work, gpu) + _warnings(recipe, work[0])
+    head = f"{gpu.name} ({gpu.memory} GiB), {_gpus(launch.num_processes)}, {NAMES[launch.sharding]}, "
+    head += f"{name} ({shape.parameters / 1e9:.3f} billion)"
     if launch.is_assumed:
         warnings.append("ZeRO-3 is assumed: name the launch's accelerate config with --config_file")
-    return "\n\n".join(sections + (["\n".join(f"warning: {text}" for text in warnings)] if warnings else [])) + "\n"
+    sections = [f"memory per GPU in GiB, projected and not measured: {head}"]
+    sections += [_memory_table(index, own, gpu) for index, own in enumerate(work)]
+    sections += [_time_table(recipe, stages, work, num_rollouts, gpu), "\n".join(f"warning: {t}" for t in warnings)]
+    return "\n\n".join(filter(None, sections)) + "\n"
 
 
 def _memory_table(index: int, t: Workload, gpu: GPU) -> str:
     memory = memory_of(t, gpu.memory * GiB)
-    rows = [(name, *(f"{sizes[m] / GiB:.1f}" for m in MOMENTS)) for name, sizes in memory.items()]
-    rows.append(("in all", *(f"{size / GiB:.1f}" for size in totals(memory).values())))
+    parts = {**memory, "in all": totals(memory)}
+    rows = [(name, *(f"{sizes[moment] / GiB:.1f}" for moment in MOMENTS)) for name, sizes in parts.items()]
     table = as_table((f"stage {index}: {t.completion:,} tokens", *MOMENTS), rows)
     if t.engine is None:
         return table
-    tokens, length = cache_tokens(t, gpu.memory * GiB), t.prompt + t.completion
-    sequences = t.sequences * t.engine.tensor_parallel
-    return (
-        f"{table}\nvLLM has a KV cache of {tokens:,} tokens on {_gpus(t.engine.tensor_parallel)}: "
-        f"{min(tokens // length, sequences):,} sequences of {length:,} tokens at once, of {sequences:,}"
-    )
+    tokens, length, gpus = cache_tokens(t, gpu.memory * GiB), t.prompt + t.completion, t.engine.tensor_parallel
+    sequences = f"{min(tokens // length, t.sequences * gpus):,} sequences of {length:,} tokens"
+    cache = f"vLLM has a KV cache of {tokens:,} tokens on {_gpus(gpus)}"
+    return f"{table}\n{cache}: {sequences} at once, of {t.sequences * gpus:,}"
 
 
-def _time_table(
-    recipe: Recipe, stages: Sequence[PlannedStage], work: Sequence[Workload], num_rollouts: int | None, gpu: GPU
-) -> str:
-    ends = [*(stage.first for stage in stages[1:]), num_rollouts]
+def _time_table(recipe: Recipe, stages: list[PlannedStage], work: list[Workload], end: int | None, gpu: GPU) -> str:
     rows, whole = [], 0.0
-    for stage, own, end in zip(stages, work, ends, strict=True):
+    for stage, own, last in zip(stages, work, [*(stage.first for stage in stages[1:]), end], strict=True):
         times = rollout_time(own, gpu, recipe.training)
-        seconds = (end - stage.first) * times.total if end else None
+        seconds = (last - stage.first) * times.total if last else None
         whole += seconds or 0.0
         cells = (times.generation, times.scoring, times.updates, times.total, seconds)
-        rows.append((f"stage {stage.index}", *("-" if cell is None else as_time(cell) for cell in cells)))
-    header = ("", "generation", "old log-probs", "updates", "per rollout", "the stage")
-    lines = ["time, projected and not measured", as_table(header, rows)]
-    if num_rollouts:
-        lines.append(f"the run: {as_time(whole)}")
-    if work[0].engine is None and not work[0].generates:
-        lines.append("(without generation on vLLM's server)")
-    lines.append(
+        rows.append((f"stage {stage.index}", *map(_as_time, cells)))
+    lines = {
+        "time, projected and not measured": True,
+        as_table(("", "generation", "old log-probs", "updates", "per rollout", "the stage"), rows): True,
+        f"the run: {_as_time(whole)}": end,
+        "(without generation on vLLM's server)": not work[0].generates,
         f"(prompts of up to {work[0].prompt:,} tokens; mean lengths {MEAN_LENGTH:.0%} of the longest; 40% of the peak "
-        "FLOP/s and 60% of the bandwidth; all assumed: docs/memory.md)"
-    )
-    if recipe.training.dynamic_sampling_tries:
-        lines.append("(without the further generations of dynamic sampling)")
-    return "\n".join(lines)
+        "FLOP/s and 60% of the bandwidth; all assumed: docs/memory.md)": True,
+        "(without the further generations of dynamic sampling)": recipe.training.dynamic_sampling_tries,
+    }
+    return "\n".join(line for line, is_said in lines.items() if is_said)
 
 
 def _warnings(recipe: Recipe, t: Workload) -> list[str]:
-    warnings, rate = [], recipe.training.learning_rate
-    if t.sharding in ("none", "ddp") and t.adapter is None and t.weight_bytes == 2 and rate < 1e-4:
-        warnings.append(
-            "nothing here keeps an fp32 copy of the 16-bit weights, in which most steps of a learning rate of "
-            f"{rate:g} round to nothing: set dtype: float32, or launch with DeepSpeed or FSDP"
-        )
-    if t.shape.kind not in CHECKED:
-        warnings.append(f"activations are projected for layers like Llama's, and those of {t.shape.kind} may take more")
-    if t.prompt < FEW_TOKENS:
-        warnings.append(
-            f"vllm_max_model_length leaves {t.prompt} tokens for a prompt: raise it to what the longest prompt needs"
-        )
-    return warnings
+    rate, kind = recipe.training.learning_rate, t.shape.kind
+    in_16_bits = t.sharding in ("none", "ddp") and t.adapter is None and t.weight_bytes == 2
+    warnings = {
+        f"the 16-bit weights have no fp32 copy here, so that most steps of a learning rate of {rate:g} round to "
+        "nothing: set dtype: float32, or launch with DeepSpeed or FSDP": in_16_bits and rate < 1e-4,
+        f"activations are projected for layers like Llama's, and those of {kind} may take more": kind not in CHECKED,
+        f"vllm_max_model_length leaves {t.prompt} tokens for a prompt: raise it": t.prompt < 128,
+    }
+    return [text for text, is_said in warnings.items() if is_said]
 
 
-def as_time(seconds: float) -> str:
-    """Return seconds as text for people."""
-    if seconds < 120.0:
-        return f"{seconds:.0f} s"
+def _as_time(seconds: float | None) -> str:
+    if seconds is None or seconds < 120.0:
+        return "-" if seconds is None else f"{seconds:.0f} s"
     return f"{seconds / 60:.1f} min" if seconds < 7200.0 else f"{seconds / 3600:.1f} h"
 
 
 def _gpus(count: int) -> str:
     return f"{count} GPU{'s' if count > 1 else ''}"
+
+
+@dataclass(frozen=True)
+class RolloutTime:
+    """Seconds of one rollout."""
+
+    generation: float | None  # None where another machine writes the completions
+    scoring: float  # log-probabilities before the first update, of the policy and of a reference model
+    updates: float
+
+    @property
+    def total(self) -> float:
+        return (self.generation or 0.0) + self.scoring + self.updates
+
+
+def rollout_time(t: Workload, gpu: GPU, args: ESGRPOConfig) -> RolloutTime:
+    """Return the seconds of one rollout."""
+    several = args.gradient_accumulation_steps % (args.steps_per_generation * args.num_iterations) != 0
+    scores = several or (args.use_vllm and args.vllm_importance_sampling_correction)
+    # TRL pads a micro-batch to the longest completion of the rollout, of which one is as long as it may be
+    length = MEAN_LENGTH * t.prompt + t.completion
+    forward = t.sequences * length * _forward_flops(t, length) / (FLOPS_EFFICIENCY * gpu.flops)
+    # a frozen model has no gradients of weights; checkpointing adds a forward pass
+    times = (3 if t.adapter is None else 2) + t.checkpointing
+    scoring = (int(scores) + int(args.beta != 0.0)) * forward
+    return RolloutTime(generation_time(t, gpu), scoring, args.num_iterations * times * forward)
+
+
+def generation_time(t: Workload, gpu: GPU) -> float | None:
+    """Return the seconds of writing the completions of a rollout, or `None` where a server writes them."""
+    if not t.generates:
+        return None
+    prompt, completion = MEAN_LENGTH * t.prompt, MEAN_LENGTH * t.completion
+    resident = prompt + completion / 2  # tokens of a sequence in the cache, while it is written
+    if t.engine is None:
+        gpus, sequences, batch = 1, t.sequences, float(t.sequences)
+        weights, token = t.shape.parameters * t.compute_bytes, t.shape.kv_bytes * t.compute_bytes / 2
+    else:
+        gpus = t.engine.tensor_parallel
+        sequences = t.sequences * gpus
+        batch = max(1.0, min(sequences, t.engine.max_sequences, cache_tokens(t, gpu.memory * GiB) / resident))
+        weights, token = engine_bytes(t)[0], cache_token_bytes(t)
+    speed = FLOPS_EFFICIENCY * gpu.flops * gpus
+    # a decoding step adds a token to each sequence; it reads weights and cache, or computes, whichever takes longer
+    reading = (weights + batch * resident * token) / (BANDWIDTH_EFFICIENCY * gpu.bandwidth)
+    computing = batch * _forward_flops(t, resident) / speed
+    steps = max(t.completion, sequences * completion / batch)
+    return steps * max(reading, computing) + sequences * prompt * _forward_flops(t, prompt) / speed
+
+
+def _forward_flops(t: Workload, length: float) -> float:
+    """Return operations per token of a forward pass: two per parameter, and its attention to `length` others."""
+    return 2 * t.shape.active + 4 * t.shape.layers * t.shape.attention * length

@@ -1,8 +1,7 @@
 """
 Rewards. Names load on first use: a worker that judges answers needs neither torch nor transformers.
 
-- `math.py`: the math reward, and the rules by which it finds and compares answers.
-- `text.py`: the text of a completion.
+- `math.py`: the math reward, and the text of a completion.
 - `answers.py`: the place of the answer in a text.
 - `notation.py`: notations of answers that math-verify does not read, and numbers as text.
 - `golds.py`: gold answers, and whether they can be judged.
@@ -15,13 +14,8 @@ A new reward is a file here and a name below. It imports `common` alone.
 from ..common.lazy import lazy
 
 
-_MODULES = {
-    "math_reward": "math",
-    "completion_text": "text",
-    "final_answer": "answers",
-    "check_golds": "golds",
-    "gold_texts": "golds",
-}
+_MODULES = {"math_reward": "math", "completion_text": "math", "final_answer": "answers"}
+_MODULES |= {"check_golds": "golds", "gold_texts": "golds"}
 __all__ = list(_MODULES)
 
 __getattr__, __dir__ = lazy(__name__, _MODULES)

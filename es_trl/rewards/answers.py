@@ -17,31 +17,26 @@ _WORD = re.compile(r"(?<![\\{a-zA-Z])[a-zA-Z]{2,}")
 
 
 class Answer(NamedTuple):
-    """
-    The answer of a completion in LaTeX, or prose in which math-verify looks for it.
+    """The answer of a completion."""
 
-    Where the whole completion may be only its answer, `bare` is that answer in LaTeX.
-    """
-
-    text: str
+    text: str  # LaTeX, or prose in which math-verify looks for it
     prose: bool
-    bare: str = ""
+    bare: str = ""  # all of a completion in LaTeX, where that may be only its answer
 
 
 class _Box(NamedTuple):
-    """The places of a box and its content in a text; `close` is -1 where the box is never closed."""
+    """The places of a box and its content in a text."""
 
     start: int
     open: int
-    close: int
+    close: int  # -1 where the box is never closed
     end: int
 
 
 def final_answer(solution: str) -> str:
     """Return the answer of a solution: the text after its closing mark, or in its last box, or all of it."""
     for pattern in _MARKED_ANSWERS:
-        marked = re.search(pattern, solution)
-        if marked:
+        if marked := re.search(pattern, solution):
             return _without_dollars(marked.group(1))
     boxes = _boxes(solution)
     return _content(solution, boxes) if boxes else _without_dollars(solution)
@@ -49,14 +44,11 @@ def final_answer(solution: str) -> str:
 
 def find_answer(completion: str) -> Answer | None:
     """
-    Return the answer of a completion; `None` where its last box or tags are empty, never closed or too long.
+    Return the answer of a completion, by the rules of `docs/data.md`; `None` where its last box or tags are no answer.
 
-    The last box counts, wherever it is, together with those before it that a comma, "and" or "or" joins to it; else
-    the last `<answer>` tags; else the text after `####` or `The answer is:` in the last line; else the end of the text,
-    or all of it where that is one short line.
+    These are then empty, never closed or too long. The last box counts with those that a comma, "and" or "or" joins.
     """
-    boxes = _boxes(completion)
-    if boxes:
+    if boxes := _boxes(completion):
         return _checked(_content(completion, boxes), prose=False) if boxes[-1].close >= 0 else None
     end = completion.rfind("</answer>")
     start = completion.rfind("<answer>", 0, max(end, 0))

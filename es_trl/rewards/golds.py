@@ -19,45 +19,29 @@ from .workers import workers
 logger = logging.get_logger(__name__)
 
 SECONDS_PER_ANSWER = 5.0
-_MANY = 1000  # gold answers from which a progress bar is shown
-_JUDGE_FILES = ("answers.py", "notation.py", "judge.py")
 
 
 def gold_texts(gold: Any, row: int | str) -> list[str]:
     """
     Return the texts of a gold answer, at least one, each of which is right.
 
-    Args:
-        gold (`str`, number, or list of these):
-            Text, which stays as it is; a finite number, which gets all its digits, at most 4300; or alternatives.
-        row (`int` or `str`):
-            Its place for messages: a row of `solution`, or words such as "`answer` of row 3 of train.jsonl".
-
-    Raises:
-        ValueError: for any other value, and an empty list.
+    It is text, which stays as it is, a finite number, which gets all its digits, or a list of these. `row`
+    is its place for a refusal: a row of `solution`, or words such as "`answer` of row 3 of train.jsonl".
     """
     where = row if isinstance(row, str) else f"`solution` of row {row}"
-    alternatives = list(gold) if isinstance(gold, list | tuple) else [gold]
-    if not alternatives:
+    if isinstance(gold, list | tuple) and not gold:
         raise ValueError(f"{where} must hold an answer, got an empty list: fill it in, or drop the row")
-    return [_text(value, where) for value in alternatives]
+    return [_text(value, where) for value in (gold if isinstance(gold, list | tuple) else [gold])]
 
 
 def check_golds(golds: Sequence[Any], describe: Callable[[int], str] | str) -> None:
     """
     Raise unless the judge can read every gold answer and finds it equal to itself.
 
-    Equal answers are judged once. Answers that have all passed are not judged again on this machine.
-
-    Args:
-        golds (sequence):
-            One value per row, as [`gold_texts`] takes it.
-        describe (`Callable` or `str`):
-            Returns the name of a row by its number, as "row 3 of train.jsonl"; or the name of the data set.
-
-    Raises:
-        ValueError: with the rows whose gold answer [`gold_texts`] refuses or the judge cannot read.
+    Equal answers are judged once. Answers that have all passed are not judged again on this machine. `golds` has a
+    value per row, as [`gold_texts`] takes it; `describe` names a row by its number, or is the name of the data set.
     """
+    check_installed()
     name = describe if callable(describe) else lambda row: f"row {row} of {describe}"
     texts = [gold_texts(gold, f"the answer in {name(row)}") for row, gold in enumerate(golds)]
     answers = [[final_answer(text) for text in alternatives] for alternatives in texts]
@@ -65,23 +49,21 @@ def check_golds(golds: Sequence[Any], describe: Callable[[int], str] | str) -> N
     passed = Path(constants.HF_HOME) / "es_trl" / "golds" / _digest(distinct)
     if passed.exists():
         return
-    check_installed()
     outcomes = logging.tqdm(
         workers().ask([("equals_itself", (answer,)) for answer in distinct], SECONDS_PER_ANSWER),
         total=len(distinct),
         desc="Reading gold answers",
         mininterval=1.0,
-        disable=len(distinct) < _MANY or os.environ.get("LOCAL_RANK", "0") != "0",
+        disable=len(distinct) < 1000 or os.environ.get("LOCAL_RANK", "0") != "0",
     )
     wrong = {answer for answer, outcome in zip(distinct, outcomes, strict=True) if outcome is not True}
     rows = [row for row, alternatives in enumerate(answers) if wrong.intersection(alternatives)]
     if rows:
         named = ", ".join(map(name, rows[:5])) + (", ..." if len(rows) > 5 else "")
         first = next(text for text in texts[rows[0]] if final_answer(text) in wrong)
-        raise ValueError(
-            f"math-verify cannot judge {len(rows)} of {len(texts)} gold answers, in {named}; the first is "
-            f"{end_of(first)}: correct or drop these rows, or set answer_column to the column with the right answers"
-        )
+        fault = f"{len(rows)} of {len(texts)} gold answers, in {named}; the first is {end_of(first)}"
+        advice = "correct or drop these rows, or set answer_column to the answers"
+        raise ValueError(f"math-verify cannot judge {fault}: {advice}")
     try:
         passed.parent.mkdir(parents=True, exist_ok=True)
         passed.touch()
@@ -94,9 +76,7 @@ def check_installed() -> None:
     try:
         version("math-verify")
     except ImportError:
-        raise ValueError(
-            "the math reward needs math-verify, which is not installed: pip install 'es-trl[math]'"
-        ) from None
+        raise ValueError("the math reward needs math-verify: pip install 'es-trl[math]'") from None
 
 
 def end_of(text: str) -> str:
@@ -105,27 +85,21 @@ def end_of(text: str) -> str:
 
 
 def _text(value: Any, where: str) -> str:
+    if isinstance(value, str):
+        return value
     try:
-        text = value if isinstance(value, str) else number_text(value)
+        text = number_text(value)
     except ValueError:
-        raise ValueError(
-            f"{where} must be a number of at most {MAX_DIGITS} digits: give it as text, or drop the row"
-        ) from None
+        must = f"must be a number of at most {MAX_DIGITS} digits"
+        raise ValueError(f"{where} {must}: give it as text, or drop the row") from None
     if text is None:
-        raise ValueError(
-            f"{where} must be text, a finite number, or a list of these, got {shown_with_type(value)}: "
-            "correct or drop the row"
-        )
-    return text if isinstance(value, str) else shortest(text)
+        must = f"must be text, a finite number, or a list of these, got {shown_with_type(value)}"
+        raise ValueError(f"{where} {must}: correct or drop the row")
+    return shortest(text)
 
 
 def _digest(texts: list[str]) -> str:
     """Return a name for gold answers and everything that decides whether they pass."""
-    digest = hashlib.sha256()
-    for package in ("math-verify", "latex2sympy2-extended", "sympy"):
-        digest.update(f"{package} {version(package)}\n".encode())
-    for file in _JUDGE_FILES:
-        digest.update(Path(__file__).with_name(file).read_bytes())
-    for text in texts:
-        digest.update(f"{len(text)} {text}\n".encode("utf-8", "surrogatepass"))
-    return digest.hexdigest()
+    versions = [version(package) for package in ("math-verify", "latex2sympy2-extended", "sympy")]
+    rules = [Path(__file__).with_name(file).read_bytes() for file in ("answers.py", "notation.py", "judge.py")]
+    return hashlib.sha256(repr((versions, rules, texts)).encode()).hexdigest()

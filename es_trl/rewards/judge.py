@@ -21,12 +21,7 @@ class UnreadableGold(Exception):
 
 
 def is_right(completion: str, golds: list[str]) -> bool:
-    """
-    Return whether the answer of a completion equals one of the gold answers.
-
-    Raises:
-        UnreadableGold: with the text of a gold answer that cannot be read.
-    """
+    """Return whether the answer of a completion equals one of the gold answers."""
     texts = [plain(final_answer(gold)) for gold in golds]
     read = [_read_gold(text) for text in texts]  # an unreadable one is told also where there is no answer
     answer = find_answer(completion)
@@ -47,12 +42,7 @@ def is_right(completion: str, golds: list[str]) -> bool:
 
 
 def equals_itself(gold: str) -> bool:
-    """
-    Return whether a gold answer can be judged: it is read as mathematics or as a word, and equals itself.
-
-    Raises:
-        UnreadableGold: as [`is_right`] does.
-    """
+    """Return whether a gold answer can be judged: it is read as mathematics or as a word, and equals itself."""
     text = plain(final_answer(gold))
     read = _read_gold(text)[0]
     if isinstance(read, str):  # compared letter by letter, which suits words alone

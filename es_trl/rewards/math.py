@@ -1,32 +1,17 @@
-r"""
+"""
 The math reward: +1 where math-verify finds the answer equal to the solution, -1 otherwise (paper, Eq. 5).
 
-Completions are hostile input: `9^{9^{9}}` holds the interpreter for minutes, whatever timeout is set inside it. So they
-are judged in worker processes, and a process that takes too long or too much memory is killed.
-
-The answer of a completion is looked for in this order. The first that is found counts, right or wrong:
-
-1. the last `\boxed{}` or `\fbox{}` in all of it (`\boxed{1}` and `\boxed{2}` side by side are `1,2`);
-2. the last `<answer>` tags;
-3. the text after `####` or `The answer is:` in the last line, unless it is a sentence;
-4. the answer that math-verify finds in the last 2,000 characters, or all of a completion of one short line of LaTeX.
-
-Added to math-verify's rules: a decimal equals the number that it writes and no other (0.333333 is not 1/3); units that
-both answers name must be the same, and so must the bases of numbers; `(1,2)` is neither `1,2` nor `\{1,2\}`; the letter
-`i` is the imaginary unit; Unicode symbols, repeating decimals and `1e-7` are read.
-
-Left to math-verify: `50\%` equals `0.5` and `50`; `x=3` equals `3`; `1,2` equals `(1,2)` where the gold answer has the
-brackets; `2:3` and `2/3` are equal; `1<x<2` is no `(1,2)`. A degree sign does not count, so that `\sin 30^\circ` is no
-`1/2`. Units that one answer alone names, unknown ones, and a last letter that looks like one (`2g + 3h`) do not count.
-Words in `\text{}` are compared without case and spaces; other words are products of letters.
+`docs/data.md` has the rules by which an answer is found and compared. Completions are hostile input: `9^{9^{9}}` holds
+the interpreter for minutes, whatever timeout is set inside it. So they are judged in processes that can be killed.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from transformers.utils import logging
 
+from ..common.shown import shown_with_type
 from .golds import SECONDS_PER_ANSWER, check_installed, end_of, gold_texts
-from .text import completion_text
 from .workers import workers
 
 
@@ -40,21 +25,14 @@ def math_reward(completions: list[Any], solution: list[Any], **kwargs: Any) -> l
     An answer that takes longer than 5 seconds to judge, or more memory than a worker has (768 MiB), is wrong.
 
     Args:
-        completions (`list[str]` or list of chats):
-            Completions, as [`completion_text`] takes them.
-        solution (`list`):
-            Right answer per completion: text, a number, or a list of alternatives. Text is a bare answer, or a worked
-            solution that ends in `#### answer` (GSM8K), in `The answer is: answer` or in a boxed answer (MATH).
-
-    Raises:
-        ValueError: where math-verify is not installed, a completion or solution is of a wrong type, or a solution holds
-            no answer that can be read.
+        completions (`list[str]` or list of chats), solution (`list`):
+            Completions, as [`completion_text`] takes them, and the right answer to each: text, a number, or a list of
+            alternatives. Text is a bare answer, or a worked solution that ends in `#### answer` (GSM8K), in
+            `The answer is: answer` or in a boxed answer (MATH).
     """
     if len(completions) != len(solution):
-        raise ValueError(
-            f"`solution` must have one answer per completion, got {len(solution)} for {len(completions)} completions: "
-            "give the reward the columns of the completions' rows"
-        )
+        must = f"must have one answer per completion, got {len(solution)} for {len(completions)}"
+        raise ValueError(f"`solution` {must}: give the reward the columns of the completions' rows")
     texts = [completion_text(completion, f"completion {row}") for row, completion in enumerate(completions)]
     golds = [gold_texts(gold, row) for row, gold in enumerate(solution)]
     check_installed()
@@ -62,14 +40,37 @@ def math_reward(completions: list[Any], solution: list[Any], **kwargs: Any) -> l
     outcomes = list(workers().ask(questions, SECONDS_PER_ANSWER))
     for row, outcome in enumerate(outcomes):
         if isinstance(outcome, str):
-            raise ValueError(
-                f"`solution` of row {row} holds no answer that math-verify can read: set answer_column to the column "
-                f"with the right answers, or drop the row with {end_of(outcome)}"
-            )
-    not_judged = outcomes.count(None)
-    if not_judged:
-        logger.warning(
-            f"{not_judged} of {len(outcomes)} answers took longer than {SECONDS_PER_ANSWER:g} s to judge, or more "
-            "memory than there is, and count as wrong"
-        )
+            fault = f"`solution` of row {row} holds no answer that math-verify can read"
+            raise ValueError(f"{fault}: set answer_column to the answers, or drop the row with {end_of(outcome)}")
+    if not_judged := outcomes.count(None):
+        took = f"took longer than {SECONDS_PER_ANSWER:g} s to judge, or more memory than there is"
+        logger.warning(f"{not_judged} of {len(outcomes)} answers {took}, and count as wrong")
     return [1.0 if outcome else -1.0 for outcome in outcomes]
+
+
+def completion_text(completion: Any, name: str = "a completion") -> str:
+    """
+    Return the text of a completion, which is text, `None`, a message, or a list of messages.
+
+    That of a chat is in its last assistant message; it is `""` where there is none. A content is text, `None`, or parts
+    such as `{"type": "text", "text": "..."}`. `name` is the completion's in a refusal.
+    """
+    if completion is None or isinstance(completion, str):
+        return completion or ""
+    messages = [completion] if isinstance(completion, Mapping) else completion
+    if not isinstance(messages, list | tuple):
+        raise _refusal(name, "be text or a list of messages", completion)
+    for message in messages:
+        if not isinstance(message, Mapping) or "role" not in message or not {"content", "tool_calls"} & set(message):
+            raise _refusal(name, "hold messages with `role` and `content`", message)
+    content = ([None] + [message.get("content") for message in messages if message["role"] == "assistant"])[-1]
+    if content is None or isinstance(content, str):
+        return content or ""
+    try:
+        return "".join(part["text"] for part in content if part.get("type") == "text")
+    except (TypeError, AttributeError, KeyError):
+        raise _refusal(name, "have text, or a list of parts with text, as its `content`", content) from None
+
+
+def _refusal(name: str, must: str, value: Any) -> ValueError:
+    return ValueError(f"{name} must {must}, got {shown_with_type(value)}: return it like this from the rollout")

@@ -41,19 +41,7 @@ def plain(text: str) -> str:
     text = _ROOT.sub(lambda root: rf"\sqrt{{{next(filter(None, root.groups()), '')}}}", text)
     text = _REPEATING.sub(_repeating_as_fraction, text)
     text = _INDEX.sub(_index_in_digits, text)
-    return shortest(digits(Decimal(text))) if _E_NOTATION.fullmatch(text) else text
-
-
-def digits(number: Decimal) -> str:
-    """
-    Return all digits of a finite number, without an exponent.
-
-    Raises:
-        ValueError: where they are more than 4300.
-    """
-    if max(abs(number.adjusted()), len(number.as_tuple().digits)) > MAX_DIGITS:
-        raise ValueError(f"more than {MAX_DIGITS} digits")
-    return format(number, "f")
+    return shortest(number_text(Decimal(text))) if _E_NOTATION.fullmatch(text) else text
 
 
 def shortest(text: str) -> str:
@@ -62,12 +50,7 @@ def shortest(text: str) -> str:
 
 
 def number_text(value: Any) -> str | None:
-    """
-    Return a finite number in digits, which math-verify reads (it takes `1e-7` for `e - 7`); `None` for other values.
-
-    Raises:
-        ValueError: as [`digits`].
-    """
+    """Return a finite number in at most 4300 digits (`1e-7` is `e - 7` to math-verify); `None` for other values."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real | Decimal):
         return None
     if isinstance(value, numbers.Rational):
@@ -77,15 +60,13 @@ def number_text(value: Any) -> str | None:
         number = Decimal(str(value))
     except InvalidOperation:  # an exponent beyond those of Decimal
         raise ValueError(f"more than {MAX_DIGITS} digits") from None
-    return digits(number) if number.is_finite() else None
+    if number.is_finite() and max(abs(number.adjusted()), len(number.as_tuple().digits)) > MAX_DIGITS:
+        raise ValueError(f"more than {MAX_DIGITS} digits")
+    return format(number, "f") if number.is_finite() else None
 
 
 def contradict(gold: str, answer: str) -> bool:
-    """
-    Return whether two answers differ in a part that math-verify leaves out.
-
-    That is a known unit which both name, or the base of a number, which is 10 where the gold answer names none.
-    """
+    """Return whether known units that both answers name differ, or bases of numbers; math-verify leaves these out."""
     units = _unit(gold), _unit(answer)
     if None not in units and units[0] != units[1]:
         return True

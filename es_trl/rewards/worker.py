@@ -18,7 +18,6 @@ from typing import Any
 
 MAX_BYTES = 3 << 28  # 768 MiB, address space of a child; an answer that needs more is wrong
 GROWN_BYTES = 1 << 28  # resident memory from which a child ends after its answer
-_PR_SET_PDEATHSIG = 1
 _FORK = multiprocessing.get_context("fork")  # safe here: this process has one thread
 
 Question = tuple[str, tuple[Any, ...]]  # a function of `judge` and its arguments
@@ -38,12 +37,9 @@ class Child:
         """Return the outcome, and whether the child goes on, which it does not after a slow or large answer."""
         try:
             self._connection.send(question)
-            if self._connection.poll(seconds):
-                outcome, goes_on = self._connection.recv()
-                return outcome, goes_on
-        except (EOFError, OSError):
-            pass  # it died, and the outcome says so
-        return None, False
+            return self._connection.recv() if self._connection.poll(seconds) else (None, False)
+        except (EOFError, OSError):  # it died
+            return None, False
 
     def end(self) -> None:
         """Kill the process."""
@@ -60,7 +56,7 @@ class Child:
 def main(pipe: int, parent: int) -> None:
     """Answer each `(question, seconds)` of the process `parent` on the file descriptor `pipe`, until it is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the parent, and its end ends this process
-    end_with(parent)
+    _end_with(parent)
     connection = Connection(pipe)
     from . import judge
 
@@ -82,10 +78,10 @@ def main(pipe: int, parent: int) -> None:
         connection.send(outcome)
 
 
-def end_with(parent: int) -> None:
+def _end_with(parent: int) -> None:
     """Have Linux kill this process when the thread that started it ends."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
     if os.getppid() != parent:  # the parent has ended already
         os._exit(1)
 
@@ -94,9 +90,15 @@ def _work(connection: Connection, other_end: Connection, parent: int) -> None:
     """Send `(outcome, goes on)` for each question, as a child."""
     from . import judge
 
-    end_with(parent)
+    _end_with(parent)
     other_end.close()
-    _limit()
+    if sys.platform == "linux":  # macOS refuses the second
+        for limit, most in ((resource.RLIMIT_CORE, 0), (resource.RLIMIT_AS, MAX_BYTES)):
+            hard = resource.getrlimit(limit)[1]
+            resource.setrlimit(limit, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):  # the parser prints complaints
+        os.dup2(nowhere, stream)
     goes_on = True
     while goes_on:
         try:
@@ -109,20 +111,7 @@ def _work(connection: Connection, other_end: Connection, parent: int) -> None:
             outcome = str(error)
         except Exception:  # sympy failed, or memory or recursion ran out: it is not the gold answer
             outcome = False
-        goes_on = _resident_bytes() < GROWN_BYTES
+        statm = Path("/proc/self/statm")  # Linux alone has it
+        resident = int(statm.read_text().split()[1]) * resource.getpagesize() if statm.exists() else 0
+        goes_on = resident < GROWN_BYTES
         connection.send((outcome, goes_on))
-
-
-def _limit() -> None:
-    for limit, most in ((resource.RLIMIT_CORE, 0), (resource.RLIMIT_AS, MAX_BYTES)):
-        hard = resource.getrlimit(limit)[1]
-        if sys.platform == "linux":  # macOS refuses the second
-            resource.setrlimit(limit, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    for stream in (1, 2):  # the parser prints complaints
-        os.dup2(nowhere, stream)
-
-
-def _resident_bytes() -> int:
-    statm = Path("/proc/self/statm")
-    return int(statm.read_text().split()[1]) * resource.getpagesize() if statm.exists() else 0

@@ -17,12 +17,7 @@ _FOLDER = os.getcwd()  # the base of relative import paths, also where a script 
 
 
 class Worker:
-    """
-    A process that runs [`worker.main`]. On Linux it ends with the thread that started it.
-
-    Raises:
-        RuntimeError: where the process ends, or hangs, before it is ready.
-    """
+    """A process that runs [`worker.main`]. On Linux it ends with the thread that started it."""
 
     def __init__(self) -> None:
         path = [entry or _FOLDER for entry in map(str, sys.path)]
@@ -41,10 +36,8 @@ class Worker:
             ready = False
         if not ready:
             self.end()
-            raise RuntimeError(
-                f"a worker of the math reward ended before it was ready, with exit code {self._process.returncode}: "
-                "its own message is above"
-            )
+            fault = f"ended before it was ready, with exit code {self._process.returncode}"
+            raise RuntimeError(f"a worker of the math reward {fault}: its own message is above")
 
     def ask(self, question: Question, seconds: float) -> Outcome:
         """Return the outcome; `None` where it is late or a process died."""
@@ -78,28 +71,19 @@ class Workers:
         self._idle: queue.LifoQueue[Worker] = queue.LifoQueue()
 
     def ask(self, questions: Iterable[Question], seconds: float) -> Iterator[Outcome]:
-        """
-        Return the outcome of each question, in their order.
-
-        A process that judges one for longer than `seconds` is killed. The start of a worker does not count.
-        """
+        """Return the outcomes in order. A process that judges for longer than `seconds`, its start apart, is killed."""
         return self._threads.map(lambda question: self._ask(question, seconds), questions)
 
     def _ask(self, question: Question, seconds: float) -> Outcome:
-        worker = self._next()
+        try:
+            while (worker := self._idle.get_nowait()).ended:  # the system may have killed it between two questions
+                pass
+        except queue.Empty:
+            worker = Worker()
         outcome = worker.ask(question, seconds)
         if not worker.ended:
             self._idle.put(worker)
         return outcome
-
-    def _next(self) -> Worker:
-        while True:
-            try:
-                worker = self._idle.get_nowait()
-            except queue.Empty:
-                return Worker()
-            if not worker.ended:  # the system may have killed it between two questions
-                return worker
 
 
 _workers: dict[str, Workers] = {}

@@ -1,7 +1,7 @@
 """
 What a run leaves to look at.
 
-- `record.py`: one rollout, field by field. A new measurement is a field of `RolloutRecord`.
-- `history.py`: the records of a run, their file, and the summary of a run. Trackers get the fields in `TRACKED`.
+- `history.py`: the records of a run, their file, and its summary. A new measurement is a field of `RolloutRecord`;
+  trackers get the fields in `TRACKED`.
 - `plots.py`: the figure of a run, one function per panel.
 """

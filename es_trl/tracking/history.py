@@ -3,7 +3,7 @@
 import json
 import math
 import os
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -12,7 +12,6 @@ from rich.table import Table
 
 from ..common.tables import as_text
 from ..common.writing import write_atomically, writing
-from .record import RolloutRecord
 
 
 HISTORY_FILE = "es_history.jsonl"
@@ -29,6 +28,43 @@ _REQUIRED = {
 }
 
 
+@dataclass
+class RolloutRecord:
+    """One rollout. A field is `None` where it does not apply or is not known yet."""
+
+    rollout: int  # index of the rollout in the run, from 0
+    global_step: int  # updates made before this rollout
+    run: int | None = None  # number of the run in its folder, from 1
+    stage: str | None = None  # phase of the schedule, "stable" or "anneal"
+    target: float | None = None  # scheduled entropy, nats
+    entropy: float | None = None  # measured entropy, nats
+    entropy_se: float | None = None  # standard error of `entropy`, clustered by prompt, nats: the control's noise floor
+    clamped_entropy: float | None = None  # entropy over the top of the vocabulary, nats, where `error` comes from it
+    error: float | None = None  # target minus entropy, nats
+    control: float | None = None  # output of the controller, in the unit of its actuator
+    settings: dict[str, float] | None = None  # trainer attributes that the actuator set, by name
+    saturated: bool | None = None  # whether the control is at a bound
+    actuator: str | None = None  # class of the actuator that the control moved
+    estimate: dict[str, float] | None = None  # estimate of the plant by a self-tuned controller
+    # each event has a `message` and a `kind`: "hand_over", "alarm", "switch", "guard" or "push"; only the process that
+    # writes the history knows alarms and pushes
+    events: list[dict[str, str]] | None = None
+    curriculum_stage: int | None = None  # index of the stage of the curriculum, from 0
+    jump: float | None = None  # entropy minus that of the rollout before, nats, at the first rollout of a later stage
+    sampling: dict[str, float] | None = None  # fields of `SamplingCost`, with dynamic sampling
+    reward: float | None = None  # mean reward over all completions of the rollout
+    kept: float | None = None  # share of the completions whose advantages were used, where an actuator filters them
+    clip_high_fraction: float | None = None  # share of tokens cut at the upper clip bound, mean over the micro-batches
+    # with vLLM's correction: share of tokens, or with `sequence_*` of completions, whose importance ratio was cut or
+    # masked, and mean absolute difference between the log-probabilities of vLLM and of the trainer, nats
+    truncated: float | None = None
+    logp_difference: float | None = None
+    num_generations: int | None = None  # completions per prompt
+    max_completion_length: int | None = None  # tokens that a completion may have
+    completion_tokens: float | None = None  # mean length of a completion, tokens
+    seconds: float | None = None  # wall-clock time from the first generation to the last backward pass
+
+
 class History:
     """The records of a run, in memory on every process, and in a file of `run_dir` on the one that writes."""
 
@@ -38,27 +74,19 @@ class History:
         self._writes = writes
 
     def begin(self, source: Path | None = None, keep: int = 0) -> None:
-        """
-        Start the history, with the first `keep` records of the file `source` where a run resumes.
-
-        Only the process that writes reads the old records: the others need not see its disk.
-
-        Raises:
-            ValueError: where `source` has fewer records.
-        """
+        """Start the history, with the first `keep` records of the file `source` where a run resumes."""
         self.records = []
-        if keep > 0 and self._writes:
+        if not self._writes:  # other processes need not see its disk
+            return
+        if keep > 0:
             records = read_history(source) if source.exists() else []
             if len(records) < keep:
-                raise ValueError(
-                    f"the checkpoint is {keep} rollouts into its run and {source} holds {len(records)} of them: copy "
-                    f"the run's {HISTORY_FILE} into the checkpoint"
-                )
+                fault = f"the checkpoint is {keep} rollouts into its run and {source} holds {len(records)} of them"
+                raise ValueError(f"{fault}: copy the run's {HISTORY_FILE} into the checkpoint")
             self.records = records[:keep]
-        if self._writes:
-            with writing(self.path, "the history"):
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(self.path, "".join(_line(record) for record in self.records))
+        with writing(self.path, "the history"):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(self.path, "".join(json.dumps(record) + "\n" for record in self.records))
 
     def append(self, record: RolloutRecord) -> None:
         """Add a finished record, and flush it to the disk."""
@@ -66,23 +94,16 @@ class History:
         if self._writes:
             advice = "make room or mend the folder, and resume from the last whole checkpoint"
             with writing(self.path, "the history", advice), open(self.path, "a") as file:
-                file.write(_line(self.records[-1]))
+                file.write(json.dumps(self.records[-1]) + "\n")
                 file.flush()
                 os.fsync(file.fileno())
 
 
 def read_history(path: Path) -> list[dict[str, Any]]:
-    """
-    Return the records of a history file.
-
-    Raises:
-        ValueError: where a line is not a JSON object, unless it is a last line that was cut short.
-    """
-    lines = path.read_bytes().splitlines(keepends=True)
-    if lines and not lines[-1].endswith(b"\n"):
-        lines.pop()  # the process died while it wrote
+    """Return the records of a history file; raise a ValueError for a line that is none, unless it is cut at the end."""
     records = []
-    for number, line in enumerate(lines, start=1):
+    # behind the last end of a line there is nothing, or what the process wrote when it died
+    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
         try:
             record = json.loads(line)
         except ValueError as error:  # UnicodeDecodeError included
@@ -144,7 +165,3 @@ def _finite_or_none(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _finite_or_none(part) for name, part in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _line(record: dict[str, Any]) -> str:
-    return json.dumps(record) + "\n"

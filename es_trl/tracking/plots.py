@@ -34,8 +34,7 @@ def plot_run(run_dir: str | Path) -> Path:
     figure = Figure(figsize=(8.0, 1.0 + 1.75 * len(panels)), dpi=120, layout="constrained")
     axes = figure.subplots(len(panels), 1, sharex=True)
     for draw, axis in zip(panels, axes, strict=True):
-        _shade_anneal(axis, records)
-        _mark_events(axis, records)
+        _mark(axis, records)
         draw(axis, records)
         axis.grid(alpha=0.25, linewidth=0.6)
         axis.spines[["top", "right"]].set_visible(False)
@@ -57,13 +56,11 @@ def _series(records: Records, *names: str) -> list[np.ndarray]:
     return [np.array([record[name] for record in present]) for name in ("rollout", *names)]
 
 
-def _shade_anneal(axis: Any, records: Records) -> None:
+def _mark(axis: Any, records: Records) -> None:
+    """Shade the anneal phase, and draw a line per event."""
     annealing = [record["rollout"] for record in records if record["stage"] == "anneal"]
     if annealing:
         axis.axvspan(annealing[0], annealing[-1], color=ANNEAL, alpha=0.22, linewidth=0)
-
-
-def _mark_events(axis: Any, records: Records) -> None:
     marks = {"hand_over": (CONTROL, "-"), "alarm": (TARGET, ":"), "switch": (INK, "--")}
     for record in records:
         for event in record["events"] or []:
@@ -75,16 +72,14 @@ def _mark_events(axis: Any, records: Records) -> None:
 def _draw_entropy(axis: Any, records: Records) -> None:
     rollouts, targets, noise = _series(records, "target", "entropy_se")
     if len(rollouts):
-        label = "target ± 2 standard errors of a rollout"
-        band = targets - 2 * noise, targets + 2 * noise
+        label, band = "target ± 2 standard errors of a rollout", (targets - 2 * noise, targets + 2 * noise)
         axis.fill_between(rollouts, *band, color=TARGET, alpha=0.18, linewidth=0, label=label)
     axis.plot(*_series(records, "target"), color=TARGET, linewidth=1.4, linestyle="--", label="target")
     axis.plot(*_series(records, "entropy"), color=MEASURED, linewidth=1.0, label="entropy")
     rollouts, clamped = _series(records, "clamped_entropy")
     if len(rollouts):
-        axis.plot(
-            rollouts, clamped, color=CONTROL, linewidth=1.0, linestyle=":", label="clamped entropy, which is held"
-        )
+        label = "clamped entropy, which is held"
+        axis.plot(rollouts, clamped, color=CONTROL, linewidth=1.0, linestyle=":", label=label)
     axis.set_ylabel("entropy, nats")
     axis.set_ylim(bottom=0)
     if any(record["stage"] == "anneal" for record in records):
