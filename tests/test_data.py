@@ -2,6 +2,7 @@ import json
 
 import pytest
 from datasets import Dataset
+from judged_here import judged_here  # noqa: F401, for pytest
 
 from es_trl.data import DataArguments, load_named, load_problems, load_rows
 

@@ -11,6 +11,7 @@ import pytest
 from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from judged_here import judged_here  # noqa: F401, for pytest
 
 from es_trl.data import DataArguments, load_problems, load_rows, rows
 from es_trl.data.exact_json import read_json

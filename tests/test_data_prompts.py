@@ -7,6 +7,7 @@ import pytest
 from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from judged_here import judged_here  # noqa: F401, for pytest
 from launching import ROOT
 
 from es_trl.__main__ import main as cli
