@@ -32,20 +32,23 @@ ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "results" / "methods"
 ROLLOUTS = 100
 SEEDS = (0, 1, 2)
-LAB = {"entropy_bonus_scale": 50.0, "epsilon_high": None}  # the method's own upper clip
 
-# published numbers throughout, but bonus coefficients times 50, which the lab's small model needs
+# Published numbers throughout, but for coefficients of entropy bonuses: the lab's small model needs 50 times as much.
+# The committed runs count these controls in the published unit.
+AER = {"high": 0.5}
+AENT = {"low": 0.03, "high": 0.45, "start": 0.1}
+GAIN = {"gain": 0.1}
 METHODS: dict[str, dict[str, Any]] = {
-    "es_pid": {"method": "es_pid"},
+    "es_pid": {"method": "es_pid", "entropy_actuator": {"low": -1.0, "high": 1.0}},
     "es": {"method": "es"},
-    "aer": {"method": "aer"},
-    "aer, hard": {"method": "aer", "entropy_actuator": {"difficulty": "hard"}},
-    "aent": {"method": "aent"},
-    "aent, p = 0": {"method": "aent", "entropy_actuator": {"clamp": 0.0}},
+    "aer": {"method": "aer", "entropy_controller": GAIN, "entropy_actuator": AER},
+    "aer, hard": {"method": "aer", "entropy_controller": GAIN, "entropy_actuator": {**AER, "difficulty": "hard"}},
+    "aent": {"method": "aent", "entropy_controller": GAIN, "entropy_actuator": AENT},
+    "aent, p = 0": {"method": "aent", "entropy_controller": GAIN, "entropy_actuator": {**AENT, "clamp": 0.0}},
     "entrocraft": {"method": "entrocraft"},
     "entrocraft, code": {"method": "entrocraft", "entropy_actuator": {"variant": "code"}},
     "entropic": {"method": "entropic"},
-    "skywork": {"method": "skywork"},
+    "skywork": {"method": "skywork", "entropy_coef_delta": 0.005, "entropy_coef_max": 0.25},
     **{name: {"method": name} for name in OPEN},
 }
 
@@ -53,7 +56,7 @@ Job = tuple[str, str, int, int]  # method, schedule, seed, rollouts
 
 
 def changes_of(method: str, schedule: str) -> dict[str, Any]:
-    changes = {**LAB, **METHODS[method]}
+    changes = METHODS[method]
     return changes if schedule == "none" else {**changes, "entropy_schedule": SCHEDULES[schedule]}
 
 

@@ -1,27 +1,24 @@
 """What the recipe scripts share: strict parsing of YAML and command line, and the run itself."""
 
 import atexit
-import contextlib
-import json
+import os
 import re
 import sys
 import time
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from types import UnionType
-from typing import Any, NoReturn, Union, get_args, get_origin, get_type_hints
+from typing import Any, get_type_hints
 
 import torch
-import yaml
 from datasets import Dataset
 from trl import ModelConfig, TrlParser, get_peft_config, get_quantization_config
 
 from .checkpoints.run_folder import find_start
 from .common.nearest import nearest
 from .common.writing import writing
-from .config.config import ESGRPOConfig
+from .config.config import DEFAULT_KINDS, ESGRPOConfig
 from .config.field_checks import check_kernels
-from .config.yaml_types import NESTED, check_type, unquoted
+from .config.values import NESTED, NONE, as_type, kinds_of, read_yaml_text
 from .control.geometry import Geometry, check_trains
 from .curriculum.datasets import check_enough
 from .data.prompts import DataArguments
@@ -31,21 +28,16 @@ from .trainer.trainer import ESGRPOTrainer
 
 
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
-UNIONS = (Union, UnionType)
 
 
 @dataclass
 class Recipe:
     """
-    A parsed recipe.
+    A parsed recipe: where the prompts come from, how to train, and which model.
 
     Args:
-        data (`DataArguments`):
-            Where the prompts come from.
-        training (`ESGRPOConfig`):
-            How to train.
-        model (`ModelConfig`):
-            Which model, and its adapter.
+        data (`DataArguments`), training (`ESGRPOConfig`), model (`ModelConfig`):
+            The configurations.
         given (`dict`):
             What the YAML and the command line set, as a YAML that runs the same.
     """
@@ -56,9 +48,11 @@ class Recipe:
     given: dict[str, Any] = field(default_factory=dict)
 
 
-class RecipeParser(TrlParser):
+class RecipeParser:
     """
-    [`~trl.TrlParser`] that refuses an unknown key with the nearest known one, and takes `--block.key value`.
+    Parser of a recipe's YAML and of the options that override it, `--field value` and `--block.key value`.
+
+    Each configuration is made from what was given alone, so that a method knows what it may set.
 
     Args:
         training_class (`type`):
@@ -66,144 +60,103 @@ class RecipeParser(TrlParser):
     """
 
     def __init__(self, training_class: type[ESGRPOConfig] = ESGRPOConfig):
-        super().__init__((DataArguments, training_class, ModelConfig))
-        self._types = {
-            name: hint
-            for parts in (DataArguments, training_class, ModelConfig)
-            for name, hint in get_type_hints(parts).items()
-            if name in {f.name for f in fields(parts)}
+        self._classes = (DataArguments, training_class, ModelConfig)
+        self._hints = {
+            each.name: get_type_hints(kind)[each.name] for kind in self._classes for each in fields(kind) if each.init
         }
-        self._known = list(self._types)
 
     def parse(self, argv: list[str]) -> Recipe:
         """
-        A recipe from the command line, with the YAML that its `--config` names.
+        Return a recipe from the command line, with the YAML that its `--config` names.
 
         Raises:
             ValueError: for a file that is missing or no mapping, an unknown key, or a value out of its range.
         """
-        argv = [part for word in argv for part in (word.split("=", 1) if word.startswith("--config=") else [word])]
-        config: dict[str, Any] = {}
-        if "--config" in argv:
-            if argv[-1] == "--config":
-                raise ValueError("the option --config has no value: put a YAML file behind it")
-            config = read_yaml(Path(argv[argv.index("--config") + 1]))
-        for key, value in config.items():
-            if key not in self._known and key != "env":
-                raise ValueError(f"the recipe has an unknown key {key!r}{nearest(str(key), self._known)}")
-            check_type(key, value, self._kinds(key))
-        argv = self._join_blocks(argv, config)
-        parsed = self.parse_args_and_config(argv)
-        return Recipe(*parsed, {**self._unquoted(config), **self._overrides(argv)})
+        if {"-h", "--help"} & set(argv):
+            TrlParser(self._classes).print_help()
+            raise SystemExit(0)
+        options = _options(argv)
+        path = next((values for name, values in reversed(options) if name == "config"), None)
+        if path is not None and len(path) != 1:
+            raise ValueError(f"the option --config must have one value, got {len(path)}: put a YAML file behind it")
+        given = read_yaml(Path(path[0])) if path else {}
+        env = given.pop("env", {})
+        if not isinstance(env, dict):
+            raise ValueError(f"`env` must be a mapping of variables to values, got {env!r}: set for example {{A: 1}}")
+        for key, value in given.items():
+            if key not in self._hints:
+                raise ValueError(f"the recipe has an unknown key {key!r}{nearest(str(key), self._hints)}")
+            given[key] = as_type(key, value, self._hints[key])
+        in_file = dict(given)
+        for name, values in options:
+            if name != "config":
+                given |= self._option(name, values, given)
+        for block in DEFAULT_KINDS:  # an option that takes the file's block away leaves it to the method
+            if given.get(block) in NONE and in_file.get(block, "none") not in NONE:
+                del given[block]
+        os.environ.update({str(name): str(value) for name, value in env.items()})
+        made = [kind(**{e.name: given[e.name] for e in fields(kind) if e.name in given}) for kind in self._classes]
+        return Recipe(*made, {**given, **({"env": env} if env else {})})
 
-    def _kinds(self, key: str) -> set[type]:
-        """The types that a field may have, without what they hold."""
-        hint = self._types.get(key, dict)
-        return {get_origin(kind) or kind for kind in (get_args(hint) if get_origin(hint) in UNIONS else (hint,))}
-
-    def set_defaults_with_config(self, **kwargs: Any) -> list[str]:
-        return super().set_defaults_with_config(**self._unquoted(kwargs))
-
-    def _unquoted(self, config: dict[str, Any]) -> dict[str, Any]:
-        return {key: unquoted(value, self._kinds(key)) for key, value in config.items()}
-
-    def error(self, message: str) -> NoReturn:
-        # argparse would print the usage, hundreds of lines, and exit
-        raise ValueError(f"the recipe cannot be read: {message.rstrip('.')}: correct it")
-
-    def _join_blocks(self, argv: list[str], config: dict[str, Any]) -> list[str]:
-        """Turn `--entropy_schedule.end 0.1` into the whole block as one argument; refuse unknown options."""
-        joined: list[str] = []
-        blocks: dict[str, Any] = {}
-        words = iter(argv)
-        for word in words:
-            option, _, inline = word.partition("=")
-            block, _, key = option.removeprefix("--").replace("-", "_").partition(".")
-            if not word.startswith("--") or word == "--config":
-                joined.append(word)
-            elif block in NESTED:
-                text = inline or next(words, None)
-                if text is None:
-                    raise ValueError(f"the option {option} has no value: put one behind it")
-                value = _load_yaml(text, f"the value of {option}")
-                if key:
-                    whole = blocks.setdefault(block, config.get(block) or {})
-                    if not isinstance(whole, dict):
-                        raise ValueError(f"{option} sets one key of `{block}`, which is {whole!r} and no mapping")
-                    blocks[block] = {**whole, key: value}
-                else:
-                    blocks[block] = value
-            elif option not in self._option_string_actions:
-                raise ValueError(f"unknown option {option}{nearest(option[2:], self._known)}")
-            else:
-                joined.append(word)
-        for block, value in blocks.items():
-            joined += [
-                f"--{block}",
-                json.dumps(value, default=str) if isinstance(value, dict | list) else str(value).lower(),
-            ]
-        return joined
-
-    def _overrides(self, argv: list[str]) -> dict[str, Any]:
-        """What a command line sets, as the values that a YAML would have."""
-        words: dict[str, list[str]] = {}
-        for word in argv:
-            if word.startswith("--"):
-                option, has_value, text = word[2:].partition("=")
-                option = option.replace("-", "_")
-                words[option] = values = [text] if has_value else []
-            else:
-                values.append(word)
-        words.pop("config", None)
-        overrides: dict[str, Any] = {}
-        for option, texts in words.items():
-            if option not in self._known:  # argparse has a `--no_` for what is true by default
-                option, texts = option.removeprefix("no_"), ["false"]
-            kinds = self._kinds(option)
-            if option in NESTED:
-                values = [yaml.safe_load(text) for text in texts]
-            else:
-                values = [text if kinds <= {str, type(None)} else _plain(text) for text in texts or ["true"]]
-            is_list = list in kinds and str not in kinds
-            overrides[option] = values if is_list or len(values) > 1 else values[0]
-        return overrides
+    def _option(self, option: str, values: list[str], given: dict[str, Any]) -> dict[str, Any]:
+        """Return what an option sets, by the name of its field; `given` is what was given before it."""
+        name, _, key = option.replace("-", "_").partition(".")
+        switch_off = name.removeprefix("no_") if not values and name not in self._hints else ""
+        if bool in kinds_of(self._hints.get(switch_off)):
+            return {switch_off: False}
+        if name not in self._hints or (key and name not in NESTED):
+            raise ValueError(f"unknown option --{option}{nearest(option, self._hints)}")
+        hint, kinds = self._hints[name], kinds_of(self._hints[name])
+        if not values and bool in kinds:
+            return {name: True}
+        if not values:
+            raise ValueError(f"the option --{option} has no value: put one behind it")
+        if list in kinds and name not in NESTED and (len(values) > 1 or str not in kinds):
+            return {name: as_type(name, values, hint)}
+        if len(values) > 1:
+            raise ValueError(f"the option --{option} must have one value, got {' '.join(values)}: put it in quotes")
+        if name not in NESTED:
+            is_none = values[0] in NONE and type(None) in kinds and str not in kinds
+            return {name: None if is_none else as_type(name, values[0], hint)}
+        value = read_yaml_text(f"the value of --{option}", values[0])
+        if not key:
+            return {name: value}
+        whole = given.get(name) or {}
+        if not isinstance(whole, dict):
+            raise ValueError(f"`{name}` must be a mapping for --{option}, got {whole!r}: set it whole")
+        return {name: {**whole, key: value}}
 
 
-def _plain(text: str) -> Any:
-    """The number or truth value that a word of a command line stands for, or the word."""
-    for kind in (int, float):
-        with contextlib.suppress(ValueError):
-            return kind(text)
-    return {"true": True, "false": False}.get(text.lower(), text)
+def _options(argv: list[str]) -> list[tuple[str, list[str]]]:
+    """Return the options of a command line, each with the words behind it."""
+    options: list[tuple[str, list[str]]] = []
+    for word in argv:
+        if word.startswith("--"):
+            name, has_value, text = word[2:].partition("=")
+            options.append((name, [text] if has_value else []))
+        elif options:
+            options[-1][1].append(word)
+        else:
+            raise ValueError(f"the command line must begin with an option, got {word!r}: put one before it")
+    return options
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file."""
-    if not path.is_file():
-        wrong = "is a folder" if path.is_dir() else "does not exist"
-        raise ValueError(f"the recipe {path} {wrong}: give --config a YAML file")
+    """Return the mapping in a YAML file."""
     try:
         text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"the recipe {path} is not UTF-8 text ({error.reason}): save it as UTF-8") from error
-    except OSError as error:
-        raise ValueError(f"the recipe {path} cannot be read ({error.strerror}): give one that can") from error
-    config = _load_yaml(text, f"the recipe {path}")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.reason if isinstance(error, UnicodeDecodeError) else error.strerror
+        raise ValueError(f"the recipe {path} cannot be read ({reason}): give --config a YAML file in UTF-8") from error
+    config = read_yaml_text(f"the recipe {path}", text)
     if not isinstance(config, dict):
-        raise ValueError(f"the recipe {path} is no mapping of keys to values: write one `key: value` a line")
+        raise ValueError(f"the recipe {path} must be a mapping of keys to values: write one `key: value` per line")
     return config
-
-
-def _load_yaml(text: str, what: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(f"{what} is not valid YAML: {' '.join(str(error).split())}") from None
 
 
 def parse_recipe(script: str, argv: list[str] | None = None) -> Recipe:
     """
-    The recipe of a script: the YAML beside it unless `--config` names another, and overrides of any field.
+    Return the recipe of a script: the YAML beside it unless `--config` names another, and overrides of any field.
 
     Args:
         script (`str`):
@@ -274,17 +227,17 @@ def train(recipe: Recipe, dataset: Dataset | dict[str, Dataset], reward_funcs: A
 
 
 def _resume(value: str | bool | None) -> str | bool | None:
-    """What `resume_from_checkpoint` means, which a command line gives as text."""
+    """Return `resume_from_checkpoint`, which a command line gives as text, as `train` takes it."""
     return {"true": True, "false": None}.get(str(value).lower(), value)
 
 
 def _has_model(folder: Path) -> bool:
-    """Whether a run has saved its model at its end: a run that was killed just before has not."""
+    """Return whether a run has saved its model at its end; one that was killed just before has not."""
     return any((folder / name).exists() for name in ("config.json", "adapter_config.json"))
 
 
 def _push(trainer: ESGRPOTrainer, dataset_name: str | None) -> None:
-    """The last push, after which the Hub has everything, or the run ends with what to do about it."""
+    """Push for the last time, after which the Hub has everything, or end the run with what to do about it."""
     # the Hub takes no card that names a data set it has not
     on_hub = dataset_name is not None and not is_local(dataset_name) and HUB_NAME.fullmatch(dataset_name)
     try:

@@ -36,10 +36,11 @@ def no_weights_load(monkeypatch):
 
 @pytest.fixture
 def lab_args(tmp_path):
-    """A function that makes an `ESGRPOConfig` for the lab, with changes."""
+    """A function that makes an `ESGRPOConfig` for the lab, with changes; `...` leaves a field out."""
 
     def make(config_class=ESGRPOConfig, **changes):
-        return config_class(**{"output_dir": str(tmp_path / "run"), **LAB_ARGS, **changes})
+        values = {"output_dir": str(tmp_path / "run"), **LAB_ARGS, **changes}
+        return config_class(**{name: value for name, value in values.items() if value is not ...})
 
     return make
 

@@ -2,4 +2,4 @@
 
 CONTROLLED = ("es", "es_pid", "aer", "aent", "entrocraft", "entropic")
 OPEN = ("grpo", "dapo", "clip_cov", "kl_cov")
-PLAIN = {"epsilon_high": None}  # the lab's arguments have DAPO's
+PLAIN = {"epsilon_high": ...}  # left out: the lab's arguments have DAPO's

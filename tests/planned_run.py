@@ -2,7 +2,7 @@
 
 from launching import ROOT
 
-from es_trl.cli import main as cli
+from es_trl.__main__ import main as cli
 from es_trl.planning.launch import GPUS
 from es_trl.planning.model_shape import shape_of
 from es_trl.planning.workload import Adapter, Engine, Workload

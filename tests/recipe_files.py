@@ -5,7 +5,7 @@ from pathlib import Path
 
 from launching import ROOT
 
-from es_trl.cli import main as cli
+from es_trl.__main__ import main as cli
 
 
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))

@@ -13,7 +13,7 @@ from es_trl import (
     SignStepController,
     StableAnnealSchedule,
 )
-from es_trl.config.parser import build_part
+from es_trl.config.blocks import build_part
 
 
 STABLE = {"kind": "stable_anneal", "target": 0.4, "end": 0.05}
@@ -63,32 +63,32 @@ def test_blocks_name_their_parts(lab_args):
         ({"entropy_schedule": {"kind": "constant", "target": -0.4}}, "target must be a finite number >= 0, got -0.4"),
         ({"entropy_schedule": {**STABLE, "ratio": 1.5}}, "`ratio` must be a finite number >= 0 and <= 1, got 1.5"),
         ({"entropy_schedule": {**STABLE, "ratio": -0.5}}, "`ratio` must be a finite number >= 0 and <= 1, got -0.5"),
-        ({"entropy_schedule": {**STABLE, "target": "high"}}, "`target` is 'high': set a number"),
-        ({"entropy_schedule": {**STABLE, "relative": "yes"}}, "`relative` is 'yes': set true or false"),
+        ({"entropy_schedule": {**STABLE, "target": "high"}}, "`target` must be a number, got 'high': set one"),
+        ({"entropy_schedule": {**STABLE, "relative": "yes"}}, "`relative` must be true or false, got 'yes': set one"),
         ({"entropy_schedule": {"kind": ["constant"]}}, "no kind .'constant'."),
-        ({"entropy_schedule": {"kind": "constant", 4: 0.4}}, "no argument 4: it takes target, relative"),
-        ({"entropy_schedule": {"kind": "constant", "target": None}}, "`target` is None: set a number"),
-        ({"entropy_schedule": {"kind": "constant", "target": True}}, "`target` is True: set a number"),
+        ({"entropy_schedule": {"kind": "constant", 4: 0.4}}, "no argument 4: set target, relative"),
+        ({"entropy_schedule": {"kind": "constant", "target": None}}, "`target` must be a number, got None: set one"),
+        ({"entropy_schedule": {"kind": "constant", "target": True}}, "`target` must be a number, got True"),
         ({"entropy_schedule": {"kind": "piecewise", "points": 3}}, "`points` must be at least two pairs .*got 3"),
-        ({"entropy_schedule": {}}, "a block is a mapping with a `kind`"),
-        ({"entropy_schedule": []}, "a block is a mapping with a `kind`"),
-        ({"entropy_schedule": STABLE, "entropy_controller": ["pid"]}, "`entropy_controller` is .'pid'., and a bl"),
+        ({"entropy_schedule": {}}, "`entropy_schedule` must be a mapping with a `kind`, got {}: set it"),
+        ({"entropy_schedule": []}, "must be a mapping with a `kind`, or an object, got .*: set constant"),
+        ({"entropy_schedule": STABLE, "entropy_controller": ["pid"]}, "`entropy_controller` must be .*, or an object"),
         ({"entropy_schedule": STABLE, "entropy_actuator": ["clip", "bonus"]}, "`entropy_actuator` has no kind 'b"),
-        ({"entropy_schedule": STABLE, "entropy_controller": {}}, "`entropy_controller` is .., and a block is a m"),
+        ({"entropy_schedule": STABLE, "entropy_controller": {}}, "`entropy_controller` must be a mapping with a `k"),
         ({"entropy_schedule": STABLE, "entropy_actuator": []}, "`entropy_actuator` is an empty list: name at lea"),
         (
             {"entropy_schedule": STABLE, "entropy_actuator": "[clip,"},
-            "`entropy_actuator` is '.clip,', and nothing that JSON can read",
+            "`entropy_actuator` is not valid YAML",
         ),
         ({"entropy_schedule": STABLE, "entropy_controller": {"kind": "sign_step", "window": float("inf")}}, "whole n"),
-        ({"entropy_schedule": {"kind": "constant", "target": 10**400}}, "`target` is 1000.*: set a number"),
+        ({"entropy_schedule": {"kind": "constant", "target": 10**400}}, "`target` must be a number, got 1000"),
         ({"entropy_schedule": "constant"}, "`entropy_schedule` of kind constant needs `target`: set it"),
-        ({"entropy_schedule": {"target": 0.4}}, "a block is a mapping with a `kind`"),
+        ({"entropy_schedule": {"target": 0.4}}, "must be a mapping with a `kind`, got"),
         ({"entropy_controller": {"kind": "pid"}}, "`entropy_controller` is set and `entropy_schedule` is not"),
         ({"entropy_schedule": STABLE, "entropy_actuator": {"kind": "clip_high", "low": 0.4, "high": 0.1}},
          "`entropy_actuator` of kind clip_high: the bounds of ClipHighActuator must be .* got 0.4 and 0.1: set"),
         ({"entropy_schedule": STABLE, "entropy_controller": {"kind": "sign_step", "window": 2.5}},
-         "`window` is 2.5: set a whole number"),
+         "`window` must be a whole number, got 2.5: set one"),
     ],
 )  # fmt: skip
 def test_refusals(blocks, message, lab_args):
@@ -99,8 +99,8 @@ def test_refusals(blocks, message, lab_args):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"num_generations": 3}, "num_generations is 3 and a rollout has 16 completions.*so that 3 divides"),
-        ({"num_generations": 1}, "num_generations is 1, and an advantage compares.*set it to 2 or more"),
+        ({"num_generations": 3}, "`num_generations` must divide the 16 completions of a rollout.*so that 3 divides"),
+        ({"num_generations": 1}, "`num_generations` must be at least 2, as an advantage compares.*set it to 2 or more"),
         ({"num_generations": 0}, "`num_generations` must be a whole number >= 1, got 0: set 1 or more"),
         ({"gradient_accumulation_steps": 0}, "`gradient_accumulation_steps` must be a whole number >= 1, got 0"),
         ({"steps_per_generation": 1.5}, "`steps_per_generation` must be a whole number >= 1, got 1.5"),
@@ -127,7 +127,6 @@ def test_surface_is_small():
     assert own == {
         *blocks,
         "method",
-        "entropy_bonus_scale",
         "dynamic_sampling_tries",
         "overlong_cache",
         "resume_with_changes",

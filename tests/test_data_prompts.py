@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from launching import ROOT
 
-from es_trl.cli import main as cli
+from es_trl.__main__ import main as cli
 from es_trl.data import DataArguments, load_named, load_problems
 from es_trl.lab import countdown_dataset
 from es_trl.lab.prompts import load_countdown

@@ -10,7 +10,7 @@ import pytest
 from launching import ROOT
 from recipe_files import plan_options
 
-from es_trl.cli import main as cli
+from es_trl.__main__ import main as cli
 
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

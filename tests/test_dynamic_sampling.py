@@ -165,5 +165,5 @@ def test_tools_are_refused(tmp_path):
 
 
 def test_negative_tries_are_refused(lab_args):
-    with pytest.raises(ValueError, match="`dynamic_sampling_tries` is -1, .* at least 0"):
+    with pytest.raises(ValueError, match="`dynamic_sampling_tries` must be a whole number >= 0, got -1"):
         lab_args(dynamic_sampling_tries=-1)

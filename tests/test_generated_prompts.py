@@ -10,7 +10,11 @@ from es_trl.lab.prompts import load_countdown
 @pytest.mark.parametrize(
     ("name", "bounds", "message"),
     [
-        ("countdown:3,four", None, "behind 'countdown:' stand counts of numbers from 2 to 6: set countdown:3"),
+        (
+            "countdown:3,four",
+            None,
+            "counts of numbers from 2 to 6 behind 'countdown:', got 'countdown:3,four': set countdown:3",
+        ),
         ("countdown:3", {"count": [4, 4]}, "keeps no row of countdown:3: 'count' goes from 3 to 3 there"),
     ],
 )

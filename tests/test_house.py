@@ -24,14 +24,13 @@ MAY_IMPORT = {  # folders, and modules that stand in none; each may import itsel
     "config": BELOW_CONFIG,
     "tracking": {*BELOW_CONFIG, "config"},
     "hub": {*BELOW_CONFIG, "config", "tracking"},
-    "checkpoints": {*BELOW_CONFIG, "config"},
+    "checkpoints": {*BELOW_CONFIG, "config", "tracking"},
     "trainer": BELOW_TRAINER,
     "data": {*BELOW_TRAINER, "trainer"},
     "recipe": {*BELOW_TRAINER, "trainer", "data"},
     "planning": {*BELOW_TRAINER, "trainer", "data", "recipe"},
     "pass_at_k": BELOW_COMMANDS,
-    "cli": BELOW_COMMANDS,
-    "__main__": {"cli"},
+    "__main__": BELOW_COMMANDS,
     "lab": {*BELOW_COMMANDS, "pass_at_k"},
     "": {"common"},  # es_trl itself, whose other names load on first use
 }

@@ -168,9 +168,9 @@ def test_what_does_not_go_together(changes, words, build):
 
 
 @pytest.mark.usefixtures("no_weights_load")
-def test_trls_own_configuration_is_looked_at_too(tmp_path, build):
-    args = GRPOConfig(str(tmp_path), num_generations=4, temperature=0.0, use_cpu=True, bf16=False, report_to="none")
-    assert "`temperature` must be a finite number > 0, got 0.0" in refused(build, args=args)
+def test_trls_own_configuration_is_refused(tmp_path, build):
+    args = GRPOConfig(str(tmp_path), num_generations=4, use_cpu=True, bf16=False, report_to="none")
+    assert "`args` must be an ESGRPOConfig, got GRPOConfig: give an ESGRPOConfig" in refused(build, args=args)
 
 
 def test_a_run_of_no_updates_is_refused_and_evaluation_is_not(build):

@@ -8,7 +8,8 @@ from accelerate.utils import DistributedType
 from lab_runs import LAB_ARGS
 from launching import ROOT, command, run, shipped, written
 
-from es_trl.trainer.launch import check_launch, check_sharding, leave_out_compiled_collective
+from es_trl.config.collectives import leave_out_compiled_collective
+from es_trl.trainer.launch import check_launch, check_sharding
 
 
 ONE = SimpleNamespace(world_size=1, distributed_state=SimpleNamespace(distributed_type=DistributedType.NO))

@@ -8,10 +8,14 @@ from launching import launch
 pytestmark = pytest.mark.slow
 
 
-SCHEDULE = {"entropy_schedule": {"kind": "linear", "start": 1.0, "end": 0.6}, "entropy_bonus_scale": 50.0}
+SCHEDULE = {"entropy_schedule": {"kind": "linear", "start": 1.0, "end": 0.6}}
 METHODS = {
-    "aer": {"method": "aer", "entropy_controller": {"gain": 0.1}},
-    "aent": {"method": "aent", "entropy_controller": {"gain": 0.1, "warmup": 0}},
+    "aer": {"method": "aer", "entropy_controller": {"gain": 5.0}, "entropy_actuator": {"high": 0.5}},
+    "aent": {
+        "method": "aent",
+        "entropy_controller": {"gain": 5.0, "warmup": 0},
+        "entropy_actuator": {"low": 0.03, "high": 0.45, "start": 0.1},
+    },
     "entrocraft": {"method": "entrocraft", "entropy_controller": {"width": 0.02}},
     "entropic": {"method": "entropic"},
     "clip_cov": {"method": "clip_cov", "entropy_actuator": {"ratio": 0.05, "cov_low": 0.01}},
@@ -20,7 +24,8 @@ METHODS = {
 
 
 def runs_of(methods, **geometry):
-    shared = {**LAB_ARGS, **SCHEDULE, "epsilon_high": None, "save_strategy": "steps", **geometry}
+    own = {name: value for name, value in LAB_ARGS.items() if name != "epsilon_high"}  # a method has its own
+    shared = {**own, **SCHEDULE, "save_strategy": "steps", **geometry}
     return {
         f"{name}_{loss_type}": {**shared, **METHODS[name], "loss_type": loss_type}
         for name in methods

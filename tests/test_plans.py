@@ -6,7 +6,7 @@ import pytest
 from launching import ROOT
 from recipe_files import CPU, ZERO3, assert_plan_refuses
 
-from es_trl.cli import main as cli
+from es_trl.__main__ import main as cli
 
 
 def test_plan_of_the_papers_recipe_on_8_gpus(capsys):
@@ -46,7 +46,7 @@ def test_plan_counts_a_local_file_and_warns(tmp_path, capsys):
     plan = capsys.readouterr().out
     # 100 prompts fill one rollout of 64 an epoch
     assert "rollouts in the run                       2" in plan
-    for warning in ("the anneal has 1 of 2 rollouts", "control by at most 0.01",
+    for warning in ("the anneal has only 1 of 2 rollouts", "control by at most 0.01",
                     "drops most long completions: set token_truncate"):  # fmt: skip
         assert warning in plan
     assert cli(["plan", str(ROOT / "recipes" / "qwen7b_es.yaml"), *options, "--num_processes", "8"]) == 1
@@ -61,7 +61,11 @@ def test_plan_counts_a_local_file_and_warns(tmp_path, capsys):
             "entropy_bonus",
             "sign_step crosses the actuator's whole range of 0.04 in 8 rollouts: lower delta",
         ),
-        ("pid", '["clip_high", "entropy_bonus"]', "one set of gains serves them all: set the controller to self_tuned"),
+        (
+            "pid",
+            '["clip_high", "entropy_bonus"]',
+            "one set of gains serves controls of different units",
+        ),
         ("self_tuned_pid", '["clip_high", "entropy_bonus"]', None),
     ],
 )

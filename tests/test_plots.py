@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from es_trl.cli import main as cli
+from es_trl.__main__ import main as cli
 from es_trl.tracking.history import RolloutRecord, summarize
 
 

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer, decoders, models
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
-from es_trl.cli import main as cli
+from es_trl.__main__ import main as cli
 from es_trl.lab import BASE_MODEL, countdown_dataset
 from es_trl.planning.model_shape import shape_of
 

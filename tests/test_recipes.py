@@ -6,7 +6,7 @@ from accelerate.commands.config.config_args import load_config_from_file
 from launching import ROOT
 from recipe_files import CPU, RECIPES, header_commands, plan_options
 
-from es_trl.cli import main as cli
+from es_trl.__main__ import main as cli
 from es_trl.recipe import RecipeParser
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from launching import ROOT, environment
 
-from es_trl.cli import main as cli
+from es_trl.__main__ import main as cli
 from es_trl.common.refusals import error_line, run
 from es_trl.tracking.history import HISTORY_FILE
 
@@ -58,14 +58,16 @@ def test_every_error_of_the_system_names_path_and_cause(error, line):
 
 def test_a_recipe_that_cannot_be_read_is_one_line(tmp_path, capsys):
     recipe = tmp_path / "recipe.yaml"
-    assert "does not exist: give --config a YAML file" in one_line(capsys, "plan", recipe)
-    assert f"the recipe {tmp_path} is a folder" in one_line(capsys, "plan", tmp_path)
+    assert "cannot be read (No such file or directory): give --config a YAML file" in one_line(capsys, "plan", recipe)
+    assert f"the recipe {tmp_path} cannot be read (Is a directory)" in one_line(capsys, "plan", tmp_path)
     recipe.write_bytes("output_dir: é".encode("latin-1"))
-    assert f"the recipe {recipe} is not UTF-8 text" in one_line(capsys, "plan", recipe)
+    assert "cannot be read (unexpected end of data): give --config a YAML file in UTF-8" in one_line(
+        capsys, "plan", recipe
+    )
     recipe.write_bytes(b"seed: 1\x00")
     assert "is not valid YAML" in one_line(capsys, "plan", recipe)
     recipe.write_text("")
-    assert "is no mapping of keys to values" in one_line(capsys, "plan", recipe)
+    assert "must be a mapping of keys to values" in one_line(capsys, "plan", recipe)
     good = ROOT / "recipes" / "countdown_es.yaml"
     for launch in (tmp_path, tmp_path / "nothing.yaml", recipe):
         assert str(launch) in one_line(capsys, "plan", good, "--config_file", launch)

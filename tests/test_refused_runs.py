@@ -16,10 +16,10 @@ from es_trl.lab import countdown_dataset, countdown_reward
         ({"entropy_actuator": "clip", "loss_type": "sapo"}, "no authority with loss_type"),
         (
             {"entropy_actuator": "clip", "steps_per_generation": 1, "per_device_train_batch_size": 16},
-            "with 1 update per rollout",
+            "1 update per rollout",
         ),
         ({"entropy_actuator": ["entropy_bonus", "kl_coef"]}, "kl_coef has no authority with beta=0.*set beta"),
-        ({"entropy_actuator": ["clip", "clip"]}, "one is there twice: name each once"),
+        ({"entropy_actuator": ["clip", "clip"]}, "each once, got ClipActuator, ClipActuator: name each"),
     ],
 )
 def test_refused_before_weights_load(changes, message, lab_args):

@@ -19,14 +19,14 @@ def test_token_mean_not_the_mean_of_means(accelerator):
     sensor.add(torch.tensor([[1.0, 9.0, 9.0]]), torch.tensor([[1, 0, 0]]), torch.tensor([0]))
     sensor.add(torch.tensor([[2.0, 3.0, 4.0]]), torch.tensor([[1, 1, 1]]), torch.tensor([2]))
     # (1 + 2 + 3 + 4) / 4, where the mean of the batches' means would be 2
-    assert sensor.read(accelerator).mean == 2.5
+    assert sensor.read(accelerator).entropy == 2.5
 
 
 def test_standard_error_by_hand(accelerator):
     sensor = EntropySensor(prompts=2)
     sensor.add(torch.tensor([[1.0, 3.0], [4.0, 8.0]]), torch.ones(2, 2), torch.tensor([0, 1]))
     # prompts of 4 and 12 nats over 2 tokens each, mean 4: residuals -4 and 4, (2 / 1 * 32) ** 0.5 / 4
-    assert sensor.read(accelerator).standard_error == pytest.approx(2.0)
+    assert sensor.read(accelerator).entropy_se == pytest.approx(2.0)
 
 
 def test_standard_error_is_that_of_independent_prompts(accelerator):
@@ -36,8 +36,8 @@ def test_standard_error_is_that_of_independent_prompts(accelerator):
         # eight equal completions of a prompt are one observation, not eight
         sensor.add(torch.full((8, 3), value), torch.ones(8, 3), torch.full((8,), index))
     reading = sensor.read(accelerator)
-    assert reading.mean == pytest.approx(mean(means))
-    assert reading.standard_error == pytest.approx(stdev(means) / 5**0.5, rel=1e-6)
+    assert reading.entropy == pytest.approx(mean(means))
+    assert reading.entropy_se == pytest.approx(stdev(means) / 5**0.5, rel=1e-6)
 
 
 def test_standard_error_covers_the_truth(accelerator):
@@ -50,8 +50,8 @@ def test_standard_error_covers_the_truth(accelerator):
         lengths = torch.randint(1, 9, (128, 1))
         sensor.add(level[:, None] + 0.1 * torch.randn(128, 8), torch.arange(8) < lengths, index)
         readings.append(sensor.read(accelerator))
-    scatter = stdev(reading.mean for reading in readings)
-    assert mean(reading.standard_error for reading in readings) == pytest.approx(scatter, rel=0.1)
+    scatter = stdev(reading.entropy for reading in readings)
+    assert mean(reading.entropy_se for reading in readings) == pytest.approx(scatter, rel=0.1)
 
 
 def test_order_and_batches_of_completions_do_not_matter(accelerator):
@@ -62,20 +62,20 @@ def test_order_and_batches_of_completions_do_not_matter(accelerator):
     for rows in order.split(5):
         cut.add(entropies[rows], mask[rows], index[rows])
     one, other = whole.read(accelerator), cut.read(accelerator)
-    assert (other.mean, other.standard_error) == pytest.approx((one.mean, one.standard_error), rel=1e-6)
+    assert (other.entropy, other.entropy_se) == pytest.approx((one.entropy, one.entropy_se), rel=1e-6)
 
 
 def test_nan_in_padding_does_not_count_and_nan_in_a_token_does(accelerator):
     for mask, expected in (([[1, 0]], 1.0), ([[1, 1]], math.nan)):
         sensor = EntropySensor(prompts=1)
         sensor.add(torch.tensor([[1.0, math.nan]]), torch.tensor(mask), torch.tensor([0]))
-        assert sensor.read(accelerator).mean == pytest.approx(expected, nan_ok=True)
+        assert sensor.read(accelerator).entropy == pytest.approx(expected, nan_ok=True)
 
 
 def test_one_prompt_has_no_standard_error(accelerator):
     sensor = EntropySensor(prompts=2)
     sensor.add(torch.ones(2, 3), torch.tensor([[1, 1, 1], [0, 0, 0]]), torch.tensor([0, 1]))
-    assert sensor.read(accelerator).standard_error is None
+    assert sensor.read(accelerator).entropy_se is None
 
 
 def test_nothing_to_measure(accelerator):
@@ -123,7 +123,7 @@ def test_truncated_is_a_share_of_tokens(accelerator):
     cut, mask = torch.tensor([[True, False, False], [False, False, True]]), torch.tensor([[1, 1, 1], [1, 1, 0]])
     sensor.add(torch.ones(2, 3), mask, torch.tensor([1, 1]), None, cut)
     reading = sensor.read(accelerator)
-    assert (reading.truncated, reading.mean) == (3 / 8, 1.0)
+    assert (reading.truncated, reading.entropy) == (3 / 8, 1.0)
 
 
 def test_truncated_is_a_share_of_completions(accelerator):

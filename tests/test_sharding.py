@@ -30,10 +30,9 @@ RUNS = {
     },
     "aent": {
         **PLAIN,
-        "entropy_actuator": None,
         "method": "aent",
-        "entropy_controller": {"gain": 0.1, "warmup": 0},
-        "entropy_bonus_scale": 50.0,
+        "entropy_controller": {"gain": 5.0, "warmup": 0},
+        "entropy_actuator": {"low": 0.03, "high": 0.45, "start": 0.1},
         "epsilon_high": None,
     },
     "lora": {**PLAIN, "lora": True, "learning_rate": 1e-3},

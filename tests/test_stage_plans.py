@@ -6,7 +6,7 @@ import pytest
 from launching import ROOT
 from recipe_files import CPU, ZERO3, assert_plan_refuses
 
-from es_trl.cli import main as cli
+from es_trl.__main__ import main as cli
 
 
 def test_plan_of_the_papers_curriculum(capsys):
@@ -27,11 +27,11 @@ def test_plan_of_the_papers_curriculum(capsys):
             "`curriculum` of entry 1 has no argument 'strat', did you mean 'start'",
         ),
         (["--curriculum", "[{data: hard}]"], "`curriculum` of entry 1 needs `start`"),
-        (["--curriculum", "{start: onset}"], "it lists stages"),
-        (["--curriculum", "[onset]"], "`curriculum` has 'onset' for entry 1"),
+        (["--curriculum", "{start: onset}"], "`curriculum` must be a list of stages, got {'start': 'onset'}"),
+        (["--curriculum", "[onset]"], "`curriculum` must have a mapping for entry 1, got 'onset'"),
         (["--curriculum", "[{start: 0.5, data: harder}]"], "the data sets are train, hard"),
         (["--curriculum", "[{start: 0.5, num_generations: 24}]"], "set a divisor of 512, or hold: prompts"),
-        (["--entropy_schedule.ratio", "0"], "would stay at 0.3 and never reach `end`"),
+        (["--entropy_schedule.ratio", "0"], "`ratio` must be > 0 for a target that goes from 0.3"),
         (["--entropy_schedule", "{kind: constant, target: 0.4}"], "the entropy schedule has none in 160 rollouts"),
         (["--max_steps", "-1"], "set max_steps"),
         (["--curriculum", "none"], "is a dict of data sets (train, hard) and nothing says which to take"),
@@ -59,10 +59,10 @@ def test_plan_sees_the_local_files_of_every_stage(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "warning"),
     [
-        (["--entropy_schedule", "{kind: cosine, start: 0.4, end: 0.1}"], "anneals from the first rollout on, so the"),
+        (["--entropy_schedule", "{kind: cosine, start: 0.4, end: 0.1}"], "the stage at the onset is the whole run"),
         (["--curriculum", "none", "--datasets", "none"], "rollouts in the run                       160"),
         (["--dynamic_sampling_tries", "3"], "dynamic sampling: up to 3 more generations per rollout"),
-        (["--loss_type", "dr_grpo"], "dr_grpo divides by max_completion_length: by 12 in every stage"),
+        (["--loss_type", "dr_grpo"], "dr_grpo divides by max_completion_length, that of the first stage (12)"),
         (["--curriculum", "[{start: 0.5, num_generations: 16}]"], "no stage takes prompts from hard"),
     ],
 )

@@ -1,6 +1,7 @@
 """`ESGRPOConfig`: TRL's configuration, and the blocks that name schedule, controller, actuator and stages."""
 
-import math
+import copy
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -10,17 +11,26 @@ from trl import GRPOConfig
 
 from ..control.base import Actuator, Controller
 from ..control.schedules import Schedule
-from ..control.values import check_count
 from ..curriculum.stages import Stage, check_cache
-from ..trainer.launch import leave_out_compiled_collective
+from .blocks import as_block, build_part, build_stages, read_block
+from .collectives import leave_out_compiled_collective
 from .field_checks import check_fields
-from .methods import METHODS, NONE, apply_method
-from .parser import build, build_part, read_json
+from .methods import METHODS
+from .presets import apply_method
 from .registry import BLOCKS, PARTS
+from .sizes import check_counts, check_groups
 
 
 # A schedule alone is held without gains, by what acts in every geometry and with every loss.
 DEFAULT_KINDS = {"entropy_controller": "self_tuned_pid", "entropy_actuator": "entropy_bonus"}
+
+
+def _field(text: str, default: Any = None) -> Any:
+    return field(default=default, metadata={"help": text})
+
+
+def _block(part: str, block: str) -> Any:
+    return _field(f"{part}: a mapping with `kind` ({', '.join(PARTS[block])}) and its arguments.")
 
 
 @dataclass
@@ -29,108 +39,82 @@ class ESGRPOConfig(GRPOConfig):
     Configuration of [`ESGRPOTrainer`]: [`~trl.GRPOConfig`], the blocks of the control loop, and the curriculum.
 
     A block is a mapping with a `kind` and the arguments of the class that the kind names, as documented there; a kind
-    alone stands for its defaults. With only `entropy_schedule` the controller is `self_tuned_pid` and the actuator
-    `entropy_bonus`; the paper's own method is `sign_step` on `clip_high`. With no block the trainer is `GRPOTrainer`.
+    alone, which stands for its defaults; or the object itself. With only `entropy_schedule` the controller is
+    `self_tuned_pid` and the actuator `entropy_bonus`; the paper's own method is `sign_step` on `clip_high`. With no
+    block the trainer is `GRPOTrainer`. Afterwards the fields hold the objects.
 
     Parameters:
         method (`str`, *optional*):
-            A published method by name (`methods.py`, `docs/methods.md`): its controller, its actuator and, where the
-            field has its default, what it sets of TRL's fields. The blocks may change the arguments of its parts, and
-            `entropy_schedule` takes the place of its schedule.
-        entropy_schedule (`dict` or `str`, *optional*):
+            A published method by name (`methods.py`, `docs/methods.md`): its schedule, controller and actuator, and
+            what it sets of TRL's fields, each where it is not named here. What is named is kept, also where it is TRL's
+            default or `None`; another kind of controller or actuator than the method's is refused.
+        entropy_schedule (`dict`, `str` or `Schedule`, *optional*):
             Target entropy over the run: kind `constant`, `linear`, `cosine`, `stable_anneal` or `piecewise`
-            (`schedules.py`). For example `{kind: stable_anneal, target: 0.4, end: 0.05, ratio: 0.1}`.
-        entropy_controller (`dict` or `str`, *optional*):
-            What turns the error into a control: kind `self_tuned_pid` (`self_tuned.py`), `pid` or `sign_step`
-            (Algorithm 1, both in `controllers.py`), `dead_band` or `band_sign` (`band.py`), `hold` or `follow`
-            (`open_loop.py`).
-        entropy_actuator (`dict`, `list` or `str`, *optional*):
-            What the control moves: kind `clip_high`, `clip`, `entropy_bonus` or `kl_coef` (`actuators.py`),
-            `difficulty_bonus`, `clamped_bonus`, `sample_filter`, `sample_weight`, `clip_cov` or `kl_cov` (`effects/`),
-            or `adaptive_target` (`open_loop.py`). Of a list of such blocks the next takes over where one cannot move
-            entropy (`chain.py`).
-        entropy_bonus_scale (`float`):
-            What the coefficient of every entropy bonus of these actuators is multiplied by in the loss, and the
-            published numbers of method `skywork`, above 0. Published coefficients are those of models of billions of
-            parameters; the Countdown lab needs 50 times as much. TRL's own `entropy_coef` fields are taken as given.
+            (`control/schedules.py`), or a function of progress. For example
+            `{kind: stable_anneal, target: 0.4, end: 0.05, ratio: 0.1}` or `StableAnnealSchedule(0.4, 0.05)`.
+        entropy_controller (`dict`, `str` or `Controller`, *optional*):
+            Turns the error into a control: kind `self_tuned_pid`, `pid`, `sign_step` (Algorithm 1), `dead_band`,
+            `band_sign`, `hold` or `follow` (`control/`). Each trainer gets a copy of an object.
+        entropy_actuator (`dict`, `str`, `Actuator` or a list of these, *optional*):
+            Turns the control into settings of the trainer: kind `clip_high`, `clip`, `entropy_bonus`, `kl_coef`,
+            `difficulty_bonus`, `clamped_bonus`, `sample_filter`, `sample_weight`, `clip_cov`, `kl_cov` or
+            `adaptive_target` (`actuators/`). In a list the next one takes over where one cannot move entropy
+            (`control/handover.py`). The default bounds of `entropy_bonus`, -0.02 and 0.02, fit models of billions of
+            parameters; small models need more (the Countdown lab: -1 and 1).
         curriculum (`list`, *optional*):
-            Stages, in their order, each a mapping of the arguments of [`Stage`] (`curriculum.py`). For example
+            Stages in their order: [`Stage`] objects, or mappings of its arguments (`curriculum/stages.py`). For example
             `[{start: onset, data: hard, num_generations: 32, max_completion_length: 16384}]`.
-        dynamic_sampling_tries (`int`, *optional*):
+        dynamic_sampling_tries (`int`):
             Generations beside a rollout's own in which prompts are replaced whose completions all got the same reward
-            (`dynamic_sampling.py`), from 0 (off). Unset it is the method's, or 0; DAPO's code has 10.
-        overlong_cache (`int`, *optional*):
-            Tokens before the longest completion over which the soft overlong punishment grows to -1
-            (`rewards/overlong.py`), from 0 (off). Unset it is the method's, or 0. It is one more reward function, of
-            weight 1 unless a weight more than functions is given.
-
+            (`curriculum/dynamic_sampling.py`), from 0 (off). DAPO's code has 10.
+        overlong_cache (`int`):
+            Tokens before the longest completion over which the soft overlong punishment grows to -1, from 0 (off). It
+            is one more reward function, of weight 1 unless a weight more than functions is given.
         resume_with_changes (`bool`):
             Whether a resume goes on where the target of the next rollout would jump, because the schedule or the length
-            of the run is another one than the checkpoint's. Other changes are listed and need no leave.
+            of the run differs from the checkpoint's. Other changes are listed, and always allowed.
 
     Raises:
         ValueError: for a block that names an unknown kind or argument, or a value out of its range.
     """
 
-    _VALID_DICT_FIELDS = GRPOConfig._VALID_DICT_FIELDS + list(PARTS)
+    method: str | None = _field(f"A published method: {', '.join(METHODS)}.")
+    entropy_schedule: dict[str, Any] | str | Schedule | Callable[[float], float] | None = _block(
+        "Target entropy", "entropy_schedule"
+    )
+    entropy_controller: dict[str, Any] | str | Controller | None = _block("Controller", "entropy_controller")
+    entropy_actuator: dict[str, Any] | str | list[Any] | Actuator | None = _block("Actuator", "entropy_actuator")
+    curriculum: list[Any] | str | None = _field("Stages: a list of mappings with `start` and what changes there.")
+    dynamic_sampling_tries: int = _field("Most generations of fresh prompts for those whose rewards are equal.", 0)
+    overlong_cache: int = _field("Tokens before the longest completion over which a punishment grows.", 0)
+    resume_with_changes: bool = _field("Whether a resume goes on where the target of the next rollout jumps.", False)
 
-    method: str | None = field(default=None, metadata={"help": f"A published method: {', '.join(METHODS)}."})
-    entropy_schedule: dict[str, Any] | str | None = field(
-        default=None,
-        metadata={"help": "Target entropy over the run: a mapping with `kind` and the arguments of that schedule."},
-    )
-    entropy_controller: dict[str, Any] | str | None = field(
-        default=None,
-        metadata={
-            "help": f"Controller: a mapping with `kind` ({', '.join(PARTS['entropy_controller'])}) and its arguments."
-        },
-    )
-    entropy_actuator: dict[str, Any] | str | list[Any] | None = field(
-        default=None,
-        metadata={
-            "help": f"Actuator: a mapping with `kind` ({', '.join(PARTS['entropy_actuator'])}) and its arguments, or a "
-            "list of them."
-        },
-    )
-    entropy_bonus_scale: float = field(
-        default=1.0,
-        metadata={"help": "What every coefficient of an entropy bonus is multiplied by; small models need more."},
-    )
-    curriculum: list[Any] | str | None = field(
-        default=None,
-        metadata={"help": "Stages: a list of mappings with `start` (`onset`, or a share of the run) and what changes."},
-    )
-    dynamic_sampling_tries: int | None = field(
-        default=None,
-        metadata={"help": "Generations of fresh prompts for those whose rewards are all equal, at most; 0 is off."},
-    )
-    overlong_cache: int | None = field(
-        default=None,
-        metadata={"help": "Tokens before the longest completion over which reward is taken away; 0 is off."},
-    )
-    resume_with_changes: bool = field(
-        default=False,
-        metadata={"help": "Whether a resume goes on where the target would jump, as schedule or length are others."},
-    )
+    def __new__(cls, *args: Any, **kwargs: Any) -> "ESGRPOConfig":
+        # what is named is kept under a method, also where it equals the default; copies and pickles bring their own
+        config = super().__new__(cls)
+        names = [each.name for each in fields(cls) if each.init]
+        config._named = frozenset(names[: len(args)]) | kwargs.keys()
+        return config
 
-    def __post_init__(self):
-        _take_numpy_numbers(self)
-        if self.method in NONE:
-            self.method = None
-        if not (isinstance(self.entropy_bonus_scale, int | float) and 0.0 < self.entropy_bonus_scale < float("inf")):
-            raise ValueError(
-                f"entropy_bonus_scale is {self.entropy_bonus_scale!r}, and it multiplies coefficients: set a finite "
-                "number above 0, for example 1"
-            )
-        _check_counts(self)
+    def is_open(self, name: str) -> bool:
+        """Return whether the user has left a field to the method."""
+        return name not in self._named and getattr(self, name) == ESGRPOConfig.__dataclass_fields__[name].default
+
+    @property
+    def names_all(self) -> bool:
+        """Whether whoever made it named every field, as a parser does that cannot say what the user gave."""
+        return self._named.issuperset(each.name for each in fields(self) if each.init)
+
+    def __post_init__(self) -> None:
+        for each in fields(self):  # NumPy's numbers become Python's, which JSON has
+            if isinstance(value := getattr(self, each.name), np.generic):
+                setattr(self, each.name, value.item())
+        for name in ("method", *BLOCKS, "curriculum"):
+            setattr(self, name, read_block(name, getattr(self, name)))
+        check_counts(self)
         apply_method(self)
         check_fields(self)
-        for name in BLOCKS:
-            if getattr(self, name) in NONE:
-                setattr(self, name, None)
-        for name in ("dynamic_sampling_tries", "overlong_cache"):
-            if getattr(self, name) is None:
-                setattr(self, name, 0)
+        self._build_blocks()  # refuses a bad block here, long before a model loads
         check_cache(self.overlong_cache, self.max_completion_length, "overlong_cache")
         leave_out_compiled_collective()  # the processes are set up in the next lines
         both_sizes = None not in (self.generation_batch_size, self.steps_per_generation)
@@ -138,15 +122,29 @@ class ESGRPOConfig(GRPOConfig):
             super().__post_init__()
         except ValueError:
             if getattr(self, "distributed_state", None) is not None:  # else it is not the sizes that were refused
-                _check_groups(self, both_sizes)  # says what to set, where TRL says what is wrong
+                check_groups(self, both_sizes)  # says what to set, where TRL says what is wrong
             raise
-        if self.curriculum in (*NONE, []):
-            self.curriculum = None
-        for name in ("entropy_actuator", "curriculum"):
-            if isinstance(getattr(self, name), str) and getattr(self, name).startswith("["):
-                setattr(self, name, read_json(name, getattr(self, name)))  # as it comes from a command line
-        self.build_parts()  # refuses a bad block here, long before a model loads
-        self.build_stages()
+
+    def _build_blocks(self) -> None:
+        """Put the objects that the blocks describe into their fields."""
+        self.curriculum = build_stages(self.curriculum) if self.curriculum not in (None, []) else None
+        if self.entropy_actuator == []:
+            raise ValueError("`entropy_actuator` is an empty list: name at least one kind, for example entropy_bonus")
+        given = [name for name in BLOCKS if getattr(self, name) is not None]
+        for name, kind in DEFAULT_KINDS.items():
+            if given and getattr(self, name) is None:
+                setattr(self, name, kind)
+        for name in BLOCKS:
+            block = getattr(self, name)
+            if name == "entropy_actuator" and isinstance(block, list):
+                self.entropy_actuator = [build_part(name, one) for one in block]
+            elif block is not None:
+                setattr(self, name, build_part(name, block))
+        if given and self.entropy_schedule is None and self.entropy_controller.needs_target:
+            raise ValueError(
+                f"`{given[0]}` is set and `entropy_schedule` is not, so there is no target to hold: set "
+                "`entropy_schedule`, for example {kind: constant, target: 0.4}"
+            )
 
     @property
     def device(self) -> torch.device:
@@ -155,90 +153,19 @@ class ESGRPOConfig(GRPOConfig):
         return torch.device("cpu") if device.type == "cpu" else device
 
     def build_parts(self) -> tuple[Schedule | None, Controller, list[Actuator]] | None:
-        """Schedule, controller and actuators that the blocks name, or `None` where there is no block."""
-        given = {name: getattr(self, name) for name in DEFAULT_KINDS}
-        if self.entropy_schedule is None and not _holds(given["entropy_controller"]):
-            for name, block in given.items():
-                if block is not None:
-                    raise ValueError(
-                        f"`{name}` is set and `entropy_schedule` is not, so there is no target to hold: set "
-                        "`entropy_schedule`, for example {kind: constant, target: 0.4}"
-                    )
+        """Return schedule, controller and actuators for one loop alone, or `None` where no block names any."""
+        if self.entropy_controller is None:
             return None
-        blocks = {name: DEFAULT_KINDS[name] if value is None else value for name, value in given.items()}
-        actuators = blocks["entropy_actuator"]
-        if actuators == []:
-            raise ValueError("`entropy_actuator` is an empty list: name at least one kind, for example entropy_bonus")
-        return (
-            None if self.entropy_schedule is None else build_part("entropy_schedule", self.entropy_schedule),
-            build_part("entropy_controller", blocks["entropy_controller"]),
-            [build_part("entropy_actuator", a) for a in (actuators if isinstance(actuators, list) else [actuators])],
-        )
+        schedule, controller, actuators = copy.deepcopy([getattr(self, name) for name in BLOCKS])
+        return schedule, controller, actuators if isinstance(actuators, list) else [actuators]
 
     def build_stages(self) -> list[Stage] | None:
-        """The stages that the `curriculum` block names, or `None` where there is none."""
-        if self.curriculum is None:
-            return None
-        if not isinstance(self.curriculum, list):
-            raise ValueError(
-                f"`curriculum` is {self.curriculum!r}, and it lists stages: set for example "
-                "[{start: onset, num_generations: 32}]"
-            )
-        return [build("curriculum", f"entry {i}", Stage, values) for i, values in enumerate(self.curriculum, start=1)]
+        """Return the stages of the `curriculum` block, or `None` where there is none."""
+        return self.curriculum
 
-
-def _holds(controller: Any) -> bool:
-    """Whether a controller's block names the one that needs no target."""
-    return controller == "hold" or (isinstance(controller, dict) and controller.get("kind") == "hold")
-
-
-def _take_numpy_numbers(args: ESGRPOConfig) -> None:
-    """Make NumPy's numbers Python's, which can be counted with and written as JSON."""
-    for each in fields(args):
-        value = getattr(args, each.name)
-        if isinstance(value, np.generic):
-            setattr(args, each.name, value.item())
-
-
-def _check_counts(args: ESGRPOConfig) -> None:
-    """Refuse counts that are none, before anything divides by them."""
-    names = ["num_generations", "per_device_train_batch_size", "gradient_accumulation_steps", "num_iterations"]
-    optional = ("steps_per_generation", "generation_batch_size", "max_completion_length")
-    names += [name for name in optional if getattr(args, name) is not None]
-    own = [name for name in ("dynamic_sampling_tries", "overlong_cache") if getattr(args, name) is not None]
-    for name, lowest in (dict.fromkeys(names, 1) | dict.fromkeys(own, 0)).items():
-        check_count(name, getattr(args, name), lowest)
-
-
-def _check_groups(args: ESGRPOConfig, both_sizes: bool) -> None:
-    """Refuse a rollout that would split the completions of one prompt, has none to compare or has two sizes."""
-    if args.num_generations < 2:
-        raise ValueError(
-            f"num_generations is {args.num_generations}, and an advantage compares completions of one prompt: set it "
-            "to 2 or more, for example 8"
-        )
-    completions, micro_batch = args.generation_batch_size, args.per_device_train_batch_size * args.world_size
-    if both_sizes:
-        raise ValueError(
-            "`generation_batch_size` and `steps_per_generation` are both set, and each follows from the other: leave "
-            "one of them out"
-        ) from None
-    if completions is not None and completions % micro_batch != 0:
-        unit = math.lcm(micro_batch, args.num_generations)
-        raise ValueError(
-            f"`generation_batch_size` must be a multiple of {micro_batch} (per_device_train_batch_size x processes) "
-            f"and of num_generations, {args.num_generations}, got {completions}: set "
-            f"{math.ceil(completions / unit) * unit}"
-        ) from None
-    if completions is not None and completions % args.num_generations != 0:
-        raise ValueError(
-            f"num_generations is {args.num_generations} and a rollout has {completions} completions "
-            "(per_device_train_batch_size x processes x steps_per_generation), so those of one prompt would be split: "
-            f"set one of the three so that {args.num_generations} divides their product"
-        ) from None
-    rows, group = args.per_device_eval_batch_size * args.world_size, args.num_generations_eval or args.num_generations
-    if args.eval_strategy != "no" and rows % group != 0:
-        raise ValueError(
-            f"`per_device_eval_batch_size` times the processes must be a multiple of {group}, the completions per "
-            f"prompt, got {rows}: set it to {group}, or num_generations_eval to a divisor of {rows}"
-        ) from None
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields with their parts as blocks, for JSON."""
+        return {
+            name: as_block(name, value) if name in (*BLOCKS, "curriculum") else value
+            for name, value in super().to_dict().items()
+        }

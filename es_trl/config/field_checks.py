@@ -2,10 +2,12 @@
 
 import json
 import math
-from dataclasses import dataclass, fields
+import operator
+from collections.abc import Sequence
+from dataclasses import fields
 from enum import Enum
 from numbers import Real
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_type_hints
 
 import torch
 from transformers import Trainer, TrainingArguments, get_scheduler
@@ -17,83 +19,28 @@ from transformers.utils import is_liger_kernel_available, logging
 
 from ..actuators.checks import LOSSES
 from ..common.nearest import nearest
+from .values import kinds_of, members_of
 
 
-@dataclass(frozen=True)
-class Range:
-    """
-    Numbers from `low` to `high`.
-
-    Args:
-        low (`float`), high (`float`):
-            The ends; infinite where there is none.
-        above (`bool`), below (`bool`):
-            Whether `low`, or `high`, itself is left out.
-        whole (`bool`):
-            Whether only whole numbers count.
-    """
-
-    low: float = -math.inf
-    high: float = math.inf
-    above: bool = False
-    below: bool = False
-    whole: bool = False
-
-    def holds(self, value: Any) -> bool:
-        """Whether `value` is such a number; NaN and infinity are none."""
-        if isinstance(value, bool) or not isinstance(value, Real) or not -math.inf < value < math.inf:
-            return False
-        enough = value > self.low if self.above else value >= self.low
-        little_enough = value < self.high if self.below else value <= self.high
-        return enough and little_enough and not (self.whole and value != int(value))
-
-    def __str__(self) -> str:
-        ends = [f"{'>' if self.above else '>='} {self.low:.10g}"] if self.low > -math.inf else []
-        ends += [f"{'<' if self.below else '<='} {self.high:.10g}"] if self.high < math.inf else []
-        return " ".join(["a whole number" if self.whole else "a finite number", " and ".join(ends)]).strip()
-
-
-ABOVE_0, FROM_0, SHARE, COUNT = Range(0, above=True), Range(0), Range(0, 1), Range(1, whole=True)
-RANGES = {
-    "temperature": ABOVE_0,
-    "top_p": Range(0, 1, above=True),
-    "min_p": SHARE,
-    "top_k": Range(0, whole=True),
-    "repetition_penalty": ABOVE_0,
-    "learning_rate": FROM_0,
-    "weight_decay": FROM_0,
-    "adam_beta1": Range(0, 1, below=True),
-    "adam_beta2": Range(0, 1, below=True),
-    "adam_epsilon": FROM_0,
-    "max_grad_norm": Range(),
-    "neftune_noise_alpha": FROM_0,
-    "num_train_epochs": Range(),
-    "max_steps": Range(whole=True),
-    "seed": Range(0, 2**32 - 1, whole=True),
-    "data_seed": Range(0, 2**32 - 1, whole=True),
-    "beta": FROM_0,
-    "epsilon": FROM_0,
-    "epsilon_high": FROM_0,
-    "delta": ABOVE_0,
-    "entropy_coef": Range(),
-    "entropy_target": FROM_0,
-    "top_entropy_quantile": SHARE,
-    "ref_model_mixup_alpha": SHARE,
-    "ref_model_sync_steps": COUNT,
-    "num_generations_eval": COUNT,
-    "per_device_eval_batch_size": COUNT,
-    "dataloader_num_workers": Range(0, whole=True),
-    "vllm_gpu_memory_utilization": Range(0, 1, above=True),
-    "vllm_tensor_parallel_size": COUNT,
+# numbers are finite, those of a field of type int whole
+_RANGES = {
+    "": "max_grad_norm num_train_epochs max_steps entropy_coef",
+    "> 0": "temperature repetition_penalty delta",
+    ">= 0": "top_k learning_rate weight_decay adam_epsilon neftune_noise_alpha beta epsilon epsilon_high "
+    "entropy_target dataloader_num_workers",
+    ">= 1": "ref_model_sync_steps num_generations_eval per_device_eval_batch_size vllm_tensor_parallel_size",
+    "> 0 and <= 1": "top_p vllm_gpu_memory_utilization",
+    ">= 0 and <= 1": "min_p top_entropy_quantile ref_model_mixup_alpha",
+    ">= 0 and < 1": "adam_beta1 adam_beta2",
+    ">= 0 and <= 4294967295": "seed data_seed",
 }
+RANGES = {name: allowed for allowed, names in _RANGES.items() for name in names.split()}
+_SIGNS = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le}
 # other values, by which TRL or vLLM leave a thing out
 _NONE: dict[str, tuple[Any, ...]] = {"top_k": (None, -1), "epsilon_high": (math.inf,), "delta": (math.inf,)}
 MAPPINGS = (
-    "model_init_kwargs",
-    "generation_kwargs",
-    "chat_template_kwargs",
-    "gradient_checkpointing_kwargs",
-    "lr_scheduler_kwargs",
+    *("model_init_kwargs", "generation_kwargs", "chat_template_kwargs"),
+    *("gradient_checkpointing_kwargs", "lr_scheduler_kwargs"),
 )
 LEVELS = (*logging.get_log_levels_dict(), "passive")
 _NEED_THE_MODEL = ("galore", "apollo", "lomo", "adalomo")
@@ -116,37 +63,36 @@ def check_fields(args: TrainingArguments) -> None:
     Raises:
         ValueError: naming the field, what it must be and what to set.
     """
-    defaults = {field.name: field.default for field in fields(args)}
-    for name, allowed in RANGES.items():
-        value = getattr(args, name, defaults.get(name))
-        optional = value is None and defaults.get(name) is None
-        is_none = _NONE.get(name, ())
-        if name in defaults and not optional and value not in is_none and not allowed.holds(value):
-            raise ValueError(f"`{name}` must be {allowed}, got {value!r}: set {_example(defaults[name], allowed)}")
-    for name, allowed in {**_enumerations(type(args)), **CHOICES}.items():
-        if name in defaults:
-            _check_choice(name, getattr(args, name), allowed)
+    kinds = {name: kinds_of(hint) for name, hint in get_type_hints(type(args)).items()}
+    for field in fields(args):
+        name, value = field.name, getattr(args, field.name, field.default)
+        members = [value for kind in kinds[name] for value in members_of(kind)]
+        if members or name in CHOICES:
+            _check_choice(name, value, CHOICES.get(name) or members)
+        is_none = value in _NONE.get(name, ()) or (value is None and field.default is None)
+        if name in RANGES and not is_none:
+            _check_number(name, value, RANGES[name], int in kinds[name], field.default)
     for kind in ("logging", "save", "eval"):
         steps = getattr(args, f"{kind}_steps")
         is_used = getattr(args, f"{kind}_strategy") == "steps" and steps is not None
-        if is_used and not ABOVE_0.holds(steps):
+        if is_used and not _holds(steps, "> 0"):
             raise ValueError(
                 f"`{kind}_steps` must be a finite number > 0, got {steps!r}: set how many updates lie between two, or "
                 f"{kind}_strategy: no"
             )
     weights = args.reward_weights
-    if weights is not None and not (isinstance(weights, list | tuple) and all(Range().holds(w) for w in weights)):
+    if weights is not None and not (isinstance(weights, list | tuple) and all(_holds(w, "") for w in weights)):
         raise ValueError(f"`reward_weights` must be a list of finite numbers, got {weights!r}: set one per function")
     _check_pairs(args)
     for name in MAPPINGS:
-        _check_mapping(name, getattr(args, name, None))
+        _check_mapping(name, getattr(args, name))
     for tracker in _trackers(args):
         _check_choice("report_to", tracker, (*INTEGRATION_TO_CALLBACK, "all", "none"))
 
 
 def _check_pairs(args: TrainingArguments) -> None:
     """Raise where a field needs another one that is not there."""
-    if getattr(args, "sync_ref_model", False) and args.beta == 0.0:
+    if args.sync_ref_model and args.beta == 0.0:
         raise ValueError(
             "`sync_ref_model` is true and `beta` is 0, so there is no reference model: set beta above 0, or "
             "sync_ref_model: false"
@@ -194,10 +140,8 @@ def check_trackers(args: TrainingArguments) -> None:
 
 def _check_mapping(name: str, value: Any) -> None:
     """Raise unless `value` is a mapping, or the JSON of one as a command line gives it."""
-    if value is None or isinstance(value, dict):
-        return
     try:
-        is_mapping = isinstance(json.loads(value), dict)
+        is_mapping = value is None or isinstance(value if isinstance(value, dict) else json.loads(value), dict)
     except (ValueError, TypeError):
         is_mapping = False
     if not is_mapping:
@@ -209,17 +153,7 @@ def _trackers(args: TrainingArguments) -> list[Any]:
     return list(named) if isinstance(named, list | tuple) else [] if named is None else [named]
 
 
-def _enumerations(kind: type) -> dict[str, tuple[str, ...]]:
-    """The fields of a configuration class that are members of an enumeration, with their values."""
-    found = {}
-    for name, hint in get_type_hints(kind).items():
-        for part in get_args(hint):
-            if isinstance(part, type) and issubclass(part, Enum):
-                found[name] = tuple(member.value for member in part)
-    return found
-
-
-def _check_choice(name: str, value: Any, allowed: tuple[Any, ...]) -> None:
+def _check_choice(name: str, value: Any, allowed: Sequence[Any]) -> None:
     value = value.value if isinstance(value, Enum) else value
     if not isinstance(value, str | bool) or value not in allowed:
         words = [choice for choice in allowed if isinstance(choice, str)]
@@ -227,8 +161,19 @@ def _check_choice(name: str, value: Any, allowed: tuple[Any, ...]) -> None:
         raise ValueError(f"`{name}` must be one of {', '.join(words)}, got {value!r}: {advice}")
 
 
-def _example(default: Any, allowed: Range) -> str:
-    """A value to set: the default, where it is one."""
-    if allowed.holds(default):
-        return f"it to {default:g}, which is the default"
-    return "it to such a number, or leave it out"
+def _holds(value: Any, allowed: str, whole: bool = False) -> bool:
+    """Return whether `value` is a finite number, and a whole one where that is asked, for which `allowed` is true."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not -math.inf < value < math.inf:
+        return False
+    conditions = [condition.split() for condition in allowed.split(" and ") if condition]
+    return all(_SIGNS[sign](value, float(end)) for sign, end in conditions) and not (whole and value != int(value))
+
+
+def _check_number(name: str, value: Any, allowed: str, whole: bool, default: Any) -> None:
+    """Raise unless `value` is such a number; the default is the advice where it is one."""
+    if not _holds(value, allowed, whole):
+        advice = "it to such a number, or leave it out"
+        if _holds(default, allowed, whole):
+            advice = f"it to {default:g}, which is the default"
+        must = f"{'a whole number' if whole else 'a finite number'} {allowed}".strip()
+        raise ValueError(f"`{name}` must be {must}, got {value!r}: set {advice}")

@@ -5,7 +5,7 @@ from typing import Any
 from ..config.config import ESGRPOConfig
 
 
-# 32 prompts x 8 completions: half a second a rollout on one core
+# 32 prompts x 8 completions: half a second per rollout on one core
 SHORT_RUN = {
     "num_generations": 8,
     "per_device_train_batch_size": 64,
@@ -26,15 +26,15 @@ SHORT_RUN = {
 
 def lab_config(output_dir: str, rollouts: int, **changes: Any) -> ESGRPOConfig:
     """
-    An [`ESGRPOConfig`] for a short run on one CPU core: 32 prompts of 8 completions and 4 updates a rollout.
+    Return an [`ESGRPOConfig`] for a short run on one CPU core: 32 prompts x 8 completions, 4 updates per rollout.
 
     Args:
         output_dir (`str`):
-            Where the run writes.
+            Folder of the run.
         rollouts (`int`):
             Length of the run.
         changes (`dict[str, Any]`, *optional*):
-            Any fields of the configuration; a `max_steps` among them takes the place of `rollouts`.
+            Any fields of the configuration; a `max_steps` among them replaces `rollouts`.
     """
     values = {**SHORT_RUN, **changes}
     updates = values["steps_per_generation"] // values["gradient_accumulation_steps"]

@@ -20,13 +20,13 @@ SAMPLES = 64
 
 def evaluate_model(model_dir: str, num_prompts: int = 500) -> dict[str, dict[str, float]]:
     """
-    pass@1 (the accuracy), pass@8 and pass@64 at temperature 1, for prompts of three and of four numbers.
+    Return pass@1 (the accuracy), pass@8 and pass@64 at temperature 1, for prompts of three and of four numbers.
 
     Args:
         model_dir (`str`):
             Folder with a model and its tokenizer.
         num_prompts (`int`):
-            Prompts of each kind; 64 samples are drawn of each.
+            Prompts of each kind, with 64 completions each.
     """
     model = AutoModelForCausalLM.from_pretrained(model_dir, dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(model_dir)
@@ -36,7 +36,7 @@ def evaluate_model(model_dir: str, num_prompts: int = 500) -> dict[str, dict[str
 def score(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, count: int, num_prompts: int = 500
 ) -> dict[str, float]:
-    """pass@1, pass@8 and pass@64 on prompts of `count` numbers; the arguments are those of [`evaluate_model`]."""
+    """Return pass@1, pass@8 and pass@64 on prompts of `count` numbers; other arguments as in [`evaluate_model`]."""
     dataset = countdown_dataset(num_prompts, seed=EVALUATION_SEED, num_numbers=(count,))
     counts = count_correct(model, tokenizer, dataset, countdown_reward, samples=SAMPLES)
     return {name: round(value, 4) for name, value in summarize(counts, SAMPLES).items()}

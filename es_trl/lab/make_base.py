@@ -1,8 +1,7 @@
 """Make the base model of the Countdown lab: `python -m es_trl.lab.make_base OUT_DIR` (seeded, some minutes on a CPU).
 
-The base has the skill latent: it is pre-trained on Countdown lines of which a part carries a wrong target, so it writes
-well-formed expressions and is right about as often as the data was. Reinforcement learning then has something to
-bring out.
+The base is pre-trained on Countdown lines, half of them with a wrong target. It writes well-formed expressions and is
+right about as often as its data, so reinforcement learning has something to improve.
 """
 
 import argparse
@@ -25,7 +24,7 @@ WRONG_SHARE = 0.5  # lines whose target belongs to another expression over the s
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
     """
-    A character tokenizer: one token a character, `<pad>`, `<eos>` and `<unk>` beside them.
+    Return a tokenizer with one token per character, beside `<pad>`, `<eos>` and `<unk>`.
 
     It is byte-level without merges, the form in which transformers loads the tokenizer of any Qwen2.
     """
@@ -40,7 +39,7 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def build_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> Qwen2ForCausalLM:
-    """A Qwen2 of about half a million parameters; heads of 32, the smallest that vLLM's CPU attention takes."""
+    """Return a Qwen2 of about 0.4 million parameters; heads of 32, the smallest that vLLM's CPU attention takes."""
     torch.manual_seed(seed)
     config = Qwen2Config(
         vocab_size=len(tokenizer),
@@ -59,7 +58,7 @@ def build_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> Qwen2ForCausal
 
 
 def draw_line(rng: random.Random) -> tuple[str, str]:
-    """Prompt and answer of one pre-training line."""
+    """Draw prompt and expression of one pre-training line."""
     numbers, target, expression = draw_task(rng, rng.choice((3, 4)))
     if rng.random() < WRONG_SHARE:
         target = rng.randint(1, 99)
@@ -69,7 +68,7 @@ def draw_line(rng: random.Random) -> tuple[str, str]:
 def draw_batch(
     rng: random.Random, tokenizer: PreTrainedTokenizerFast, batch_size: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Token ids and labels, both `(batch_size, LINE_TOKENS)`; only the answer and its end are learned."""
+    """Draw token ids and labels, both `(batch_size, LINE_TOKENS)`; only the expression and its end are learned."""
     ids = torch.full((batch_size, LINE_TOKENS), tokenizer.pad_token_id)
     labels = torch.full((batch_size, LINE_TOKENS), -100)
     lines = [draw_line(rng) for _ in range(batch_size)]
@@ -77,14 +76,14 @@ def draw_batch(
     for row, ((prompt, _), line) in enumerate(zip(lines, encoded, strict=True)):
         line = torch.tensor(line + [tokenizer.eos_token_id])
         ids[row, : len(line)] = line
-        labels[row, len(prompt) : len(line)] = line[len(prompt) :]  # one token a character
+        labels[row, len(prompt) : len(line)] = line[len(prompt) :]  # one token per character
     return ids, labels
 
 
 def pretrain(
     model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, steps: int, batch_size: int, seed: int
 ) -> None:
-    """Train on lines drawn afresh for every step: AdamW, cosine learning rate."""
+    """Train on new lines at every update: AdamW, cosine learning rate."""
     rng = random.Random(seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.01)
     warmup = min(100, steps)

@@ -16,30 +16,30 @@ from .countdown import countdown_dataset
 
 
 NUM_PROMPTS = 20_000
-GENERATED = "countdown:"  # what a generated data set's name begins with
+GENERATED = "countdown:"  # the beginning of a generated data set's name
 
 
 def load_countdown(args: DataArguments, seed: int) -> Dataset:
     """
-    The prompts that a recipe of the lab names.
+    Return the prompts that a recipe of the lab names.
 
     Args:
         args (`DataArguments`):
             With `dataset_name` unset or `countdown:3` these are 20,000 prompts of three numbers, with `countdown:3,4`
             of three or four; else the rows of a file with columns `prompt`, `numbers` and `target`.
         seed (`int`):
-            Of the generator: the same prompts for the same seed.
+            Seed of the generator: the same prompts for the same seed.
 
     Returns:
         `Dataset`: columns `prompt`, `numbers`, `target` and `count`, the count of numbers, by which `dataset_filter`
         can choose.
 
     Raises:
-        ValueError: for a name that says no counts, and as [`~data.load_rows`].
+        ValueError: for a name without counts, and as [`~data.load_rows`].
     """
     if args.prompt_suffix:
         raise ValueError(
-            f"`prompt_suffix` must be empty for the Countdown lab, whose model knows nothing but tasks, got "
+            f"`prompt_suffix` must be empty for the Countdown lab, whose model knows tasks alone, got "
             f"{args.prompt_suffix!r}: leave it out"
         )
     name = args.dataset_name or f"{GENERATED}3"
@@ -50,7 +50,7 @@ def load_countdown(args: DataArguments, seed: int) -> Dataset:
 
 def countdown_of(rows: Rows, args: DataArguments) -> Dataset:
     """
-    The prompts of all rows that were read, chosen by the filter of `args`; returns and raises as [`load_countdown`].
+    Return the prompts of the rows that the filter of `args` keeps; returns and raises as [`load_countdown`].
     """
     prompts = check_prompts(rows, args.prompt_column)
     numbers, targets = rows.filled("numbers"), rows.filled("target")
@@ -75,8 +75,8 @@ def _filter(dataset: Dataset, name: str, args: DataArguments) -> Dataset:
 def _generate(name: str, seed: int) -> Dataset:
     if not re.fullmatch(r"[2-6](,[2-6])*", name.removeprefix(GENERATED)):
         raise ValueError(
-            f"dataset_name is {name!r}, and behind {GENERATED!r} stand counts of numbers from 2 to 6: set countdown:3 "
-            "or countdown:3,4"
+            f"`dataset_name` must have counts of numbers from 2 to 6 behind {GENERATED!r}, got {name!r}: set "
+            "countdown:3 or countdown:3,4"
         )
     counts = tuple(int(count) for count in name.removeprefix(GENERATED).split(","))
     return countdown_dataset(NUM_PROMPTS, seed=seed, num_numbers=counts)

@@ -1,4 +1,4 @@
-"""A simulated plant: the entropy of the Countdown lab without its model, thousands of rollouts a second."""
+"""A simulated plant: the entropy of the Countdown lab without its model, thousands of rollouts per second."""
 
 import math
 import random
@@ -17,25 +17,25 @@ class SimulatedPlant:
         entropy[t+1] = entropy[t] * (1 + sensitivity * felt[t]) - drift * entropy[t]^1.5 + wander
         felt[t] = (1 - carried) * control[t - dead_time + 1] + carried * control[t - dead_time]
 
-    The defaults are fitted to runs of the lab with 8 updates a rollout at a learning rate of 1e-4, under a bonus that
+    The defaults are fitted to runs of the lab with 8 updates per rollout at a learning rate of 1e-4, under a bonus that
     was moved at random (results/plant/summary.md): sensitivity 0.10 at once and 0.04 one rollout later, drift 0.005
-    nats a rollout at 0.3 nats, a measurement's standard error 0.012 nats. At three times and a third of the learning
+    nats per rollout at 0.3 nats, a measurement's standard error 0.012 nats. At three times and a third of the learning
     rate sensitivity and drift are about three times and a third of these.
 
     Args:
         initial (`float`):
             Entropy of the first rollout, nats.
         sensitivity (`float` or `Callable[[int], float]`):
-            What one unit of control moves entropy by in a rollout, as a share of it; or a function of the rollout.
+            Change of entropy per unit of control and rollout, as a share of entropy; or a function of the rollout.
         drift (`float`):
-            Entropy lost in a rollout without control, in units of entropy^1.5.
+            Entropy lost per rollout without control, in units of entropy^1.5.
         carried (`float`):
             Share of a control's effect that comes one rollout later, 0 to 1.
         dead_time (`int`):
             Rollouts from a control to the first entropy that shows it, at least 1.
         noise (`float`), wander (`float`):
-            Standard deviations of a measurement at 0.3 nats and of what entropy moves by at random in a rollout, nats.
-            Both grow with the square root of entropy.
+            Standard deviations at 0.3 nats of a measurement and of entropy's random change per rollout, nats. Both grow
+            with the square root of entropy.
         outliers (`float`):
             Share of measurements that are 0.2 nats too high, as single rollouts of long runs are.
     """
@@ -58,7 +58,7 @@ class SimulatedPlant:
         seed: int = 0,
     ) -> "SimulatedRun":
         """
-        Control the plant.
+        Control the plant, and return its series.
 
         Args:
             controller (`Controller`):
@@ -68,9 +68,9 @@ class SimulatedPlant:
             rollouts (`int`):
                 Length of the run.
             bounds (`tuple[float, float]`):
-                Of the control.
+                Bounds of the control.
             seed (`int`):
-                Of the noise.
+                Seed of the noise.
         """
         rng = random.Random(seed)
         sensitivity = self.sensitivity if callable(self.sensitivity) else lambda rollout: self.sensitivity
@@ -95,7 +95,7 @@ class SimulatedPlant:
 
 @dataclass(frozen=True)
 class SimulatedRun:
-    """What [`SimulatedPlant.run`] saw: targets, true and measured entropies, standard errors (nats), and controls."""
+    """Series of a run, one value per rollout: target, true and measured entropy, standard error (nats), control."""
 
     targets: list[float]
     entropies: list[float]
@@ -104,11 +104,11 @@ class SimulatedRun:
     controls: list[float]
 
     def error(self, first: int = 0, last: int | None = None) -> float:
-        """Root-mean-square difference of measured entropy and target over rollouts `first` to before `last`, nats."""
+        """Return the root-mean-square error of the rollouts from `first` to before `last`, nats."""
         pairs = list(zip(self.targets, self.measured, strict=True))[first:last]
         return math.sqrt(sum((target - entropy) ** 2 for target, entropy in pairs) / len(pairs))
 
     def floor(self, first: int = 0, last: int | None = None) -> float:
-        """Root-mean-square standard error over the same rollouts: what no controller comes below, nats."""
+        """Return the root-mean-square standard error over the same rollouts, which no controller comes below, nats."""
         noises = self.noises[first:last]
         return math.sqrt(sum(noise**2 for noise in noises) / len(noises))

@@ -25,15 +25,10 @@ BEHIND_EVAL_DATASET = list(inspect.signature(GRPOTrainer).parameters)[5:]
 @dataclass(frozen=True)
 class Arguments:
     """
-    What `GRPOTrainer` is built with, and what it does not know.
+    Arguments of `GRPOTrainer`, the `others` by their names, and what it does not know.
 
-    Args:
-        reward_funcs, args, train_dataset, callbacks, others:
-            Arguments of `GRPOTrainer`; `others` by their names.
-        punishes (`bool`):
-            Whether the last reward function is the soft overlong punishment.
-        first_length (`int`, *optional*):
-            Longest completion of the first stage, tokens.
+    `punishes` says whether the last reward function is the soft overlong punishment; `first_length` is the longest
+    completion of the first stage, tokens.
     """
 
     reward_funcs: Any
@@ -48,12 +43,7 @@ class Arguments:
 def complete(
     model: Any, reward_funcs: Any, args: Any, train_dataset: Any, eval_dataset: Any, others: dict[str, Any]
 ) -> Arguments:
-    """
-    Return what `GRPOTrainer` is to be built with; the arguments are those of [`ESGRPOTrainer`].
-
-    Raises:
-        ValueError: for what cannot work.
-    """
+    """Return what `GRPOTrainer` is to be built with, or raise; the arguments are those of [`ESGRPOTrainer`]."""
     args = configuration(args, model)
     check_launch(args)
     check_fields(args)
@@ -81,12 +71,7 @@ def complete(
 
 
 def by_name(more: tuple[Any, ...], named: dict[str, Any]) -> dict[str, Any]:
-    """
-    Return the arguments behind `eval_dataset` by their names, whether they were given by position or by name.
-
-    Raises:
-        TypeError: where one is given twice, or there are more than `GRPOTrainer` takes.
-    """
+    """Return the arguments behind `eval_dataset` by their names, whether they were given by position or by name."""
     if len(more) > len(BEHIND_EVAL_DATASET):
         most = len(BEHIND_EVAL_DATASET) + 5
         raise TypeError(f"ESGRPOTrainer takes at most {most} positional arguments, got {len(more) + 5}")
@@ -97,18 +82,13 @@ def by_name(more: tuple[Any, ...], named: dict[str, Any]) -> dict[str, Any]:
 
 
 def configuration(args: Any, model: Any) -> ESGRPOConfig:
-    """
-    Return the configuration of a trainer; without one, the defaults in a folder per model, as in TRL.
-
-    Raises:
-        ValueError: for what is no `ESGRPOConfig`.
-    """
+    """Return the configuration of a trainer; without one, the defaults in a folder per model, as in TRL."""
     if args is None:
         name = model if isinstance(model, str) else get_config_model_id(model.config)
         return ESGRPOConfig(f"{name.split('/')[-1]}-ES-GRPO")
     if not isinstance(args, ESGRPOConfig):
         advice = "give ESGRPOConfig(output_dir, ...)"
         if isinstance(args, GRPOConfig):
-            advice = "replace it by ESGRPOConfig, which has the same fields and more, and trains the same without them"
+            advice = "give an ESGRPOConfig, which has the same fields and more, and trains the same without them"
         raise ValueError(f"`args` must be an ESGRPOConfig, got {type(args).__name__}: {advice}")
     return args

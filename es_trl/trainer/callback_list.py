@@ -22,18 +22,7 @@ def find(callbacks: Sequence[TrainerCallback], kind: type[_Callback]) -> _Callba
 
 
 def collect_callbacks(args: ESGRPOConfig, given: Sequence[Any]) -> list[TrainerCallback]:
-    """
-    Return the user's callbacks and those that the blocks of the configuration name; the curriculum comes first.
-
-    Args:
-        args (`ESGRPOConfig`):
-            The configuration.
-        given (sequence of `TrainerCallback`):
-            The user's callbacks, or their classes.
-
-    Raises:
-        ValueError: for what is no list of callbacks, and for a method together with a scheduler.
-    """
+    """Return the user's callbacks and those that the blocks of the configuration name; the curriculum comes first."""
     if isinstance(given, TrainerCallback) or EntropyScheduler in given:
         raise ValueError(
             "`callbacks` must be a list of objects: give for example [EntropyScheduler(ConstantSchedule(0.4), "
@@ -58,18 +47,9 @@ def with_prompts(
     callbacks: Sequence[TrainerCallback], args: ESGRPOConfig, datasets: Mapping[str, Dataset | None]
 ) -> list[TrainerCallback]:
     """
-    Return the callbacks with a curriculum that has its data sets, in the place of the one that only has stages.
+    Return the callbacks with a curriculum that has its data sets, in the place of one that only has stages.
 
-    Args:
-        callbacks (sequence of `TrainerCallback`):
-            What [`collect_callbacks`] returned.
-        args (`ESGRPOConfig`):
-            The configuration.
-        datasets (`Mapping[str, Dataset | None]`):
-            Data sets by name; `None` for one that a plan cannot see.
-
-    Raises:
-        ValueError: for stages that the run or the data sets cannot have.
+    A data set is `None` where a plan cannot see it.
     """
     scheduler = find(callbacks, EntropyScheduler)
     schedule = None if scheduler is None else scheduler.loop.schedule
@@ -82,17 +62,12 @@ def with_prompts(
 
 
 def prepare_callbacks(callbacks: Sequence[TrainerCallback], args: ESGRPOConfig) -> None:
-    """
-    Let the rollout callbacks refuse what cannot work, and start afresh.
-
-    Raises:
-        ValueError: also where the entropy scheduler or the curriculum is there twice.
-    """
+    """Let the rollout callbacks refuse what cannot work, and start afresh."""
     for kind, block in ((EntropyScheduler, "entropy_*"), (Curriculum, "curriculum")):
         if sum(isinstance(callback, kind) for callback in callbacks) > 1:
             raise ValueError(
-                f"there are two of {kind.__name__}, which would set the same attributes one after the other: keep "
-                f"either the {block} blocks of the configuration or one {kind.__name__} in `callbacks`"
+                f"there are two of {kind.__name__}, which would set the same attributes: keep the {block} blocks "
+                f"of the configuration or one {kind.__name__} in `callbacks`"
             )
     for callback in callbacks:
         if not isinstance(callback, RolloutCallback):

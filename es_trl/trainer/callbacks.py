@@ -19,36 +19,22 @@ from ..tracking.history import RolloutRecord
 
 @dataclass(frozen=True)
 class Decision:
-    """
-    What a callback decides at a rollout event. The trainer applies it.
+    """What a callback decides at a rollout event. The trainer applies it."""
 
-    Args:
-        stage (`PlannedStage`, *optional*):
-            The stage that the rollout is in.
-        jump (`float`, *optional*):
-            Entropy that a switch of stages has added, nats.
-        tick (`Tick`, *optional*):
-            What the control loop decided.
-        settings (`dict[str, float]`):
-            More trainer attributes to set.
-        events (list of `dict[str, str]`):
-            What the history is told: `kind` and `message`.
-    """
-
-    stage: PlannedStage | None = None
-    jump: float | None = None
-    tick: Tick | None = None
-    settings: dict[str, float] = field(default_factory=dict)
-    events: list[dict[str, str]] = field(default_factory=list)
+    stage: PlannedStage | None = None  # that the rollout is in
+    jump: float | None = None  # entropy that a switch of stages has added, nats
+    tick: Tick | None = None  # what the control loop decided
+    settings: dict[str, float] = field(default_factory=dict)  # more trainer attributes to set
+    events: list[dict[str, str]] = field(default_factory=list)  # for the history: `kind` and `message`
 
 
 class RolloutCallback(TrainerCallback):
     """
     A callback with the two events of a rollout; [`ESGRPOTrainer`] calls them on every process.
 
-    Both events get the record of the rollout as far as it is known, and the trainer, to look at. What is to change is
+    Both events get the record of the rollout as far as it is known, and the `trainer`, to look at. What is to change is
     returned. What `state_dict` returns is saved in every checkpoint and given back to `load_state_dict` on resume. A
-    callback that does not define it, because it only looks on, may come and go between the two.
+    callback that does not define it may come and go between the two.
     """
 
     @property
@@ -159,10 +145,7 @@ class Curriculum(RolloutCallback):
     def prompts(self) -> StagedPrompts:
         """The stages of the run, with their data sets."""
         if self._prompts is None:
-            raise ValueError(
-                "a Curriculum has no data sets, because it came to the trainer after it was built: give it in "
-                "`callbacks`"
-            )
+            raise ValueError("a Curriculum has no data sets after the trainer is built: give it in `callbacks`")
         return self._prompts
 
     def prepare(self, args: ESGRPOConfig) -> None:

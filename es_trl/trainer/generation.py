@@ -26,15 +26,8 @@ class Refill:
     """
     Replaces the prompts of a rollout that have nothing to teach.
 
-    Args:
-        trainer (`GRPOTrainer`):
-            The trainer, whose metrics and logged columns are of what is trained on in the end.
-        sampling (`DynamicSampling`):
-            Which prompts are replaced.
-        draw (`Callable[[int], Rows]`):
-            Gives this process's rows of so many fresh prompts, one per completion.
-        generate (`Callable`), reward (`Callable`):
-            TRL's own `_generate` and `_calculate_rewards`.
+    `draw` gives this process's rows of so many fresh prompts; `generate` and `reward` are TRL's own `_generate` and
+    `_calculate_rewards`. The trainer's metrics and logged columns are of what is trained on in the end.
     """
 
     def __init__(
@@ -50,19 +43,9 @@ class Refill:
 
     def __call__(self, rollout: OpenRollout, prompts: list[Any]) -> tuple[Any, ...]:
         """
-        Generate for a rollout, and again for the prompts that are replaced.
+        Generate for a rollout, and again for the prompts that are replaced; return what TRL's `_generate` does.
 
-        Args:
-            rollout (`OpenRollout`):
-                The rollout; its rows, rewards and cost are set.
-            prompts (`list`):
-                Its prompts, which change in place with its rows: TRL goes on with the list that it gave.
-
-        Returns:
-            What TRL's `_generate` returns, of what is trained on.
-
-        Raises:
-            ValueError: where no prompt of the rollout can be learned from, and for prompts with images.
+        The `prompts` change in place with the rows of the rollout, because TRL goes on with the list that it gave.
         """
         metrics, logged = self._trainer._metrics["train"], self._trainer._pending_extra_logs
         generated = self._generate(prompts)
@@ -74,7 +57,7 @@ class Refill:
         own = self._score(rollout.rows, generated)
         uniform, cost = self._sampling.refill(own, self._trainer.num_generations, self._draw, self._answer)
         if uniform.all():
-            raise ValueError(nothing_to_learn(rollout.index, cost))
+            raise ValueError(nothing_to_learn(rollout.rollout, cost))
         rollout.rows[:] = [entry["row"] for entry in own.entries]
         prompts[:] = [row["prompt"] for row in rollout.rows]
         rollout.rewards, rollout.has_rewards, rollout.uniform = own.rewards, True, uniform
@@ -112,15 +95,7 @@ class Refill:
 
 
 def mask_prompts(batch: dict[str, Any], prompts: torch.Tensor, accelerator: Accelerator) -> None:
-    """
-    Leave prompts out of the loss of a rollout.
-
-    Args:
-        batch (`dict[str, torch.Tensor]`):
-            TRL's batch of this process; its mask and its count of tokens change.
-        prompts (`torch.Tensor` of shape `(prompts,)`):
-            Which prompts of the rollout, bool.
-    """
+    """Leave prompts, bool of shape `(prompts,)`, out of the loss of a rollout, of which `batch` is this process's."""
     kept = ~prompts.to(batch["prompt_index"].device)[batch["prompt_index"]]
     batch["completion_mask"] = batch["completion_mask"] * kept.unsqueeze(1)
     batch["num_items_in_batch"] = accelerator.gather(completion_mask(batch).sum()).sum()

@@ -1,28 +1,28 @@
 """What a trainer is given beside its configuration, looked at together before the model's weights load."""
 
+import difflib
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
+import torch
+import trl.rewards
 from datasets import Dataset, IterableDataset
-from trl import GRPOConfig
 from trl.data_utils import is_conversational
 from trl.import_utils import is_vllm_available
 
+from .. import rewards
 from ..checkpoints.run_folder import enter_run_folder
 from ..common.nearest import nearest
+from ..config.config import ESGRPOConfig
 from ..config.field_checks import check_optimizer, check_trackers
 from ..control.base import Actuator, ActuatorArgs
 from ..control.checks import checked_settings
-from .model_folder import check_model
-from .reward_functions import check_rewards
+from .model_folder import check_model, read_config
 
 
 def check_inputs(
-    model: Any,
-    reward_funcs: Any,
-    args: GRPOConfig,
-    datasets: tuple[Any, Any],
-    kwargs: dict[str, Any],
+    model: Any, reward_funcs: Any, args: ESGRPOConfig, datasets: tuple[Any, Any], kwargs: dict[str, Any]
 ) -> None:
     """
     Raise unless TRL can build its trainer from what was given, and the run can be written.
@@ -32,15 +32,12 @@ def check_inputs(
             As in `GRPOTrainer`; `output_dir` is made absolute.
         datasets (`tuple`):
             Train and eval data sets.
-
-    Raises:
-        ValueError: for the first thing that is wrong.
     """
-    environment = kwargs.get("environment_factory")
+    has_environment = kwargs.get("environment_factory") is not None
     if args.use_vllm and not is_vllm_available():
         raise ValueError("`use_vllm` is true, and vLLM is not installed: install it, or set use_vllm: false")
-    _check_datasets(*datasets, environment is not None, args)
-    check_rewards(reward_funcs, environment is not None, args)
+    _check_datasets(*datasets, has_environment, args)
+    check_rewards(reward_funcs, has_environment, args)
     check_trackers(args)
     if not any(kwargs.get("optimizers") or ()):
         check_optimizer(args)
@@ -51,12 +48,7 @@ def check_inputs(
 
 
 def check_settings(actuators: Iterable[Actuator], trainer: Any, args: ActuatorArgs) -> None:
-    """
-    Raise unless actuators move attributes that the trainer has, or read their settings themselves.
-
-    Raises:
-        ValueError: for a name that the trainer does not have, and as [`checked_settings`].
-    """
+    """Raise unless actuators move attributes that the trainer has, or read their settings themselves."""
     for actuator in actuators:
         if isinstance(actuator, Actuator) and actuator.reads_settings:
             continue
@@ -69,24 +61,56 @@ def check_settings(actuators: Iterable[Actuator], trainer: Any, args: ActuatorAr
                     )
 
 
-def _check_datasets(train: Any, evaluation: Any, has_environment: bool, args: GRPOConfig) -> None:
+def check_rewards(reward_funcs: Any, has_environment: bool, args: ESGRPOConfig) -> None:
+    """Raise unless every reward function can be called or names a model, and weights are one per function."""
+    functions = reward_funcs if isinstance(reward_funcs, list) else [] if reward_funcs is None else [reward_funcs]
+    if not functions and not has_environment:
+        raise ValueError("No reward source provided, as `reward_funcs` is empty: give at least one reward function")
+    for function in functions:
+        if isinstance(function, str):
+            _check_reward_model(function, args)
+        elif isinstance(function, type) or not (callable(function) or isinstance(function, torch.nn.Module)):
+            raise ValueError(
+                f"`reward_funcs` must hold functions, models or their names, got {function!r}: give the function "
+                "itself, or an object that can be called"
+            )
+    if args.reward_weights is not None and len(args.reward_weights) != len(functions):
+        raise ValueError(
+            f"the number of `reward_weights` ({len(args.reward_weights)}) must match number of reward functions "
+            f"({len(functions)}): set one weight per function, or leave it out"
+        )
+
+
+def _check_reward_model(name: str, args: ESGRPOConfig) -> None:
+    """Raise where a text is the name of a function, or of no reward model."""
+    if not Path(name).is_dir() and "/" not in name:
+        known = {
+            each: module.__name__
+            for module in (trl.rewards, rewards)
+            for each in dir(module)
+            if not each.startswith("_") and callable(getattr(module, each))
+        }
+        if near := difflib.get_close_matches(name, known, n=1):
+            raise ValueError(
+                f"`reward_funcs` has the text {name!r}, and a text is the name or the folder of a reward model: give "
+                f"the function itself, as `from {known[near[0]]} import {near[0]}`"
+            )
+    read_config("the reward model", name, (args.model_init_kwargs or {}).get("revision"), args.trust_remote_code)
+
+
+def _check_datasets(train: Any, evaluation: Any, has_environment: bool, args: ESGRPOConfig) -> None:
     if train is None and not has_environment:
         raise ValueError("`train_dataset` is required, got None: give a data set with a column `prompt`")
     if train is not None and not isinstance(train, Dataset | IterableDataset):
-        raise ValueError(
-            f"`train_dataset` must be a `Dataset` or `IterableDataset`, got `{type(train).__name__}`: give for example "
-            "Dataset.from_list(...)"
-        )
+        kind = type(train).__name__
+        raise ValueError(f"`train_dataset` must be a `Dataset` or `IterableDataset`, got `{kind}`: give one of them")
     dispatches = args.accelerator_config.dispatch_batches  # which TRL refuses
     if isinstance(train, IterableDataset) and args.max_steps <= 0 and not dispatches:
+        raise ValueError(f"`max_steps` must be above 0 where `train_dataset` is a stream, got {args.max_steps}: set it")
+    strategy = getattr(args.eval_strategy, "value", args.eval_strategy)
+    if strategy != "no" and evaluation is None:
         raise ValueError(
-            f"`max_steps` must be above 0 where `train_dataset` is a stream, whose length is not known, got "
-            f"{args.max_steps}: set it"
-        )
-    if args.eval_strategy != "no" and evaluation is None:
-        raise ValueError(
-            f"`eval_strategy` is {str(getattr(args.eval_strategy, 'value', args.eval_strategy))!r}, and there is no "
-            "`eval_dataset`: give one, or set eval_strategy: no"
+            f"`eval_strategy` is {strategy!r}, and there is no `eval_dataset`: give one, or set eval_strategy: no"
         )
 
 

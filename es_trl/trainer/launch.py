@@ -23,40 +23,8 @@ FSDP_1 = "FSDP 1 is asked for, which is not supported: set `fsdp_version: 2`"
 logger = logging.get_logger(__name__)
 
 
-def leave_out_compiled_collective(environ: Mapping[str, str] = os.environ) -> None:
-    """
-    Let DeepSpeed on a CPU use gloo alone, before it sets up its processes.
-
-    It would compile a collective over shared memory first, which needs a C++ compiler and ninja in PATH, takes half a
-    minute and changes no number.
-
-    Args:
-        environ (`Mapping[str, str]`):
-            What `accelerate launch` left for its processes.
-    """
-    if environ.get("ACCELERATE_USE_DEEPSPEED") != "true":
-        return
-    import deepspeed.ops
-    from deepspeed.accelerator import get_accelerator
-
-    if get_accelerator().device_name() == "cpu":
-        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-
-
 def check_launch(args: TrainingArguments, environ: Mapping[str, str] = os.environ) -> None:
-    """
-    Refuse a launch that did not start what it was told to start; before the model loads.
-
-    Args:
-        args (`TrainingArguments`):
-            The configuration, which knows the processes that there are.
-        environ (`Mapping[str, str]`):
-            What `accelerate launch` left for its processes.
-
-    Raises:
-        ValueError: for one process where several were asked for, several that know nothing of each other, and FSDP
-            that is not.
-    """
+    """Raise unless the launch started what it was told to start; before the model loads."""
     state = args.distributed_state
     launched = "ACCELERATE_MIXED_PRECISION" in environ and "ACCELERATE_USE_CPU" in environ
     # accelerate's launcher of single processes gives an address only where its configuration counts several
@@ -83,30 +51,14 @@ def check_launch(args: TrainingArguments, environ: Mapping[str, str] = os.enviro
 
 
 def check_sharding(trainer: Trainer, environ: Mapping[str, str] = os.environ) -> str:
-    """
-    Refuse a model that is not spread over the processes as it was to be; when it is about to be trained.
-
-    Args:
-        trainer (`GRPOTrainer`):
-            With its model as `accelerator.prepare` made it.
-        environ (`Mapping[str, str]`):
-            What `accelerate launch` left for its processes.
-
-    Returns:
-        `str`: how the run is spread, for people.
-
-    Raises:
-        ValueError: where DeepSpeed or FSDP was asked for and is not there, where ZeRO-3 or FSDP shards nothing, and
-            for a reference model that FSDP leaves without weights.
-    """
+    """Say how the run is spread over its processes, or raise where that is not what was asked for."""
     accelerator, parameters = trainer.accelerator, list(trainer.model_wrapped.parameters())
     kind, shards = _kind(accelerator)
     for name in ("DeepSpeed", "FSDP"):
         asked = environ.get(f"ACCELERATE_USE_{name.upper()}") == "true" or getattr(trainer.args, name.lower())
         if asked and not kind.startswith(name):
             raise ValueError(
-                f"the launch or the recipe asks for {name}, and the run came up with {kind}: look at the warnings "
-                "above, and at whether this machine can do it"
+                f"the launch or the recipe asks for {name}, and the run came up with {kind}: look at the warnings above"
             )
     plugin = accelerator.state.fsdp_plugin if kind.startswith("FSDP") else None
     if plugin is not None and plugin.fsdp_version != 2:

@@ -20,14 +20,10 @@ class ActuatedLoss:
     former, sets the latter in between: [`see`] is called by the policy's forward pass.
 
     Args:
-        trainer (`GRPOTrainer`):
-            The trainer, whose clip bounds and sizes count now.
-        inputs (`dict[str, torch.Tensor]`):
-            TRL's micro-batch, one row per completion; it is not changed.
-        actuation (`Actuation`):
-            What is to be actuated.
-        parts (`int`):
-            Backward passes that share one of TRL's micro-batches.
+        trainer (`GRPOTrainer`), inputs (`dict[str, torch.Tensor]`):
+            The trainer, whose clip bounds and sizes count now, and TRL's micro-batch, one row per completion.
+        actuation (`Actuation`), parts (`int`):
+            What is to be actuated, and how many parts share one of TRL's micro-batches.
     """
 
     def __init__(self, trainer: GRPOTrainer, inputs: dict[str, Any], actuation: Actuation, parts: int):
@@ -41,13 +37,7 @@ class ActuatedLoss:
         self._micro_batches = trainer.current_gradient_accumulation_steps * parts
 
     def see(self, logps: torch.Tensor, entropies: torch.Tensor, clamped: torch.Tensor | None) -> None:
-        """
-        Take the policy's view of the micro-batch, and set the advantages that TRL reads next.
-
-        Args:
-            logps (`torch.Tensor`), entropies (`torch.Tensor`), clamped (`torch.Tensor`, *optional*):
-                Log-probabilities, entropies and clamped entropies (nats) with gradient, all of shape `(batch, tokens)`.
-        """
+        """Take log-probabilities and entropies, `(batch, tokens)`, and set the advantages that TRL reads next."""
         self.batch = MicroBatch(
             inputs=self.inputs,
             mask=completion_mask(self.inputs),
@@ -70,17 +60,8 @@ def scores_of(trainer: GRPOTrainer, batch: dict[str, Any], rewards: torch.Tensor
     """
     Return the scores of a rollout, of all processes.
 
-    Args:
-        trainer (`GRPOTrainer`):
-            The trainer, with its weights of the rewards.
-        batch (`dict[str, torch.Tensor]`):
-            TRL's batch of this process's completions.
-        rewards (`torch.Tensor` of shape `(completions of all processes, reward functions)`):
-            Rewards; NaN where a function gave none.
-        rollout (`int`):
-            Index of the rollout.
-        answers (`int`):
-            How many of the reward functions, from the first on, judge what was written and not its length.
+    `batch` is of this process, `rewards` are of all, `(completions, reward functions)`. The first `answers` reward
+    functions judge what was written, and not its length.
     """
     own = torch.stack([batch["advantages"].float(), completion_mask(batch).sum(dim=1).float()], dim=1)
     advantages, tokens = trainer.accelerator.gather(own).unbind(dim=1)

@@ -25,17 +25,10 @@ def check_model(model: Any, processing_class: Any, has_chats: bool, args: GRPOCo
     Raise unless the model, its tokenizer and its chat template are there, as TRL will look for them.
 
     Args:
-        model (`str` or `PreTrainedModel`):
-            A folder, a name on the Hub, or the model itself.
-        processing_class (tokenizer or processor, *optional*):
-            The trainer's.
+        model (`str` or `PreTrainedModel`), processing_class (tokenizer or processor, *optional*):
+            A folder, a name on the Hub or the model itself, and the trainer's tokenizer.
         has_chats (`bool`):
-            Whether the prompts are lists of messages.
-        args (`GRPOConfig`):
-            Its `model_init_kwargs` and `trust_remote_code` are those that TRL loads with.
-
-    Raises:
-        ValueError: naming what is missing, and where.
+            Whether the prompts are lists of messages, which need a chat template.
     """
     revision = (args.model_init_kwargs or {}).get("revision")
     if isinstance(model, str):
@@ -48,8 +41,8 @@ def check_model(model: Any, processing_class: Any, has_chats: bool, args: GRPOCo
         name = get_config_model_id(getattr(model, "config", None))
         if args.beta != 0.0 and not name and not is_peft_model(model):
             raise ValueError(
-                f"`beta` is {args.beta} and the model has no folder or name from which its reference could be loaded: "
-                "give the model's folder as text, or set beta to 0"
+                f"`beta` is {args.beta}, and the model has no folder or name to load its reference from: give the "
+                "model's folder as text, or set beta to 0"
             )
     else:
         raise ValueError(
@@ -72,33 +65,26 @@ def check_model(model: Any, processing_class: Any, has_chats: bool, args: GRPOCo
 
 
 def read_config(what: str, name: str, revision: str | None, trust_remote_code: bool) -> PreTrainedConfig:
-    """
-    The configuration of a model's folder or name on the Hub.
-
-    Raises:
-        ValueError: where it cannot be had; `what` says in the message whose it is.
-    """
+    """Return the configuration of a model's folder or name on the Hub; `what` says in refusals whose it is."""
     folder, is_folder = Path(name), os.path.isdir(name)  # of an empty name a Path makes this folder
     if is_folder and not (folder / "config.json").is_file():
         if (folder / "adapter_config.json").is_file():
-            raise ValueError(
-                f"{what} is {name!r}, the folder of an adapter without its base model: give the base model's name, or "
-                "a PeftModel that holds both"
-            )
+            advice = "give the base model's name, or a PeftModel that holds both"
+            raise ValueError(f"{what} is {name!r}, the folder of an adapter without its base model: {advice}")
         raise ValueError(f"{what} is {name!r}, and this folder has no config.json: give the folder of a saved model")
     if not is_folder:
         _check_name(what, name)
     try:
         return AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=trust_remote_code)
     except UNREADABLE as error:
-        if is_folder:
-            raise ValueError(
-                f"{what} is {name!r}, whose config.json cannot be read ({first_sentence(error)}): save the model again"
-            ) from error
-        raise ValueError(
-            f"{what} is {name!r}, and there is neither such a folder nor can such a name be read from the Hub "
-            f"({first_sentence(error)}): check its spelling, or give the folder of a saved model"
-        ) from error
+        said = first_sentence(error)
+        problem = f"whose config.json cannot be read ({said}): save the model again"
+        if not is_folder:
+            problem = (
+                f"and there is neither such a folder nor can such a name be read from the Hub ({said}): check its "
+                "spelling, or give the folder of a saved model"
+            )
+        raise ValueError(f"{what} is {name!r}, {problem}") from error
 
 
 def first_sentence(error: BaseException) -> str:

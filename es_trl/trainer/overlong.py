@@ -17,17 +17,8 @@ def add_punishment(
     """
     Append the punishment to a trainer's reward functions where a stage of the run has one.
 
-    Args:
-        reward_funcs (reward function, list of them, or `None`), args (`ESGRPOConfig`), classes (list, *optional*):
-            What the trainer was given; `classes` are its `reward_processing_classes`.
-        length (`int`, *optional*), caches (`list[int]`):
-            Longest completion of the first stage, and overlong cache of every stage, tokens.
-
-    Returns:
-        The three, with one function, one weight (1 unless the user gave one more than functions) and one class more.
-
-    Raises:
-        ValueError: where the user gave such a function, too.
+    Returns functions, configuration and `reward_processing_classes` with one more of each; its weight is 1 unless the
+    user gave one more than functions. `length` is the longest completion of the first stage, `caches` are of all.
     """
     if not any(caches):
         return reward_funcs, args, classes

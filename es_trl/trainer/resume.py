@@ -19,7 +19,7 @@ from ..checkpoints.weights import load_adapter, load_converted, load_reference, 
 from ..common.processes import on_main
 from ..hub.card import write_recipe
 from ..tracking.history import write_loop
-from .described import counts, described, next_target, stateful_callbacks
+from .description import counts, described, next_target, stateful_callbacks
 from .rollout import OpenRollout
 from .rollout_trainer import RolloutTrainer
 
@@ -36,12 +36,7 @@ class _NotLoaded(Exception):
 
 
 def find(trainer: RolloutTrainer, resume: str | bool | None) -> tuple[str | None, bool]:
-    """
-    Return the checkpoint that a run goes on from, and whether the run was finished; every process calls it.
-
-    Raises:
-        ValueError: where the run cannot go on from it, before anything is loaded.
-    """
+    """Return the checkpoint that a run goes on from, and whether the run was finished; every process calls it."""
     checkpoint = on_main(trainer.accelerator.is_main_process, lambda: find_start(resume, Path(trainer.args.output_dir)))
     if checkpoint is None:
         return None, False
@@ -147,15 +142,7 @@ def take_up(trainer: RolloutTrainer, state: RunState, checkpoint: Path, sampler:
     Go on where a checkpoint was written.
 
     TRL counts rollouts from the resumed update on, samples what a rollout still had to train on anew, and replays the
-    first epoch's order of prompts in every later one. Here all three go on.
-
-    Args:
-        trainer (`RolloutTrainer`):
-            The trainer, before its first rollout.
-        state (`RunState`), checkpoint (`Path`):
-            The state of the run, and the checkpoint that it is from.
-        sampler (`Sampler`, *optional*):
-            TRL's sampler of prompts, which draws an order per epoch.
+    first epoch's order of prompts (which `sampler` draws per epoch) in every later one. Here all three go on.
     """
     rollout = None
     if state.record is not None:

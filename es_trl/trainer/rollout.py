@@ -22,20 +22,13 @@ logger = logging.get_logger(__name__)
 @dataclass
 class OpenRollout:
     """
-    What is known of the rollout under way, and what this process holds of it. [`record`] is what the history has of it.
+    What is known of the rollout under way, and what this process holds of it; [`record`] is what the history has of it.
 
-    Args:
-        index (`int`), run (`int`, *optional*), global_step (`int`):
-            Index in the run, number of the run in its folder, and updates made before.
-        num_generations (`int`), max_completion_length (`int`, *optional*):
-            Completions per prompt, and tokens that one may have.
-        curriculum_stage (`int`, *optional*):
-            Index of the stage of the curriculum.
-        seconds_before (`float`):
-            Time that it took before the run was resumed.
+    Fields that the record has, too, mean the same there ([`RolloutRecord`]). `seconds_before` is the time that the
+    rollout took before the run was resumed.
     """
 
-    index: int
+    rollout: int
     run: int | None
     global_step: int
     num_generations: int
@@ -46,14 +39,14 @@ class OpenRollout:
     reward: float | None = None
     completion_tokens: float | None = None
     logp_difference: float | None = None
-    sampling: dict[str, float] | None = None  # fields of `SamplingCost`
+    sampling: dict[str, float] | None = None
     reading: EntropyReading | None = None
     is_measured: bool = False  # also where no token was there to measure
     jump: float | None = None
     tick: Tick | None = None
     kept: Kept | None = None
     events: list[dict[str, str]] = field(default_factory=list)
-    clip_fractions: list[float] = field(default_factory=list)  # share of clipped tokens, of each micro-batch so far
+    clip_fractions: list[float] = field(default_factory=list)  # share of clipped tokens of each micro-batch so far
 
     sensor: EntropySensor | None = None  # until it is measured
     rows: list[dict[str, Any]] = field(default_factory=list)  # this process's, one per completion
@@ -62,27 +55,22 @@ class OpenRollout:
     uniform: torch.Tensor | None = None  # prompts that dynamic sampling could not replace, (prompts,)
     scoring: tuple[torch.Tensor, torch.Tensor | None] | None = None  # entropies of the old log-probabilities
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self._started = time.perf_counter()
 
     @classmethod
     def resumed(cls, record: RolloutRecord, clip_fractions: list[float], seconds: float) -> "OpenRollout":
         """Take up a rollout as a checkpoint has it: measured, and with all that was decided."""
-        known = {name: getattr(record, name) for name in _names(RolloutRecord)}
-        measured = known["entropy"] is not None
-        own = {name: known[name] for name in _names(cls) & known.keys() - {"kept", "events"}}
+        known = vars(record)
         return cls(
-            index=record.rollout,
+            **{name: known[name] for name in _OWN},
             seconds_before=seconds,
-            reading=EntropyReading(record.entropy, record.entropy_se, record.clamped_entropy, record.truncated)
-            if measured
-            else None,
+            reading=None if record.entropy is None else EntropyReading(**{name: known[name] for name in _READ}),
             is_measured=True,
-            tick=None if record.control is None else Tick(**{name: known[name] for name in _names(Tick)}),
+            tick=None if record.control is None else Tick(**{name: known[name] for name in _TOLD | {"events"}}),
             kept=None if record.kept is None else Kept(record.kept),
             events=list(record.events or []),
             clip_fractions=clip_fractions,
-            **own,
         )
 
     def decided(self, decision: Decision) -> None:
@@ -115,7 +103,7 @@ class OpenRollout:
         self.kept = kept
         if kept is not None and kept.message is not None:
             self.events.append({"kind": "guard", "message": kept.message})
-            logger.warning("rollout %d: %s", self.index, kept.message)
+            logger.warning("rollout %d: %s", self.rollout, kept.message)
 
     def raise_alarms(
         self, records: list[dict[str, Any]], scheduler: EntropyScheduler | None, report_to: list[str]
@@ -124,7 +112,7 @@ class OpenRollout:
         if scheduler is None or not scheduler.loop.controller.needs_target:
             return
         alarms = [{"kind": "alarm", "message": text} for text in new_alarms([*records, asdict(self.record())])]
-        announce(self.index, [*self.tick.events, *alarms], report_to)
+        announce(self.rollout, [*self.tick.events, *alarms], report_to)
         self.events += alarms
 
     @property
@@ -134,34 +122,21 @@ class OpenRollout:
 
     def record(self, is_closed: bool = False) -> RolloutRecord:
         """Return the record of the rollout; what is known only when it closes is `None` before."""
+        own = {name: getattr(self, name) for name in _OWN}
         told = {} if self.tick is None else {name: getattr(self.tick, name) for name in _TOLD}
-        reading = self.reading
-        read = {} if reading is None else {"entropy": reading.mean, "entropy_se": reading.standard_error}
-        read |= {} if reading is None else {"clamped_entropy": reading.clamped, "truncated": reading.truncated}
         fractions = self.clip_fractions if is_closed else []
         return RolloutRecord(
-            rollout=self.index,
-            run=self.run,
-            global_step=self.global_step,
-            num_generations=self.num_generations,
-            max_completion_length=self.max_completion_length,
-            curriculum_stage=self.curriculum_stage,
-            reward=self.reward,
-            completion_tokens=self.completion_tokens,
-            logp_difference=self.logp_difference,
-            sampling=self.sampling,
-            jump=self.jump,
+            **{**own, **told, **({} if self.reading is None else vars(self.reading))},
             kept=None if self.kept is None else self.kept.share,
             events=list(self.events) if self.events or self.tick is not None else None,
             clip_high_fraction=sum(fractions) / len(fractions) if fractions else None,
             seconds=self.seconds if is_closed else None,
-            **read,
-            **told,
         )
 
 
-def _names(kind: type) -> set[str]:
-    return {each.name for each in fields(kind)}
+def _shared(kind: type) -> set[str]:
+    """The fields that a class has by the names of the record, but those that are not the same there."""
+    return {each.name for each in fields(kind)} & {each.name for each in fields(RolloutRecord)} - {"kept", "events"}
 
 
-_TOLD = _names(Tick) & _names(RolloutRecord) - {"entropy", "events"}
+_OWN, _READ, _TOLD = _shared(OpenRollout), _shared(EntropyReading), _shared(Tick)

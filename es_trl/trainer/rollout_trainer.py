@@ -41,27 +41,14 @@ class RolloutTrainer(PushingTrainer):
     """
 
     def __init__(
-        self,
-        model: Any,
-        reward_funcs: Any,
-        args: Any,
-        train_dataset: Any,
-        eval_dataset: Any,
-        others: dict[str, Any],
+        self, model: Any, reward_funcs: Any, args: Any, train_dataset: Any, eval_dataset: Any, others: dict[str, Any]
     ):
         given = complete(model, reward_funcs, args, train_dataset, eval_dataset, others)
         self._first_length, self._punishes = given.first_length, given.punishes
         self._sampling: DynamicSampling | None = None
         self._loss: ActuatedLoss | None = None  # while it is computed
-        super().__init__(
-            model,
-            given.reward_funcs,
-            given.args,
-            given.train_dataset,
-            eval_dataset,
-            callbacks=given.callbacks,
-            **given.others,
-        )
+        known = (model, given.reward_funcs, given.args, given.train_dataset, eval_dataset)
+        super().__init__(*known, callbacks=given.callbacks, **given.others)
         if tries := self.args.dynamic_sampling_tries:
             by_function = self.multi_objective_aggregation == "normalize_then_sum"
             self._sampling = DynamicSampling(tries, self.reward_weights, by_function, self.accelerator)
@@ -138,13 +125,8 @@ class RolloutTrainer(PushingTrainer):
         micro_batches = self.args.max_steps * self.args.gradient_accumulation_steps
         if self.args.max_steps <= 0:
             micro_batches = len(self.train_dataset) // Geometry.of(self.args).prompts * self._generate_every
-        return self._get_dataloader(
-            dataset=range(micro_batches * self.accelerator.num_processes),
-            description="Training",
-            batch_size=1,
-            sampler_fn=SequentialSampler,
-            is_training=True,
-        )
+        counted_out = range(micro_batches * self.accelerator.num_processes)
+        return self._get_dataloader(counted_out, "Training", 1, sampler_fn=SequentialSampler, is_training=True)
 
     def _ask_callbacks(self, event: str) -> None:
         for callback in self.callback_handler.callbacks:
@@ -162,7 +144,7 @@ class RolloutTrainer(PushingTrainer):
             self._enter_stage(decision.stage)
         self._actuate(decision.settings if decision.tick is None else {**decision.settings, **decision.tick.settings})
         for event in decision.events:
-            self.accelerator.print(f"rollout {self._rollout.index}: {event['message']}", flush=True)
+            self.accelerator.print(f"rollout {self._rollout.rollout}: {event['message']}", flush=True)
 
     def _enter_stage(self, stage: PlannedStage) -> None:
         self._stage, self._parts = stage, Parts(stage.parts)
@@ -174,8 +156,6 @@ class RolloutTrainer(PushingTrainer):
         for name, value in settings.items():
             if hasattr(self, name):
                 setattr(self, name, value)
-
-    # --- the rollout -------------------------------------------------------------------------------------------------
 
     def training_step(
         self, model: torch.nn.Module, inputs: Any, num_items_in_batch: torch.Tensor | int | None = None
@@ -200,13 +180,8 @@ class RolloutTrainer(PushingTrainer):
         return self._parts.take(super()._prepare_inputs, generation_batch)
 
     def _begin_rollout(self) -> None:
-        self._rollout = OpenRollout(
-            index=self._next_rollout,
-            run=self._identity.number,
-            global_step=self.state.global_step,
-            num_generations=self.num_generations,
-            max_completion_length=self.max_completion_length,
-        )
+        sizes = (self.num_generations, self.max_completion_length)
+        self._rollout = OpenRollout(self._next_rollout, self._identity.number, self.state.global_step, *sizes)
         self._ask_callbacks("on_rollout_begin")
         self._rollout.sensor = EntropySensor(self._prompts)
 
@@ -220,7 +195,7 @@ class RolloutTrainer(PushingTrainer):
             return super()._generate_and_score_completions(inputs)
         rollout = self._rollout
         rollout.rows = inputs if self.curriculum is None else self._draw_rows(self._prompts)
-        with unbroken(rollout.index):
+        with unbroken(rollout.rollout):
             batch = super()._generate_and_score_completions(rollout.rows)
         rollout.scored(self._metrics["train"], "importance_sampling_ratio" in batch)
         # TRL shuffles rows
@@ -229,7 +204,7 @@ class RolloutTrainer(PushingTrainer):
             mask_prompts(batch, rollout.uniform, self.accelerator)
         if self._actuation.actuators:
             answers = len(self.reward_funcs) - self._punishes
-            scores = scores_of(self, batch, rollout.rewards, rollout.index, answers)
+            scores = scores_of(self, batch, rollout.rewards, rollout.rollout, answers)
             batch.update(own_rows(self._actuation.columns(scores, self.args), len(rollout.rows), self.accelerator))
         if "old_per_token_logps" in batch:
             entropies, clamped = rollout.scoring
@@ -279,13 +254,12 @@ class RolloutTrainer(PushingTrainer):
     def _compute_loss(self, model: torch.nn.Module, inputs: dict[str, Any]) -> torch.Tensor:
         # dr_grpo divides by the longest completion; that of the first stage throughout, so that a switch to longer ones
         # leaves the scale of the loss as it was
-        first_length = temporarily(self, max_completion_length=self._first_length)
-        if not self.model.training:
-            with first_length:
+        with temporarily(self, max_completion_length=self._first_length):
+            if not self.model.training:
                 return super()._compute_loss(model, inputs)
-        loss = ActuatedLoss(self, inputs, self._actuation, self._parts.count)
-        with first_length, counted(self, self._parts.count), temporarily(self, _loss=loss):
-            value = super()._compute_loss(model, loss.inputs)
+            loss = ActuatedLoss(self, inputs, self._actuation, self._parts.count)
+            with counted(self, self._parts.count), temporarily(self, _loss=loss):
+                value = super()._compute_loss(model, loss.inputs)
         value, batch, rollout = value - loss.bonus(), loss.batch, self._rollout
         rollout.trained(self._metrics["train"])
         if rollout.kept is None:

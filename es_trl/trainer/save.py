@@ -21,7 +21,7 @@ from ..checkpoints.run_state import RunState, save_rollout
 from ..checkpoints.weights import save_reference
 from ..common.writing import writing
 from ..control.checks import checked_state
-from .described import counts, described, next_target, stateful_callbacks
+from .description import counts, described, next_target, stateful_callbacks
 from .rollout_trainer import RolloutTrainer
 
 
@@ -39,12 +39,7 @@ def rotation(args: TrainingArguments, lineage: Lineage) -> Callable[..., None]:
 
 @contextlib.contextmanager
 def replacing(folder: Path, trainer: RolloutTrainer) -> Iterator[None]:
-    """
-    Set aside what a new checkpoint takes the place of until the new one is whole; every process enters.
-
-    Raises:
-        SaveError: where it cannot be written. What was there is there again then.
-    """
+    """Set aside what a new checkpoint replaces until that is whole, or bring it back; every process enters."""
     advice, writes = "make room or mend the folder, and resume from the last whole checkpoint", trainer.args.should_save
     with writing(folder, f"the checkpoint of update {trainer.state.global_step}", advice):
         if writes:

@@ -1,4 +1,4 @@
-"""The sensor: one global, token-weighted mean entropy a rollout, under the policy that sampled it, and its noise."""
+"""The sensor: one global, token-weighted mean entropy per rollout, under the policy that sampled it, and its noise."""
 
 from dataclasses import dataclass
 
@@ -10,24 +10,24 @@ from trl import GRPOConfig
 @dataclass(frozen=True)
 class EntropyReading:
     """
-    What one rollout says of the policy's entropy.
+    What one rollout says of the policy's entropy, by the names of the history.
 
     Args:
-        mean (`float`):
+        entropy (`float`):
             Mean over all scored tokens, nats; NaN where an entropy was.
-        standard_error (`float`, *optional*):
-            What the mean would scatter by if the rollout were drawn again, nats: prompts are drawn independently and
-            the completions of one prompt are not, so it is clustered by prompt. `None` with fewer than two prompts.
-        clamped (`float`, *optional*):
-            The mean of the clamped entropy, nats; `None` where none was counted in.
+        entropy_se (`float`, *optional*):
+            Standard error of the mean, nats, clustered by prompt: prompts are drawn independently, and the completions
+            of one prompt are not. `None` with fewer than two prompts.
+        clamped_entropy (`float`, *optional*):
+            Mean of the clamped entropy, nats; `None` where none was counted in.
         truncated (`float`, *optional*):
             Share of the importance ratios of scored tokens, or of completions with a scored token, that were cut to a
             bound or masked; `None` where none was counted in.
     """
 
-    mean: float
-    standard_error: float | None
-    clamped: float | None = None
+    entropy: float
+    entropy_se: float | None
+    clamped_entropy: float | None = None
     truncated: float | None = None
 
 
@@ -60,14 +60,12 @@ class EntropySensor:
         Count one batch in.
 
         Args:
-            entropies (`torch.Tensor` of shape `(batch, tokens)`):
-                Entropy of the policy at each completion position, nats.
+            entropies (`torch.Tensor`), clamped (`torch.Tensor`, *optional*), both of shape `(batch, tokens)`:
+                Entropies and clamped entropies of the policy, nats; clamped ones for a whole rollout or not at all.
             mask (`torch.Tensor` of shape `(batch, tokens)`):
                 1 where the position counts, 0 for padding and for tokens that the model did not write.
             prompt_index (`torch.Tensor` of shape `(batch,)`):
                 Which prompt of the rollout each completion answers, from 0, counted over all processes.
-            clamped (`torch.Tensor` of shape `(batch, tokens)`, *optional*):
-                Clamped entropies of the same positions, nats: in all batches of a rollout, or in none.
             cut (`torch.Tensor` of shape `(batch, tokens)` or `(batch, 1)`, *optional*):
                 Which importance ratios were cut, of tokens or of completions, see [`cut_ratios`].
         """
@@ -83,11 +81,7 @@ class EntropySensor:
         self._sums.index_add_(1, prompt_index.cpu(), rows)
 
     def read(self, accelerator: Accelerator) -> EntropyReading | None:
-        """
-        The reading over everything counted in on all processes, the same on each.
-
-        One reduce of five floats a prompt. `None` where no token was counted in on any process.
-        """
+        """Return the reading over all processes, the same on each, by one reduce; `None` where no token was counted."""
         # float64 where the device has it: float32 cannot count the tokens of a large rollout
         dtype = torch.float32 if accelerator.device.type == "mps" else torch.float64
         sums = accelerator.reduce(self._sums.to(accelerator.device, dtype), reduction="sum").cpu().double()
@@ -113,23 +107,16 @@ def _totals(entropies: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 
 
 def completion_mask(batch: dict[str, torch.Tensor]) -> torch.Tensor:
-    """The scored positions of TRL's batch, `(batch, tokens)`: completions without padding and without tool output."""
+    """Return the scored positions of TRL's batch, `(batch, tokens)`: without padding and without tool output."""
     mask = batch["completion_mask"]
     return mask * batch["tool_mask"] if "tool_mask" in batch else mask
 
 
 def cut_ratios(batch: dict[str, torch.Tensor], args: GRPOConfig) -> torch.Tensor | None:
     """
-    Which of the importance ratios between vLLM and the trainer TRL cut to a bound or masked; `None` without any.
+    Return which importance ratios between vLLM and the trainer TRL cut to a bound, or masked with 0.
 
-    Args:
-        batch (`dict[str, torch.Tensor]`):
-            TRL's, in which a ratio that was cut is at its bound and a masked one is 0.
-        args (`GRPOConfig`):
-            Has the mode and the bounds, `vllm_importance_sampling_*`.
-
-    Returns:
-        `torch.Tensor` of shape `(batch, tokens)`, or `(batch, 1)` with the `sequence_*` modes, bool.
+    The shape is `(batch, tokens)`, or `(batch, 1)` with the `sequence_*` modes; `None` where there are no ratios.
     """
     ratios = batch.get("importance_sampling_ratio")
     if ratios is None:
@@ -143,9 +130,9 @@ def cut_ratios(batch: dict[str, torch.Tensor], args: GRPOConfig) -> torch.Tensor
 
 def prompt_index(batch_size: int, num_generations: int, accelerator: Accelerator) -> torch.Tensor:
     """
-    Which prompt of the rollout each completion of this process answers, `(batch_size,)`.
+    Return which prompt of the rollout each completion of this process answers, `(batch_size,)`.
 
-    TRL repeats each prompt `num_generations` times in a row and cuts the rollout into equal slices, one a process.
+    TRL repeats each prompt `num_generations` times in a row and cuts the rollout into equal slices, one per process.
     """
     first = accelerator.process_index * batch_size
     return torch.arange(first, first + batch_size, device=accelerator.device) // num_generations

@@ -14,13 +14,7 @@ def follow_stage(trainer: GRPOTrainer, stage: PlannedStage, punishes: bool) -> N
     """
     Tell the trainer, its generation, its rewards and its logs the sizes of a stage; nothing is built anew.
 
-    Args:
-        trainer (`GRPOTrainer`):
-            The trainer.
-        stage (`PlannedStage`):
-            The stage that begins.
-        punishes (`bool`):
-            Whether the last reward function is the soft overlong punishment of the stage before.
+    `punishes` says whether the last reward function is the soft overlong punishment of the stage before.
     """
     trainer.num_generations, trainer.max_completion_length = stage.num_generations, stage.max_completion_length
     if trainer.use_vllm:
@@ -34,12 +28,7 @@ def follow_stage(trainer: GRPOTrainer, stage: PlannedStage, punishes: bool) -> N
 
 
 def check_engine(vllm_generation: Any, planned: Sequence[PlannedStage]) -> None:
-    """
-    Raise unless the vLLM engine or server was built for completions as long as those of the longest stage.
-
-    Raises:
-        ValueError: where prompt and completion would not fit.
-    """
+    """Raise unless the vLLM engine or server was built for completions as long as those of the longest stage."""
     if planned[0].max_completion_length is None:  # and so there is no other stage
         return
     longest = max(stage.max_completion_length for stage in planned)

@@ -1,12 +1,13 @@
 """What a run will do, as text for people: geometry, control loop, schedule, warnings."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from trl import GRPOTrainer
 
+from ..common.tables import as_table
 from ..config.config import ESGRPOConfig
-from ..config.methods import describe_method
+from ..config.presets import describe_method
 from ..control.algorithm1 import SignStepController
 from ..control.band import DeadBandController
 from ..control.geometry import Geometry
@@ -30,17 +31,7 @@ def say_what_begins(trainer: GRPOTrainer, scheduler: EntropyScheduler | None, cu
 def report(
     args: ESGRPOConfig, geometry: Geometry, scheduler: EntropyScheduler | None, curriculum: Curriculum | None
 ) -> str:
-    """
-    The text that trainers print when they start, and `plan` prints before.
-
-    Args:
-        args (`ESGRPOConfig`):
-            The configuration.
-        geometry (`Geometry`):
-            Its geometry.
-        scheduler (`EntropyScheduler`, *optional*), curriculum (`Curriculum`, *optional*):
-            Where there are any, prepared.
-    """
+    """Return the text that trainers print when they start, and `plan` prints before; callbacks are prepared."""
     loop = scheduler.loop if scheduler else None
     sections = [geometry.table()]
     if curriculum is not None and curriculum.stages:
@@ -54,111 +45,94 @@ def report(
     if loop is not None and loop.schedule is not None:
         onset = geometry.rollouts and onset_rollout(loop.schedule, geometry.rollouts)
         sections.append(sketch(loop.schedule) + (f" (rollout {onset} of {geometry.rollouts})" if onset else ""))
-    warnings = find_warnings(args, geometry, loop) + stage_warnings(args, curriculum)
+    warnings = [*run_warnings(args, geometry, loop), *stage_warnings(args, curriculum)]
     sections.append("\n".join(f"warning: {warning}" for warning in warnings))
     return "\n\n".join(section for section in sections if section) + "\n"
 
 
 def stage_table(planned: Sequence[PlannedStage], num_rollouts: int | None) -> str:
-    """
-    The stages for people: sizes, tokens, and cost beside the first stage.
-
-    The cost counts every completion as long as it may be, and every token the same.
-    """
+    """Return the stages as a table, with their tokens and cost where every completion is as long as it may be."""
     ends = [*(stage.first for stage in planned[1:]), num_rollouts]
-    sizes = ("prompts x completions", "longest", "parts", "tokens/rollout", "cost", "share")
-    rows = [("stage", "rollouts", "data", *sizes)]
     total = num_rollouts and sum((end - s.first) * s.tokens for s, end in zip(planned, ends, strict=True))
-    for stage, end in zip(planned, ends, strict=True):
-        rows.append(
-            (
-                str(stage.index),
-                f"{stage.first} to {end - 1}" if end else f"from {stage.first}",
-                as_text(stage.data),
-                f"{stage.prompts} x {stage.num_generations}",
-                str(stage.max_completion_length),
-                str(stage.parts),
-                f"{stage.tokens:,}",
-                f"{stage.tokens / planned[0].tokens:.3g}x",
-                f"{(end - stage.first) * stage.tokens / total:.0%}" if total else "-",
-            )
+    header = [
+        "stage",
+        "rollouts",
+        "data",
+        "prompts x completions",
+        "longest",
+        "parts",
+        "tokens/rollout",
+        "cost",
+        "share",
+    ]
+    rows = [
+        (
+            str(stage.index),
+            f"{stage.first} to {end - 1}" if end else f"from {stage.first}",
+            as_text(stage.data),
+            f"{stage.prompts} x {stage.num_generations}",
+            str(stage.max_completion_length),
+            str(stage.parts),
+            f"{stage.tokens:,}",
+            f"{stage.tokens / planned[0].tokens:.3g}x",
+            f"{(end - stage.first) * stage.tokens / total:.0%}" if total else "-",
         )
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+        for stage, end in zip(planned, ends, strict=True)
+    ]
     note = "(longest: tokens of a completion; cost of a rollout beside stage 0, and share of the run's tokens, at most)"
-    return "\n".join([*lines, note])
+    return f"{as_table(header, rows)}\n{note}"
 
 
-def stage_warnings(args: ESGRPOConfig, curriculum: Curriculum | None) -> list[str]:
-    """Of the stages, what will run and probably not as meant."""
-    warnings = []
+def stage_warnings(args: ESGRPOConfig, curriculum: Curriculum | None) -> Iterator[str]:
+    """Say what of the stages will run, and probably not as meant."""
     if curriculum is None:
-        return warnings
+        return
     prompts = curriculum.prompts
     if any(stage.start == "onset" for stage in curriculum.stages) and len(prompts.planned) == len(curriculum.stages):
-        warnings.append(
-            "the schedule anneals from the first rollout on, so the stage at the onset is the whole run: set its start "
-            "to a share of the run"
-        )
+        yield "the stage at the onset is the whole run, as the schedule anneals from rollout 0 on: set its start"
     idle = set(prompts.datasets) - {name for stage in prompts.planned for name in stage.data}
     if idle:
-        warnings.append(f"no stage takes prompts from {', '.join(sorted(idle))}: name them under `data`, or drop them")
-    first_length = prompts.planned[0].max_completion_length
-    if args.loss_type == "dr_grpo" and len({stage.max_completion_length for stage in prompts.planned}) > 1:
-        warnings.append(
-            f"dr_grpo divides by max_completion_length: by {first_length} in every stage, so that a "
-            "switch leaves the scale of the loss as it is"
-        )
-    return warnings
+        yield f"no stage takes prompts from {', '.join(sorted(idle))}: name them under `data`, or drop them"
+    lengths = [stage.max_completion_length for stage in prompts.planned]
+    if args.loss_type == "dr_grpo" and len(set(lengths)) > 1:
+        yield f"dr_grpo divides by max_completion_length, that of the first stage ({lengths[0]}) in every stage"
 
 
-def find_warnings(args: ESGRPOConfig, geometry: Geometry, loop: EntropyLoop | None) -> list[str]:
-    """What will run, and probably not as meant: one sentence each."""
-    warnings = []
+def run_warnings(args: ESGRPOConfig, geometry: Geometry, loop: EntropyLoop | None) -> Iterator[str]:
+    """Say what of the run will run, and probably not as meant."""
     if args.save_only_model:
-        warnings.append("save_only_model leaves out what a resume needs: no checkpoint of this run can be resumed")
+        yield "save_only_model leaves out what a resume needs: no checkpoint of this run can be resumed"
     if loop is None or loop.schedule is None:
-        return warnings
-    rollouts = geometry.rollouts
-    onset = None if rollouts is None else onset_rollout(loop.schedule, rollouts)
-    if rollouts is None:
-        warnings.append("the length of the run depends on the data set: set max_steps to see it here")
-    elif onset is not None and rollouts - onset < 5:
-        warnings.append(
-            f"the anneal has {rollouts - onset} of {rollouts} rollouts, and entropy follows a control with a delay of "
-            "at least one: raise max_steps or the ratio"
+        return
+    if geometry.rollouts is None:
+        yield "the length of the run depends on the data set: set max_steps to see it here"
+    else:
+        onset = onset_rollout(loop.schedule, geometry.rollouts)
+        length = geometry.rollouts if onset is None else geometry.rollouts - onset
+        if onset is not None and length < 5:
+            yield f"the anneal has only {length} of {geometry.rollouts} rollouts: raise max_steps or the ratio"
+        yield from _controller_warnings(loop, geometry.rollouts)
+    if len(loop.actuators) > 1 and not isinstance(loop.controller, SelfTunedPIDController):
+        yield "one set of gains serves controls of different units: set the controller to self_tuned_pid"
+    mode, longest = args.vllm_importance_sampling_mode, args.max_completion_length
+    if args.use_vllm and mode.startswith("sequence") and (longest is None or longest > 1024):
+        yield (
+            f"vllm_importance_sampling_mode {mode} multiplies the mismatch over up to {longest or 'all'} tokens and "
+            "drops most long completions: set token_truncate"
         )
-    actuators = loop.actuators
-    if len(actuators) > 1 and not isinstance(loop.controller, SelfTunedPIDController):
-        warnings.append(
-            "the actuators count their controls in different units, and one set of gains serves them all: set the "
-            "controller to self_tuned_pid"
-        )
-    elif isinstance(loop.controller, DeadBandController) and rollouts is not None:
-        if loop.controller.warmup >= rollouts:
-            warnings.append(
-                f"the warm-up of dead_band is {loop.controller.warmup} rollouts and the run has {rollouts}, so the "
-                "coefficient never moves: lower warmup"
-            )
-    elif isinstance(loop.controller, SignStepController):
-        delta, span = loop.controller.delta, actuators[0].high - actuators[0].low
-        if rollouts is not None and delta * rollouts < span / 2:
-            warnings.append(
+
+
+def _controller_warnings(loop: EntropyLoop, rollouts: int) -> Iterator[str]:
+    controller, actuator = loop.controller, loop.actuators[0]
+    if isinstance(controller, DeadBandController) and controller.warmup >= rollouts:
+        yield f"the warm-up of dead_band is {controller.warmup} rollouts, and the run has {rollouts}: lower warmup"
+    if isinstance(controller, SignStepController) and len(loop.actuators) == 1:
+        delta, span = controller.delta, actuator.high - actuator.low
+        if delta * rollouts < span / 2:
+            yield (
                 f"sign_step moves the control by at most {delta * rollouts:.3g} in {rollouts} rollouts, and the "
                 f"actuator's range is {span:.3g} wide: raise delta"
             )
         if span / delta < 20:
-            warnings.append(
-                f"sign_step crosses the actuator's whole range of {span:.3g} in {math.ceil(span / delta)} rollouts: "
-                "lower delta"
-            )
-    if (
-        args.use_vllm
-        and args.vllm_importance_sampling_mode.startswith("sequence")
-        and (args.max_completion_length is None or args.max_completion_length > 1024)
-    ):
-        warnings.append(
-            f"vllm_importance_sampling_mode {args.vllm_importance_sampling_mode} multiplies the mismatch over up to "
-            f"{args.max_completion_length or 'all'} tokens and drops most long completions: set token_truncate"
-        )
-    return warnings
+            crossing = math.ceil(span / delta)
+            yield f"sign_step crosses the actuator's whole range of {span:.3g} in {crossing} rollouts: lower delta"

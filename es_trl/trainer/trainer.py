@@ -75,10 +75,9 @@ class ESGRPOTrainer(RolloutTrainer):
         train_dataset: Any = None,
         eval_dataset: Any = None,
         *more: Any,
-        recipe: dict[str, Any] | None = None,
         **kwargs: Any,
     ):
-        self._recipe = recipe
+        self._recipe: dict[str, Any] | None = kwargs.pop("recipe", None)
         self._was_finished = False
         self._gate = SaveGate()
         self._prompt_sampler: Sampler | None = None

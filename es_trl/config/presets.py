@@ -1,0 +1,118 @@
+"""A method as a preset: it stands beneath the user's own values, and counts only where the user has said nothing."""
+
+from typing import Any
+
+from ..common.nearest import nearest
+from .blocks import as_block, build_part, kind_of
+from .methods import METHODS, Method
+from .registry import BLOCKS
+
+
+def apply_method(args: Any) -> None:
+    """
+    Fill in what the method of a configuration gives and the user has left open.
+
+    Args:
+        args (`ESGRPOConfig`):
+            The configuration, changed in place.
+
+    Raises:
+        ValueError: for an unknown method, and for what contradicts the method.
+    """
+    if args.method is None:
+        return
+    if not isinstance(args.method, str) or args.method not in METHODS:
+        known = ", ".join(METHODS)
+        raise ValueError(
+            f"there is no method {args.method!r}{nearest(str(args.method), METHODS)}: set {known}, or none"
+        )
+    if args.names_all and all(isinstance(getattr(args, name), dict | str | None) for name in BLOCKS):
+        raise ValueError(
+            f"every field is named, so that nothing is left to method {args.method}: set fewer, parse a recipe with "
+            "RecipeParser in the place of TrlParser, and change a copy.copy in the place of dataclasses.replace"
+        )
+    method = METHODS[args.method]
+    for name, own in method.values(args).items():
+        if args.is_open(name):
+            if own is None:
+                raise ValueError(
+                    f"`max_completion_length` must be a number for method {args.method}, whose `{name}` follows from "
+                    f"it, got None: set it, or `{name}`"
+                )
+            setattr(args, name, own)
+        elif name in method.needs and getattr(args, name) != own:
+            raise ValueError(
+                f"`{name}` must be {_text(own)} for method {args.method}, got {_text(getattr(args, name))}: leave it "
+                "out, or set another method"
+            )
+    given = {name: getattr(args, name) for name in BLOCKS if not args.is_open(name)}
+    schedule = _schedule(method, given)
+    for name, own in method.blocks.items():
+        if name == "entropy_schedule":
+            setattr(args, name, schedule)
+        elif schedule is None and not method.always:
+            if given.get(name) is not None:
+                raise ValueError(
+                    f"`{name}` must be none, as method {args.method} has no target here, got {given[name]!r}: set "
+                    f"`entropy_schedule`, or remove `{name}`"
+                )
+        else:
+            setattr(args, name, _merged(name, given[name], args.method) if name in given else own)
+
+
+def _schedule(method: Method, given: dict[str, Any]) -> Any:
+    """Return the user's schedule where there is one, with what it leaves open from the method's."""
+    own, schedule = method.schedule, given.get("entropy_schedule", method.schedule)
+    if own is None or not isinstance(schedule, dict) or "kind" in schedule:
+        return schedule  # one with a kind is whole: the method's may be relative
+    return {**own, **schedule}
+
+
+def _merged(name: str, given: Any, method: str) -> Any:
+    """Return the user's controller or actuator, with what it leaves open from the method's."""
+    own = METHODS[method].blocks[name]
+    block = {"kind": given} if isinstance(given, str) else given
+    if isinstance(block, dict) and block.get("kind", own["kind"]) == own["kind"]:
+        return {**own, **block}
+    if kind_of(name, block) == own["kind"] or METHODS[method].replaceable:
+        return block
+    got = "none" if given is None else repr(given)
+    raise ValueError(
+        f"`{name}` must be of kind {own['kind']} for method {method}, got {got}: set that kind, or leave the method "
+        "out, as blocks without a method go together as they please"
+    )
+
+
+def describe_method(args: Any) -> str:
+    """Return a configuration's method as text: what it sets of TRL's fields, and where the user departs from it."""
+    method = METHODS[args.method]
+    values = {name: own for name, own in method.values(args).items() if own is not None}
+    kept = [f"{name} {_text(own)}" for name, own in values.items() if getattr(args, name) == own]
+    changed = {name: (getattr(args, name), own) for name, own in values.items() if getattr(args, name) != own}
+    for name, own in method.blocks.items():
+        block = getattr(args, name)
+        # without a schedule controller and actuator are left out, which the schedule says alone
+        if own is not None and (block is not None or name == "entropy_schedule"):
+            changed |= _departures(name, as_block(name, block), as_block(name, build_part(name, own)))
+    lines = [f"method      {args.method}: {method.title}"]
+    lines += [f"            with {', '.join(kept)}"] if kept else []
+    for name, (value, own) in changed.items():
+        lines.append(f"            {name} {_text(value)} (method {args.method}: {_text(own)})")
+    return "\n".join(lines)
+
+
+def _departures(name: str, block: Any, own: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Return what a block of the configuration has in another way than the method's own, with both values."""
+    if not isinstance(block, dict) or block["kind"] != own["kind"]:
+        return {name: (block, own["kind"])}
+    return {f"{name}.{each}": (block[each], value) for each, value in own.items() if block[each] != value}
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return value["kind"]
+    if isinstance(value, list):
+        return f"[{', '.join(_text(part) for part in value)}]"
+    if value is None or isinstance(value, bool):
+        return "none" if value is None else str(value).lower()
+    return f"{value:g}" if isinstance(value, int | float) else str(value)

@@ -1,0 +1,91 @@
+"""A value of YAML or of a command line as the type of its field.
+
+YAML 1.1 reads 1e-3 as text and no as false, and a command line gives text alone.
+"""
+
+from enum import Enum
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
+
+import yaml
+from pydantic import TypeAdapter
+from pydantic.errors import PydanticUserError
+
+from .registry import PARTS
+
+
+NONE = ("none", "null")  # how text takes a value away
+NESTED = (*PARTS, "curriculum", "datasets", "dataset_filter")  # fields that hold mappings or lists of them
+SWITCHES = ("resume_from_checkpoint", "scale_rewards", "trackio_static_space_id")  # text that may be true or false, too
+WANTED = {
+    dict: "a mapping",
+    float: "a number",
+    int: "a whole number",
+    bool: "true or false",
+    str: "text",
+    list: "a list",
+}
+
+
+def kinds_of(hint: Any) -> set[type]:
+    """Return the types that a hint allows, without what they hold."""
+    parts = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    return {get_origin(part) or part for part in parts}
+
+
+def members_of(kind: Any) -> list[Any]:
+    """Return the values of an enumeration; of another type none."""
+    return [member.value for member in kind] if isinstance(kind, type) and issubclass(kind, Enum) else []
+
+
+def as_type(name: str, value: Any, hint: Any) -> Any:
+    """
+    Return a value as the type of its field.
+
+    Args:
+        name (`str`), value (`Any`):
+            The field, and what YAML, a command line or a caller gives for it.
+        hint (`Any`):
+            Its type hint.
+
+    Raises:
+        ValueError: where the value is of another type.
+    """
+    kinds = kinds_of(hint)
+    if value is False and any("no" in members_of(kind) for kind in kinds):
+        return "no"  # the unquoted word
+    fits = type(value) in kinds and (not isinstance(value, list) or name in NESTED)
+    if fits or (isinstance(value, bool) and name in SWITCHES):
+        return value
+    try:
+        if isinstance(value, bool):  # which would count as 0 or 1
+            raise ValueError
+        listed = isinstance(value, str) and list in kinds and str not in kinds
+        return TypeAdapter(hint).validate_python([value] if listed else value)
+    except (ValueError, PydanticUserError):  # the latter for a type that text cannot stand for
+        words = [word for kind, word in WANTED.items() if kind in kinds and not (kind is str and name in NESTED)]
+        wanted = " or ".join(words) or "one of its values"
+        advice = "put it in quotes" if wanted == "text" else "set one"
+        if value is False and (name in NESTED or name in ("report_to", "method")):
+            advice = "set none"
+        reason = ", as YAML reads yes, no, on and off" if isinstance(value, bool) else ""
+        raise ValueError(f"`{name}` must be {wanted}, got {value!r}{reason}: {advice}") from None
+
+
+def as_argument(name: str, value: Any, hint: Any) -> Any:
+    """Return a value as the number or switch that an argument of a part is; every other one as it is."""
+    kinds = kinds_of(hint)
+    if not kinds <= {float, int, bool, type(None)}:
+        return value
+    if bool in kinds and not isinstance(value, bool):
+        raise ValueError(f"`{name}` must be true or false, got {value!r}: set one")
+    return as_type(name, value, hint)
+
+
+def read_yaml_text(name: str, text: str) -> Any:
+    """Return what YAML reads in a text; `name` says in a message whose text it is."""
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{name} is not valid YAML ({reason}): correct it") from None
