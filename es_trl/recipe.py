@@ -218,8 +218,7 @@ def train(recipe: Recipe, dataset: Dataset | dict[str, Dataset], reward_funcs: A
         trainer.save_model(training.output_dir, _internal_call=True)
     trainer.accelerator.print(f"model, card and history are in {training.output_dir}")
     if torch.distributed.is_initialized() and torch.distributed.get_backend() == "gloo":
-        # gloo's worker thread may drop its last tensor while Python finalises, which aborts the process (seen in
-        # torch 2.13 on Python 3.11); give it the time to finish.
+        # gloo's worker threads may drop their last tensor while Python ends, which aborts it (pytorch/pytorch#179291)
         atexit.register(time.sleep, 0.3)
     if training.push_to_hub:
         _push(trainer, recipe.data.dataset_name)

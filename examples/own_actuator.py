@@ -6,27 +6,29 @@ advantage (REINFORCE on the entropy). It needs log-probabilities only of the tok
 Run it, half a minute on a CPU: `python examples/own_actuator.py`
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 
-from es_trl import Effect, EntropyScheduler, ESGRPOTrainer, SelfTunedPIDController, StableAnnealSchedule
+from es_trl import Actuator, EntropyScheduler, ESGRPOConfig, ESGRPOTrainer, SelfTunedPIDController, StableAnnealSchedule
+from es_trl.actuators.batch import MicroBatch
 from es_trl.lab import BASE_MODEL, countdown_dataset, countdown_reward
 from es_trl.lab.config import lab_config
 from es_trl.tracking.history import summarize
 
 
 @dataclass(frozen=True)
-class SurpriseBonus(Effect):
+class SurpriseBonus(Actuator):
     """Advantage per nat of surprise beyond the expected, from `low` to `high`."""
 
     low: float = -1.0
     high: float = 1.0
 
-    def settings(self, control, args):
+    def settings(self, control: float, args: ESGRPOConfig) -> dict[str, float]:
         return {"surprise": control}  # a name of its own; more of it means more entropy
 
-    def advantages(self, batch, settings):
+    def advantages(self, batch: MicroBatch, settings: Mapping[str, float]) -> torch.Tensor:
         advantages = batch.inputs["advantages"]
         by_token = advantages.unsqueeze(1) if advantages.dim() == 1 else advantages
         return by_token + settings["surprise"] * (-batch.old_logps - batch.entropies.detach())

@@ -7,6 +7,7 @@ from typing import Any
 from accelerate import Accelerator
 
 from es_trl.checkpoints.files import list_files, trainer_state_digest
+from es_trl.checkpoints.lineage import Identity, Lineage
 from es_trl.checkpoints.run_state import RunState
 from es_trl.tracking.history import RolloutRecord
 
@@ -23,15 +24,19 @@ LINEAGE = [["first", None]]
 CALLBACKS = ["Curriculum", "EntropyScheduler"]
 
 
-def made(folder: Path, files: tuple[str, ...] = ("optimizer.pt", "rng_state.pth"), **changes: Any) -> Path:
+def made(
+    folder: Path,
+    files: tuple[str, ...] = ("optimizer.pt", "rng_state.pth"),
+    run: int = 1,
+    lineage: Lineage = LINEAGE,
+    **changes: Any,
+) -> Path:
     """A checkpoint folder inside rollout 3, with its state and the files that the state lists."""
     folder.mkdir(parents=True)
     for name in files:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(b"weights of " + name.encode())
     values = {
-        "run": 1,
-        "lineage": LINEAGE,
         "files": list_files(folder, Accelerator(cpu=True)),
         "global_step": 14,
         "epoch": 0.5,
@@ -47,7 +52,7 @@ def made(folder: Path, files: tuple[str, ...] = ("optimizer.pt", "rng_state.pth"
     content = {"global_step": 14, "epoch": 0.5, "log_history": [{"loss": 0.25}]}
     callbacks = {"TrainerControl": {"attributes": {}}}
     values["trainer_state"] = trainer_state_digest(content, callbacks)
-    state = RunState(**{**values, **changes})
+    state = RunState(Identity(run, lineage), **{**values, **changes})
     state.save(folder)
     (folder / "trainer_state.json").write_text(json.dumps({**content, "stateful_callbacks": callbacks}))
     return folder

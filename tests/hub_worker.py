@@ -131,7 +131,7 @@ def round_trip():
         "equal": weights_equal(model),
         "tokens": AutoTokenizer.from_pretrained("tester/round_trip")("3 5 2=17:")["input_ids"],
         "saved_token": args.hub_token,
-        "again": [again.training.learning_rate, again.training.entropy_schedule, again.training.hub_token],
+        "again": [again.training.learning_rate, repr(again.training.entropy_schedule), again.training.hub_token],
     }
 
 

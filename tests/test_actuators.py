@@ -72,9 +72,21 @@ def test_authority(actuator, changes):
         (ClipHighActuator(), {"loss_type": "vespo"}, "no authority with loss_type='vespo'"),
         (ClipActuator(), {"loss_type": "cispo"}, "clip has no authority with loss_type='cispo'"),
         (ClipHighActuator(), {"loss_type": "cispo"}, "must be > 1 with .*cap on the ratio.*or loss_type: dapo"),
-        (ClipHighActuator(), {"importance_sampling_level": "sequence"}, "would never bind. Set `low`, `high`"),
-        (ClipActuator(), {"importance_sampling_level": "sequence"}, "neither bound would bind"),
-        (ClipHighActuator(), {"delta": 1.3}, "Set `high` to at most 0.3, or raise delta"),
+        (
+            ClipHighActuator(),
+            {"importance_sampling_level": "sequence"},
+            "`high` of clip_high must be <= 0.01 with .*: set `low`, `high`",
+        ),
+        (
+            ClipActuator(),
+            {"importance_sampling_level": "sequence"},
+            "`epsilon` must be <= 0.01 for clip with .*got 0.2: set epsilon and epsilon_h",
+        ),
+        (
+            ClipHighActuator(),
+            {"delta": 1.3},
+            "<= delta - 1, got 0.4 with delta=1.3: set it to at most 0.3, or raise delta",
+        ),
         (
             ClipHighActuator(),
             {"epsilon_high": 0.5},

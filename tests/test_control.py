@@ -111,9 +111,7 @@ def test_only_rollouts_in_a_row_without_a_measurement_end_the_run():
         loop.tick(rollout, 20, None)
     resumed.load_state_dict(loop.state_dict())
     for one in (loop, resumed):
-        with pytest.raises(
-            ValueError, match="in 5 rollouts in a row, the last .* rollout 16, .*raise max_completion_le"
-        ):
+        with pytest.raises(ValueError, match="in 5 rollouts in a row, up to rollout 16: raise max_completion_le"):
             one.tick(16, 20, None)
 
 

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from es_trl.control.schedules import onset_rollout
 from es_trl.control.shapes import StableAnnealSchedule
-from es_trl.curriculum.stages import Stage, plan_stages, stage_of
+from es_trl.curriculum.planned import plan_stages, stage_of
+from es_trl.curriculum.stages import Stage
 from es_trl.trainer.startup import stage_table
 
 
@@ -20,6 +21,7 @@ ARGS = {
     "num_generations": 8,
     "max_completion_length": 4096,
     "overlong_cache": 0,
+    "generation_kwargs": None,
     "max_steps": 800,
     "use_vllm": False,
     "vllm_max_model_length": None,
@@ -117,14 +119,14 @@ def test_table():
 @pytest.mark.parametrize(
     ("stage", "changes", "message"),
     [
-        (Stage("onset"), {"onset": None}, "entry 1 .* starts at the onset, and the entropy schedule has none"),
-        (Stage(0.5, num_generations=7), {}, "128 completions, .* set a divisor of 128, or hold: prompts"),
+        (Stage("onset"), {"onset": None}, "entry 1 .* starts at onset, which no rollout from 0 to 99"),
+        (Stage(0.5, num_generations=7), {}, "divide the 128 completions .* got 7: set a divisor of 128, or hold"),
         (Stage(0.5, num_generations=9, hold="prompts"), {}, "16 prompts x 9 completions are 144.* set num_generations"),
         (Stage(0.5, data="harder"), {}, "stage 1 takes its prompts from 'harder', and the data sets are train, hard"),
         (Stage(0.5), {"rollouts": None}, "set max_steps"),
-        (Stage(0.5, overlong_cache=5000), {}, "overlong_cache of stage 1 is 5000 .* at most 4096 .* for example 1024"),
+        (Stage(0.5, overlong_cache=5000), {}, "stage 1 must be at most the 4096 .* got 5000: set for example 1024"),
         (Stage(0.5, max_completion_length=16384), {"use_vllm": True, "vllm_max_model_length": 6144},
-         "vllm_max_model_length is 6144 .* completions of 16384 .* for example 18432"),
+         "vllm_max_model_length must be above 16384, .* got 6144 .* for example 18432"),
     ],
 )  # fmt: skip
 def test_impossible_plans_are_refused(stage, changes, message):
@@ -133,7 +135,7 @@ def test_impossible_plans_are_refused(stage, changes, message):
 
 
 def test_a_run_of_one_rollout_has_no_later_stage():
-    with pytest.raises(ValueError, match="starts at 0.5 of the run, which has 1 rollout, so it would have none"):
+    with pytest.raises(ValueError, match="starts at 0.5, which no rollout from 0 to 0 reaches: raise max_steps"):
         plan(Stage(0.5), rollouts=1)
 
 
@@ -150,13 +152,13 @@ def test_stages_without_a_rollout_are_refused():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"start": "onsett"}, "`start` is 'onsett'.* set onset, or a number from 0 to 1"),
-        ({"start": 1.5}, "`start` is 1.5"),
+        ({"start": "onsett"}, "`start` must be onset or a number from 0 to 1, got 'onsett'"),
+        ({"start": 1.5}, "`start` must be .* got 1.5"),
         ({"start": 0.5, "num_generations": 1}, "`num_generations` must be a whole number >= 2, got 1"),
         ({"start": 0.5, "max_completion_length": 0}, "`max_completion_length` must be a whole number >= 1, got 0"),
-        ({"start": 0.5, "hold": "tokens"}, "`hold` is 'tokens': set completions .* or prompts"),
-        ({"start": 0.5, "data": {}}, "`data` is {}"),
-        ({"start": 0.5, "data": {"easy": 0}}, "the weight of 'easy' in `data` is 0: set a number above 0"),
+        ({"start": 0.5, "hold": "tokens"}, "`hold` must be `completions` or `prompts`, got 'tokens'"),
+        ({"start": 0.5, "data": {}}, "`data` must be the name of a data set or names with weights, got {}"),
+        ({"start": 0.5, "data": {"easy": 0}}, "`data.easy` must be a finite number > 0, got 0"),
     ],
 )
 def test_bad_stages_are_refused(arguments, message):

@@ -97,7 +97,7 @@ def test_the_model_comes_back_to_its_owner_alone(pushed):
     assert saw["equal"] and saw["private"] and len(saw["tokens"]) == len("3 5 2=17:")
     assert saw["output"][0].endswith("/tester/round_trip (private)")
     assert saw["output"][-1] == "and on the Hub, as tester/round_trip"
-    assert saw["again"] == [2e-3, {"kind": "constant", "target": 0.4}, None]
+    assert saw["again"] == [2e-3, "ConstantSchedule(target=0.4, relative=False)", None]
 
 
 def test_a_token_is_nowhere(pushed):

@@ -10,7 +10,7 @@ import pytest
 from lab_runs import BONUS
 from transformers import TrainerCallback
 
-from es_trl.checkpoints.lineage import fresh
+from es_trl.checkpoints.lineage import Identity, fresh
 from es_trl.checkpoints.run_folder import current_lineage, next_run, only_run, write_run
 
 
@@ -101,8 +101,9 @@ def test_two_runs_in_one_folder_are_refused(lab_trainer, tmp_path):
     trainer = lab_trainer(**RUN)
     code = (
         "import sys, pathlib; from es_trl.checkpoints.run_folder import only_run, write_run;"
+        "from es_trl.checkpoints.lineage import Identity;"
         "folder = pathlib.Path(sys.argv[1]);\n"
-        "with only_run(folder, True): write_run(folder, 1, []); print('locked', flush=True); sys.stdin.read()"
+        "with only_run(folder, True): write_run(folder, Identity(1)); print('locked', flush=True); sys.stdin.read()"
     )
     other = subprocess.Popen(
         [sys.executable, "-c", code, tmp_path / "run"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -127,7 +128,7 @@ def test_a_lock_is_only_the_main_processs(tmp_path):
 
 def test_a_number_is_more_than_any_checkpoints(lab_trainer, tmp_path):
     lab_trainer(**RUN).train()
-    write_run(tmp_path / "run", 7, fresh())  # what the folder says does not count, only what was left in it
+    write_run(tmp_path / "run", Identity(7, fresh()))  # what the folder says does not count, only what was left in it
     assert next_run(tmp_path / "run") == 2
 
 
@@ -155,7 +156,7 @@ def test_a_finished_run_stays_as_it_is(change, lab_trainer, tmp_path, capsys):
 
 def test_the_marker_names_run_and_process(tmp_path):
     lineage = fresh()
-    write_run(tmp_path, 3, lineage)
+    write_run(tmp_path, Identity(3, lineage))
     content = json.loads((tmp_path / "_es_run.json").read_text())
     assert (content["run"], content["process"], current_lineage(tmp_path)) == (3, os.getpid(), lineage)
     (tmp_path / "_es_run.json").write_text("{")

@@ -21,7 +21,7 @@ def test_plan_of_the_papers_curriculum(capsys):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--curriculum", "[{start: onst}]"], "`curriculum` of entry 1: `start` is 'onst'"),
+        (["--curriculum", "[{start: onst}]"], "`curriculum` of entry 1: `start` must be onset or a number"),
         (
             ["--curriculum", "[{strat: onset}]"],
             "`curriculum` of entry 1 has no argument 'strat', did you mean 'start'",
@@ -32,11 +32,11 @@ def test_plan_of_the_papers_curriculum(capsys):
         (["--curriculum", "[{start: 0.5, data: harder}]"], "the data sets are train, hard"),
         (["--curriculum", "[{start: 0.5, num_generations: 24}]"], "set a divisor of 512, or hold: prompts"),
         (["--entropy_schedule.ratio", "0"], "`ratio` must be > 0 for a target that goes from 0.3"),
-        (["--entropy_schedule", "{kind: constant, target: 0.4}"], "the entropy schedule has none in 160 rollouts"),
+        (["--entropy_schedule", "{kind: constant, target: 0.4}"], "at onset, which no rollout from 0 to 159"),
         (["--max_steps", "-1"], "set max_steps"),
-        (["--curriculum", "none"], "is a dict of data sets (train, hard) and nothing says which to take"),
+        (["--curriculum", "none"], "is a dict of data sets (train, hard): set `curriculum`"),
         (["--datasets", "{hard: {dataset_filter: [3]}}"], "`dataset_filter` must be a mapping, got [3]"),
-        (["--overlong_cache", "14"], "overlong_cache is 14 and a completion has at most 12 tokens"),
+        (["--overlong_cache", "14"], "overlong_cache must be at most the 12 tokens of a completion, got 14"),
         (["--use_vllm", "true", "--vllm_max_model_length", "16"], "set it to 16 plus the longest prompt"),
     ],
 )

@@ -28,7 +28,7 @@ def test_a_curriculum_that_comes_late_is_refused(tmp_path):
         ({"train": DATASETS["train"], "hard": DATASETS["hard"].remove_columns("target")},
          {**SWITCH, "data": {"train": 1, "hard": 1}}, "stage 1 mixes .* of which only one has target"),
         ({"easy": DATASETS["train"]}, SWITCH, "stage 0 takes its prompts from 'train', and the data sets are easy"),
-        (DATASETS["train"].to_iterable_dataset(), {"start": 0.5}, "is of IterableDataset, and stages .* by their row"),
+        (DATASETS["train"].to_iterable_dataset(), {"start": 0.5}, "must be a datasets.Dataset .* by their row, got It"),
         (DATASETS["train"], SWITCH, "stage 1 takes its prompts from 'hard', and the data sets are train"),
     ],
 )  # fmt: skip
@@ -38,7 +38,7 @@ def test_data_that_cannot_fill_a_stage_is_refused(datasets, stage, message, tmp_
 
 
 def test_several_data_sets_without_stages_are_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"is a dict of data sets \(train, hard\) and nothing says which"):
+    with pytest.raises(ValueError, match=r"is a dict of data sets \(train, hard\): set `curriculum`"):
         make(tmp_path)
 
 

@@ -34,7 +34,7 @@ IN_RECIPES = [
     ("entropy_actuator: []", "`entropy_actuator` is an empty list"),
     ("entropy_schedule: none\nentropy_controller: pid\nentropy_actuator: none", "set `entropy_schedule`"),
     ("entropy_bonus_scale: 50", "unknown key 'entropy_bonus_scale'"),
-    ("curriculum: [{start: 1.5, num_generations: 8}]", "`start` is 1.5"),
+    ("curriculum: [{start: 1.5, num_generations: 8}]", "`start` must be onset or a number from 0 to 1, got 1.5"),
     ("method: skywrk", "skywork"),
     # length
     ("max_steps: 3", "`max_steps` must be at least the 4 updates of one rollout, got 3"),

@@ -13,15 +13,7 @@ from .batch import MicroBatch, Scores
 
 @dataclass(frozen=True)
 class Actuation:
-    """
-    The actuators of a run at their present settings, applied to tensors as if they were one.
-
-    Args:
-        actuators (`tuple[Actuator, ...]`):
-            In the order of the chain.
-        settings (`Mapping[str, float]`):
-            Names with their values.
-    """
+    """The actuators of a run, in the order of the chain, at their present settings; applied as if they were one."""
 
     actuators: tuple[Actuator, ...] = ()
     settings: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))

@@ -10,8 +10,6 @@ class AdaptiveTargetActuator(Actuator):
     """
     The target of TRL's own adaptive entropy coefficient (Skywork-OR1, arXiv 2505.22312), its `entropy_target`.
 
-    TRL moves the coefficient after every update towards this target.
-
     Args:
         low (`float`), high (`float`):
             Bounds of the target, from 0 nats.
@@ -19,16 +17,12 @@ class AdaptiveTargetActuator(Actuator):
 
     low: float = 0.0
     high: float = 2.0
+    setting = "entropy_target"
 
     def initial(self, args: ActuatorArgs) -> float:
         return args.entropy_target
 
-    def settings(self, control: float, args: ActuatorArgs) -> dict[str, float]:
-        return {"entropy_target": control}
-
     def check(self, args: ActuatorArgs) -> None:
         if not args.use_adaptive_entropy:
-            raise ValueError(
-                "adaptive_target needs TRL's adaptive entropy coefficient, which is off: set use_adaptive_entropy: "
-                "true, or method: skywork"
-            )
+            words = "which is off: set use_adaptive_entropy: true, or method: skywork"
+            raise ValueError(f"adaptive_target needs TRL's adaptive entropy coefficient, {words}")

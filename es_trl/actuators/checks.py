@@ -1,4 +1,4 @@
-"""Checks of the configuration that several actuators need to move entropy at all."""
+"""The checks that several actuators share."""
 
 from ..control.base import ActuatorArgs
 from ..control.geometry import updates_per_rollout
@@ -14,15 +14,6 @@ def configured_epsilon_high(args: ActuatorArgs) -> float:
     return args.epsilon if args.epsilon_high is None else args.epsilon_high
 
 
-def check_no_other_bonus(kind: str, args: ActuatorArgs) -> None:
-    """Raise where TRL adds a bonus of its own."""
-    if args.entropy_coef != 0.0:
-        raise ValueError(
-            f"`entropy_coef` must be 0 with {kind}, got {args.entropy_coef}, because only one of two bonuses would be "
-            "controlled: set entropy_coef: 0"
-        )
-
-
 def check_clip_binds(kind: str, args: ActuatorArgs, losses: tuple[str, ...]) -> None:
     """Raise unless the loss is one of `losses`, which read the clip, and the policy moves before its last update."""
     check_number("epsilon", args.epsilon, "0.2", above=0)
@@ -33,10 +24,9 @@ def check_clip_binds(kind: str, args: ActuatorArgs, losses: tuple[str, ...]) -> 
             f"loss_type to one of {', '.join(losses)}, or the actuator to entropy_bonus"
         )
     if updates_per_rollout(args) <= 1:
-        steps = args.gradient_accumulation_steps
+        updates, steps = updates_per_rollout(args), args.gradient_accumulation_steps
         raise ValueError(
-            f"{kind} has no authority with {updates_per_rollout(args)} update per rollout, because every ratio is then "
-            f"exactly 1 and the clip never binds. Set steps_per_generation to {2 * steps} or another multiple of "
-            f"gradient_accumulation_steps (the paper's 16 updates per rollout: {16 * steps}), or num_iterations above "
-            "1, or the actuator to entropy_bonus"
+            f"{kind} has no authority with {updates} update per rollout, because every ratio is then exactly 1: set "
+            f"steps_per_generation to {2 * steps} or another multiple of gradient_accumulation_steps (the paper's 16 "
+            f"updates: {16 * steps}), or num_iterations above 1, or the actuator to entropy_bonus"
         )

@@ -21,15 +21,7 @@ TILE = 2**24  # logits held at once on a CPU, 64 MiB of each float32 buffer; an 
 
 
 class ClampedHead:
-    """
-    A policy whose fused head returns the clamped entropy, too; TRL calls it as it calls the policy.
-
-    Args:
-        model (`torch.nn.Module`):
-            The policy, as TRL would call it.
-        clamp (`float`):
-            Share of the vocabulary that is left out, lowest logits first, from 0 to below 1.
-    """
+    """A policy whose fused head returns the clamped entropy, too; TRL calls it as it calls the policy."""
 
     def __init__(self, model: torch.nn.Module, clamp: float) -> None:
         self.model = model
@@ -92,13 +84,7 @@ class ClampedLogProbs(torch.autograd.Function):
         return logps, entropy, clamped, None, None
 
     @staticmethod
-    def backward(
-        ctx: Any,
-        grad_logps: torch.Tensor | None,
-        grad_entropy: torch.Tensor | None,
-        grad_clamped: torch.Tensor | None,
-        *_: None,
-    ) -> tuple[torch.Tensor | None, ...]:
+    def backward(ctx: Any, *grads: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
         hidden, weight, bias, targets, result = ctx.saved_tensors
         with trl.trainer.utils.maybe_gather_lm_head_ctx(weight, bias):
             sums = [
@@ -107,9 +93,7 @@ class ClampedLogProbs(torch.autograd.Function):
             ]
             cast = weight.to(ctx.compute_dtype)
             for rows in _tiles(hidden, len(weight)):
-                given = [
-                    None if grad is None else grad[rows, None] for grad in (grad_logps, grad_entropy, grad_clamped)
-                ]
+                given = [None if grad is None else grad[rows, None] for grad in grads[:3]]
                 logits, slope = _logits(hidden[rows], cast, bias, ctx.transform)
                 grad = _logits_grad(logits, result[rows], targets[rows], given)
                 grad *= slope
@@ -119,9 +103,10 @@ class ClampedLogProbs(torch.autograd.Function):
                 if sums[0] is not None:
                     sums[0][rows] = torch.mm(grad, cast).to(result.dtype)
                 if sums[1] is not None:
-                    _add_product(sums[1], grad.t(), hidden[rows].to(ctx.compute_dtype))
-        grads = [None if s is None else s.to(t.dtype) for s, t in zip(sums, (hidden, weight, bias), strict=True)]
-        return None, *grads, *[None] * 6  # targets and the options
+                    add = torch.Tensor.addmm_ if sums[1].dtype == torch.float64 else _addmm_fp32
+                    add(sums[1], grad.t(), hidden[rows].to(ctx.compute_dtype))
+        sums = [None if s is None else s.to(t.dtype) for s, t in zip(sums, (hidden, weight, bias), strict=True)]
+        return None, *sums, *[None] * 6  # targets and the options
 
 
 def _tiles(hidden: torch.Tensor, vocabulary: int) -> list[slice]:
@@ -131,10 +116,7 @@ def _tiles(hidden: torch.Tensor, vocabulary: int) -> list[slice]:
 
 
 def _logits(
-    hidden: torch.Tensor,
-    weight: torch.Tensor,
-    bias: torch.Tensor | None,
-    transform: tuple[float, float | None, float],
+    hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, transform: tuple[float, float | None, float]
 ) -> tuple[torch.Tensor, torch.Tensor | float]:
     """Return logits as the model samples from them, in float32 at least, and their slope by the head's product."""
     logit_scale, softcap, inverse_temperature = transform
@@ -179,10 +161,3 @@ def _logits_grad(
     if grad_logps is not None:
         grad.scatter_add_(1, targets.unsqueeze(1), grad_logps.to(grad.dtype))
     return grad
-
-
-def _add_product(total: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> None:
-    if total.dtype == torch.float64:
-        total.addmm_(a, b)
-    else:
-        _addmm_fp32(total, a, b)

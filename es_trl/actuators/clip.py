@@ -21,6 +21,7 @@ class ClipHighActuator(Actuator):
 
     low: float = 0.10
     high: float = 0.40
+    setting = "epsilon_high"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -29,28 +30,21 @@ class ClipHighActuator(Actuator):
     def initial(self, args: ActuatorArgs) -> float:
         return configured_epsilon_high(args)
 
-    def settings(self, control: float, args: ActuatorArgs) -> dict[str, float]:
-        return {"epsilon_high": control}
-
     def check(self, args: ActuatorArgs) -> None:
         check_clip_binds("clip_high", args, (*CLIPPED_LOSSES, "cispo"))
         if args.loss_type == "cispo" and self.low <= 1.0:
             raise ValueError(
                 f"the bounds of clip_high must be > 1 with loss_type='cispo', got {self.low} and {self.high}, because "
-                "that loss reads epsilon_high as a cap on the ratio, not as an offset from 1. Set `low` and `high` "
-                "above 1 (for example 2 and 8, with epsilon_high: 5), or loss_type: dapo"
+                "it is a cap on the ratio there: set for example 2 and 8, with epsilon_high: 5, or loss_type: dapo"
             )
         if args.importance_sampling_level == "sequence" and self.high > 0.01:
             raise ValueError(
-                f"`high` of clip_high must be <= 0.01 with importance_sampling_level='sequence', got {self.high}, "
-                "because the ratio of a sequence stays within about 1e-3 of 1 and the bound would never bind. Set "
+                f"`high` of clip_high must be <= 0.01 with importance_sampling_level='sequence', got {self.high}: set "
                 "`low`, `high` and epsilon_high near 3e-4, or importance_sampling_level: token"
             )
         if args.delta is not None and args.loss_type != "cispo" and self.high > args.delta - 1.0:
-            raise ValueError(
-                f"`high` of clip_high must be <= delta - 1, got {self.high} with delta={args.delta}, because the ratio "
-                f"is cut at delta first. Set `high` to at most {args.delta - 1.0:g}, or raise delta"
-            )
+            words = f"got {self.high} with delta={args.delta}: set it to at most {args.delta - 1.0:g}, or raise delta"
+            raise ValueError(f"`high` of clip_high must be <= delta - 1, {words}")
 
 
 @dataclass(frozen=True)
@@ -72,34 +66,26 @@ class ClipActuator(Actuator):
     def __post_init__(self) -> None:
         super().__post_init__()
         if max(-self.low, self.high) > 3.0:
-            raise ValueError(
-                f"the bounds of clip must be powers of ten from -3 to 3, got {self.low} and {self.high}: set both "
-                "within -3 and 3"
-            )
+            words = f"got {self.low} and {self.high}: set both within -3 and 3"
+            raise ValueError(f"the bounds of clip must be powers of ten from -3 to 3, {words}")
 
     def settings(self, control: float, args: ActuatorArgs) -> dict[str, float]:
-        return {
-            "epsilon_low": args.epsilon * 10.0**-control,
-            "epsilon_high": configured_epsilon_high(args) * 10.0**control,
-        }
+        high = configured_epsilon_high(args) * 10.0**control
+        return {"epsilon_low": args.epsilon * 10.0**-control, "epsilon_high": high}
 
     def check(self, args: ActuatorArgs) -> None:
         check_clip_binds("clip", args, CLIPPED_LOSSES)
         highest = self.settings(self.high, args)["epsilon_high"]
         if args.delta is not None and highest > args.delta - 1.0:
-            raise ValueError(
-                f"the clip's epsilon_high must be <= delta - 1, got up to {highest:.3g} with delta={args.delta}, "
-                "because the ratio is cut at delta first. Set `high` lower, or raise delta"
-            )
+            words = f"got up to {highest:.3g} with delta={args.delta}: set `high` lower, or raise delta"
+            raise ValueError(f"the clip's epsilon_high must be <= delta - 1, {words}")
         if args.importance_sampling_level == "sequence" and args.epsilon > 0.01:
             raise ValueError(
-                f"`epsilon` must be <= 0.01 for clip with importance_sampling_level='sequence', got {args.epsilon}, "
-                "because the ratio of a sequence stays within about 1e-3 of 1 and neither bound would bind. Set "
-                "epsilon and epsilon_high near 3e-4, or importance_sampling_level: token"
+                f"`epsilon` must be <= 0.01 for clip with importance_sampling_level='sequence', got {args.epsilon}: "
+                "set epsilon and epsilon_high near 3e-4, or importance_sampling_level: token"
             )
         widest = self.settings(self.low, args)["epsilon_low"]
         if widest >= 1.0:
-            raise ValueError(
-                f"the clip's epsilon_low must be < 1, got {widest:.2f} at `low` {self.low}, because a ratio is never "
-                f"below 0. Set `low` to at least {math.log10(args.epsilon) + 0.01:.2f}, or epsilon lower"
-            )
+            least = f"{math.log10(args.epsilon) + 0.01:.2f}"
+            words = f"got {widest:.2f} at `low` {self.low}: set `low` to at least {least}, or epsilon lower"
+            raise ValueError(f"the clip's epsilon_low must be < 1, {words}")

@@ -1,7 +1,7 @@
 """Clip-Cov and KL-Cov: the few tokens that lower entropy most are left out or held back.
 
 Source: "The Entropy Mechanism of Reinforcement Learning for Reasoning Language Models" (arXiv 2505.22617), section 4.
-The tokens are those where advantage and log-probability lie high together; they are chosen within each micro-batch.
+The tokens are chosen within each micro-batch.
 """
 
 from collections.abc import Mapping
@@ -21,15 +21,7 @@ FAR = 20.0  # nats that a token's log-probability moves by; beyond, one over the
 
 
 def covariances(advantages: torch.Tensor, logps: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """
-    Return (A - mean A) (log pi - mean log pi) of each token, with means over the scored ones; paper, Eq. 9.
-
-    Args:
-        advantages (`torch.Tensor` of shape `(batch,)` or `(batch, tokens)`):
-            Advantages; a token has its completion's.
-        logps (`torch.Tensor`), mask (`torch.Tensor`), both of shape `(batch, tokens)`:
-            Log-probabilities, and 1 where a token is scored.
-    """
+    """Return (A - mean A) (log pi - mean log pi) of each token, with means over the scored ones; paper, Eq. 9."""
     mask = mask.bool()
     advantages = per_token(advantages, logps)
     centred = [values - values[mask].mean() for values in (advantages, logps)]
@@ -47,12 +39,10 @@ class ClipCovActuator(Actuator):
     Takes the gradient from a share of the tokens, drawn at random from those of high covariance.
 
     Args:
-        ratio (`float`):
-            First value of the control: the share of the scored tokens, at least one per micro-batch.
+        ratio (`float`), low (`float`), high (`float`):
+            First value and bounds of the control: the share of the scored tokens, at least one per micro-batch.
         cov_low (`float`), cov_high (`float`):
             Covariances between which a token is drawn.
-        low (`float`), high (`float`):
-            Bounds of the share.
     """
 
     ratio: float = 2e-4
@@ -60,6 +50,7 @@ class ClipCovActuator(Actuator):
     cov_high: float = 5.0
     low: float = 0.0
     high: float = 0.05
+    setting = "clip_cov_ratio"
     alone = True
 
     def __post_init__(self) -> None:
@@ -67,15 +58,11 @@ class ClipCovActuator(Actuator):
         check_number("low", self.low, "a share of the tokens", least=0)
         check_number("high", self.high, "a share of the tokens", most=1)
         if self.cov_low >= self.cov_high:
-            raise ValueError(
-                f"`cov_low` must be < `cov_high`, got {self.cov_low} and {self.cov_high}: set for example 1 and 5"
-            )
+            words = f"got {self.cov_low} and {self.cov_high}: set for example 1 and 5"
+            raise ValueError(f"`cov_low` must be < `cov_high`, {words}")
 
     def initial(self, args: ActuatorArgs) -> float:
         return self.ratio
-
-    def settings(self, control: float, args: ActuatorArgs) -> dict[str, float]:
-        return {"clip_cov_ratio": control}
 
     def check(self, args: ActuatorArgs) -> None:
         _check_tokens("clip_cov", args)
@@ -109,10 +96,8 @@ class KLCovActuator(Actuator):
     Args:
         ratio (`float`):
             Share of the scored tokens, at least one per micro-batch (the authors': 2e-3 for 7B, 2e-4 for 32B).
-        coefficient (`float`):
-            First value of the control (the authors' scripts: 1; verl's YAML: 0.1).
-        low (`float`), high (`float`):
-            Bounds of the coefficient.
+        coefficient (`float`), low (`float`), high (`float`):
+            First value and bounds of the control (the authors' scripts: 1; verl's YAML: 0.1).
     """
 
     ratio: float = 2e-3
@@ -134,18 +119,13 @@ class KLCovActuator(Actuator):
     def check(self, args: ActuatorArgs) -> None:
         _check_tokens("kl_cov", args)
         if updates_per_rollout(args) <= 1:
-            raise ValueError(
-                "kl_cov has no authority with one update per rollout, because the policy has not moved since it "
-                f"sampled. Set steps_per_generation to {2 * args.gradient_accumulation_steps} or another multiple of "
-                "gradient_accumulation_steps"
-            )
+            words = f"set steps_per_generation to {2 * args.gradient_accumulation_steps} or another multiple"
+            raise ValueError(f"kl_cov has no authority with one update per rollout: {words}")
         if args.delta is not None:
             raise ValueError(f"`delta` must be unset with kl_cov, which clips no ratio, got {args.delta}: remove delta")
         if args.off_policy_mask_threshold is not None:
-            raise ValueError(
-                "`off_policy_mask_threshold` must be unset with kl_cov, which changes the sign of advantages that the "
-                f"mask reads, got {args.off_policy_mask_threshold}: remove it"
-            )
+            words = f"got {args.off_policy_mask_threshold}, because the mask reads the advantages: remove it"
+            raise ValueError(f"`off_policy_mask_threshold` must be unset with kl_cov, {words}")
 
     def advantages(self, batch: MicroBatch, settings: Mapping[str, float]) -> torch.Tensor:
         advantages = per_token(batch.inputs["advantages"], batch.logps)
@@ -164,12 +144,8 @@ class KLCovActuator(Actuator):
 
 def _check_tokens(kind: str, args: ActuatorArgs) -> None:
     if args.loss_type not in CLIPPED_LOSSES:
-        raise ValueError(
-            f"`loss_type` must be a clipped loss with {kind}, got {args.loss_type!r}: set one of "
-            f"{', '.join(CLIPPED_LOSSES)}"
-        )
+        words = f"got {args.loss_type!r}: set one of {', '.join(CLIPPED_LOSSES)}"
+        raise ValueError(f"`loss_type` must be a clipped loss with {kind}, {words}")
     if args.importance_sampling_level != "token":
-        raise ValueError(
-            f"`importance_sampling_level` must be `token` with {kind}, which chooses tokens, got "
-            f"{args.importance_sampling_level!r}: set importance_sampling_level: token"
-        )
+        words = f"got {args.importance_sampling_level!r}: set importance_sampling_level: token"
+        raise ValueError(f"`importance_sampling_level` must be `token` with {kind}, {words}")

@@ -1,16 +1,15 @@
 """A signed entropy bonus."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from ..control.base import Actuator, ActuatorArgs
+import torch
+
 from .batch import MicroBatch
-from .checks import check_no_other_bonus
+from .bonus import BonusActuator
 
 
 @dataclass(frozen=True)
-class EntropyBonusActuator(Actuator):
+class EntropyBonusActuator(BonusActuator):
     """
     A signed coefficient times the token-mean entropy, added to the objective around TRL's loss.
 
@@ -24,13 +23,7 @@ class EntropyBonusActuator(Actuator):
 
     low: float = -0.02
     high: float = 0.02
+    setting = "entropy_bonus"
 
-    def settings(self, control: float, args: ActuatorArgs) -> dict[str, float]:
-        return {"entropy_bonus": control}
-
-    def check(self, args: ActuatorArgs) -> None:
-        check_no_other_bonus("entropy_bonus", args)
-
-    def bonus(self, batch: MicroBatch, settings: Mapping[str, float]) -> Any:
-        coefficient = settings["entropy_bonus"]
-        return 0.0 if coefficient == 0.0 else batch.token_mean(batch.entropies, coefficient)
+    def mean(self, batch: MicroBatch, coefficient: float) -> torch.Tensor:
+        return batch.token_mean(batch.entropies, coefficient)

@@ -20,6 +20,7 @@ class KLCoefActuator(Actuator):
 
     low: float = 0.0001
     high: float = 0.1
+    setting = "beta"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -28,12 +29,7 @@ class KLCoefActuator(Actuator):
     def initial(self, args: ActuatorArgs) -> float:
         return args.beta
 
-    def settings(self, control: float, args: ActuatorArgs) -> dict[str, float]:
-        return {"beta": control}
-
     def check(self, args: ActuatorArgs) -> None:
         if args.beta == 0.0:
-            raise ValueError(
-                "kl_coef has no authority with beta=0, because no reference model is loaded then: set beta, for "
-                "example 0.005"
-            )
+            words = "because no reference model is loaded then: set beta, for example 0.005"
+            raise ValueError(f"kl_coef has no authority with beta=0, {words}")

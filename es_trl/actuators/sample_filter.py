@@ -1,7 +1,6 @@
 """Entrocraft: outside the band only completions of one sign are trained on.
 
-Source: "Addressing Performance Saturation for LLM RL via Precise Entropy Curve Control" (arXiv 2604.26326), Algorithm
-1. The band is a schedule and the width of a [`BandSignController`].
+Source: "Addressing Performance Saturation for LLM RL via Precise Entropy Curve Control" (arXiv 2604.26326), Algorithm 1
 """
 
 import math
@@ -40,6 +39,7 @@ class SampleFilterActuator(Actuator):
     min_kept: float = 0.05
     low: float = -1.0
     high: float = 1.0
+    setting = "sample_filter"
     alone = True
     needs_sign = True
 
@@ -48,13 +48,8 @@ class SampleFilterActuator(Actuator):
         check_choice("variant", self.variant, ("paper", "code"))
         check_number("min_kept", self.min_kept, "a share, for example 0.05", least=0, most=1)
         if {self.low, self.high} - {-1.0, 0.0, 1.0}:
-            raise ValueError(
-                f"the bounds of sample_filter must be -1, 0 or 1, got {self.low} and {self.high}, because a completion "
-                "is kept or not: set -1 and 1"
-            )
-
-    def settings(self, control: float, args: ActuatorArgs) -> dict[str, float]:
-        return {"sample_filter": control}
+            words = f"got {self.low} and {self.high}, because a completion is kept or not: set -1 and 1"
+            raise ValueError(f"the bounds of sample_filter must be -1, 0 or 1, {words}")
 
     def columns(self, scores: Scores, args: ActuatorArgs) -> dict[str, torch.Tensor]:
         if self.variant == "code" and scores.rollout < FIRST:
@@ -68,13 +63,14 @@ class SampleFilterActuator(Actuator):
     def _filtered(self, scores: Scores, m: float) -> tuple[torch.Tensor, float]:
         """Return the advantages for this m, and the kept share of the completions, NaN where it would be too small."""
         if self.variant == "code":
-            values = scores.rewards.nan_to_num(0.0)
+            values, scale = scores.rewards.nan_to_num(0.0), 1.0
             keeps = m * values > 0.0
-            scale = 1.0
         else:
             values = scores.advantages
             keeps = m * values >= 0.0
-            scale = mean_over_kept(keeps, scores.tokens if scores.token_mean else torch.ones_like(values))
+            weights = scores.tokens if scores.token_mean else torch.ones_like(values)  # of each in the loss's mean
+            used = (weights * keeps).sum().item()
+            scale = weights.sum().item() / used if used > 0.0 else 1.0  # to the mean over the kept completions
         able = values != 0.0
         if able.any() and (keeps & able).sum() <= self.min_kept * able.sum():
             return scores.advantages, math.nan
@@ -85,41 +81,16 @@ class SampleFilterActuator(Actuator):
         share = 1.0 if control == 0.0 else batch.inputs["kept"][0, int(control > 0.0)].item()
         if not math.isnan(share):
             return Kept(share)
-        return Kept(
-            1.0,
-            f"the completions with {'negative' if control > 0.0 else 'positive'} advantages are too few (at most "
-            f"{self.min_kept:.0%} of those with any): all are kept",
-        )
+        sign, most = "negative" if control > 0.0 else "positive", f"at most {self.min_kept:.0%} of those with any"
+        return Kept(1.0, f"the completions with {sign} advantages are too few ({most}): all are kept")
 
     def advantages(self, batch: MicroBatch, settings: Mapping[str, float]) -> torch.Tensor:
         control = settings["sample_filter"]
         return batch.inputs["advantages"] if control == 0.0 else batch.inputs["filtered"][:, int(control > 0.0)]
 
 
-def mean_over_kept(keeps: torch.Tensor, weights: torch.Tensor) -> float:
-    """
-    Return the factor from a mean in which the rest counts as 0 to the mean over the kept completions.
-
-    Args:
-        keeps (`torch.Tensor` of shape `(completions,)`):
-            Whether each is kept.
-        weights (`torch.Tensor` of shape `(completions,)`):
-            Weight of each in the mean: its tokens, or 1.
-    """
-    kept = (weights * keeps).sum().item()
-    return weights.sum().item() / kept if kept > 0.0 else 1.0
-
-
 def check_signs(rewards: torch.Tensor, rollout: int) -> None:
-    """
-    Raise for rewards that lack one sign, so that its side of the filter would have no gradient.
-
-    Args:
-        rewards (`torch.Tensor` of shape `(completions,)`):
-            Rewards without the punishment for length. Equal ones say nothing yet.
-        rollout (`int`):
-            Index of the rollout, for the message.
-    """
+    """Raise for rewards that lack one sign, whose side of the filter has no gradient; equal ones say nothing yet."""
     given = rewards[~rewards.isnan()]
     if len(given) == 0 or given.min() == given.max() or given.min() < 0.0 < given.max():
         return
@@ -127,6 +98,5 @@ def check_signs(rewards: torch.Tensor, rollout: int) -> None:
     raise ValueError(
         f"the rewards must have both signs for the `code` variant of sample_filter, got {given.min().item():g} to "
         f"{given.max().item():g} in rollout {rollout}: it trains on {side} rewards alone where entropy is {where} the "
-        "band. Let the reward be 1 for right and -1 for wrong, or set variant: paper, which reads the sign of the "
-        "advantages"
+        "band. Let the reward be 1 for right and -1 for wrong, or set variant: paper"
     )

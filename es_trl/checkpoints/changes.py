@@ -9,8 +9,7 @@ from typing import Any
 
 from ..config.config import ESGRPOConfig
 from ..control.loop import EntropyLoop
-from ..control.schedules import progress_at
-from ..curriculum.stages import PlannedStage
+from ..curriculum.planned import PlannedStage
 
 
 _SAMPLING = "completions are sampled in another way, and entropy is not comparable with what came before"
@@ -26,9 +25,16 @@ _MEANINGS: dict[str, str] = {
     **dict.fromkeys(("learning_rate", "weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon", "optim"), _KEPT),
     **dict.fromkeys(("seed", "data_seed", "shuffle_dataset"), _ORDER),
     **dict.fromkeys(("lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps"), _RATE),
+    "schedule": "the targets from here on are other ones",
+    "controller": "the control reacts in another way",
+    "actuators": "the control is moved into the new bounds",
+    "stages": "the stages from here on are other ones",
+    "rewards": "completions are rewarded in another way",
+    "prompts": "the prompts are other ones, in another order",
+    "prompts_digest": "the prompts are other ones",
 }
-# fields of the configuration that a resumed run may have in another way: what is written, said and pushed, and where it
-# runs. The geometry is refused elsewhere, and the loop's own blocks are compared as the parts that they make.
+# fields that a resumed run may change without a word: what is written, said and pushed, and where it runs; the geometry
+# is refused elsewhere, and the loop's own blocks are compared as the parts that they make
 _FREE = re.compile(
     "output_dir|overwrite_output_dir|run_name|project|report_to|disable_tqdm|remove_unused_columns|logging_.*|log_.*"
     "|save_.*|eval_.*|.*_eval|per_device_eval.*|do_.*|load_best.*|metric_for.*|greater_is.*"
@@ -39,15 +45,6 @@ _FREE = re.compile(
     "|steps_per_generation|num_generations|generation_batch_size|num_iterations|method|entropy_schedule"
     "|entropy_controller|entropy_actuator|curriculum"
 )
-_PARTS: dict[str, str] = {
-    "schedule": "the targets from here on are other ones",
-    "controller": "the control reacts in another way",
-    "actuators": "the control is moved into the new bounds",
-    "stages": "the stages from here on are other ones",
-    "rewards": "completions are rewarded in another way",
-    "prompts": "the prompts are other ones, in another order",
-    "prompts_digest": "the prompts are other ones",
-}
 
 
 def describe_run(
@@ -61,17 +58,11 @@ def describe_run(
     Describe a run for its checkpoints, as JSON values.
 
     Args:
-        args (`ESGRPOConfig`):
-            The configuration.
-        loop (`EntropyLoop`, *optional*), planned (sequence of `PlannedStage`, *optional*):
-            The control loop, and the stages of the curriculum.
         data (`(int, str)`):
             Rows of the training data, `None` for a stream, and a digest of its prompts.
-        rewards (`list[str]`):
-            Names of the reward functions.
     """
-    described: dict[str, Any] = {each.name: getattr(args, each.name) for each in fields(args)}
-    described = {name: value for name, value in described.items() if not _FREE.fullmatch(name)}
+    names = [each.name for each in fields(args) if not _FREE.fullmatch(each.name)]
+    described: dict[str, Any] = {name: getattr(args, name) for name in names}
     if loop is not None:
         parts = loop.describe()
         described |= {name: parts[name] for name in ("schedule", "controller", "actuators")}
@@ -82,7 +73,7 @@ def describe_run(
 
 
 def prompts_digest(dataset: Any, most: int = 100) -> str:
-    """A digest of up to `most` prompts that are spread over a data set; empty for a stream."""
+    """Return a digest of up to `most` prompts that are spread over a data set; empty for a stream."""
     if not hasattr(dataset, "__len__") or "prompt" not in dataset.column_names or len(dataset) == 0:
         return ""
     places = sorted({place * len(dataset) // most for place in range(most)})
@@ -91,61 +82,40 @@ def prompts_digest(dataset: Any, most: int = 100) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """A value whose mappings have text for keys, as JSON needs."""
+    """Return a value whose mappings have text for keys, as JSON needs."""
     if isinstance(value, dict):
         return {str(name): _plain(part) for name, part in value.items()}
     return [_plain(part) for part in value] if isinstance(value, list | tuple) else value
 
 
-def target_at(loop: EntropyLoop | None, rollout: int, num_rollouts: int) -> float | None:
-    """What the schedule says of a rollout, nats or multiples; `None` without a schedule."""
-    if loop is None or loop.schedule is None:
-        return None
-    return loop.schedule(progress_at(rollout, num_rollouts))
-
-
 def check_changes(
-    before: dict[str, Any],
-    now: dict[str, Any],
-    targets: tuple[float | None, float | None],
-    allowed: bool,
+    before: dict[str, Any], now: dict[str, Any], targets: tuple[float | None, float | None], allowed: bool
 ) -> list[str]:
     """
-    List what differs, one sentence each.
-
-    Args:
-        before (`dict`), now (`dict`):
-            What [`describe_run`] said of the run that wrote the checkpoint, and says of this one.
-        targets (`(float, float)`):
-            What the schedules of both say of the rollout that comes next.
-        allowed (`bool`):
-            Whether the user has said to go on although the target jumps.
+    List the differences of two runs, as [`describe_run`] has them, one sentence each.
 
     Raises:
-        ValueError: where the targets differ and that is not allowed.
+        ValueError: where their `targets` of the next rollout differ, unless that is `allowed`.
     """
-    meanings = {**_MEANINGS, **_PARTS}
     names = [name for name in {**now, **before} if before.get(name) != now.get(name)]
     changes = [
-        f"{name} was {before.get(name)} and is {now.get(name)}: {meanings.get(name, _OTHER)}"
+        f"{name} was {before.get(name)} and is {now.get(name)}: {_MEANINGS.get(name, _OTHER)}"
         for name in names
         if name != "prompts_digest" or "prompts" not in names
     ]
     old, new = targets
-    if old != new and not (old is not None and new is not None and abs(old - new) <= 1e-9) and not allowed:
+    is_same = old == new or (None not in targets and abs(old - new) <= 1e-9)
+    if not is_same and not allowed:
         blamed = [name for name in ("schedule", "max_steps", "num_train_epochs", "prompts") if name in names]
         because = "; ".join(f"{name} was {before.get(name)} and is {now.get(name)}" for name in blamed)
+        old, new = ("none" if target is None else f"{target:.4g}" for target in targets)
         raise ValueError(
-            f"the target of the next rollout would jump from {_nats(old)} to {_nats(new)} ({because}): resume with the "
-            "values that the checkpoint was written with, or set resume_with_changes: true to go on with the new ones"
+            f"the target of the next rollout would jump from {old} to {new} ({because}): resume with the values that "
+            "the checkpoint was written with, or set resume_with_changes: true to go on with the new ones"
         )
     return changes
 
 
-def _nats(target: float | None) -> str:
-    return "none" if target is None else f"{target:.4g}"
-
-
 def _text(value: Any) -> Any:
-    """A value that is no JSON, without its place in memory, which differs from run to run."""
+    """Return what JSON has of a value, without its place in memory, which differs from run to run."""
     return value.item() if hasattr(value, "item") else re.sub(r" at 0x[0-9a-f]+", "", str(value))

@@ -14,7 +14,7 @@ from .files import Checkpoint, check, read_state
 from .lineage import Lineage, belongs
 
 
-ASIDE = "_"  # what the name of a checkpoint begins with that makes room for another of the same update
+ASIDE = "_"  # first letter of a checkpoint's name that makes room for another of the same update
 
 logger = logging.get_logger(__name__)
 
@@ -23,28 +23,16 @@ def find_checkpoint(
     resume: str | Path | bool | None, run_dir: str | Path, lineage: Lineage | None = None, measure: bool = True
 ) -> str | None:
     """
-    Find the checkpoint to resume from.
+    Return the checkpoint to resume from: the folder `resume`, or for `True` the latest whole one in `run_dir`.
 
     Args:
-        resume (`str`, `Path` or `bool`, *optional*):
-            A checkpoint folder; or `True` for the latest whole one in `run_dir`.
-        run_dir (`str` or `Path`):
-            The run's `output_dir`.
         lineage (`Lineage`, *optional*):
             The run whose checkpoints `True` stands for. Without it all must be of one run.
         measure (`bool`):
             Whether to read every file, or only to look that all are there.
-
-    Returns:
-        `str` or `None`: the folder; `None` where `resume` asks for none.
-
-    Raises:
-        ValueError: where the checkpoint is not whole, there is none, or nothing says of which run it must be.
     """
-    if resume is None or (not isinstance(resume, str | Path) and not resume):
-        return None
     if not isinstance(resume, str | Path):
-        return _latest(Path(run_dir), lineage, measure)
+        return _latest(Path(run_dir), lineage, measure) if resume else None
     if not str(resume) or not Path(resume).is_dir():
         state = "is a file" if Path(resume).is_file() else "does not exist"
         raise ValueError(
@@ -53,41 +41,28 @@ def find_checkpoint(
         )
     found = check(Path(resume), measure)
     if found.damage is not None:
-        places = (found.path, found.path.parent)
-        others = (other.path for where in places for other in checkpoints_in(where, measure) if other.damage is None)
-        other = next(others, None)
+        near = (other for where in (found.path, found.path.parent) for other in _checked(where, measure))
+        other = next((other.path for other in near if other.damage is None), None)
         advice = "start a new run" if other is None else f"resume from {other}"
         raise ValueError(f"{resume} is not a whole checkpoint ({found.damage}): {advice}")
     return str(resume)
 
 
-def checkpoints_in(run_dir: Path, measure: bool = True) -> Iterator[Checkpoint]:
-    """Check the checkpoints of a folder one by one, the one of the most updates first."""
-    return (check(path, measure) for _, path in sorted(_numbered(run_dir), reverse=True))
-
-
 def runs_in(run_dir: Path) -> set[int]:
-    """The numbers of the runs that left checkpoints in a folder."""
-    return {state["run"] for _, path in _numbered(run_dir) if (state := _state_of(path)) is not None}
+    """Return the numbers of the runs that left checkpoints in a folder."""
+    return {state["run"] for _, _, state in _states(run_dir)}
 
 
 def remove_old(run_dir: Path, lineage: Lineage, limit: int | None, keep: str | None) -> None:
     """
-    Delete the checkpoints of a run with the fewest updates, until it has `limit` of them.
+    Delete the checkpoints of the run `lineage` with the fewest updates, until it has `limit` of them.
 
-    The order is that of their updates, whatever the clock said. Checkpoints of other runs are left alone.
-
-    Args:
-        run_dir (`Path`), lineage (`Lineage`):
-            The folder, and the run whose checkpoints count.
-        limit (`int`, *optional*):
-            Checkpoints to keep, at least 1; all where it is `None` or less.
-        keep (`str`, *optional*):
-            The best checkpoint, which stays whatever its age.
+    The order is that of their updates, whatever the clock said. The best checkpoint `keep` and those of other runs
+    stay; without a `limit` above 0 all do.
     """
     if limit is None or limit <= 0:
         return
-    own = [path for update, path in sorted(_numbered(run_dir)) if _is_of(path, update, lineage)]
+    own = _of_run(run_dir, lineage)
     best = None if keep is None else Path(keep).resolve()
     removable = [path for path in own[:-1] if path.resolve() != best]
     for path in removable[: max(len(own) - limit, 0)]:
@@ -135,27 +110,22 @@ def drop_aside(checkpoint: Path) -> None:
 
 def _latest(run_dir: Path, lineage: Lineage | None, measure: bool) -> str:
     damaged: list[str] = []
-    others: list[str] = []
-    latest: Checkpoint | None = None
-    for found in checkpoints_in(run_dir, measure=False):
+    others: list[Path] = []
+    for found in _checked(run_dir, measure=False):
         if lineage is not None and found.lineage is not None and not belongs(found.lineage, found.update, lineage):
-            others.append(str(found.path))
+            others.append(found.path)
             continue
         if measure and found.damage is None:  # only a checkpoint that could be taken is read whole
             found = check(found.path)
         if found.damage is not None:
             damaged.append(f"{found.path.name} is left aside ({found.damage})")
-        else:
-            latest = found
-            break
-    named = "; ".join(damaged)
-    if latest is not None:
+            continue
         if lineage is None:
-            _check_one_run(latest, run_dir)
+            _check_one_run(found, run_dir)
         if damaged and measure:
-            logger.warning(f"the run resumes from {latest.path}: {named}")
-        return str(latest.path)
-    reasons = f" ({named})" if damaged else ""
+            logger.warning(f"the run resumes from {found.path}: {'; '.join(damaged)}")
+        return str(found.path)
+    reasons = f" ({'; '.join(damaged)})" if damaged else ""
     if others:
         raise ValueError(
             f"the latest run in {run_dir} has no whole checkpoint{reasons}, and {others[0]} is not of that run: start "
@@ -168,30 +138,33 @@ def _latest(run_dir: Path, lineage: Lineage | None, measure: bool) -> str:
 
 def _check_one_run(latest: Checkpoint, run_dir: Path) -> None:
     """Raise where nothing says which run a folder holds, and several have left checkpoints in it."""
-    own = [[session, None] for session, _ in latest.lineage]
-    strangers = [path for update, path in _numbered(run_dir) if _state_of(path) and not _is_of(path, update, own)]
-    if strangers:
+    own = _of_run(run_dir, [[session, None] for session, _ in latest.lineage])
+    if strangers := [path for _, path, _ in _states(run_dir) if path not in own]:
         raise ValueError(
             f"several runs have left checkpoints in {run_dir}, {latest.path.name} and {strangers[0].name} among them, "
             "and nothing there says which was the latest: set resume_from_checkpoint to the folder of one"
         )
 
 
+def _checked(run_dir: Path, measure: bool) -> Iterator[Checkpoint]:
+    """Check the checkpoints of a folder one by one, the one of the most updates first."""
+    return (check(path, measure) for _, path in reversed(_numbered(run_dir)))
+
+
 def _numbered(run_dir: Path) -> list[tuple[int, Path]]:
     named = [(path.name.rpartition("-")[2], path) for path in run_dir.glob(f"{PREFIX_CHECKPOINT_DIR}-*")]
-    return [(int(number), path) for number, path in named if number.isdecimal() and path.is_dir()]
+    return sorted((int(number), path) for number, path in named if number.isdecimal() and path.is_dir())
 
 
-def _state_of(checkpoint: Path) -> dict[str, Any] | None:
-    try:
-        return read_state(checkpoint)
-    except (OSError, ValueError):
-        return None
+def _states(run_dir: Path) -> Iterator[tuple[int, Path, dict[str, Any]]]:
+    """Yield update, folder and state of each checkpoint whose state can be read, in the order of updates."""
+    for update, path in _numbered(run_dir):
+        with contextlib.suppress(OSError, ValueError):
+            yield update, path, read_state(path)
 
 
-def _is_of(checkpoint: Path, update: int, lineage: Lineage) -> bool:
-    state = _state_of(checkpoint)
-    return state is not None and belongs(state["lineage"], update, lineage)
+def _of_run(run_dir: Path, lineage: Lineage) -> list[Path]:
+    return [path for update, path, state in _states(run_dir) if belongs(state["lineage"], update, lineage)]
 
 
 def _aside(checkpoint: Path) -> Path:

@@ -23,77 +23,50 @@ STATE_VERSION = 5
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """
-    A checkpoint folder.
-
-    Args:
-        path (`Path`):
-            The folder.
-        update (`int`):
-            Updates made when it was written, as its name says.
-        lineage (`Lineage`, *optional*):
-            The run that wrote it; `None` where its state cannot be read.
-        damage (`str`, *optional*):
-            What is wrong with it; `None` where it is whole.
-    """
+    """A checkpoint folder."""
 
     path: Path
-    update: int
-    lineage: Lineage | None
-    damage: str | None
+    update: int  # as its name says
+    lineage: Lineage | None  # `None` where its state cannot be read
+    damage: str | None  # `None` where it is whole
 
 
 def list_files(checkpoint: Path, accelerator: Accelerator) -> dict[str, list[Any]]:
-    """
-    List size and SHA-256 of every file of a checkpoint, by its path within it.
-
-    Every process calls it, reads its share of the files, and returns the whole list.
-    """
+    """Return size and SHA-256 of every file by its path in the checkpoint; every process reads a share of them."""
     names = sorted(str(path.relative_to(checkpoint)) for path in checkpoint.rglob("*") if path.is_file())
     own = names[accelerator.process_index :: accelerator.num_processes]
     return dict(gather_object([(name, _measure(checkpoint / name)) for name in own]))
 
 
 def with_digest(content: dict[str, Any]) -> str:
-    """The content of a state file as JSON, with its version and a digest by which damage is found."""
+    """Return the content of a state file as JSON, with its version and a digest by which damage is found."""
     content = json.loads(json.dumps({"version": STATE_VERSION, **content}))  # as it will be read
     return json.dumps({**content, "digest": _digest(content)}, indent=2)
 
 
 def trainer_state_digest(content: dict[str, Any], exported: dict[str, Any]) -> str:
     """
-    A digest of `trainer_state.json`.
+    Return a digest of `trainer_state.json`, but for `stateful_callbacks`, which transformers fills in last.
 
-    Args:
-        content (`dict`):
-            The file's content, or what it will be but for `stateful_callbacks`, which transformers fills in last.
-        exported (`dict`):
-            State of each of these callbacks by its name; those of several of one name are left out.
+    Their states by name are `exported`, without those of several of one name.
     """
     rest = {name: value for name, value in content.items() if name != "stateful_callbacks"}
     return _digest(json.loads(json.dumps([rest, exported])))
 
 
 def read_state(checkpoint: Path) -> dict[str, Any]:
-    """
-    Read the content of a checkpoint's state file.
-
-    Raises:
-        ValueError: where it is missing, damaged, or of another version.
-    """
+    """Read the content of a checkpoint's state file, or raise where it is missing, damaged, or of another version."""
     path = checkpoint / STATE_FILE
     if not path.exists():
         raise ValueError(
-            f"{checkpoint} has no {STATE_FILE}, because another trainer wrote it or save_only_model was set, and "
-            "cannot be resumed: start a new run with the checkpoint as the model"
+            f"{checkpoint} has no {STATE_FILE}, as of another trainer or with save_only_model: start a new run with "
+            "the checkpoint as the model"
         )
     content = read_mapping(path)
     version = content.pop("version", None)
     if version != STATE_VERSION:
-        raise ValueError(
-            f"{path} has version {version} and this es_trl reads version {STATE_VERSION}: resume with the es_trl "
-            "that wrote it"
-        )
+        found = f"{path} has version {version} and this es_trl reads version {STATE_VERSION}"
+        raise ValueError(f"{found}: resume with the es_trl that wrote it")
     digest = content.pop("digest", None)
     if digest != _digest({"version": version, **content}):
         raise ValueError(f"{path} is damaged (its digest does not match): resume from another checkpoint")
@@ -101,15 +74,10 @@ def read_state(checkpoint: Path) -> dict[str, Any]:
 
 
 def read_mapping(path: Path, advice: str = "resume from another checkpoint") -> dict[str, Any]:
-    """
-    Read a JSON object from a file.
-
-    Raises:
-        ValueError: where the file holds none, or cannot be read; it ends with the advice.
-    """
+    """Read a JSON object from a file, or raise with the advice where there is none."""
     try:
         content = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:  # a UnicodeDecodeError is a ValueError, too
+    except (OSError, ValueError) as error:
         raise ValueError(f"{path} is damaged ({_reason(error)}): {advice}") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path} is damaged (it holds no JSON object): {advice}")
@@ -123,11 +91,15 @@ def check(checkpoint: Path, measure: bool = True) -> Checkpoint:
     try:
         if not (checkpoint / TRAINER_STATE_NAME).exists():
             reason = "so its save was cut short" if (checkpoint / STATE_FILE).exists() else "so it is no checkpoint"
-            return Checkpoint(checkpoint, update, None, f"it has no {TRAINER_STATE_NAME}, {reason}")
+            raise ValueError(f"it has no {TRAINER_STATE_NAME}, {reason}")
         trainer_state = read_mapping(checkpoint / TRAINER_STATE_NAME)
         state = read_state(checkpoint)
-        lineage = state.get("lineage")
-        _check_trainer_state(trainer_state, state)
+        lineage = state["lineage"]
+        callbacks = trainer_state.get("stateful_callbacks")
+        known = isinstance(callbacks, dict)
+        exported = {name: value for name, value in callbacks.items() if not isinstance(value, list)} if known else {}
+        if not known or trainer_state_digest(trainer_state, exported) != state["trainer_state"]:
+            raise ValueError(f"{TRAINER_STATE_NAME} is damaged (its digest does not match)")
         for name, measured in state["files"].items():
             if not (checkpoint / name).is_file():
                 raise ValueError(f"it lacks {name}")
@@ -137,15 +109,6 @@ def check(checkpoint: Path, measure: bool = True) -> Checkpoint:
         damage = _reason(error).removesuffix(": resume from another checkpoint")
         return Checkpoint(checkpoint, update, lineage, damage)
     return Checkpoint(checkpoint, update, lineage, None)
-
-
-def _check_trainer_state(trainer_state: dict[str, Any], state: dict[str, Any]) -> None:
-    callbacks = trainer_state.get("stateful_callbacks")
-    if isinstance(callbacks, dict):
-        exported = {name: value for name, value in callbacks.items() if not isinstance(value, list)}
-        if trainer_state_digest(trainer_state, exported) == state["trainer_state"]:
-            return
-    raise ValueError(f"{TRAINER_STATE_NAME} is damaged (its digest does not match)")
 
 
 def _measure(path: Path) -> list[Any]:

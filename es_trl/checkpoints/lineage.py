@@ -15,32 +15,24 @@ Lineage = list[list[Any]]  # pairs of a session and the update up to which it co
 
 @dataclass(frozen=True)
 class Identity:
-    """
-    By what a run in its folder is known.
-
-    Args:
-        number (`int`, *optional*):
-            Number of the run in its folder, from 1; `None` before it has begun.
-        lineage (`Lineage`):
-            Its sessions.
-    """
+    """By what a run is known: its number in the folder, from 1, and its sessions. The default has not begun."""
 
     number: int | None = None
     lineage: Lineage = field(default_factory=list)
 
 
 def fresh() -> Lineage:
-    """The lineage of a run that starts afresh."""
+    """Return the lineage of a run that starts afresh."""
     return [[uuid.uuid4().hex[:16], None]]
 
 
 def resumed(lineage: Lineage, update: int) -> Lineage:
-    """The lineage of a run that goes on from a checkpoint of this lineage, made at `update`."""
+    """Return the lineage of a run that goes on from a checkpoint of this lineage, made at `update`."""
     *earlier, (session, _) = lineage
     return [*earlier, [session, update], *fresh()]
 
 
 def belongs(written: Lineage, update: int, lineage: Lineage) -> bool:
-    """Whether a checkpoint that was written at `update` with the lineage `written` is of the run `lineage`."""
+    """Return whether a checkpoint, written at `update` with the lineage `written`, is of the run `lineage`."""
     session = written[-1][0]
     return any(own == session and (last is None or update <= last) for own, last in lineage)

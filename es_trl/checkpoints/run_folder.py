@@ -1,7 +1,6 @@
-"""Whose folder an `output_dir` is: one run at a time writes into it, and each has a number there.
+"""Whose folder an `output_dir` is: one run at a time writes into it, and each has a number there, for people.
 
-`_es_run.json` names the run whose history the folder holds, by its lineage. Every record and checkpoint has its number,
-for people: a run that starts afresh where an earlier one left checkpoints gets the next one.
+`_es_run.json` names the run whose history the folder holds, by its lineage.
 """
 
 import contextlib
@@ -20,7 +19,7 @@ from ..common.processes import on_main
 from ..common.writing import write_atomically, writing
 from .choice import find_checkpoint, runs_in, tidy
 from .files import read_mapping
-from .lineage import Lineage
+from .lineage import Identity, Lineage
 
 
 # the underscore keeps both off the Hub: they are of this machine
@@ -32,16 +31,9 @@ logger = logging.get_logger(__name__)
 
 def enter_run_folder(args: TrainingArguments) -> None:
     """
-    Make `output_dir` absolute, and raise unless files can be written there.
+    Make `output_dir` of `args` absolute, in place, and raise unless files can be written there.
 
     A reward function or a tool may change the working directory, and what is saved later would go elsewhere.
-
-    Args:
-        args (`TrainingArguments`):
-            The trainer's; its `output_dir` is changed in place.
-
-    Raises:
-        ValueError: with the path and the cause.
     """
     folder = os.path.abspath(args.output_dir)
     try:
@@ -61,17 +53,7 @@ def only_run(run_dir: Path, is_main: bool) -> Iterator[None]:
     """
     Keep other runs from writing into a folder for as long as the block runs; every process enters it.
 
-    The lock is the operating system's, so it ends with the main process, however that ends.
-
-    Args:
-        run_dir (`Path`):
-            The run's `output_dir`.
-        is_main (`bool`):
-            Whether this process is the main one, which holds the lock.
-
-    Raises:
-        ValueError: where another run has the folder.
-        SaveError: where the folder cannot be written.
+    The main process holds the lock, which is the operating system's and so ends with it, however that ends.
     """
     lock = FileLock(run_dir / LOCK_FILE)
     on_main(is_main, lambda: _acquire(lock, run_dir))
@@ -88,20 +70,15 @@ def _acquire(lock: FileLock, run_dir: Path) -> None:
             lock.acquire(timeout=0)
         except Timeout:
             raise ValueError(
-                f"another run is training in {run_dir}{_owner(run_dir)}, and both would write one history: set "
-                "output_dir to another folder, or wait until that run has ended"
+                f"another run is training in {run_dir}{_owner(run_dir)}: set output_dir to another folder, or wait "
+                "until that run has ended"
             ) from None
         except NotImplementedError:
             logger.warning(f"{run_dir} is on a file system without locks: make sure that only one run writes into it")
 
 
 def current_lineage(run_dir: Path) -> Lineage | None:
-    """
-    The lineage of the run that a folder holds; `None` where nothing says.
-
-    Raises:
-        ValueError: where the file that says it is damaged.
-    """
+    """Return the lineage of the run that a folder holds; `None` where nothing says."""
     path = run_dir / RUN_FILE
     if not path.exists():
         return None
@@ -110,10 +87,9 @@ def current_lineage(run_dir: Path) -> Lineage | None:
 
 def find_start(resume: str | bool | None, run_dir: Path, measure: bool = True) -> str | None:
     """
-    Find the checkpoint that a run in a folder goes on from; the arguments are those of [`find_checkpoint`].
+    Call [`find_checkpoint`], with the run that the folder holds for `True`.
 
-    `True` is the latest whole one of the run that the folder holds. With `measure` the folder must be locked: what a
-    kill has left of a save is put right first.
+    With `measure` the folder must be locked: what a kill has left of a save is put right first.
     """
     if measure:
         tidy(run_dir)
@@ -122,13 +98,13 @@ def find_start(resume: str | bool | None, run_dir: Path, measure: bool = True) -
 
 
 def next_run(run_dir: Path) -> int:
-    """The number of a run that starts afresh: one more than those that left checkpoints in the folder."""
+    """Return the number of a run that starts afresh: one more than those that left checkpoints in the folder."""
     return 1 + max(runs_in(run_dir), default=0)
 
 
-def write_run(run_dir: Path, run: int, lineage: Lineage) -> None:
+def write_run(run_dir: Path, run: Identity) -> None:
     """Say which run the folder holds from here on, and which process trains it."""
-    content = {"run": run, "lineage": lineage, "host": socket.gethostname(), "process": os.getpid()}
+    content = {"run": run.number, "lineage": run.lineage, "host": socket.gethostname(), "process": os.getpid()}
     write_atomically(run_dir / RUN_FILE, json.dumps(content) + "\n")
 
 

@@ -1,23 +1,21 @@
 """When a checkpoint can be written: all that it holds is as it was at the end of the last update."""
 
-import contextlib
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
+
+from ..common.temporarily import temporarily
 
 
 class SaveGate:
     """
     Open at the end of an update, and closed from the first micro-batch of the next one on.
 
-    Args:
-        update (`int`), micro_step (`int`):
-            Updates and micro-batches made, of a run that was resumed; it is taken for saved then.
+    A run that was resumed has made updates and micro-batches already, and is taken for saved.
     """
 
-    def __init__(self, update: int = 0, micro_step: int = 0):
+    def __init__(self, update: int = 0, micro_step: int = 0) -> None:
         self._update, self._micro_step = update, micro_step  # at the end of the last update
         self._saved_update = update if update > 0 else None
-        self._is_due = False  # a save was asked for while the gate was closed
-        self._is_evaluating = False
+        self._is_due = self._is_evaluating = False
         # not before the first update of a pass over the data: the loader has drawn from the random state by then,
         # which no resume could repeat
         self._has_ended_one = update > 0
@@ -36,25 +34,12 @@ class SaveGate:
         if update != self._update:
             self._update, self._micro_step, self._has_ended_one = update, micro_step, True
 
-    @contextlib.contextmanager
-    def evaluating(self) -> Iterator[None]:
+    def evaluating(self) -> AbstractContextManager[None]:
         """Close for as long as an evaluation runs."""
-        before, self._is_evaluating = self._is_evaluating, True
-        try:
-            yield
-        finally:
-            self._is_evaluating = before
+        return temporarily(self, _is_evaluating=True)
 
     def is_open(self, micro_step: int, rollout_has_begun: bool) -> bool:
-        """
-        Whether a checkpoint can be written.
-
-        Args:
-            micro_step (`int`):
-                Micro-batches made.
-            rollout_has_begun (`bool`):
-                Whether a rollout has begun that no micro-batch was made of.
-        """
+        """Return whether a checkpoint can be written; `rollout_has_begun` for one without a micro-batch yet."""
         counts = micro_step == self._micro_step and self._has_ended_one
         return counts and not rollout_has_begun and not self._is_evaluating
 
@@ -68,7 +53,7 @@ class SaveGate:
         return due
 
     def is_saved(self, update: int) -> bool:
-        """Whether the checkpoint of an update has been written."""
+        """Return whether the checkpoint of an update has been written."""
         return update == self._saved_update
 
     def saved(self, update: int) -> None:

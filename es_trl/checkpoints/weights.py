@@ -9,24 +9,16 @@ from safetensors.torch import load_file, save_file
 
 
 def held(parameter: torch.Tensor) -> torch.Tensor:
-    """The part of a parameter that this process holds: its shard under ZeRO-3 and FSDP2, else all of it."""
+    """Return the part of a parameter that this process holds: its shard under ZeRO-3 and FSDP2, else all of it."""
     parameter = getattr(parameter, "ds_tensor", parameter)
     return parameter.to_local() if hasattr(parameter, "to_local") else parameter
 
 
 def not_loaded(model: torch.nn.Module, load_result: Any) -> list[str]:
     """
-    The parameters that a load left as they were, and the keys that it did not know.
+    Return the parameters that `load_state_dict` left as they were, and the keys that it did not know.
 
-    Args:
-        model (`torch.nn.Module`):
-            What was loaded into.
-        load_result:
-            What `load_state_dict` returned, with `missing_keys` and `unexpected_keys`.
-
-    Returns:
-        `list[str]`: names. A missing name that shares its memory with a loaded one, as tied weights do, is not among
-        them.
+    A missing name that shares its memory with a loaded one, as tied weights do, is not among them.
     """
     state = model.state_dict(keep_vars=True)
     missing = set(load_result.missing_keys)
@@ -37,13 +29,9 @@ def not_loaded(model: torch.nn.Module, load_result: Any) -> list[str]:
 
 def load_converted(model: torch.nn.Module, checkpoint: Path) -> None:
     """
-    Load a checkpoint whose parameters `save_pretrained` has named or cut in another way than the model has them.
+    Load a checkpoint whose parameters `save_pretrained` has converted, or raise where one is on one side only.
 
-    transformers converts some architectures on saving, mixtures of experts among them, and only `from_pretrained`
-    converts them back.
-
-    Raises:
-        ValueError: where a parameter of the model is not in the checkpoint, or the other way round.
+    transformers converts mixtures of experts and others on saving, and only `from_pretrained` converts them back.
     """
     # every shorter type fits into this one, and none of the checkpoint's is rounded
     dtype = torch.float64 if any(value.dtype == torch.float64 for value in model.parameters()) else torch.float32
@@ -56,12 +44,9 @@ def load_converted(model: torch.nn.Module, checkpoint: Path) -> None:
 
 def load_adapter(model: torch.nn.Module, checkpoint: Path) -> None:
     """
-    Load the active adapter of a model from a checkpoint, all of it.
+    Load the active adapter of a model, which transformers leaves out where the checkpoint holds others beside it.
 
-    transformers leaves it out where the checkpoint holds other adapters beside it.
-
-    Raises:
-        ValueError: where a parameter is on one side only, or does not take the value that the checkpoint has.
+    A parameter on one side only, or that does not take the value that the checkpoint has, is refused.
     """
     from peft import get_peft_model_state_dict, load_peft_weights, set_peft_model_state_dict
 
@@ -77,7 +62,7 @@ def load_adapter(model: torch.nn.Module, checkpoint: Path) -> None:
 
 
 def unloaded(checkpoint: Path, names: list[str]) -> str:
-    """The message for a checkpoint that is not of this model."""
+    """Return the message for a checkpoint that is not of this model."""
     shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
     return (
         f"{checkpoint} does not hold the weights of this model ({shown} cannot be matched): resume with the model, the "
@@ -86,7 +71,7 @@ def unloaded(checkpoint: Path, names: list[str]) -> str:
 
 
 def weights_are_finite(model: torch.nn.Module, accelerator: Accelerator) -> bool:
-    """Whether every weight is a number, on all processes; each looks at the shards that it holds."""
+    """Return whether every weight is a number, on all processes; each looks at the shards that it holds."""
     broken = sum(not held(parameter).isfinite().all().item() for parameter in model.parameters())
     return accelerator.reduce(torch.tensor(broken, device=accelerator.device), reduction="sum").item() == 0
 
@@ -99,12 +84,7 @@ def save_reference(model: torch.nn.Module, checkpoint: Path, process: int) -> No
 
 
 def load_reference(model: torch.nn.Module, checkpoint: Path, process: int) -> None:
-    """
-    Load what [`save_reference`] wrote.
-
-    Raises:
-        ValueError: where the checkpoint has no reference model.
-    """
+    """Load what [`save_reference`] wrote."""
     path = _reference_file(model, checkpoint, process) or _reference_file(model, checkpoint, 0)
     if not path.exists():
         raise ValueError(

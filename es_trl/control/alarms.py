@@ -3,6 +3,7 @@
 import importlib
 import logging
 from collections.abc import Callable
+from itertools import pairwise
 from statistics import mean
 from typing import Any
 
@@ -18,41 +19,29 @@ logger = logging.getLogger(__name__)
 
 
 def new_alarms(records: Records) -> list[str]:
-    """
-    Return the alarms that begin with the last rollout; one that held in the ten rollouts before is not repeated.
-
-    Args:
-        records (`list[dict]`):
-            The history; the last record may lack fields that are known only after its updates.
-    """
+    """Return the alarms that begin with the last rollout; one that held in the ten rollouts before is not repeated."""
     if records[-1]["entropy"] is None:
         return []
     # entropies of different stages are those of different prompts
     stage = records[-1]["curriculum_stage"]
     records = [record for record in records if record["curriculum_stage"] == stage and record["entropy"] is not None]
-    earlier = [_as_it_was(records[:-ago]) for ago in range(1, min(PATIENCE, len(records) - 1) + 1)]
+    # the history when each of the rollouts before was measured, and not yet trained on
+    lasts = range(max(len(records) - 1 - PATIENCE, 0), len(records) - 1)
+    earlier = [[*records[:last], {**records[last], "clip_high_fraction": None}] for last in lasts]
     return [message for alarm in ALARMS if (message := alarm(records)) and not any(alarm(before) for before in earlier)]
-
-
-def _as_it_was(records: Records) -> Records:
-    """Return the history as it was when its last rollout was measured and not yet trained on."""
-    return [*records[:-1], {**records[-1], "clip_high_fraction": None}]
 
 
 def saturation(records: Records) -> str | None:
     """Say that control and entropy were stuck, at a bound and on one side of the target, for [`PATIENCE`] rollouts."""
     recent = records[-PATIENCE:]
-    if len(recent) < PATIENCE or not all(record["saturated"] for record in recent):
+    errors, controls = [record["error"] for record in recent], {record["control"] for record in recent}
+    stuck = len(recent) == PATIENCE and len(controls) == 1 and all(record["saturated"] for record in recent)
+    if not stuck or min(errors) <= 0.0 <= max(errors):
         return None
-    errors = [record["error"] for record in recent]
-    last = recent[-1]
-    if len({record["control"] for record in recent}) > 1 or not (min(errors) > 0.0 or max(errors) < 0.0):
-        return None
-    side = "below" if errors[-1] > 0.0 else "above"
     return (
-        f"the control has been at its bound {last['control']:.3g} for {PATIENCE} rollouts and entropy is "
-        f"{abs(mean(errors)):.3f} nats {side} its target. Widen the actuator's bounds, move the target, or use an "
-        "actuator that acts in every geometry (entropy_bonus)"
+        f"the control has been at its bound {recent[-1]['control']:.3g} for {PATIENCE} rollouts and entropy is "
+        f"{abs(mean(errors)):.3f} nats {'below' if errors[-1] > 0.0 else 'above'} its target. Widen the actuator's "
+        "bounds, move the target, or use an actuator that acts in every geometry (entropy_bonus)"
     )
 
 
@@ -60,10 +49,10 @@ def divergence(records: Records) -> str | None:
     """Say that the error grew over three windows of five rollouts, by more than the noise of a window's mean."""
     if len(records) < 15:
         return None
-    windows = [records[first : first + 5] for first in (len(records) - 15, len(records) - 10, len(records) - 5)]
+    windows = [records[-15:-10], records[-10:-5], records[-5:]]
     errors = [mean(record["error"] for record in window) for window in windows]
     noise = 2.0 * mean(record["entropy_se"] or 0.0 for record in windows[-1]) / 5**0.5
-    growth = [abs(late) - abs(early) for early, late in zip(errors, errors[1:], strict=False)]
+    growth = [abs(late) - abs(early) for early, late in pairwise(errors)]
     if min(growth) <= noise or errors[0] * errors[-1] < 0.0:
         return None
     return (
@@ -78,8 +67,8 @@ def collapse(records: Records) -> str | None:
     if last["entropy"] >= COLLAPSE * last["target"]:
         return None
     return (
-        f"entropy has collapsed to {last['entropy']:.4f} nats with a target of {last['target']:.3f}: the policy no "
-        "longer explores. Go back to an earlier checkpoint with wider actuator bounds or a lower learning_rate"
+        f"entropy has collapsed to {last['entropy']:.4f} nats with a target of {last['target']:.3f}. "
+        "Go back to an earlier checkpoint with wider actuator bounds or a lower learning_rate"
     )
 
 
@@ -112,20 +101,9 @@ ALARMS: tuple[Callable[[Records], str | None], ...] = (saturation, divergence, c
 
 
 def announce(rollout: int, events: list[dict[str, str]], trackers: list[str]) -> None:
-    """
-    Log each event in one line, and send alarms to the trackers that have alerts.
-
-    Args:
-        rollout (`int`):
-            Index of the rollout.
-        events (`list[dict[str, str]]`):
-            `kind` and `message` of each.
-        trackers (`list[str]`):
-            The configuration's `report_to`.
-    """
+    """Log each event, its `kind` and `message`, in one line; send alarms to the trackers that have alerts."""
     for event in events:
-        title = event["kind"].replace("_", "-")
-        logger.warning("entropy %s at rollout %d: %s", title, rollout, event["message"])
+        logger.warning("entropy %s at rollout %d: %s", event["kind"].replace("_", "-"), rollout, event["message"])
         if event["kind"] != "alarm":
             continue
         alert = {"title": "entropy alarm", "text": f"rollout {rollout}: {event['message']}"}

@@ -1,22 +1,13 @@
 """Controllers with a band around the target: nothing is done within it, and the excursion or its sign acts outside."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from .bounded import BoundedController
 from .values import check_count, check_number
 
 
 def excursion(target: float, entropy: float, width: float) -> float:
-    """
-    Return how far entropy is outside the band, nats: positive below it, negative above it, 0 within.
-
-    Args:
-        target (`float`), entropy (`float`):
-            Middle of the band, and measured entropy, nats.
-        width (`float`):
-            Width of the band, at least 0 nats.
-    """
+    """Return how far entropy is outside a band around the target, nats: positive below it, negative above it."""
     return max(target - width / 2 - entropy, 0.0) + min(target + width / 2 - entropy, 0.0)
 
 
@@ -27,9 +18,9 @@ class DeadBandController(BoundedController):
 
         control <- clamp(control + gain * excursion)
 
-    With a width this is the rule of AEnt (arXiv 2509.03493; `gain` is its beta): lambda <- Proj(lambda - beta *
-    [min(0, H - H_low) + max(0, H - H_high)]). With a width of 0 it integrates the error itself. A lower bound of 0
-    then keeps it from being negative, as AER's global coefficient is said to be (arXiv 2510.10959; a reconstruction).
+    With a width this is the rule of AEnt (arXiv 2509.03493; `gain` is its beta). With a width of 0 it integrates the
+    error itself. A lower bound of 0 then keeps it from being negative, as AER's global coefficient is said to be
+    (arXiv 2510.10959; a reconstruction).
 
     Args:
         gain (`float`):
@@ -43,6 +34,7 @@ class DeadBandController(BoundedController):
     gain: float = 0.002
     width: float = 0.0
     warmup: int = 0
+    state = ("rollouts",)
 
     def __post_init__(self) -> None:
         check_number("gain", self.gain, "0.002", above=0)
@@ -63,13 +55,6 @@ class DeadBandController(BoundedController):
     def rebase(self, target: float, entropy: float, noise: float | None = None) -> None:
         self._rollouts += 1
 
-    def state_dict(self) -> dict[str, Any]:
-        return {**super().state_dict(), "rollouts": self._rollouts}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        super().load_state_dict(state)
-        self._rollouts = state["rollouts"]
-
 
 @dataclass
 class BandSignController(BoundedController):
@@ -86,6 +71,7 @@ class BandSignController(BoundedController):
 
     width: float = 0.1
     gives_sign = True
+    state = ("initial",)
 
     def __post_init__(self) -> None:
         check_number("width", self.width, "0.1, or 0 for no band", least=0)
@@ -94,10 +80,3 @@ class BandSignController(BoundedController):
     def update(self, target: float, entropy: float, slope: float = 0.0, noise: float | None = None) -> float:
         outside = excursion(target, entropy, self.width)
         return self._move_to(self._high if outside > 0.0 else self._low if outside < 0.0 else self._initial)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {**super().state_dict(), "initial": self._initial}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        super().load_state_dict(state)
-        self._initial = state["initial"]

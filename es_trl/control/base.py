@@ -1,8 +1,7 @@
 """Base classes of controllers and actuators.
 
 A controller turns target and measured entropy into a control, once per rollout; an actuator turns the control into
-settings of the trainer or acts on the tensors of its loss. Controllers hold nothing but numbers, in the unit of their
-actuator's control.
+settings of the trainer or acts on the tensors of its loss.
 
 Source: "Entropy Scheduling in Reinforcement Learning for Large Language Models", Algorithm 1 and section 4.1.
 """
@@ -16,27 +15,13 @@ from .values import check_bounds
 
 @dataclass(frozen=True)
 class PlantKnowledge:
-    """
-    The knowledge of the plant that a learning controller has after a rollout.
+    """The knowledge of the plant that a learning controller has after a rollout."""
 
-    Args:
-        acts (`bool`):
-            Whether its control is known to move entropy.
-        push (`float`):
-            Change of entropy per rollout by the present control, as a share of the entropy.
-        strength (`float`):
-            Change of entropy per rollout that the whole range of the control surely makes, as such a share.
-        dead_time (`int`):
-            Rollouts from a control to the first entropy that shows it, at least 1.
-        estimate (`dict[str, float]`):
-            Learned numbers, for the history.
-    """
-
-    acts: bool
-    push: float
-    strength: float
-    dead_time: int
-    estimate: dict[str, float]
+    acts: bool  # whether its control is known to move entropy
+    push: float  # change of entropy per rollout by the present control, as a share of the entropy
+    strength: float  # change per rollout that the whole range of the control surely makes, as such a share
+    dead_time: int  # rollouts from a control to the first entropy that shows it, at least 1
+    estimate: dict[str, float]  # learned numbers, for the history
 
 
 class Controller:
@@ -44,7 +29,7 @@ class Controller:
     Turns target and entropy into a control.
 
     A subclass defines `begin`, `update`, `rebase`, `state_dict` and `load_state_dict`. One that learns overrides
-    `take_over` and `knowledge` as well.
+    `take_over` and `knowledge` as well. It holds nothing but numbers, in the unit of its actuator's control.
     """
 
     needs_target: bool = True
@@ -62,21 +47,15 @@ class Controller:
         Return the control for the updates of this rollout, within the bounds.
 
         Args:
-            target (`float`), entropy (`float`):
-                Scheduled and measured entropy of this rollout, nats.
-            slope (`float`):
-                Change of the target until the next rollout, nats.
+            target (`float`), entropy (`float`), slope (`float`):
+                Scheduled and measured entropy, and the target's change until the next rollout, nats.
             noise (`float`, *optional*):
                 Standard error of the measured entropy, nats; `None` where it is not known.
         """
         raise NotImplementedError
 
     def rebase(self, target: float, entropy: float, noise: float | None) -> None:
-        """
-        Take `entropy` for the first of a new series, measured on other prompts or lengths.
-
-        The control did not cause the jump. It stays, and past entropies are forgotten.
-        """
+        """Forget past entropies and keep the control: `entropy` is the first on other prompts or lengths."""
         raise NotImplementedError
 
     def state_dict(self) -> dict[str, Any]:
@@ -99,11 +78,7 @@ class Controller:
 
 @dataclass
 class ActuatorArgs:
-    """
-    The fields of `GRPOConfig` that actuators read, with TRL's defaults; a configuration serves as it is.
-
-    As in a configuration after its `__post_init__`, `steps_per_generation` is a number.
-    """
+    """The fields of `GRPOConfig` that actuators read, with TRL's defaults; a configuration serves as it is."""
 
     epsilon: float = 0.2
     epsilon_high: float | None = None
@@ -132,13 +107,16 @@ class Actuator:
     """
     Turns a control into attributes of the trainer, or acts on the tensors of its loss.
 
-    A subclass is a frozen dataclass with `low` and `high`, the bounds of its control. It defines `settings` and
-    overrides the rest as needed. One that overrides `kept`, `advantages` or `bonus` reads its settings there, by
-    names of its own; the settings of the others are attributes of the trainer.
+    A subclass is a frozen dataclass with `low` and `high`, the bounds of its control. It names its `setting`, or
+    defines `settings`, and overrides the rest as needed. One that overrides `kept`, `advantages` or `bonus` reads its
+    settings there, by names of its own; the settings of the others are attributes of the trainer.
     """
 
     low: float
     high: float
+
+    setting: str
+    """Name of its only setting, whose value is the control; one with other settings defines `settings`."""
 
     clamp: float = 0.0
     """Share of the vocabulary, lowest logits first, that is left out of the entropy which the loop holds."""
@@ -164,7 +142,7 @@ class Actuator:
 
     def settings(self, control: float, args: ActuatorArgs) -> dict[str, float]:
         """Return names with their values. More control means more entropy."""
-        raise NotImplementedError
+        return {self.setting: control}
 
     def check(self, args: ActuatorArgs) -> None:
         """Raise `ValueError` where the actuator has no authority, or less than its bounds say."""

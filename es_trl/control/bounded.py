@@ -9,6 +9,8 @@ from .base import Controller
 class BoundedController(Controller):
     """A controller whose control stays within bounds; before [`begin`] it is 0 and has none."""
 
+    state: tuple[str, ...] = ()  # attributes of a subclass that are saved, without their underscore
+
     def __post_init__(self) -> None:
         self.begin(0.0, -math.inf, math.inf)
 
@@ -24,7 +26,9 @@ class BoundedController(Controller):
         """The control stays; there is nothing to forget."""
 
     def state_dict(self) -> dict[str, Any]:
-        return {"control": self._control}
+        return {"control": self._control, **{name: getattr(self, f"_{name}") for name in self.state}}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._move_to(state["control"])  # the bounds may have been narrowed
+        for name in self.state:
+            setattr(self, f"_{name}", state[name])

@@ -1,4 +1,4 @@
-"""Checks of controllers and actuators, which may be a user's own, when the loop is built."""
+"""Checks of controllers and actuators, which may be a user's own."""
 
 import inspect
 import json
@@ -25,18 +25,14 @@ def check_controller(controller: Any) -> None:
     """Raise unless `controller` is an object with all that a loop asks of it, naming what it lacks."""
     if isinstance(controller, type | str | Mapping) or not hasattr(controller, "__dict__"):
         example = f"{controller.__name__}()" if isinstance(controller, type) else "PIDController()"
-        raise ValueError(
-            f"the controller must be an object of a subclass of Controller, got {controller!r}: give for example "
-            f"{example}, or set `entropy_controller` in ESGRPOConfig"
-        )
+        words = f"got {controller!r}: give for example {example}, or set `entropy_controller` in ESGRPOConfig"
+        raise ValueError(f"the controller must be an object of a subclass of Controller, {words}")
     kind = type(controller)
     lacking = [call for call in CONTROLLER_CALLS if getattr(kind, call, None) in (None, getattr(Controller, call))]
     lacking += [attribute for attribute in REST if not hasattr(kind, attribute)]
     if lacking:
-        raise ValueError(
-            f"the controller {kind.__name__} must define {', '.join(lacking)}: add them, in a subclass of "
-            "es_trl.Controller, which has the rest"
-        )
+        words = f"{', '.join(lacking)}: add them, in a subclass of es_trl.Controller, which has the rest"
+        raise ValueError(f"the controller {kind.__name__} must define {words}")
     _check_calls(controller, CONTROLLER_CALLS)
 
 
@@ -47,10 +43,8 @@ def as_actuators(actuator: Any) -> list[Actuator]:
     for one in actuators:
         if isinstance(one, type | str | Mapping):
             example = f"{one.__name__}()" if isinstance(one, type) else "EntropyBonusActuator()"
-            raise ValueError(
-                f"the actuator must be an object, or a list of them, got {one!r}: give for example {example}, or set "
-                "`entropy_actuator` in ESGRPOConfig"
-            )
+            words = f"got {one!r}: give for example {example}, or set `entropy_actuator` in ESGRPOConfig"
+            raise ValueError(f"the actuator must be an object, or a list of them, {words}")
         name = type(one).__name__
         lacking = [part for part in ("low", "high", *ACTUATOR_CALLS) if not hasattr(one, part)]
         if lacking:
@@ -74,10 +68,8 @@ def check_initial(actuator: Actuator, args: ActuatorArgs) -> None:
 def checked_control(controller: Controller, control: Any, low: float, high: float) -> float:
     """Return `control` as a float, or raise unless it is a finite number within [`low`, `high`]."""
     if not is_number(control) or not low <= control <= high:
-        raise ValueError(
-            f"the control of {type(controller).__name__} must be a finite number within its bounds [{low:g}, "
-            f"{high:g}], got {control!r}: correct its `update`"
-        )
+        words = f"a finite number within its bounds [{low:g}, {high:g}], got {control!r}: correct its `update`"
+        raise ValueError(f"the control of {type(controller).__name__} must be {words}")
     return float(control)
 
 
@@ -100,10 +92,8 @@ def checked_settings(actuator: Actuator, control: float, args: ActuatorArgs) -> 
         raise ValueError(f"{name}.settings must return a mapping, got {settings!r}: return names with their values")
     for setting, value in settings.items():
         if not is_number(value):
-            raise ValueError(
-                f"{name}.settings must return finite numbers, got {value!r} for {setting!r} at the control "
-                f"{control!r}: correct it"
-            )
+            words = f"got {value!r} for {setting!r} at the control {control!r}: correct it"
+            raise ValueError(f"{name}.settings must return finite numbers, {words}")
     return dict(settings)
 
 
@@ -112,6 +102,5 @@ def _check_calls(part: Any, calls: Mapping[str, tuple[str, ...]]) -> None:
         try:
             inspect.signature(getattr(part, call)).bind(*arguments)
         except (TypeError, ValueError):
-            raise ValueError(
-                f"{type(part).__name__}.{call} must be a method of ({', '.join(arguments)}): change it"
-            ) from None
+            words = f"must be a method of ({', '.join(arguments)}): change it"
+            raise ValueError(f"{type(part).__name__}.{call} {words}") from None

@@ -32,11 +32,7 @@ class PlantEstimator:
     A Kalman filter of entropy, drift and sensitivity: recursive least squares that knows the noise of each measurement.
 
     A rollout begins with [`measure`] and ends with [`act`]. Until the first measurement entropy, drift and pending are
-    0, and the sensitivity is the prior.
-
-    Args:
-        dead_time (`int`):
-            Rollouts from a control to the first entropy that shows it, at least 1.
+    0, and the sensitivity is the prior. The dead time, at least 1, is that of [`SelfTunedPIDController`].
     """
 
     def __init__(self, dead_time: int = 1) -> None:
@@ -85,14 +81,9 @@ class PlantEstimator:
         self._efforts = deque([0.0] * len(self._efforts), maxlen=len(self._efforts))
 
     def rebase(self, entropy: float, noise: float) -> None:
-        """
-        Go on from `entropy`, measured on other prompts or lengths than before, so that nothing follows from the jump.
-
-        Sensitivity and drift stay as known, as shares of the entropy; how well the drift is known is forgotten.
-        """
+        """Go on from `entropy`, of other prompts or lengths; sensitivity and drift stay as known, as shares of it."""
         if not self.measured:
-            self.measure(entropy, noise)
-            return
+            return self.measure(entropy, noise)
         ratio = entropy / max(self.entropy, noise)
         self._state = np.array([entropy, self.drift * ratio, self.sensitivity])
         self._covariance = np.diag([noise**2, (PRIOR_DRIFT * entropy) ** 2, self._covariance[2, 2]])

@@ -1,7 +1,6 @@
 """Batch geometry: how prompts become completions, micro-batches and updates.
 
-TRL counts batches in completions and `steps_per_generation` in micro-batches. The arithmetic is done here once, for the
-table that trainers print, for the checks and for the length of the schedule.
+TRL counts batches in completions and `steps_per_generation` in micro-batches.
 """
 
 import dataclasses
@@ -10,8 +9,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Protocol
 
-from rich.console import Console
 from rich.table import Table
+
+from ..common.tables import as_text
 
 
 class GeometryArgs(Protocol):
@@ -36,62 +36,34 @@ def check_one_rollout(args: GeometryArgs, what: str) -> None:
     """Raise where the run has fewer updates than one rollout feeds; `what` needs a rollout."""
     updates = updates_per_rollout(args)
     if 0 < args.max_steps < updates:
-        raise ValueError(
-            f"`max_steps` must be at least the {updates} updates of one rollout, got {args.max_steps}: set "
-            f"{10 * updates} for 10 rollouts, because {what} moves once per rollout"
-        )
+        words = f"got {args.max_steps}: set {10 * updates} for 10 rollouts, because {what} moves once per rollout"
+        raise ValueError(f"`max_steps` must be at least the {updates} updates of one rollout, {words}")
 
 
 def check_trains(args: Any) -> None:
     """Raise where a training of the configuration `args` (`TrainingArguments`) would make no update."""
     if args.max_steps <= 0 and args.num_train_epochs <= 0:
-        raise ValueError(
-            f"`max_steps` or `num_train_epochs` must be above 0, got {args.max_steps} and {args.num_train_epochs}: "
-            "set one of them, or call evaluate() instead"
-        )
+        words = f"got {args.max_steps} and {args.num_train_epochs}: set one of them, or call evaluate() instead"
+        raise ValueError(f"`max_steps` or `num_train_epochs` must be above 0, {words}")
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """
-    One rollout of a run, over all processes.
-
-    Args:
-        num_processes (`int`):
-            Processes that train.
-        prompts (`int`), num_generations (`int`), completions (`int`):
-            Prompts per rollout, completions per prompt, and their product.
-        micro_batch (`int`), micro_batches (`int`):
-            Completions in one micro-batch of one process, and micro-batches per rollout.
-        updates (`Fraction`):
-            Updates per rollout.
-        max_completion_length (`int`, *optional*):
-            Tokens that a completion may have; `None` where the generation itself decides.
-        max_steps (`int`):
-            Updates in the run; 0 or less where it is not known yet.
-    """
+    """One rollout of a run, over all processes."""
 
     num_processes: int
-    prompts: int
+    prompts: int  # per rollout
     num_generations: int
-    completions: int
-    micro_batch: int
-    micro_batches: int
-    updates: Fraction
-    max_completion_length: int | None
-    max_steps: int
+    completions: int  # per rollout
+    micro_batch: int  # completions in one micro-batch of one process
+    micro_batches: int  # per rollout
+    updates: Fraction  # per rollout
+    max_completion_length: int | None  # tokens; `None` where the generation itself decides
+    max_steps: int  # updates in the run; 0 or less where it is not known yet
 
     @classmethod
     def of(cls, args: GeometryArgs, max_steps: int | None = None) -> "Geometry":
-        """
-        Return the geometry of a configuration.
-
-        Args:
-            args (`GRPOConfig`):
-                The configuration, after its `__post_init__`.
-            max_steps (`int`, *optional*):
-                Updates in the run, where the configuration gives epochs instead.
-        """
+        """Return the geometry of a configuration; `max_steps` are the updates where it gives epochs instead."""
         completions = args.per_device_train_batch_size * args.world_size * args.steps_per_generation
         return cls(
             num_processes=args.world_size,
@@ -134,7 +106,4 @@ class Geometry:
         table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
         for name, value in rows:
             table.add_row(name, str(value))
-        console = Console(width=120, color_system=None, legacy_windows=False)
-        with console.capture() as capture:
-            console.print(table)
-        return "\n".join(line.rstrip() for line in capture.get().splitlines())
+        return as_text(table)

@@ -15,26 +15,14 @@ PATIENCE = 5  # rollouts in a row that a hand-over takes, and a dead time: so lo
 
 @dataclass
 class Link:
-    """
-    An actuator that acts or waits for control to come back.
+    """An actuator that acts or waits for control to come back."""
 
-    Args:
-        entry (`float`), epsilon_high (`float`, *optional*):
-            The control that it took over with, which left everything as it was, and the upper clip at that rollout.
-        control (`float`):
-            Its latest control.
-        side (`int`):
-            Entropy that was missing when it handed over: 1 more, -1 less. 0 where it acts, or had no effect and control
-            is not to come back.
-        strength (`float`, *optional*):
-            [`~base.PlantKnowledge.strength`] when it handed over; `None` where its controller does not learn.
-    """
-
-    entry: float
-    epsilon_high: float | None
+    entry: float  # the control that it took over with, which left everything as it was
+    epsilon_high: float | None  # the upper clip at that rollout
     control: float
+    # entropy that was missing when it handed over: 1 more, -1 less, 0 where control is not to come back
     side: int = 0
-    strength: float | None = None
+    strength: float | None = None  # that of the controller's knowledge when it handed over
 
 
 class ActuatorChain:
@@ -45,15 +33,7 @@ class ActuatorChain:
     entropy on the same side of the target, or at a bound without an effect that its controller could tell from none. It
     stays at its control. The next one takes over bumplessly, from the control that leaves the trainer as it is. Control
     returns as soon as the one after it pushes the other way for as many rollouts, and no harder than the one that waits
-    could.
-
-    Before [`begin`] no setting is applied, and the control is the one nearest to 0 within the bounds.
-
-    Args:
-        controller (`Controller`):
-            Serves whichever actuator acts.
-        actuators (sequence of `Actuator`):
-            In the order of preference, at least one.
+    could. Before [`begin`] no setting is applied, and the control is the one nearest to 0 within the bounds.
     """
 
     def __init__(self, controller: Controller, actuators: Sequence[Actuator]) -> None:
@@ -64,10 +44,8 @@ class ActuatorChain:
             raise ValueError(f"the chain of actuators must have each once, got {', '.join(names)}: name each once")
         alone = [name for name, one in zip(names, actuators, strict=True) if getattr(one, "alone", False)]
         if alone and len(names) > 1:
-            raise ValueError(
-                f"{alone[0]} must be the only actuator, because it acts from the first rollout on, got "
-                f"{', '.join(names)}: name it alone"
-            )
+            words = f"because it acts from the first rollout on, got {', '.join(names)}: name it alone"
+            raise ValueError(f"{alone[0]} must be the only actuator, {words}")
         self.controller = controller
         self.actuators = list(actuators)
         self.settings: dict[str, float] = {}
@@ -78,12 +56,7 @@ class ActuatorChain:
         self.controller.begin(rest, self.actuator.low, self.actuator.high)
 
     def begin(self, args: ActuatorArgs) -> None:
-        """
-        Start afresh under the configuration `args`.
-
-        Raises:
-            ValueError: where an actuator has no authority in it, or may find the ones before it where it cannot go on.
-        """
+        """Start afresh under the configuration `args`; raise where an actuator cannot act after those before it."""
         found = [args]
         for actuator in self.actuators:
             for view in found:
@@ -151,11 +124,10 @@ class ActuatorChain:
         link, before, known = self._links[-1], _name(self.actuator), self.controller.knowledge
         patience = PATIENCE + (known.dead_time if known else 1) - 1
         if self._stuck >= patience and len(self._links) < len(self.actuators):
-            acts = self._acts
-            link.side, link.strength = self._stuck_at[1] if acts else 0, known.strength if known else None
+            link.side, link.strength = self._stuck_at[1] if self._acts else 0, known.strength if known else None
+            reason = "is at its bound" if self._acts else "shows no effect"
             self._enter()
             self.controller.take_over(self.control, self.actuator.low, self.actuator.high, holds=True)
-            reason = "is at its bound" if acts else "shows no effect"
             return f"{before} {reason} ({link.control:.3g}): {_name(self.actuator)} takes over"
         if self._eased >= patience:
             link.control = link.entry
@@ -168,10 +140,10 @@ class ActuatorChain:
         return None
 
     def _enter(self) -> None:
-        self._links.append(Link(0.0, self.settings.get("epsilon_high", self._args.epsilon_high), 0.0))
-        link = self._links[-1]
-        link.entry = link.control = self.actuator.initial(_view(self._args, link.epsilon_high))
-        self._apply(link)
+        epsilon_high = self.settings.get("epsilon_high", self._args.epsilon_high)
+        entry = self.actuators[len(self._links)].initial(_view(self._args, epsilon_high))
+        self._links.append(Link(entry, epsilon_high, entry))
+        self._apply(self._links[-1])
         self._forget()
 
     def _forget(self) -> None:
@@ -179,8 +151,8 @@ class ActuatorChain:
         self._stuck_at = [0, 0]
 
     def _apply(self, link: Link) -> None:
-        view = _view(self._args, link.epsilon_high)
-        self.settings = {**self.settings, **checked_settings(self.actuator, link.control, view)}
+        settings = checked_settings(self.actuator, link.control, _view(self._args, link.epsilon_high))
+        self.settings = {**self.settings, **settings}
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state as JSON values."""

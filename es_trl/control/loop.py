@@ -20,37 +20,20 @@ class Tick:
     """
     The loop's decision at one rollout.
 
-    Args:
-        stage (`str`, *optional*):
-            Phase of the schedule, `"stable"` or `"anneal"`; `None` without a schedule, as target and error.
-        target (`float`, *optional*), entropy (`float`, *optional*), error (`float`, *optional*):
-            Scheduled and measured entropy and their difference, target minus entropy, nats. Entropy and error are
-            `None` where nothing was measured.
-        control (`float`):
-            The controller's output, in the unit of the actuator.
-        settings (`dict[str, float]`):
-            Settings of all actuators, names with their values.
-        saturated (`bool`):
-            Whether the control is at one of its bounds.
-        actuator (`str`):
-            Class of the actuator that the control moved.
-        estimate (`dict[str, float]`, *optional*):
-            Numbers that a learning controller has learned of the plant, and the gains that follow.
-        events (`list[dict[str, str]]`):
-            `kind` and `message` of hand-overs between actuators, with effect from the next rollout, and of rollouts
-            that could not be measured.
+    Entropies are in nats, and the error is target minus entropy. Phase, target and error are `None` without a schedule,
+    entropy and error where nothing was measured.
     """
 
-    stage: str | None
+    stage: str | None  # phase of the schedule, "stable" or "anneal"
     target: float | None
     entropy: float | None
     error: float | None
     control: float
-    settings: dict[str, float]
+    settings: dict[str, float]  # of all actuators
     saturated: bool
-    actuator: str
+    actuator: str  # class of the one that the control moved
     estimate: dict[str, float] | None
-    events: list[dict[str, str]]
+    events: list[dict[str, str]]  # `kind` and `message`; a hand-over has effect from the next rollout
 
 
 class EntropyLoop:
@@ -64,9 +47,6 @@ class EntropyLoop:
             Turns target and entropy into a control.
         actuator (`Actuator` or sequence of `Actuator`):
             Turns the control into settings of the trainer; of several, the next takes over where one cannot.
-
-    Raises:
-        ValueError: for parts that lack something, or do not fit together.
     """
 
     def __init__(
@@ -79,34 +59,17 @@ class EntropyLoop:
         self.schedule = None if schedule is None and not controller.needs_target else as_schedule(schedule)
         if self.schedule is not None:
             check_schedule(self.schedule)
-        actuators = as_actuators(actuator)
-        for one in actuators:
+        self.controller, self.actuators = controller, as_actuators(actuator)
+        for one in self.actuators:
             if getattr(one, "needs_sign", False) and not controller.gives_sign:
-                raise ValueError(
-                    f"the controller of {type(one).__name__} must give a sign, got {type(controller).__name__}: set it "
-                    "to band_sign (BandSignController)"
-                )
-        self.chain = ActuatorChain(controller, actuators)
+                words = f"got {type(controller).__name__}: set it to band_sign (BandSignController)"
+                raise ValueError(f"the controller of {type(one).__name__} must give a sign, {words}")
+        self.chain = ActuatorChain(controller, self.actuators)
         self.anchor: float | None = None
         self._unmeasured = 0
 
-    @property
-    def controller(self) -> Controller:
-        """The controller."""
-        return self.chain.controller
-
-    @property
-    def actuators(self) -> list[Actuator]:
-        """The actuators in the order of preference."""
-        return self.chain.actuators
-
     def begin(self, args: ActuatorArgs) -> None:
-        """
-        Start afresh under the configuration `args`.
-
-        Raises:
-            ValueError: where an actuator has no authority in it, or the control period is not the rollout.
-        """
+        """Start afresh under the configuration `args`; raise where an actuator has no authority in it."""
         updates = updates_per_rollout(args)
         if updates.denominator != 1:
             raise ValueError(
@@ -122,12 +85,7 @@ class EntropyLoop:
         return self.chain.settings
 
     def tick(
-        self,
-        rollout: int,
-        num_rollouts: int,
-        entropy: float | None,
-        noise: float | None = None,
-        switched: bool = False,
+        self, rollout: int, num_rollouts: int, entropy: float | None, noise: float | None = None, switched: bool = False
     ) -> Tick:
         """
         Compare the entropy of a rollout with the target, and move the control.
@@ -135,11 +93,9 @@ class EntropyLoop:
         Args:
             rollout (`int`), num_rollouts (`int`):
                 Index of the rollout, from 0, and rollouts in the run.
-            entropy (`float`, *optional*):
-                Entropy of this rollout under the policy that sampled it, nats; `None` where nothing was measured. The
-                control then stays as it is.
-            noise (`float`, *optional*):
-                Its standard error, nats; `None` where it is not known.
+            entropy (`float`, *optional*), noise (`float`, *optional*):
+                Entropy of this rollout under the policy that sampled it, and its standard error, nats. The control
+                stays as it is where nothing was measured.
             switched (`bool`):
                 Whether the prompts or their lengths differ from those of the last rollout, so that entropy may have
                 jumped although the policy did not change. The control then stays for this rollout.
@@ -172,9 +128,8 @@ class EntropyLoop:
         self._unmeasured += 1
         if self._unmeasured >= UNMEASURED:
             raise ValueError(
-                f"no completion token was left to measure in {UNMEASURED} rollouts in a row, the last of them rollout "
-                f"{rollout}, because every completion was truncated and masked: raise max_completion_length, or set "
-                "mask_truncated_completions: false"
+                f"no completion token was left to measure in {UNMEASURED} rollouts in a row, up to rollout {rollout}: "
+                "raise max_completion_length, or set mask_truncated_completions: false"
             )
         known = self.schedule is not None and not (self.schedule.relative and self.anchor is None)
         tick = self._tick(progress, self._target(progress, math.nan) if known else None, None)
@@ -210,7 +165,7 @@ class EntropyLoop:
             "schedule": "none" if self.schedule is None else repr(self.schedule),
             "controller": repr(self.controller),
             "actuators": [repr(actuator) for actuator in self.actuators],
-            "bounds": {type(a).__name__: [a.low, a.high] for a in self.actuators},
+            "bounds": {type(actuator).__name__: [actuator.low, actuator.high] for actuator in self.actuators},
         }
 
     @property
@@ -219,20 +174,16 @@ class EntropyLoop:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state as JSON values; schedules and actuators have none."""
-        return {
-            "anchor": self.anchor,
-            "unmeasured": self._unmeasured,
-            "parts": self._parts,
-            "chain": self.chain.state_dict(),
-        }
+        state = {"anchor": self.anchor, "unmeasured": self._unmeasured, "parts": self._parts}
+        return {**state, "chain": self.chain.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up a saved state; called after [`begin`]."""
         if state["parts"] != self._parts:
+            written, own = (f"{one} on {', '.join(rest)}" for one, *rest in (state["parts"], self._parts))
             raise ValueError(
-                f"the checkpoint was written by {_on(state['parts'])} and this run controls with "
-                f"{_on(self._parts)}: resume with the controller and actuator that wrote it, or start a new "
-                "run from the checkpoint's weights"
+                f"the checkpoint was written by {written} and this run controls with {own}: resume with the controller "
+                "and actuator that wrote it, or start a new run from the checkpoint's weights"
             )
         self.anchor, self._unmeasured = state["anchor"], state["unmeasured"]
         self.chain.load_state_dict(state["chain"])
@@ -240,14 +191,8 @@ class EntropyLoop:
 
 def part_rows(described: dict[str, Any]) -> list[tuple[str, str]]:
     """Return what [`EntropyLoop.describe`] returned as rows of a name and a part, one row per actuator."""
-    names = ["actuator", *["then"] * (len(described["actuators"]) - 1)]
-    actuators = zip(names, described["actuators"], strict=True)
     named = [(name, described[name]) for name in ("method", "schedule", "controller") if name in described]
-    return [*named, *actuators]
-
-
-def _on(parts: list[str]) -> str:
-    return f"{parts[0]} on {', '.join(parts[1:])}"
+    return [*named, *(("then" if index else "actuator", part) for index, part in enumerate(described["actuators"]))]
 
 
 def broken_policy(rollout: int, evidence: str) -> str:

@@ -7,11 +7,7 @@ from .bounded import BoundedController
 
 @dataclass
 class HoldController(BoundedController):
-    """
-    Leaves the control where it began: an actuator at its published setting, for comparison with the loop closed.
-
-    With a schedule the history still has target and error, which are not acted on.
-    """
+    """Leaves the control where it began; with a schedule the history still has target and error."""
 
     needs_target = False
 

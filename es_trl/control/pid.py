@@ -1,7 +1,6 @@
 """A discrete PID with feed-forward of the target."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from .bounded import BoundedController
 from .values import check_number
@@ -19,10 +18,9 @@ class PIDController(BoundedController):
         integral = initial + ki * (sum of errors)
 
     The start is bumpless as in simple-pid's `starting_output`: the integral begins at the control that the trainer
-    has. At zero error nothing moves, and an error at the start acts at once. The derivative acts on the measurement, so
-    a step of the target does not kick. An error that would push a saturated control further out is not integrated, so
-    there is no windup. Where the prompts change, an offset keeps the control where it is and shrinks by three tenths
-    per rollout, so the jump is answered gradually.
+    has, and an error at the start acts at once. The derivative acts on the measurement, so a step of the target does
+    not kick. An error that would push a saturated control further out is not integrated, so there is no windup. Where
+    the prompts change, an offset keeps the control where it is and shrinks by three tenths per rollout.
 
     Args:
         kp (`float`), ki (`float`), kd (`float`):
@@ -36,6 +34,7 @@ class PIDController(BoundedController):
     ki: float = 0.05
     kd: float = 0.0
     kff: float = 0.0
+    state = ("integral", "offset", "last_entropy")
 
     def __post_init__(self) -> None:
         for name in ("kp", "ki", "kd", "kff"):
@@ -63,12 +62,3 @@ class PIDController(BoundedController):
     def rebase(self, target: float, entropy: float, noise: float | None = None) -> None:
         self._offset = self._control - self.kp * (target - entropy) - self._integral
         self._last_entropy = entropy
-
-    def state_dict(self) -> dict[str, Any]:
-        own = {"integral": self._integral, "offset": self._offset, "last_entropy": self._last_entropy}
-        return {**super().state_dict(), **own}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        super().load_state_dict(state)
-        self._integral, self._last_entropy = state["integral"], state["last_entropy"]
-        self._offset = state["offset"]

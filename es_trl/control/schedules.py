@@ -1,8 +1,4 @@
-"""Schedules: target entropy as a pure function of progress, from 0 at the first rollout to 1 at the last.
-
-A schedule has no state, so a resumed run needs nothing but its rollout index. Targets are in nats, or, where `relative`
-is true, multiples of the entropy of the first rollout.
-"""
+"""Schedules: target entropy as a pure function of progress, from 0 at the first rollout to 1 at the last."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,10 +28,9 @@ class CallableSchedule:
 
     Args:
         function (`Callable[[float], float]`):
-            Progress in [0, 1] to target, at least 0 nats (or a multiple). It must be pure: a resumed run calls it
-            afresh.
+            Progress in [0, 1] to target, at least 0. It must be pure: a resumed run calls it afresh.
         onset (`float`, *optional*):
-            Progress at which annealing begins, where the function anneals; for phases and figures.
+            Progress at which annealing begins, for phases and figures.
         relative (`bool`):
             Whether targets are multiples of the entropy of the first rollout.
     """
@@ -61,25 +56,17 @@ class CallableSchedule:
 def as_schedule(schedule: Schedule | Callable[[float], float]) -> Schedule:
     """Return `schedule` itself, or a function of progress made one, with the `onset` and `relative` that it has."""
     if isinstance(schedule, type) or not callable(schedule):
-        raise ValueError(
-            f"the schedule must be a Schedule or a function from progress in [0, 1] to nats, got {schedule!r}: give "
-            "for example ConstantSchedule(0.4)"
-        )
+        words = f"to nats, got {schedule!r}: give for example ConstantSchedule(0.4)"
+        raise ValueError(f"the schedule must be a Schedule or a function from progress in [0, 1] {words}")
     if hasattr(schedule, "onset") and hasattr(schedule, "relative"):
         return schedule
     return CallableSchedule(schedule, getattr(schedule, "onset", None), getattr(schedule, "relative", False))
 
 
 def check_schedule(schedule: Schedule) -> None:
-    """
-    Raise unless a schedule, which may be a user's own, gives targets over the whole run.
-
-    Raises:
-        ValueError: for a value that is no target, or a first one of 0 times the entropy of the first rollout.
-    """
+    """Raise unless a schedule, which may be a user's own, gives targets over the whole run."""
     check_onset(schedule.onset)
-    for hundredth in range(101):
-        progress = hundredth / 100
+    for progress in (hundredth / 100 for hundredth in range(101)):
         check_target(f"the schedule's value at progress {progress:.3f}", schedule(progress))
     check_relative("the schedule's value at progress 0", schedule(0.0), schedule.relative)
 
@@ -93,14 +80,10 @@ def check_target(name: str, value: float) -> None:
 def check_relative(name: str, first: float, relative: bool) -> None:
     """Raise unless `relative` is a truth value, and `first`, the target at progress 0, no multiple of 0."""
     if not isinstance(relative, bool):
-        raise ValueError(
-            f"`relative` must be true (multiples of the first entropy) or false (nats), got {relative!r}: set one"
-        )
+        raise ValueError(f"`relative` must be true (multiples) or false (nats), got {relative!r}: set one")
     if relative and first == 0.0:
-        raise ValueError(
-            f"{name} must be > 0 times the entropy of the first rollout, got {first!r}: set for example 1, or "
-            "relative: false for nats"
-        )
+        words = f"got {first!r}: set for example 1, or relative: false for nats"
+        raise ValueError(f"{name} must be > 0 times the entropy of the first rollout, {words}")
 
 
 def check_onset(onset: float | None) -> None:

@@ -23,16 +23,14 @@ class SelfTunedPIDController(Controller):
 
     [`PlantEstimator`] filters each measurement by its own standard error and learns sensitivity and drift from the
     run. The expected entropy is the filtered one and what earlier controls will still do to it, so the dead time is
-    not answered twice; it takes the place of a derivative. One rollout is to correct its error, because the filter has
-    taken the noise out already. The drift grows with every error that the model did not expect: that is the integral
-    action. The control that was applied, bounded as it is, enters the model, so nothing winds up. A sensitivity that is
-    not known well is used with care, for its variance lowers the gains (the cautious regulator of Astrom and
-    Wittenmark, "Adaptive Control", chapter 7). Until the run says otherwise, more control means more entropy.
+    not answered twice. One rollout is to correct its error, because the filter has taken the noise out already. The
+    drift grows with every error that the model did not expect: that is the integral action. The bounded control enters
+    the model, so nothing winds up. The variance of the sensitivity lowers the gains (the cautious regulator of Astrom
+    and Wittenmark, "Adaptive Control", chapter 7). Until the run says otherwise, more control means more entropy.
 
     The first control stays within a twentieth of half the range of where it began, and may go twice as far with every
-    dead time that passes, so a plant that is quicker than thought is found out before it does harm. The same begins
-    again where the prompts change, from the control of that rollout; the sensitivity stays as learned. Before
-    [`begin`] the control is 0 and its bounds are -1 and 1.
+    dead time that passes, so a quick plant is found out before it does harm. The same begins again where the prompts
+    change; the sensitivity stays as learned. Before [`begin`] the control is 0 and its bounds are -1 and 1.
 
     Args:
         dead_time (`int`):
@@ -91,12 +89,7 @@ class SelfTunedPIDController(Controller):
 
     @property
     def knowledge(self) -> PlantKnowledge | None:
-        """
-        Knowledge of the plant from the run; `None` before the first rollout.
-
-        The estimate has the filtered `entropy` (nats), `drift` (nats lost per rollout), `sensitivity` (nats per rollout
-        and unit of control) with its standard deviation, and the gains that follow.
-        """
+        """Knowledge of the plant from the run, in nats, rollouts and units of control; `None` before the first one."""
         plant, unit = self._plant, self._scale
         if not plant.measured:
             return None
@@ -125,10 +118,9 @@ class SelfTunedPIDController(Controller):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         if state["dead_time"] != self.dead_time:
-            raise ValueError(
-                f"`dead_time` must be the {state['dead_time']} with which the checkpoint was written, got "
-                f"{self.dead_time}: set {state['dead_time']}"
-            )
+            written = state["dead_time"]
+            words = f"with which the checkpoint was written, got {self.dead_time}: set {written}"
+            raise ValueError(f"`dead_time` must be the {written} {words}")
         unit = self._scale / state["scale"]  # the bounds may have been moved
         self._initial, self._gain = state["initial"], state["gain"] / unit
         self._part, self._center, self._reach = (state[name] / unit for name in ("part", "center", "reach"))

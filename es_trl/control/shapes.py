@@ -1,14 +1,13 @@
 """The schedules that a recipe can name.
 
-Targets are at least 0 nats, or, where `relative` is true, multiples of the entropy of the first rollout.
-
 Source: "Entropy Scheduling in Reinforcement Learning for Large Language Models", section 4.2.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from itertools import pairwise
+from typing import ClassVar, Literal
 
 from .schedules import check_relative, check_target
 from .values import check_choice, check_number
@@ -21,21 +20,18 @@ class ConstantSchedule:
 
     Args:
         target (`float`):
-            Target entropy.
+            Target entropy, at least 0 nats.
         relative (`bool`):
             Whether targets are multiples of the entropy of the first rollout.
     """
 
     target: float
     relative: bool = False
+    onset: ClassVar[None] = None
 
     def __post_init__(self) -> None:
         check_target("target", self.target)
         check_relative("target", self.target, self.relative)
-
-    @property
-    def onset(self) -> None:
-        return None
 
     def __call__(self, progress: float) -> float:
         return self.target
@@ -47,10 +43,8 @@ class LinearSchedule:
     A straight line from `start` at the first rollout to `end` at the last one.
 
     Args:
-        start (`float`), end (`float`):
-            First and last target.
-        relative (`bool`):
-            Whether targets are multiples of the entropy of the first rollout.
+        start (`float`), end (`float`), relative (`bool`):
+            First and last target, as in [`ConstantSchedule`].
     """
 
     start: float
@@ -84,16 +78,13 @@ class StableAnnealSchedule:
     Constant at `target`, then annealed to `end` over the last `ratio` of the run ("stable with annealing ES").
 
     Args:
-        target (`float`):
-            Target of the stable phase. The paper advises 0.3 to 0.5 nats.
-        end (`float`):
-            Target at the last rollout, from 0 to `target`.
+        target (`float`), end (`float`), relative (`bool`):
+            Target of the stable phase (the paper advises 0.3 to 0.5 nats), and at the last rollout, from 0 to
+            `target`; `relative` as in [`ConstantSchedule`].
         ratio (`float`):
             Share of the run that anneals, from 0 (never) to 1 (all of it). The paper advises 0.1.
         shape (`"linear"` or `"cosine"`):
             How the target goes down.
-        relative (`bool`):
-            Whether targets are multiples of the entropy of the first rollout.
     """
 
     target: float
@@ -107,16 +98,12 @@ class StableAnnealSchedule:
         check_target("end", self.end)
         check_relative("target", self.target, self.relative)
         if self.end > self.target:
-            raise ValueError(
-                f"`end` must be at most `target`, {self.target}, got {self.end}: set it lower, or use kind `linear` or "
-                "`piecewise` for a target that rises"
-            )
+            words = f"got {self.end}: set it lower, or kind `linear` or `piecewise` for a target that rises"
+            raise ValueError(f"`end` must be at most `target`, {self.target}, {words}")
         check_number("ratio", self.ratio, "a share of the run, for example 0.1", least=0, most=1)
         if self.ratio == 0.0 and self.end < self.target:
-            raise ValueError(
-                f"`ratio` must be > 0 for a target that goes from {self.target} to {self.end}, got 0: set for example "
-                "0.1, or kind `constant`"
-            )
+            words = f"{self.target} to {self.end}, got 0: set for example 0.1, or kind `constant`"
+            raise ValueError(f"`ratio` must be > 0 for a target that goes from {words}")
         check_choice("shape", self.shape, ("linear", "cosine"))
 
     @property
@@ -138,10 +125,8 @@ class PiecewiseSchedule:
     Straight lines between points.
 
     Args:
-        points (sequence of `(progress, target)`):
-            At least two; progress rises strictly from 0 to 1.
-        relative (`bool`):
-            Whether targets are multiples of the entropy of the first rollout.
+        points (sequence of `(progress, target)`), relative (`bool`):
+            At least two; progress rises strictly from 0 to 1. Targets are as in [`ConstantSchedule`].
     """
 
     points: Sequence[tuple[float, float]]
@@ -154,16 +139,13 @@ class PiecewiseSchedule:
         except (TypeError, ValueError):
             points = ()
         if len(points) < 2:
-            raise ValueError(
-                f"`points` must be at least two pairs of progress and target, got {self.points!r}: {example}"
-            )
+            raise ValueError(f"`points` must be at least two pairs (progress, target), got {self.points!r}: {example}")
         object.__setattr__(self, "points", points)
         for _, target in points:
             check_target("a target of `points`", target)
         check_relative("the first target of `points`", points[0][1], self.relative)
         progress = [point[0] for point in points]
-        rises = all(a < b for a, b in zip(progress, progress[1:], strict=False))
-        if progress[0] != 0 or progress[-1] != 1 or not rises:
+        if progress[0] != 0 or progress[-1] != 1 or not all(a < b for a, b in pairwise(progress)):
             raise ValueError(f"the progress of `points` must rise from 0 to 1, got {progress}: {example}")
 
     @property
@@ -177,10 +159,8 @@ class PiecewiseSchedule:
 
     def __call__(self, progress: float) -> float:
         progress = _clamp(progress)
-        for (left, start), (right, end) in zip(self.points, self.points[1:], strict=False):
-            if progress <= right:
-                return _between(start, end, (progress - left) / (right - left))
-        raise AssertionError("the last point is at progress 1")
+        (left, start), (right, end) = next(pair for pair in pairwise(self.points) if progress <= pair[1][0])
+        return _between(start, end, (progress - left) / (right - left))
 
 
 def _clamp(progress: float) -> float:

@@ -1,4 +1,4 @@
-"""A schedule as text, before anything is trained. Needs neither torch nor matplotlib."""
+"""A schedule as text."""
 
 from collections.abc import Callable
 
@@ -14,9 +14,6 @@ def sketch(schedule: Schedule | Callable[[float], float], width: int = 60, heigh
             The schedule to draw; a function from progress in [0, 1] to nats is enough.
         width (`int`), height (`int`):
             Columns and rows, at least 2.
-
-    Raises:
-        ValueError: for a value of the function that is no target.
     """
     schedule = as_schedule(schedule)
     targets = [schedule(column / (width - 1)) for column in range(width)]

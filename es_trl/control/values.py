@@ -1,39 +1,24 @@
 """Checks of single values. A message says how the value must be, how it is, and what to set."""
 
-import math
 from collections.abc import Sequence
+from math import inf, isfinite
 from numbers import Integral, Real
 from typing import Any
 
 
 def is_number(value: Any) -> bool:
     """Return whether `value` is a finite real number."""
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, Real) and not isinstance(value, bool) and isfinite(value)
 
 
 def check_number(
-    name: str,
-    value: Any,
-    fix: str,
-    *,
-    above: float = -math.inf,
-    least: float = -math.inf,
-    below: float = math.inf,
-    most: float = math.inf,
+    name: str, value: Any, fix: str, *, above: float = -inf, least: float = -inf, below: float = inf, most: float = inf
 ) -> None:
-    """
-    Raise unless `value` is a finite number, > `above`, >= `least`, < `below` and <= `most`.
-
-    Args:
-        name (`str`):
-            Name of the value.
-        fix (`str`):
-            A value to set, as in "0.2".
-    """
+    """Raise unless `value` is a finite number, > `above`, >= `least`, < `below` and <= `most`; `fix` is one to set."""
     if is_number(value) and value > above and value >= least and value < below and value <= most:
         return
     limits = {">": above, ">=": least, "<": below, "<=": most}
-    words = " and ".join(f"{sign} {limit:g}" for sign, limit in limits.items() if math.isfinite(limit))
+    words = " and ".join(f"{sign} {limit:g}" for sign, limit in limits.items() if isfinite(limit))
     raise ValueError(f"`{name}` must be a finite number{words and ' '}{words}, got {value!r}: set {fix}")
 
 
@@ -55,7 +40,5 @@ def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
 def check_bounds(owner: str, low: Any, high: Any) -> None:
     """Raise unless the bounds of `owner`, an actuator, are finite numbers with something between them."""
     if not (is_number(low) and is_number(high) and low < high):
-        raise ValueError(
-            f"the bounds of {owner} must be finite numbers, low < high, got {low!r} and {high!r}: set `low` below "
-            "`high`"
-        )
+        words = f"must be finite numbers, low < high, got {low!r} and {high!r}: set `low` below `high`"
+        raise ValueError(f"the bounds of {owner} {words}")

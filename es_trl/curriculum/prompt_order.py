@@ -13,29 +13,21 @@ class ShuffledPasses:
 
     The order is that of TRL's `RepeatSampler`: the same seed gives the same prompts. A draw does not reach over the end
     of a pass; the rows left over there wait for the next one.
-
-    Args:
-        size (`int`):
-            Rows of the data set.
-        seed (`int`):
-            Of the shuffle.
-        shuffle (`bool`):
-            Whether rows are shuffled; their own order otherwise.
     """
 
-    size: int
+    size: int  # rows
     seed: int
     shuffle: bool
     passes: int = field(default=0, init=False)
     position: int = field(default=0, init=False)
     last: list[int] = field(default_factory=list, init=False)  # rows that the present pass has last
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self._generator = torch.Generator().manual_seed(self.seed)
         self._order = self._draw_order()
 
     def draw(self, count: int, avoid: set[int]) -> list[int]:
-        """The next `count` rows; where that begins a pass, the rows to `avoid` come last in it."""
+        """Return the next `count` rows; where that begins a pass, the rows to `avoid` come last in it."""
         if self.position + count > self.size:
             self.passes, self.position, self.last = self.passes + 1, 0, sorted(avoid)
             self._order = self._put_last(self._draw_order())
@@ -51,7 +43,7 @@ class ShuffledPasses:
         return sorted(order, key=late.__contains__)  # stable: nothing else moves
 
     def state_dict(self) -> dict[str, Any]:
-        """The state as JSON values."""
+        """Return the state as JSON values."""
         return {"passes": self.passes, "position": self.position, "last": self.last}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -69,34 +61,25 @@ class PromptOrder:
 
     Data sets are mixed by their weights: after n prompts of a stage each has given its share of n, to within one or
     two. A data set goes on in a later stage where it was left. No rollout has a prompt twice, nor one that it has
-    replaced, while there are others.
-
-    Args:
-        sizes (`dict[str, int]`):
-            Rows of every data set, by name.
-        seed (`int`):
-            Of the shuffles.
-        shuffle (`bool`):
-            Whether rows are shuffled.
+    replaced, while there are others. `sizes` are the rows of every data set.
     """
 
-    def __init__(self, sizes: dict[str, int], seed: int, shuffle: bool = True):
+    def __init__(self, sizes: dict[str, int], seed: int, shuffle: bool = True) -> None:
         self._source = {"sizes": sizes, "seed": seed, "shuffle": shuffle}
         self._sets = {name: ShuffledPasses(size, seed + i, shuffle) for i, (name, size) in enumerate(sizes.items())}
-        self._given: dict[str, int] = {}
-        self._drawn: dict[str, set[int]] = {name: set() for name in sizes}  # in the present rollout
+        self.enter({})
+        self.begin_rollout()
 
     def enter(self, weights: dict[str, float]) -> None:
         """Begin a stage, whose mixture is `weights`."""
-        self._weights = weights
-        self._given = dict.fromkeys(weights, 0)
+        self._weights, self._given = weights, dict.fromkeys(weights, 0)
 
     def begin_rollout(self) -> None:
-        """From here on another rollout is drawn."""
-        self._drawn = {name: set() for name in self._sets}
+        """Begin another rollout, which may have prompts of those before."""
+        self._drawn: dict[str, set[int]] = {name: set() for name in self._sets}
 
     def draw(self, count: int) -> list[tuple[str, int]]:
-        """The next `count` prompts, each a data set's name and a row."""
+        """Return the next `count` prompts, each a data set's name and a row."""
         places = []
         for name, share in self._shares(count).items():
             rows = self._sets[name].draw(share, self._drawn[name])
@@ -106,7 +89,7 @@ class PromptOrder:
         return places
 
     def _shares(self, count: int) -> dict[str, int]:
-        """How many of `count` prompts each data set gives: one after the other from that which owes most."""
+        """Return how many of `count` prompts each data set gives: one after the other from that which owes most."""
         shares = dict.fromkeys(self._weights, 0)
         before = sum(self._given.values())
         for number in range(before + 1, before + count + 1):
@@ -115,17 +98,12 @@ class PromptOrder:
         return shares
 
     def state_dict(self) -> dict[str, Any]:
-        """The state as JSON values; a checkpoint is never taken while a rollout is drawn."""
+        """Return the state as JSON values; a checkpoint is never taken while a rollout is drawn."""
         sets = {name: own.state_dict() for name, own in self._sets.items()}
         return {"source": self._source, "sets": sets, "weights": self._weights, "given": self._given}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """
-        Take up a saved state; called after [`enter`].
-
-        Raises:
-            ValueError: where it is of other data, another seed or another mixture.
-        """
+        """Take up a saved state of the same data, seed and mixture."""
         saved = {**state["source"], "weights": state["weights"]}
         for name, own in {**self._source, "weights": self._weights}.items():
             if saved[name] != own:

@@ -9,28 +9,16 @@ from datasets import Dataset
 from ..control.geometry import Geometry, GeometryArgs, check_one_rollout
 from ..control.schedules import Schedule, onset_rollout
 from .datasets import check_stages
+from .planned import PlannedStage, plan_stages, stage_of
 from .prompt_order import PromptOrder
-from .stages import PlannedStage, Stage, plan_stages, stage_of
+from .stages import Stage
 
 
 class StagedPrompts:
     """
     The stages of one run with their data sets.
 
-    The order of prompts is a function of the seed and of the prompts drawn before; it is saved with the run.
-
-    Args:
-        stages (sequence of `Stage`):
-            The stages in their order. Without any, the configuration's own values hold for the whole run.
-        args (`ESGRPOConfig`):
-            The configuration.
-        datasets (`Mapping[str, Dataset | None]`):
-            Data sets by name; `None` for one that a plan cannot see.
-        schedule (`Schedule`, *optional*):
-            The entropy schedule, whose onset a stage may start at.
-
-    Raises:
-        ValueError: for stages that the run or the data sets cannot have.
+    Without stages the configuration's own values hold for the whole run. A data set that a plan cannot see is `None`.
     """
 
     def __init__(
@@ -39,7 +27,7 @@ class StagedPrompts:
         args: GeometryArgs,
         datasets: Mapping[str, Dataset | None],
         schedule: Schedule | None,
-    ):
+    ) -> None:
         self.datasets = dict(datasets)
         self._stages, self._schedule = list(stages), schedule
         self.restart(args)
@@ -80,16 +68,9 @@ class StagedPrompts:
 
     def draw(self, prompts: int, num_generations: int, processes: tuple[int, int]) -> list[dict[str, Any]]:
         """
-        Draw the next prompts.
+        Draw the next `prompts` of all processes, and return the rows of this one, one per completion.
 
-        Args:
-            prompts (`int`), num_generations (`int`):
-                Prompts over all processes, and completions per prompt.
-            processes (`(int, int)`):
-                Index of this process, and how many there are.
-
-        Returns:
-            `list[dict]`: this process's rows, one per completion.
+        `processes` are the index of this process, and how many there are.
         """
         drawn = [place for place in self._order.draw(prompts) for _ in range(num_generations)]
         process, count = processes
@@ -107,12 +88,7 @@ class StagedPrompts:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """
-        Take up a saved state.
-
-        Raises:
-            ValueError: where this run has no such stage, or another order of prompts.
-        """
+        """Take up a saved state, or raise where this run has no such stage, or another order of prompts."""
         saved = state["stage"]
         if saved not in [asdict(stage) for stage in self.planned]:
             raise ValueError(

@@ -35,11 +35,7 @@ logger = logging.get_logger(__name__)
 
 
 def complete_card(run_dir: Path, packages: Iterable[str]) -> None:
-    """
-    Draw the figure of a run, and append its sections to the card that TRL wrote in `run_dir`.
-
-    The card names the versions of `packages`, which are imported.
-    """
+    """Draw the figure of a run, and append its sections, with the versions of imported `packages`, to TRL's card."""
     card = run_dir / CARD_FILE
     written = card.read_text().rstrip()
     for words, ours in _UNNAMED.items():
@@ -57,8 +53,7 @@ def write_recipe(run_dir: str | Path, given: dict[str, Any] | None) -> None:
     else:
         path.parent.mkdir(parents=True, exist_ok=True)
         recipe = {name: value for name, value in given.items() if name != "resume_from_checkpoint"}  # a fresh start
-        text = yaml.safe_dump(without_tokens(recipe), sort_keys=False, allow_unicode=True, width=110)
-        write_atomically(path, text)
+        write_atomically(path, yaml.safe_dump(without_tokens(recipe), sort_keys=False, allow_unicode=True, width=110))
 
 
 def _run_section(run_dir: Path) -> str:

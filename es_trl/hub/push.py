@@ -24,31 +24,21 @@ class PushError(RuntimeError):
 
 @dataclass(frozen=True)
 class Save:
-    """
-    A save that is to be on the Hub.
+    """A save that is to be on the Hub."""
 
-    Args:
-        update (`int`), checkpoint (`str`):
-            Updates made, and the checkpoint's folder.
-    """
-
-    update: int
-    checkpoint: str
+    update: int  # updates made
+    checkpoint: str  # its folder
 
 
 class Pushes:
     """
-    The uploads of one training, on the process that makes them.
+    The uploads of one training to `repository`, on the process that makes them.
 
     transformers uploads in the background, reads no result, and leaves a save out without a word while another one is
     uploaded. Every upload has everything, so the next one makes up for those before it.
-
-    Args:
-        repository (`str`):
-            The repository's name, for messages.
     """
 
-    def __init__(self, repository: str):
+    def __init__(self, repository: str) -> None:
         self.missed: tuple[int, ...] = ()  # updates whose saves did not reach the Hub by themselves
         self._repository = repository
         self._running: list[tuple[Save, list[Future]]] = []
@@ -67,26 +57,15 @@ class Pushes:
         return None if self._saved == self._pushed else self._saved
 
     def send(self, save: Save, upload: Callable[[], None], jobs: Callable[[], Sequence[Future]]) -> None:
-        """
-        Upload a save in the background.
-
-        Args:
-            save (`Save`):
-                What is uploaded.
-            upload (`Callable`):
-                Starts the upload.
-            jobs (`Callable`):
-                Gives the uploads that were started so far.
-        """
+        """Start the `upload` of a save in the background; `jobs` gives the uploads that were started so far."""
         self._saved = save
         earlier = list(jobs())
         try:
             upload()
-        except Exception as error:  # of whatever kind a tracker's network makes: the run is worth more than its push
+        except Exception as error:  # also of a tracker's network: the run is worth more than its push
             self._miss(save, f"failed ({reason(error)})")
             return
-        started = [job for job in jobs() if job not in earlier]
-        if started:
+        if started := [job for job in jobs() if job not in earlier]:
             self._running.append((save, started))
         else:  # transformers sends nothing while one of its own still runs
             self._miss(save, "was left out, as an earlier one still runs")
@@ -101,8 +80,7 @@ class Pushes:
         ended = [push for push in self._running if all(job.done() for job in push[1])]
         self._running = [push for push in self._running if push not in ended]
         for save, jobs in ended:
-            errors = [error for job in jobs if (error := job.exception()) is not None]
-            if errors:
+            if errors := [error for job in jobs if (error := job.exception()) is not None]:
                 self._miss(save, f"failed ({reason(errors[0])})")
             else:
                 self._pushed = save
@@ -128,17 +106,12 @@ def wait_for_hub(repository: str) -> None:
 
 
 def result_of(upload: Any, args: TrainingArguments, repository: str) -> Any:
-    """
-    Wait for an upload.
-
-    Raises:
-        PushError: where it fails.
-    """
+    """Wait for an upload, or raise a `PushError`."""
     try:
         return upload.result()
     except Exception as error:  # HTTP, connection, Xet, card that the Hub does not take
-        command = ["hf", "upload", repository, args.output_dir, ".", "--exclude", "_*"]
-        command += ["--exclude", f"{PREFIX_CHECKPOINT_DIR}-*"]
+        excluded = ["--exclude", "_*", "--exclude", f"{PREFIX_CHECKPOINT_DIR}-*"]
+        command = ["hf", "upload", repository, args.output_dir, ".", *excluded]
         command += ["--private"] if args.hub_private_repo else []
         command += ["--revision", args.hub_revision] if args.hub_revision else []
         raise PushError(

@@ -15,14 +15,10 @@ from .secrets import HiddenToken, hide_tokens, refuse_tokens
 
 def prepare_push(args: GRPOConfig) -> dict[str, Any]:
     """
-    Open the repository that a run pushes to, and return the fields of `args` to set; every process calls it.
+    Open the repository that a run pushes to, or refuse it, and return the fields of `args` to set.
 
-    Returns:
-        `dict[str, Any]`: `hub_token`, which is sent but not saved; `hub_private_repo`, true unless it is `False`;
-        `trackio_static_space_id`, false unless a Space is named, as transformers would publish the logs in one.
-
-    Raises:
-        ValueError: on every process, where the run cannot push with this token, name or connection.
+    Every process calls it. `hub_token` is sent but not saved, `hub_private_repo` is true unless it is `False`, and
+    `trackio_static_space_id` false unless a Space is named, as transformers would publish the logs in one.
     """
     changes: dict[str, Any] = {"hub_private_repo": _is_private(args)}
     if args.hub_token is not None:
@@ -34,8 +30,8 @@ def prepare_push(args: GRPOConfig) -> dict[str, Any]:
     refuse_tokens(args.to_dict())
     if _is_private(args) and isinstance(args.trackio_static_space_id, str):
         raise ValueError(
-            "`trackio_static_space_id` names a Space, which Trackio can only make public, and the run is private: "
-            "leave it out, or set hub_private_repo: false to publish both"
+            "`trackio_static_space_id` must not be set in a private run, as it names a Space, which Trackio can only "
+            "make public: leave it out, or set hub_private_repo: false to publish both"
         )
     url = on_main(args.process_index == 0, lambda: open_repository(args))
     if args.process_index == 0:
@@ -47,8 +43,7 @@ def open_repository(args: GRPOConfig, token: str | None = None) -> str:
     """
     Create the repository of a run unless it exists, with `token` in place of `hub_token`, and return its address.
 
-    Raises:
-        ValueError: where it cannot be pushed to, or is public and `hub_private_repo` is not `False`.
+    One that cannot be pushed to is refused, and so is a public one unless `hub_private_repo` is `False`.
     """
     token = args.hub_token if token is None else token
     name = Path(args.output_dir).absolute().name if args.hub_model_id is None else args.hub_model_id
@@ -77,8 +72,7 @@ def _where_answered() -> Iterator[None]:
     try:
         yield
     except HfHubHTTPError as error:
-        known = (RepositoryNotFoundError, RevisionNotFoundError)
-        if error.response.status_code != 404 or isinstance(error, known):
+        if error.response.status_code != 404 or isinstance(error, RepositoryNotFoundError | RevisionNotFoundError):
             raise
 
 
@@ -88,9 +82,8 @@ def refusing(name: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # from the connection, the Hub, or a parser that reads the page of a proxy
-        raise ValueError(
-            f"push_to_hub is set and {name} cannot be pushed to ({reason(error)}): {_advice(error)}"
-        ) from error
+        why = f"push_to_hub is set and {name} cannot be pushed to ({reason(error)})"
+        raise ValueError(f"{why}: {_advice(error)}") from error
 
 
 def _advice(error: Exception) -> str:
@@ -103,10 +96,7 @@ def _advice(error: Exception) -> str:
         return "log in with `hf auth login`, or set HF_TOKEN to a token with write access"
     if 400 <= status < 500:
         return "set hub_model_id to a repository that the token may write, or use the token of its owner"
-    return (
-        f"check the connection to {HfApi().endpoint}, or set push_to_hub: false and push the finished run with "
-        "`hf upload`"
-    )
+    return f"check the connection to {HfApi().endpoint}, or set push_to_hub: false and run `hf upload` in the end"
 
 
 def reason(error: BaseException) -> str:

@@ -19,11 +19,10 @@ class HiddenToken(str):
     def __reduce__(self) -> tuple[type, tuple]:
         return type(None), ()
 
-    def __copy__(self) -> "HiddenToken":
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> "HiddenToken":
         return self
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> "HiddenToken":
-        return self
+    __copy__ = __deepcopy__
 
 
 def hide_tokens(text: str) -> str:
@@ -32,11 +31,7 @@ def hide_tokens(text: str) -> str:
 
 
 def without_tokens(value: Any) -> Any:
-    """
-    Return a recipe's mapping as it can be published.
-
-    It has no `hub_token`, no variable of `env` that is named like a secret, and no text that looks like a token.
-    """
+    """Return a recipe without `hub_token`, variables of `env` that are named like secrets, and texts like tokens."""
     if isinstance(value, dict):
         hidden = {name: without_tokens(part) for name, part in value.items() if name != "hub_token"}
         if isinstance(env := hidden.get("env"), dict):

@@ -7,7 +7,8 @@ from datasets import Dataset
 from ..config.config import ESGRPOConfig
 from ..control.geometry import Geometry, check_trains
 from ..curriculum.datasets import check_dataset, check_enough
-from ..curriculum.stages import BASE_DATA, plan_stages
+from ..curriculum.planned import plan_stages
+from ..curriculum.stages import BASE_DATA
 from ..data.prompts import problems_of, prompts_of
 from ..data.reading import is_local, read_rows
 from ..data.row_filter import filter_rows

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from ..common.tables import as_table
-from ..curriculum.stages import PlannedStage
+from ..curriculum.planned import PlannedStage
 from ..recipe import Recipe
 from .launch import GPU, NAMES, Launch
 from .limits import check_fits, near_limit

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from ..curriculum.stages import PlannedStage
+from ..curriculum.planned import PlannedStage
 from ..recipe import Recipe
 from .launch import Launch, Sharding
 from .model_shape import ModelShape, NoProjectionError

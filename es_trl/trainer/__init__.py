@@ -15,10 +15,12 @@
 - `micro_batches.py`: micro-batches cut into parts.
 - `stage_switch.py`: the sizes of a stage, wherever TRL keeps a copy of them.
 - `overlong.py`: the punishment of long completions.
-- `save.py`, `resume.py`: what a save and a resume add to transformers'.
+- `checkpoint.py`: what a checkpoint holds of a run, collected on a save and given back on a resume.
+- `save.py`: how a checkpoint is replaced, and old ones are removed.
+- `resume.py`: which checkpoint a run goes on from, and whether all of it is loaded.
 - `description.py`: what a checkpoint says of the run.
 - `startup.py`: the text that a run begins with.
 
-A callback of a new kind is a subclass of `RolloutCallback` that returns a `Decision`. A new state of a run goes into
-`checkpoints/run_state.py`; `save.py` writes it and `resume.py` takes it up.
+A callback of a new kind is a subclass of `RolloutCallback` that returns a `Decision`. A new state of a run is a field
+of `RunState`, which `checkpoint.py` writes and takes up.
 """

@@ -12,8 +12,9 @@ from ..control.base import Actuator, Controller
 from ..control.geometry import Geometry, check_one_rollout
 from ..control.loop import EntropyLoop, Tick
 from ..control.schedules import Schedule
+from ..curriculum.planned import PlannedStage
 from ..curriculum.staged_prompts import StagedPrompts
-from ..curriculum.stages import PlannedStage, Stage, as_stages
+from ..curriculum.stages import Stage, as_stages
 from ..tracking.history import RolloutRecord
 
 

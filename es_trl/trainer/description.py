@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from ..checkpoints.changes import describe_run, prompts_digest, target_at
+from ..checkpoints.changes import describe_run, prompts_digest
 from ..control.geometry import Geometry
+from ..control.schedules import progress_at
 from .callbacks import RolloutCallback
 from .rollout_trainer import RolloutTrainer
 
@@ -34,7 +35,7 @@ def described(trainer: RolloutTrainer) -> dict[str, Any]:
 
 
 def next_target(trainer: RolloutTrainer, rollout: int, max_steps: int) -> float | None:
-    """Return what the schedule says of a rollout of a run of `max_steps` updates, nats or multiples."""
-    scheduler = trainer.entropy_scheduler
-    loop = None if scheduler is None else scheduler.loop
-    return target_at(loop, rollout, Geometry.of(trainer.args, max_steps=max_steps).rollouts)
+    """Return the target of a rollout in a run of `max_steps` updates, nats or multiples; `None` without a schedule."""
+    schedule = None if trainer.entropy_scheduler is None else trainer.entropy_scheduler.loop.schedule
+    rollouts = Geometry.of(trainer.args, max_steps=max_steps).rollouts
+    return None if schedule is None else schedule(progress_at(rollout, rollouts))

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from accelerate.utils import is_peft_model
-from torch.utils.data import Sampler
 from transformers import PreTrainedModel, TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 
@@ -14,13 +13,12 @@ from ..checkpoints.changes import check_changes
 from ..checkpoints.files import check
 from ..checkpoints.lineage import Identity, fresh, resumed
 from ..checkpoints.run_folder import find_start, next_run, write_run
-from ..checkpoints.run_state import RunState, load_rollout
-from ..checkpoints.weights import load_adapter, load_converted, load_reference, not_loaded, unloaded
+from ..checkpoints.run_state import RunState
+from ..checkpoints.weights import load_adapter, load_converted, not_loaded, unloaded
 from ..common.processes import on_main
 from ..hub.card import write_recipe
 from ..tracking.history import write_loop
 from .description import counts, described, next_target, stateful_callbacks
-from .rollout import OpenRollout
 from .rollout_trainer import RolloutTrainer
 
 
@@ -78,8 +76,8 @@ def open_folder(trainer: RolloutTrainer, state: RunState | None) -> Identity:
         if state is None:
             opened = Identity(next_run(run_dir), fresh())
         else:
-            opened = Identity(state.run, resumed(state.lineage, state.global_step))
-        write_run(run_dir, opened.number, opened.lineage)
+            opened = Identity(state.identity.number, resumed(state.identity.lineage, state.global_step))
+        write_run(run_dir, opened)
         return opened
 
     return on_main(trainer.accelerator.is_main_process, tell)
@@ -132,32 +130,6 @@ def check_best(trainer: RolloutTrainer) -> Path:
             "the end of the training; set load_best_model_at_end: false to take that"
         )
     return best
-
-
-# --- the run ---------------------------------------------------------------------------------------------------------
-
-
-def take_up(trainer: RolloutTrainer, state: RunState, checkpoint: Path, sampler: Sampler | None) -> None:
-    """
-    Go on where a checkpoint was written.
-
-    TRL counts rollouts from the resumed update on, samples what a rollout still had to train on anew, and replays the
-    first epoch's order of prompts (which `sampler` draws per epoch) in every later one. Here all three go on.
-    """
-    rollout = None
-    if state.record is not None:
-        rollout = OpenRollout.resumed(state.record, state.clip_fractions, state.seconds)
-    trainer.history.begin(checkpoint / trainer.history.path.name, keep=state.rollout)
-    for callback, (_, callback_state) in zip(stateful_callbacks(trainer), state.callbacks, strict=True):
-        callback.load_state_dict(callback_state)
-    process, device = trainer.accelerator.process_index, trainer.accelerator.device
-    buffered = None if rollout is None else load_rollout(checkpoint, process, device)
-    trainer.go_on(state, rollout, buffered)
-    if trainer.args.sync_ref_model:
-        load_reference(trainer.ref_model, checkpoint, process)
-    if sampler is not None:
-        for _ in range(int(trainer.state.epoch)):
-            next(iter(sampler))
 
 
 def load_trainer_state(checkpoint: Path) -> TrainerState:

@@ -17,7 +17,7 @@ from ..checkpoints.run_state import RunState
 from ..common.temporarily import temporarily
 from ..control.geometry import Geometry
 from ..curriculum.dynamic_sampling import DynamicSampling
-from ..curriculum.stages import PlannedStage
+from ..curriculum.planned import PlannedStage
 from ..tracking.history import TRACKED, History
 from .arguments import complete
 from .callback_list import find

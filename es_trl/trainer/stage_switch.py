@@ -7,7 +7,7 @@ from typing import Any
 from trl import GRPOTrainer
 from trl.rewards import get_soft_overlong_punishment
 
-from ..curriculum.stages import PlannedStage
+from ..curriculum.planned import PlannedStage
 
 
 def follow_stage(trainer: GRPOTrainer, stage: PlannedStage, punishes: bool) -> None:

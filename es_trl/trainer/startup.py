@@ -15,7 +15,7 @@ from ..control.loop import EntropyLoop, part_rows
 from ..control.schedules import onset_rollout
 from ..control.self_tuned import SelfTunedPIDController
 from ..control.sketch import sketch
-from ..curriculum.stages import PlannedStage, as_text
+from ..curriculum.planned import PlannedStage, as_text
 from .callbacks import Curriculum, EntropyScheduler
 from .launch import check_sharding
 

@@ -24,7 +24,7 @@ from ..control.geometry import Geometry, check_trains
 from ..control.loop import broken_policy
 from ..curriculum.datasets import check_enough
 from ..hub.card import PAPER
-from . import resume, save
+from . import checkpoint, resume, save
 from .arguments import by_name
 from .callback_list import prepare_callbacks
 from .launch import lost_contact
@@ -99,14 +99,14 @@ class ESGRPOTrainer(RolloutTrainer):
         if self.curriculum is None:
             check_enough(self.train_dataset, Geometry.of(self.args).prompts)
         with only_run(Path(self.args.output_dir), self.accelerator.is_main_process):
-            checkpoint, self._was_finished = resume.find(self, resume_from_checkpoint)
+            found, self._was_finished = resume.find(self, resume_from_checkpoint)
             if self._was_finished:
-                return self._end_again(checkpoint)
-            if checkpoint is None:
+                return self._end_again(found)
+            if found is None:
                 self._begin_run(None)
             resume.describe_in_folder(self, self._recipe)
             with lost_contact(self):
-                output = super().train(checkpoint, trial, ignore_keys_for_eval)
+                output = super().train(found, trial, ignore_keys_for_eval)
             if not self._announced:
                 raise ValueError(
                     "the training data gave no rollout, so nothing was trained: give a stream at least the "
@@ -186,11 +186,11 @@ class ESGRPOTrainer(RolloutTrainer):
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         # Here and in the next hook, because both come before the push to the Hub.
         super()._save_optimizer_and_scheduler(output_dir)
-        save.write_parts(self, Path(output_dir))
+        checkpoint.write_parts(self, Path(output_dir))
 
     def _save_rng_state(self, output_dir: str) -> None:
         super()._save_rng_state(output_dir)
-        save.write_state(self, Path(output_dir))
+        checkpoint.write_state(self, Path(output_dir))
 
     # --- resumes -----------------------------------------------------------------------------------------------------
 
@@ -224,23 +224,23 @@ class ESGRPOTrainer(RolloutTrainer):
     def _prepare_for_training(self, max_steps: int, train_dataloader: Any, resume_from_checkpoint: str | None) -> Any:
         prepared = super()._prepare_for_training(max_steps, train_dataloader, resume_from_checkpoint)
         if resume_from_checkpoint is not None:
-            checkpoint = Path(resume_from_checkpoint)
-            state = resume.read_state(self, checkpoint)
+            folder = Path(resume_from_checkpoint)
+            state = resume.read_state(self, folder)
             self._begin_run(state)
             self._gate = SaveGate(state.global_step, state.micro_step)
-            resume.take_up(self, state, checkpoint, self._prompt_sampler)
+            checkpoint.take_up(self, state, folder, self._prompt_sampler)
         return prepared
 
     def _get_train_sampler(self, dataset: Any = None) -> Sampler:
         self._prompt_sampler = super()._get_train_sampler(dataset)
         return self._prompt_sampler
 
-    def _end_again(self, checkpoint: str) -> TrainOutput:
+    def _end_again(self, found: str) -> TrainOutput:
         """Load the end of a run that is over already; nothing is trained and no file is touched."""
-        self.state = resume.load_trainer_state(Path(checkpoint))
+        self.state = resume.load_trainer_state(Path(found))
         if not resume.loads_when_prepared(self):
-            self._load_from_checkpoint(checkpoint)
-        super()._prepare_for_training(resume.updates_of_run(self), self.get_train_dataloader(), checkpoint)
+            self._load_from_checkpoint(found)
+        super()._prepare_for_training(resume.updates_of_run(self), self.get_train_dataloader(), found)
         if self.args.load_best_model_at_end and self.state.best_model_checkpoint is not None:
             self._load_best_model()
         return TrainOutput(self.state.global_step, 0.0, {})

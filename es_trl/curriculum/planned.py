@@ -1,0 +1,149 @@
+"""The stages of a particular run: what each of its rollouts holds. Knows neither torch nor TRL."""
+
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..control.geometry import Geometry, GeometryArgs
+from ..control.schedules import progress_at
+from .stages import BASE_DATA, Stage, check_cache
+
+
+@dataclass(frozen=True)
+class PlannedStage:
+    """A stage of a particular run: everything it has, whether it is new or stays."""
+
+    index: int
+    first: int  # rollout
+    data: dict[str, float]  # names of the data sets, and the share of prompts that each gives
+    prompts: int  # per rollout, over all processes
+    num_generations: int
+    completions: int  # per rollout, over all processes
+    max_completion_length: int | None  # `None` where the generation itself decides, in all stages or in none
+    overlong_cache: int
+    parts: int  # of each micro-batch of the configuration, one backward pass each, so that none is larger than that
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that a rollout generates at most."""
+        return self.completions * self.max_completion_length
+
+    def changes_from(self, before: "PlannedStage") -> str:
+        """Return what is new, for people."""
+        names = ("data", "prompts", "num_generations", "max_completion_length", "overlong_cache")
+        rows = [(name, getattr(before, name), getattr(self, name)) for name in names]
+        changes = [f"{name} {as_text(old)} -> {as_text(new)}" for name, old, new in rows if old != new]
+        return ", ".join(changes) or "nothing"
+
+
+def plan_stages(
+    stages: Sequence[Stage], args: GeometryArgs, num_rollouts: int | None, onset: int | None, names: Collection[str]
+) -> list[PlannedStage]:
+    """
+    Return the stages of a run, the first of which starts at rollout 0, or raise where one cannot be had.
+
+    The configuration `args` (`ESGRPOConfig`) holds before the first stage. `onset` is the first rollout of the anneal
+    phase, and `names` are those of the data sets that there are.
+    """
+    if stages and args.max_completion_length is None:
+        raise ValueError("`max_completion_length` must be known with a curriculum, got None: set it")
+    if stages and num_rollouts is None:
+        raise ValueError("the length of the run must be known with a curriculum, got epochs: set max_steps")
+    geometry = Geometry.of(args)
+    sizes = ("prompts", "num_generations", "completions", "max_completion_length")
+    own = {name: getattr(geometry, name) for name in sizes}
+    start = PlannedStage(0, 0, {BASE_DATA: 1.0}, **own, overlong_cache=args.overlong_cache, parts=1)
+    planned = [start]
+    for number, stage in enumerate(stages, start=1):
+        first = _first_rollout(stage, number, num_rollouts, onset)
+        if first == 0 and number == 1:
+            planned.clear()
+        elif planned and first <= planned[-1].first:
+            raise ValueError(
+                f"entry {number} of the curriculum starts at rollout {first} of {num_rollouts}, and the one before it "
+                f"at rollout {planned[-1].first}, so that one would have no rollout: put the stages in their order "
+                "and their starts farther apart, or raise max_steps"
+            )
+        try:
+            planned.append(_follow(planned[-1] if planned else start, stage, len(planned), first, args))
+        except ValueError as error:
+            raise ValueError(f"entry {number} of the curriculum: {error}") from None
+    _check(planned, names, args)
+    return planned
+
+
+def stage_of(planned: Sequence[PlannedStage], rollout: int) -> PlannedStage:
+    """Return the stage that a rollout belongs to."""
+    return next(stage for stage in reversed(planned) if stage.first <= rollout)
+
+
+def as_text(value: Any) -> str:
+    """Return a size, or names with their shares, for people."""
+    if not isinstance(value, dict):
+        return str(value)
+    return " + ".join(name if share == 1.0 else f"{share:.0%} {name}" for name, share in value.items())
+
+
+def _first_rollout(stage: Stage, number: int, num_rollouts: int, onset: int | None) -> int:
+    if stage.start == "onset":
+        first, advice = onset, "set `entropy_schedule` to one that anneals (stable_anneal), or `start` to a number"
+    else:
+        begun = (rollout for rollout in range(num_rollouts) if progress_at(rollout, num_rollouts) >= stage.start)
+        first, advice = next(begun, None), "raise max_steps"
+    if first is None:
+        raise ValueError(
+            f"entry {number} of the curriculum starts at {stage.start}, which no rollout from 0 to {num_rollouts - 1} "
+            f"reaches: {advice}"
+        )
+    return first
+
+
+def _follow(before: PlannedStage, stage: Stage, index: int, first: int, args: GeometryArgs) -> PlannedStage:
+    names = ("data", "num_generations", "max_completion_length", "overlong_cache")
+    given = {name: value for name in names if (value := getattr(stage, name)) is not None}
+    after = replace(before, index=index, first=first, **given)
+    generations = after.num_generations
+    if stage.hold == "completions" and before.completions % generations:
+        raise ValueError(
+            f"num_generations must divide the {before.completions} completions of a rollout, got {generations}: set a "
+            f"divisor of {before.completions}, or hold: prompts"
+        )
+    prompts = before.prompts if stage.hold == "prompts" else before.completions // generations
+    completions = prompts * generations
+    micro_batches = args.world_size * args.steps_per_generation
+    rows, rest = divmod(completions, micro_batches)
+    parts = math.ceil(rows / args.per_device_train_batch_size)
+    if rest or rows % max(parts, 1):
+        raise ValueError(
+            f"{prompts} prompts x {generations} completions are {completions}, which the {micro_batches} micro-batches "
+            f"of a rollout (processes x steps_per_generation) and parts of {args.per_device_train_batch_size} "
+            f"completions cannot share equally: set num_generations to a multiple of {before.num_generations}, or "
+            "hold: completions"
+        )
+    return replace(after, prompts=prompts, completions=completions, parts=parts)
+
+
+def _check(planned: Sequence[PlannedStage], names: Collection[str], args: Any) -> None:
+    for stage in planned:
+        if unknown := [name for name in stage.data if name not in names]:
+            raise ValueError(
+                f"stage {stage.index} takes its prompts from {unknown[0]!r}, and the data sets are {', '.join(names)}: "
+                "name one of them under `data`"
+            )
+        check_cache(stage.overlong_cache, stage.max_completion_length, f"overlong_cache of stage {stage.index}")
+    lengths = {stage.max_completion_length for stage in planned}
+    fixed = {"max_new_tokens", "max_tokens"} & set(args.generation_kwargs or {})
+    if fixed and len(lengths) > 1:
+        raise ValueError(
+            f"generation_kwargs sets {fixed.pop()}, which stays, and the stages have different max_completion_length: "
+            "leave it out"
+        )
+    if None in lengths or not args.use_vllm or args.vllm_max_model_length is None:
+        return
+    if args.vllm_max_model_length <= (longest := max(lengths)):
+        raise ValueError(
+            f"vllm_max_model_length must be above {longest}, the longest completion of a stage, got "
+            f"{args.vllm_max_model_length} for prompt and completion together: set it to {longest} plus the longest "
+            f"prompt, for example {longest + 2048}"
+        )
