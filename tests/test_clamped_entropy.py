@@ -92,7 +92,7 @@ def test_with_nothing_left_out_it_is_trls_head():
     inputs, targets = head(torch.float32, tokens=50, vocabulary=200, size=16)
     ours = ClampedLogProbs.apply(0.0, *inputs, targets, 0.8, 64, None, 1.0, ())
     theirs = _ChunkedLogProbFunction.apply(*inputs, targets, 0.8, 64, None, 1.0, ("log_probs", "entropy"))
-    torch.testing.assert_close(ours[:2], theirs[:2], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(ours[:2], theirs[:2], rtol=1e-5, atol=2e-5)
     torch.testing.assert_close(ours[2], ours[1])
     grads = [torch.autograd.grad((r[0] * 2.0 + r[1]).sum(), inputs) for r in (ours, theirs)]
     torch.testing.assert_close(*grads, rtol=1e-4, atol=1e-4)
