@@ -235,20 +235,18 @@ class RolloutTrainer(PushingTrainer):
         self, model: torch.nn.Module, *args: Any, compute_entropy: bool = False, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
         # The fused head has the entropy in every forward pass of the policy; TRL drops it where no gradient is needed.
-        # In a rollout the first such pass is that of the old log-probabilities, where TRL makes one.
         rollout, loss = self._rollout, self._loss
-        scores = model is self.model and self.model.training and not torch.is_grad_enabled() and rollout is not None
-        measures = scores and not rollout.is_measured and rollout.scoring is None
-        clamp = self._actuation.clamp if measures or loss is not None else 0.0
+        scores = model is self.model and self.model.training and not torch.is_grad_enabled()
+        clamp = self._actuation.clamp if scores or loss is not None else 0.0
         head = ClampedHead(model, clamp) if clamp > 0.0 else None
         logps, entropies, aux_loss = super()._get_per_token_logps_and_entropies(
-            model if head is None else head, *args, compute_entropy=compute_entropy or measures, **kwargs
+            model if head is None else head, *args, compute_entropy=compute_entropy or scores, **kwargs
         )
         clamped = None if head is None else head.entropies(logps.shape[1])
         if loss is not None:
             loss.see(logps, entropies, clamped)
-        elif measures:
-            rollout.scoring = (entropies, clamped)
+        elif scores and rollout is not None and not rollout.is_measured and rollout.scoring is None:
+            rollout.scoring = (entropies, clamped)  # the first such pass is that of the old log-probabilities
         return logps, entropies if compute_entropy else None, aux_loss
 
     def _compute_loss(self, model: torch.nn.Module, inputs: dict[str, Any]) -> torch.Tensor:
