@@ -37,7 +37,7 @@ def check_launch(args: TrainingArguments, environ: Mapping[str, str] = os.enviro
     if args.world_size == 1 and int(environ.get("SLURM_STEP_NUM_TASKS", 1)) > 1:
         raise ValueError(
             f"srun has started {environ['SLURM_STEP_NUM_TASKS']} processes that know nothing of each other, and each "
-            "would be a run of its own: start one `accelerate launch` a node, as recipes/slurm.sh does"
+            "would be a run of its own: start one `accelerate launch` per node, as recipes/slurm.sh does"
         )
     if environ.get("ACCELERATE_USE_FSDP") != "true":
         return
