@@ -24,7 +24,7 @@ from control_report import KEY, SCHEDULES, SETTLING, error_over, load, report
 from lab_run import rounded, run_missing, train_on_lab
 
 from es_trl import RolloutCallback
-from es_trl.config.blocks import build_part
+from es_trl.config.parser import build_part
 from es_trl.control.schedules import progress_at
 from es_trl.lab.make_base import main as make_base
 

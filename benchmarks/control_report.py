@@ -8,7 +8,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from es_trl.config.blocks import build_part
+from es_trl.config.parser import build_part
 from es_trl.control.schedules import phase_at, progress_at
 
 

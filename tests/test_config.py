@@ -13,7 +13,7 @@ from es_trl import (
     SignStepController,
     StableAnnealSchedule,
 )
-from es_trl.config.blocks import build_part
+from es_trl.config.parser import build_part
 
 
 STABLE = {"kind": "stable_anneal", "target": 0.4, "end": 0.05}

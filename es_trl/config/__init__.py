@@ -2,7 +2,7 @@
 
 - `config.py`: `ESGRPOConfig`: the fields, and the order in which they are read, checked and built.
 - `registry.py`: the kinds of schedule, controller and actuator that a block may name.
-- `blocks.py`: a block (a mapping, a kind or an object) becomes the object that it describes, or is refused.
+- `parser.py`: a block (a mapping, a kind or an object) becomes the object that it describes, or is refused.
 - `methods.py`: the published methods by name.
 - `presets.py`: a method beneath the user's own values, and where these depart from it.
 - `field_checks.py`: ranges and choices of TRL's fields.

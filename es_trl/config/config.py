@@ -12,10 +12,10 @@ from trl import GRPOConfig
 from ..control.base import Actuator, Controller
 from ..control.schedules import Schedule
 from ..curriculum.stages import Stage, check_cache
-from .blocks import as_block, build_part, build_stages, read_block
 from .collectives import leave_out_compiled_collective
 from .field_checks import check_fields
 from .methods import METHODS
+from .parser import as_block, build_part, build_stages, read_block
 from .presets import apply_method
 from .registry import BLOCKS, PARTS
 from .sizes import check_counts, check_groups

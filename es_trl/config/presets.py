@@ -3,8 +3,8 @@
 from typing import Any
 
 from ..common.nearest import nearest
-from .blocks import as_block, build_part, kind_of
 from .methods import METHODS, Method
+from .parser import as_block, build_part, kind_of
 from .registry import BLOCKS
 
 
