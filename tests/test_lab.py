@@ -14,6 +14,7 @@ from es_trl.control.geometry import Geometry
 from es_trl.lab import BASE_MODEL, countdown_dataset, countdown_reward, is_solution, make_base
 from es_trl.lab.config import lab_config
 from es_trl.lab.countdown import draw_task, evaluate, format_prompt
+from es_trl.lab.evaluate import main as evaluate_command
 from es_trl.pass_at_k import count_correct, pass_at_k, summarize
 
 
@@ -145,3 +146,13 @@ def test_tokenizer_reads_a_character_a_token():
     ids = tokenizer(text)["input_ids"]
     assert len(ids) == len(text) and tokenizer.decode(ids) == text
     assert json.loads((Path(BASE_MODEL) / "config.json").read_text())["vocab_size"] == len(tokenizer)
+
+
+def test_the_base_is_evaluated_by_a_command(capsys):
+    evaluate_command(["--num_prompts", "2"])
+    table = json.loads(capsys.readouterr().out)
+    assert list(table) == ["3 numbers", "4 numbers"]
+    for row in table.values():
+        assert list(row) == ["pass@1", "pass@8", "pass@64"]
+        assert 0.0 <= row["pass@1"] <= row["pass@8"] <= row["pass@64"] <= 1.0
+    assert table["3 numbers"]["pass@64"] > 0.0
