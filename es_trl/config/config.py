@@ -50,7 +50,7 @@ class ESGRPOConfig(GRPOConfig):
             default or `None`; another kind of controller or actuator than the method's is refused.
         entropy_schedule (`dict`, `str` or `Schedule`, *optional*):
             Target entropy over the run: kind `constant`, `linear`, `cosine`, `stable_anneal` or `piecewise`
-            (`control/schedules.py`), or a function of progress. For example
+            (`control/shapes.py`), or a function of progress. For example
             `{kind: stable_anneal, target: 0.4, end: 0.05, ratio: 0.1}` or `StableAnnealSchedule(0.4, 0.05)`.
         entropy_controller (`dict`, `str` or `Controller`, *optional*):
             Turns the error into a control: kind `self_tuned_pid`, `pid`, `sign_step` (Algorithm 1), `dead_band`,

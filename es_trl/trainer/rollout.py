@@ -22,7 +22,7 @@ logger = logging.get_logger(__name__)
 @dataclass
 class OpenRollout:
     """
-    What is known of the rollout under way, and what this process holds of it; [`record`] is what the history has of it.
+    The rollout under way: facts for its record, and this process's tensors; [`record`] is what the history has of it.
 
     Fields that the record has, too, mean the same there ([`RolloutRecord`]). `seconds_before` is the time that the
     rollout took before the run was resumed.
@@ -51,9 +51,8 @@ class OpenRollout:
     sensor: EntropySensor | None = None  # until it is measured
     rows: list[dict[str, Any]] = field(default_factory=list)  # this process's, one per completion
     rewards: torch.Tensor | None = None  # of all processes, (completions, reward functions)
-    has_rewards: bool = False  # they were needed, and computed, before TRL asks for them
     uniform: torch.Tensor | None = None  # prompts that dynamic sampling could not replace, (prompts,)
-    scoring: tuple[torch.Tensor, torch.Tensor | None] | None = None  # entropies of the old log-probabilities
+    old_entropies: tuple[torch.Tensor, torch.Tensor | None] | None = None  # with those of the clamped head
 
     def __post_init__(self) -> None:
         self._started = time.perf_counter()
@@ -63,11 +62,13 @@ class OpenRollout:
         """Take up a rollout as a checkpoint has it: measured, and with all that was decided."""
         known = vars(record)
         return cls(
-            **{name: known[name] for name in _OWN},
+            **_picked(known, _ROLLOUT_FIELDS),
             seconds_before=seconds,
-            reading=None if record.entropy is None else EntropyReading(**{name: known[name] for name in _READ}),
+            reading=None
+            if record.entropy is None
+            else EntropyReading(**{name: known[name] for name in _READING_FIELDS}),
             is_measured=True,
-            tick=None if record.control is None else Tick(**{name: known[name] for name in _TOLD | {"events"}}),
+            tick=None if record.control is None else Tick(**_picked(known, _TICK_FIELDS | {"events"})),
             kept=None if record.kept is None else Kept(record.kept),
             events=list(record.events or []),
             clip_fractions=clip_fractions,
@@ -105,7 +106,7 @@ class OpenRollout:
             self.events.append({"kind": "guard", "message": kept.message})
             logger.warning("rollout %d: %s", self.rollout, kept.message)
 
-    def raise_alarms(
+    def add_alarms(
         self, records: list[dict[str, Any]], scheduler: EntropyScheduler | None, report_to: list[str]
     ) -> None:
         """Add the alarms that begin with this rollout to its events, and tell them with what the loop decided."""
@@ -122,8 +123,8 @@ class OpenRollout:
 
     def record(self, is_closed: bool = False) -> RolloutRecord:
         """Return the record of the rollout; what is known only when it closes is `None` before."""
-        own = {name: getattr(self, name) for name in _OWN}
-        told = {} if self.tick is None else {name: getattr(self.tick, name) for name in _TOLD}
+        own = _picked(vars(self), _ROLLOUT_FIELDS)
+        told = {} if self.tick is None else _picked(vars(self.tick), _TICK_FIELDS)
         fractions = self.clip_fractions if is_closed else []
         return RolloutRecord(
             **{**own, **told, **({} if self.reading is None else vars(self.reading))},
@@ -134,9 +135,13 @@ class OpenRollout:
         )
 
 
+def _picked(values: Mapping[str, Any], names: set[str]) -> dict[str, Any]:
+    return {name: values[name] for name in names}
+
+
 def _shared(kind: type) -> set[str]:
-    """The fields that a class has by the names of the record, but those that are not the same there."""
+    """Return the fields that `kind` shares with the record; `kept` and `events` differ."""
     return {each.name for each in fields(kind)} & {each.name for each in fields(RolloutRecord)} - {"kept", "events"}
 
 
-_OWN, _READ, _TOLD = _shared(OpenRollout), _shared(EntropyReading), _shared(Tick)
+_ROLLOUT_FIELDS, _READING_FIELDS, _TICK_FIELDS = _shared(OpenRollout), _shared(EntropyReading), _shared(Tick)
