@@ -60,8 +60,7 @@ class Refill:
             raise ValueError(nothing_to_learn(rollout.rollout, cost))
         rollout.rows[:] = [entry["row"] for entry in own.entries]
         prompts[:] = [row["prompt"] for row in rollout.rows]
-        rollout.rewards, rollout.uniform = own.rewards, uniform
-        rollout.sampling = asdict(cost)
+        rollout.refill(own.rewards, uniform, asdict(cost))
         for column in own.entries[0]["logged"]:
             logged[column] = [entry["logged"].get(column) for entry in own.entries]
         columns = own.columns()

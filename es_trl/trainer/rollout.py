@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import torch
+from accelerate import Accelerator
 from transformers.utils import logging
 
 from ..control.alarms import announce, new_alarms
@@ -74,6 +75,31 @@ class OpenRollout:
             clip_fractions=clip_fractions,
         )
 
+    def draw(self, rows: list[dict[str, Any]], prompts: int) -> None:
+        """Take this process's rows, of a rollout of `prompts` prompts over all processes."""
+        self.rows, self.sensor = rows, EntropySensor(prompts)
+
+    def refill(self, rewards: torch.Tensor, uniform: torch.Tensor, cost: dict[str, float]) -> None:
+        """Take over the rewards that dynamic sampling leaves, the prompts that stay uniform, and the cost."""
+        self.rewards, self.uniform, self.sampling = rewards, uniform, cost
+
+    def reward_with(self, rewards: torch.Tensor) -> None:
+        """Keep the rewards of all processes."""
+        self.rewards = rewards
+
+    def see(self, entropies: torch.Tensor, clamped: torch.Tensor | None) -> None:
+        """Keep the policy's entropies of the first forward pass without gradient: of the old log-probabilities."""
+        if not self.is_measured and self.old_entropies is None:
+            self.old_entropies = (entropies, clamped)
+
+    def read(self, accelerator: Accelerator) -> None:
+        """Read the sensor: from here on the rollout is measured."""
+        self.reading, self.is_measured, self.old_entropies = self.sensor.read(accelerator), True, None
+
+    def tell(self, events: list[dict[str, str]]) -> None:
+        """Add events for the history."""
+        self.events += events
+
     def decided(self, decision: Decision) -> None:
         """Take note of what a callback decided."""
         if decision.stage is not None:
@@ -84,8 +110,8 @@ class OpenRollout:
             self.jump = decision.jump
         if decision.tick is not None:
             self.tick = decision.tick
-            self.events += decision.tick.events
-        self.events += decision.events
+            self.tell(decision.tick.events)
+        self.tell(decision.events)
 
     def scored(self, metrics: Mapping[str, list[float]], is_corrected: bool) -> None:
         """Take over what TRL has measured of the completions; `is_corrected` for vLLM's log-probabilities."""
@@ -103,7 +129,7 @@ class OpenRollout:
         """Take note of the completions whose advantages are used; `None` where none is left out."""
         self.kept = kept
         if kept is not None and kept.message is not None:
-            self.events.append({"kind": "guard", "message": kept.message})
+            self.tell([{"kind": "guard", "message": kept.message}])
             logger.warning("rollout %d: %s", self.rollout, kept.message)
 
     def add_alarms(
@@ -114,7 +140,7 @@ class OpenRollout:
             return
         alarms = [{"kind": "alarm", "message": text} for text in new_alarms([*records, asdict(self.record())])]
         announce(self.rollout, [*self.tick.events, *alarms], report_to)
-        self.events += alarms
+        self.tell(alarms)
 
     @property
     def seconds(self) -> float:

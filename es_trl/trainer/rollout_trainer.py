@@ -29,7 +29,7 @@ from .loss import ActuatedLoss, own_rows, scores_of
 from .micro_batches import Parts, counted, more_to_come
 from .pushing_trainer import PushingTrainer
 from .rollout import OpenRollout
-from .sensor import EntropySensor, completion_mask, cut_ratios, prompt_index
+from .sensor import completion_mask, cut_ratios, prompt_index
 from .stage_switch import check_engine, follow_stage
 from .startup import say_what_begins
 
@@ -190,7 +190,6 @@ class RolloutTrainer(PushingTrainer):
         sizes = (self.num_generations, self.max_completion_length)
         self._rollout = OpenRollout(self._next_rollout, self._identity.number, self.state.global_step, *sizes)
         self._ask_callbacks("on_rollout_begin")
-        self._rollout.sensor = EntropySensor(self._prompts)
 
     def _draw_rows(self, prompts: int) -> list[dict[str, Any]]:
         """Return this process's rows of the next prompts, one per completion."""
@@ -201,7 +200,7 @@ class RolloutTrainer(PushingTrainer):
         if not self.model.training:
             return super()._generate_and_score_completions(inputs)
         rollout = self._rollout
-        rollout.rows = inputs if self.curriculum is None else self._draw_rows(self._prompts)
+        rollout.draw(inputs if self.curriculum is None else self._draw_rows(self._prompts), self._prompts)
         with unbroken(rollout.rollout):
             batch = super()._generate_and_score_completions(rollout.rows)
         rollout.scored(self._metrics["train"], "importance_sampling_ratio" in batch)
@@ -218,7 +217,6 @@ class RolloutTrainer(PushingTrainer):
             cut = cut_ratios(batch, self.args)
             rollout.sensor.add(entropies, completion_mask(batch), batch["prompt_index"], clamped, cut)
             self._end_rollout()
-        rollout.old_entropies = None
         return batch
 
     def _generate(self, prompts: list[Any]) -> tuple[Any, ...]:
@@ -235,7 +233,7 @@ class RolloutTrainer(PushingTrainer):
             return rollout.rewards
         rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
         if rollout is not None:
-            rollout.rewards = rewards
+            rollout.reward_with(rewards)
         return rewards
 
     def _get_per_token_logps_and_entropies(
@@ -252,8 +250,8 @@ class RolloutTrainer(PushingTrainer):
         clamped = None if head is None else head.entropies(logps.shape[1])
         if loss is not None:
             loss.see(logps, entropies, clamped)
-        elif is_scoring and rollout is not None and not rollout.is_measured and rollout.old_entropies is None:
-            rollout.old_entropies = (entropies, clamped)  # the first such pass is that of the old log-probabilities
+        elif is_scoring and rollout is not None:
+            rollout.see(entropies, clamped)
         return logps, entropies if compute_entropy else None, aux_loss
 
     def _compute_loss(self, model: torch.nn.Module, inputs: dict[str, Any]) -> torch.Tensor:
@@ -278,8 +276,7 @@ class RolloutTrainer(PushingTrainer):
     def _end_rollout(self) -> None:
         """Let the callbacks act on a rollout that is measured, before its first update, and log what they did."""
         rollout = self._rollout
-        rollout.reading = rollout.sensor.read(self.accelerator)
-        rollout.is_measured = True
+        rollout.read(self.accelerator)
         self._ask_callbacks("on_rollout_end")
         if self.state.is_world_process_zero:  # which alone has the whole history after a resume
             rollout.add_alarms(self.history.records, self.entropy_scheduler, self.args.report_to)

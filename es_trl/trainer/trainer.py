@@ -127,7 +127,7 @@ class ESGRPOTrainer(RolloutTrainer):
             self.history.begin()
 
     def _close_rollout(self) -> None:
-        self._rollout.events += self._pushes.take_events()
+        self._rollout.tell(self._pushes.take_events())
         super()._close_rollout()
 
     # --- saves -------------------------------------------------------------------------------------------------------
