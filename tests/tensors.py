@@ -28,7 +28,7 @@ def scores_of(advantages, rewards, num_generations=4, tokens=None, token_mean=Fa
     return Scores(
         advantages=torch.tensor(advantages),
         rewards=torch.tensor(rewards),
-        answers=torch.tensor(rewards),
+        task_rewards=torch.tensor(rewards),
         tokens=torch.tensor(tokens),
         num_generations=num_generations,
         token_mean=token_mean,

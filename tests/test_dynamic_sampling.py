@@ -5,7 +5,7 @@ from datasets import Dataset
 from lab_runs import LAB_ARGS
 
 from es_trl import ESGRPOConfig, ESGRPOTrainer
-from es_trl.curriculum.dynamic_sampling import Answers, DynamicSampling, uniform_groups
+from es_trl.curriculum.dynamic_sampling import DynamicSampling, ScoredCompletions, uniform_groups
 from es_trl.lab import BASE_MODEL
 
 
@@ -38,7 +38,7 @@ def test_with_several_functions():
 def answers(rewards):
     """Groups of two completions with given rewards; an entry is named by them."""
     entries = [{"row": {"prompt": str(rewards[i // 2])}, "completion_ids": [1, 2, 3]} for i in range(2 * len(rewards))]
-    return Answers(entries, torch.tensor(rewards, dtype=torch.float32).view(-1, 1))
+    return ScoredCompletions(entries, torch.tensor(rewards, dtype=torch.float32).view(-1, 1))
 
 
 def refill(own, tries, later):

@@ -46,7 +46,7 @@ def test_a_constructor_that_names_the_default_is_heard(tmp_path):
     names = [each.name for each in dataclasses.fields(ESGRPOConfig) if each.init]
     first = ESGRPOConfig(str(tmp_path), **CPU)
     by_position = [getattr(first, name) for name in names[: names.index("learning_rate") + 1]]
-    assert ESGRPOConfig(*by_position, method="clip_cov", **CPU).is_open("learning_rate") is False
+    assert ESGRPOConfig(*by_position, method="clip_cov", **CPU).is_left_to_method("learning_rate") is False
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_copies_remember_what_was_named(tmp_path):
         pickle.loads(pickle.dumps(args)),
         dataclasses.replace(args, generation_batch_size=None),
     ):
-        assert clips(again) == (0.2, 1.0, 10.0) and not again.is_open("epsilon")
+        assert clips(again) == (0.2, 1.0, 10.0) and not again.is_left_to_method("epsilon")
         assert again.build_parts()[2] == args.build_parts()[2]
 
 

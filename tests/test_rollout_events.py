@@ -8,15 +8,17 @@ from spy import Spy
 from es_trl import (
     ClipHighActuator,
     ConstantSchedule,
+    Decision,
     EntropyBonusActuator,
     EntropyScheduler,
     ESGRPOTrainer,
     PIDController,
+    RolloutCallback,
 )
 from es_trl.lab import BASE_MODEL, countdown_dataset, countdown_reward
 
 
-def test_one_tick_a_rollout_before_its_first_update(lab_trainer):
+def test_one_tick_per_rollout_before_its_first_update(lab_trainer):
     spy = Spy()
     trainer = lab_trainer(callbacks=[spy])
     trainer.train()
@@ -99,3 +101,29 @@ def test_two_schedulers_are_refused(lab_trainer):
     scheduler = EntropyScheduler(ConstantSchedule(0.4), PIDController(), ClipHighActuator())
     with pytest.raises(ValueError, match="there are two of EntropyScheduler"):
         lab_trainer(callbacks=[scheduler], **BONUS)
+
+
+class Deciding(RolloutCallback):
+    """Returns a decision at the end of rollout 1."""
+
+    def __init__(self, settings):
+        self.settings = settings
+
+    def on_rollout_end(self, args, state, control, record, **kwargs):
+        if record.rollout == 1:
+            return Decision(settings=self.settings, events=[{"kind": "note", "message": "the clip is widened"}])
+
+
+def test_a_decision_of_a_users_callback_is_applied_and_told(lab_trainer, capsys):
+    trainer = lab_trainer(callbacks=[Deciding({"epsilon_high": 0.5})])
+    assert trainer.epsilon_high == 0.28
+    trainer.train()
+    assert trainer.epsilon_high == 0.5
+    first, second = trainer.history.records
+    assert (first["events"], second["events"]) == (None, [{"kind": "note", "message": "the clip is widened"}])
+    assert "rollout 1: the clip is widened" in capsys.readouterr().out
+
+
+def test_a_misspelt_setting_of_a_decision_is_refused(lab_trainer):
+    with pytest.raises(ValueError, match="got 'epsilon_hgih', did you mean 'epsilon_high'?"):
+        lab_trainer(callbacks=[Deciding({"epsilon_hgih": 0.5})]).train()

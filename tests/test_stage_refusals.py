@@ -16,7 +16,7 @@ def test_text_and_messages_are_not_mixed(tmp_path):
 def test_a_curriculum_that_comes_late_is_refused(tmp_path):
     trainer = make(tmp_path, datasets=DATASETS["train"])
     trainer.add_callback(Curriculum([Stage(0.5)]))
-    with pytest.raises(ValueError, match="has no data sets after the trainer is built: give it in `callbacks`"):
+    with pytest.raises(ValueError, match="this Curriculum has no data sets: give it in `callbacks`"):
         trainer.train()
 
 

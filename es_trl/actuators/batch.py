@@ -15,7 +15,7 @@ class Scores:
 
     advantages: torch.Tensor
     rewards: torch.Tensor  # NaN where no function gave one
-    answers: torch.Tensor  # rewards without the punishment for length
+    task_rewards: torch.Tensor  # rewards without the punishment for length
     tokens: torch.Tensor  # scored tokens of each completion
     num_generations: int
     token_mean: bool  # whether the loss is a mean over tokens, not over completions

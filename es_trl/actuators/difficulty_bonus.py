@@ -41,7 +41,7 @@ class DifficultyBonusActuator(BonusActuator):
         check_choice("difficulty", self.difficulty, ("linear", "hard"))
 
     def columns(self, scores: Scores, args: ActuatorArgs) -> dict[str, torch.Tensor]:
-        rates = success_rates(scores.answers, scores.num_generations)
+        rates = success_rates(scores.task_rewards, scores.num_generations)
         weights = difficulty_weights(rates, self.rho, self.difficulty)
         return {"difficulty": weights.repeat_interleave(scores.num_generations)}
 

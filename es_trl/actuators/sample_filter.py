@@ -53,7 +53,7 @@ class SampleFilterActuator(Actuator):
 
     def columns(self, scores: Scores, args: ActuatorArgs) -> dict[str, torch.Tensor]:
         if self.variant == "code" and scores.rollout < FIRST:
-            check_signs(scores.answers, scores.rollout)
+            check_signs(scores.task_rewards, scores.rollout)
         down, up = (self._filtered(scores, m) for m in (1.0, -1.0))  # to lower entropy, and to raise it
         return {
             "filtered": torch.stack([down[0], up[0]], dim=1),

@@ -9,6 +9,6 @@
 - `changes.py`: what differs between the run that wrote a checkpoint and the one that resumes it.
 - `save_gate.py`: the moments at which a checkpoint can be written.
 
-A new field is one of `RunState`: `trainer/save.py` writes it, `trainer/resume.py` takes it up, and `STATE_VERSION` goes
-up. What the change of a setting means to a resumed run is an entry in `changes`.
+A new field is one of `RunState`, which `trainer/checkpoint.py` writes and restores; raise the version in `files.py`.
+What the change of a setting means to a resumed run is an entry in `changes.py`.
 """

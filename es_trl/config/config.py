@@ -50,7 +50,7 @@ class ESGRPOConfig(GRPOConfig):
             default or `None`; another kind of controller or actuator than the method's is refused.
         entropy_schedule (`dict`, `str` or `Schedule`, *optional*):
             Target entropy over the run: kind `constant`, `linear`, `cosine`, `stable_anneal` or `piecewise`
-            (`control/schedules.py`), or a function of progress. For example
+            (`control/shapes.py`), or a function of progress. For example
             `{kind: stable_anneal, target: 0.4, end: 0.05, ratio: 0.1}` or `StableAnnealSchedule(0.4, 0.05)`.
         entropy_controller (`dict`, `str` or `Controller`, *optional*):
             Turns the error into a control: kind `self_tuned_pid`, `pid`, `sign_step` (Algorithm 1), `dead_band`,
@@ -96,13 +96,13 @@ class ESGRPOConfig(GRPOConfig):
         config._named = frozenset(names[: len(args)]) | kwargs.keys()
         return config
 
-    def is_open(self, name: str) -> bool:
+    def is_left_to_method(self, name: str) -> bool:
         """Return whether the user has left a field to the method."""
         return name not in self._named and getattr(self, name) == ESGRPOConfig.__dataclass_fields__[name].default
 
     @property
     def names_all(self) -> bool:
-        """Whether whoever made it named every field, as a parser does that cannot say what the user gave."""
+        """Whether every field was named, as by a parser that does not know which ones the user gave."""
         return self._named.issuperset(each.name for each in fields(self) if each.init)
 
     def __post_init__(self) -> None:

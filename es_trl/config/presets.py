@@ -33,7 +33,7 @@ def apply_method(args: Any) -> None:
         )
     method = METHODS[args.method]
     for name, own in method.values(args).items():
-        if args.is_open(name):
+        if args.is_left_to_method(name):
             if own is None:
                 raise ValueError(
                     f"`max_completion_length` must be a number for method {args.method}, whose `{name}` follows from "
@@ -45,7 +45,7 @@ def apply_method(args: Any) -> None:
                 f"`{name}` must be {_text(own)} for method {args.method}, got {_text(getattr(args, name))}: leave it "
                 "out, or set another method"
             )
-    given = {name: getattr(args, name) for name in BLOCKS if not args.is_open(name)}
+    given = {name: getattr(args, name) for name in BLOCKS if not args.is_left_to_method(name)}
     schedule = _schedule(method, given)
     for name, own in method.blocks.items():
         if name == "entropy_schedule":

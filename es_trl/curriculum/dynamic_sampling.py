@@ -18,7 +18,7 @@ COLUMNS = ("prompt_ids", "completion_ids", "tool_mask", "completion", "logprobs"
 
 
 @dataclass
-class Answers:
+class ScoredCompletions:
     """Prompts with their completions and rewards."""
 
     entries: list[dict[str, Any]]  # one per completion of this process: its row, and the columns of `entries_of`
@@ -101,20 +101,20 @@ class DynamicSampling:
 
     def refill(
         self,
-        own: Answers,
+        own: ScoredCompletions,
         num_generations: int,
         draw: Callable[[int], list[dict[str, Any]]],
-        answer: Callable[[list[dict[str, Any]]], Answers],
+        complete: Callable[[list[dict[str, Any]]], ScoredCompletions],
     ) -> tuple[torch.Tensor, SamplingCost]:
         """
         Replace what can be replaced, in place; return which prompts remain uniform, `(prompts,)`, and the cost.
 
         Args:
-            own (`Answers`):
+            own (`ScoredCompletions`):
                 The rollout as it was generated.
             draw (`Callable`):
                 Gives this process's rows of the next so many prompts, one per completion.
-            answer (`Callable`):
+            complete (`Callable`):
                 Generates and scores a completion for each of these rows.
         """
         uniform = self._uniform(own.rewards, num_generations)
@@ -123,7 +123,7 @@ class DynamicSampling:
         tries = fresh_prompts = extra_tokens = 0
         while tries < self.tries and uniform.any():
             count = self._shareable(int(uniform.sum()), num_generations)
-            fresh = answer(draw(count))
+            fresh = complete(draw(count))
             tries, fresh_prompts = tries + 1, fresh_prompts + count
             entries = gather_object(fresh.entries)
             extra_tokens += sum(len(entry["completion_ids"]) for entry in entries)

@@ -13,7 +13,7 @@ from ..data.prompts import problems_of, prompts_of
 from ..data.reading import is_local, read_rows
 from ..data.row_filter import filter_rows
 from ..recipe import Recipe, RecipeParser
-from ..trainer.callback_list import collect_callbacks, find, prepare_callbacks, with_prompts
+from ..trainer.callback_list import collect_callbacks, find_callback, prepare_callbacks, with_prompts
 from ..trainer.callbacks import Curriculum, EntropyScheduler
 from ..trainer.startup import report
 from .launch import GPUS, launch_of, read_config
@@ -38,12 +38,12 @@ def plan(recipe_file: str, num_processes: int | None, overrides: list[str], conf
     if base is not None:
         geometry = geometry.with_prompts(len(base), args.num_train_epochs)
     callbacks = collect_callbacks(args, [])
-    if find(callbacks, Curriculum) is None:
+    if find_callback(callbacks, Curriculum) is None:
         check_dataset(base if len(named) == 1 else named, False)
         check_enough(base, geometry.prompts)
     # what is not on this machine is taken to be large enough
     callbacks = with_prompts(callbacks, args, {name: datasets.get(name) for name in named})
-    curriculum, scheduler = find(callbacks, Curriculum), find(callbacks, EntropyScheduler)
+    curriculum, scheduler = find_callback(callbacks, Curriculum), find_callback(callbacks, EntropyScheduler)
     prepare_callbacks(callbacks, args)
     text = report(args, geometry, scheduler, curriculum)
     if args.is_for_cpu or (config and config.use_cpu):

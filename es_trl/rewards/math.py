@@ -73,4 +73,4 @@ def completion_text(completion: Any, name: str = "a completion") -> str:
 
 
 def _refusal(name: str, must: str, value: Any) -> ValueError:
-    return ValueError(f"{name} must {must}, got {shown_with_type(value)}: return it like this from the rollout")
+    return ValueError(f"{name} must {must}, got {shown_with_type(value)}: return it like this from `rollout_func`")

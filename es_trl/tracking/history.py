@@ -46,8 +46,8 @@ class RolloutRecord:
     saturated: bool | None = None  # whether the control is at a bound
     actuator: str | None = None  # class of the actuator that the control moved
     estimate: dict[str, float] | None = None  # estimate of the plant by a self-tuned controller
-    # each event has a `message` and a `kind`: "hand_over", "alarm", "switch", "guard" or "push"; only the process that
-    # writes the history knows alarms and pushes
+    # each event has a `message` and a `kind`: "hand_over", "alarm", "switch", "guard", "unmeasured" or
+    # "push", or that of a user's callback; only the process that writes the history knows alarms and pushes
     events: list[dict[str, str]] | None = None
     curriculum_stage: int | None = None  # index of the stage of the curriculum, from 0
     jump: float | None = None  # entropy minus that of the rollout before, nats, at the first rollout of a later stage

@@ -12,7 +12,7 @@ from ..config.config import ESGRPOConfig
 from ..config.field_checks import check_fields
 from ..curriculum.datasets import check_dataset, check_replaceable, named_datasets
 from ..hub.repository import prepare_push
-from .callback_list import collect_callbacks, find, prepare_callbacks, with_prompts
+from .callback_list import collect_callbacks, find_callback, prepare_callbacks, with_prompts
 from .callbacks import Curriculum
 from .inputs import check_inputs
 from .launch import check_launch
@@ -51,12 +51,12 @@ def complete(
     callbacks = collect_callbacks(args, others.pop("callbacks", None) or [])
     has_environment = bool(others.get("environment_factory"))
     caches, length = [args.overlong_cache], args.max_completion_length
-    if find(callbacks, Curriculum) is None:
+    if find_callback(callbacks, Curriculum) is None:
         check_dataset(train_dataset, has_environment)
     else:
         datasets = named_datasets(train_dataset, has_environment)
         callbacks = with_prompts(callbacks, args, datasets)
-        planned = find(callbacks, Curriculum).prompts.planned
+        planned = find_callback(callbacks, Curriculum).prompts.planned
         caches, length = [stage.overlong_cache for stage in planned], planned[0].max_completion_length
         train_dataset = datasets[next(iter(planned[0].data))]
         if args.dynamic_sampling_tries > 0:

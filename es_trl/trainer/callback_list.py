@@ -16,7 +16,7 @@ from .callbacks import Curriculum, EntropyScheduler, RolloutCallback
 _Callback = TypeVar("_Callback", bound=TrainerCallback)
 
 
-def find(callbacks: Sequence[TrainerCallback], kind: type[_Callback]) -> _Callback | None:
+def find_callback(callbacks: Sequence[TrainerCallback], kind: type[_Callback]) -> _Callback | None:
     """Return the first callback of a kind, or `None`."""
     return next((callback for callback in callbacks if isinstance(callback, kind)), None)
 
@@ -29,7 +29,7 @@ def collect_callbacks(args: ESGRPOConfig, given: Sequence[Any]) -> list[TrainerC
             "PIDController(), EntropyBonusActuator())]"
         )
     callbacks = [callback() if isinstance(callback, type) else callback for callback in given]
-    if args.method is not None and find(callbacks, EntropyScheduler) is not None:
+    if args.method is not None and find_callback(callbacks, EntropyScheduler) is not None:
         raise ValueError(
             f"`method` must be unset with an EntropyScheduler in `callbacks`, got {args.method}: the run would not be "
             "what the method's name says, so keep one of them"
@@ -37,7 +37,7 @@ def collect_callbacks(args: ESGRPOConfig, given: Sequence[Any]) -> list[TrainerC
     parts, stages = args.build_parts(), args.build_stages()
     if parts is not None:
         callbacks.insert(0, EntropyScheduler(*parts))
-    if stages is not None or (args.dynamic_sampling_tries > 0 and find(callbacks, Curriculum) is None):
+    if stages is not None or (args.dynamic_sampling_tries > 0 and find_callback(callbacks, Curriculum) is None):
         callbacks.append(Curriculum(stages or []))
     # what the others see is its stage's
     return sorted(callbacks, key=lambda callback: not isinstance(callback, Curriculum))
@@ -51,7 +51,7 @@ def with_prompts(
 
     A data set is `None` where a plan cannot see it.
     """
-    scheduler = find(callbacks, EntropyScheduler)
+    scheduler = find_callback(callbacks, EntropyScheduler)
     schedule = None if scheduler is None else scheduler.loop.schedule
     return [
         Curriculum(each.stages, StagedPrompts(each.stages, args, datasets, schedule))

@@ -146,7 +146,9 @@ class Curriculum(RolloutCallback):
     def prompts(self) -> StagedPrompts:
         """The stages of the run, with their data sets."""
         if self._prompts is None:
-            raise ValueError("a Curriculum has no data sets after the trainer is built: give it in `callbacks`")
+            raise ValueError(
+                "this Curriculum has no data sets: give it in `callbacks`; those of a run are at trainer.curriculum"
+            )
         return self._prompts
 
     def prepare(self, args: ESGRPOConfig) -> None:

@@ -73,10 +73,10 @@ def _trainer_state_digest(trainer: RolloutTrainer) -> str:
 
 def take_up(trainer: RolloutTrainer, state: RunState, checkpoint: Path, sampler: Sampler | None) -> None:
     """
-    Go on where a checkpoint was written.
+    Restore a run from a checkpoint.
 
-    TRL counts rollouts from the resumed update on, samples what a rollout still had to train on anew, and replays the
-    first epoch's order of prompts (which `sampler` draws per epoch) in every later one. Here all three go on.
+    TRL would count rollouts from 0, sample the open rollout again, and repeat the prompt order of the first epoch, of
+    which `sampler` draws one per epoch.
     """
     rollout = None
     if state.record is not None:
@@ -86,7 +86,7 @@ def take_up(trainer: RolloutTrainer, state: RunState, checkpoint: Path, sampler:
         callback.load_state_dict(callback_state)
     process, device = trainer.accelerator.process_index, trainer.accelerator.device
     buffered = None if rollout is None else load_rollout(checkpoint, process, device)
-    trainer.go_on(state, rollout, buffered)
+    trainer.restore(state, rollout, buffered)
     if trainer.args.sync_ref_model:
         load_reference(trainer.ref_model, checkpoint, process)
     if sampler is not None:

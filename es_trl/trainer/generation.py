@@ -14,7 +14,7 @@ from accelerate import Accelerator
 from trl import GRPOTrainer
 
 from ..control.loop import broken_policy
-from ..curriculum.dynamic_sampling import Answers, DynamicSampling, nothing_to_learn
+from ..curriculum.dynamic_sampling import DynamicSampling, ScoredCompletions, nothing_to_learn
 from .rollout import OpenRollout
 from .sensor import completion_mask
 
@@ -55,13 +55,12 @@ class Refill:
             )
         counts = {name: len(values) for name, values in metrics.items()}
         own = self._score(rollout.rows, generated)
-        uniform, cost = self._sampling.refill(own, self._trainer.num_generations, self._draw, self._answer)
+        uniform, cost = self._sampling.refill(own, self._trainer.num_generations, self._draw, self._complete)
         if uniform.all():
             raise ValueError(nothing_to_learn(rollout.rollout, cost))
         rollout.rows[:] = [entry["row"] for entry in own.entries]
         prompts[:] = [row["prompt"] for row in rollout.rows]
-        rollout.rewards, rollout.has_rewards, rollout.uniform = own.rewards, True, uniform
-        rollout.sampling = asdict(cost)
+        rollout.refill(own.rewards, uniform, asdict(cost))
         for column in own.entries[0]["logged"]:
             logged[column] = [entry["logged"].get(column) for entry in own.entries]
         columns = own.columns()
@@ -73,11 +72,11 @@ class Refill:
             metrics[f"es/sampling/{name}"].append(float(value))
         return (*columns, {}, *generated[6:])
 
-    def _answer(self, rows: Rows) -> Answers:
+    def _complete(self, rows: Rows) -> ScoredCompletions:
         """Write a completion for each row, and reward it."""
         return self._score(rows, self._generate([row["prompt"] for row in rows]))
 
-    def _score(self, rows: Rows, generated: tuple[Any, ...]) -> Answers:
+    def _score(self, rows: Rows, generated: tuple[Any, ...]) -> ScoredCompletions:
         _, completion_ids, _, completions, _, extra_fields, *_ = generated
         for name, values in extra_fields.items():  # of a rollout function, as TRL hands them to the rewards
             for i, row in enumerate(rows):
@@ -86,7 +85,7 @@ class Refill:
         pending = self._trainer._pending_extra_logs
         logged = dict(pending)
         pending.clear()
-        return Answers(Answers.entries_of(rows, generated, logged), rewards)
+        return ScoredCompletions(ScoredCompletions.entries_of(rows, generated, logged), rewards)
 
     def _mean_length(self, completion_ids: list[list[int]]) -> float:
         accelerator = self._trainer.accelerator

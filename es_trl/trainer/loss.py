@@ -56,12 +56,14 @@ class ActuatedLoss:
         return self._actuation.bonus(self.batch)
 
 
-def scores_of(trainer: GRPOTrainer, batch: dict[str, Any], rewards: torch.Tensor, rollout: int, answers: int) -> Scores:
+def scores_of(
+    trainer: GRPOTrainer, batch: dict[str, Any], rewards: torch.Tensor, rollout: int, num_task_rewards: int
+) -> Scores:
     """
     Return the scores of a rollout, of all processes.
 
-    `batch` is of this process, `rewards` are of all, `(completions, reward functions)`. The first `answers` reward
-    functions judge what was written, and not its length.
+    `batch` is of this process, `rewards` are of all, `(completions, reward functions)`. The first `num_task_rewards`
+    reward functions judge what was written, and not its length.
     """
     own = torch.stack([batch["advantages"].float(), completion_mask(batch).sum(dim=1).float()], dim=1)
     advantages, tokens = trainer.accelerator.gather(own).unbind(dim=1)
@@ -69,7 +71,7 @@ def scores_of(trainer: GRPOTrainer, batch: dict[str, Any], rewards: torch.Tensor
     return Scores(
         advantages=advantages,
         rewards=weighted_sums(rewards, weights).squeeze(1),
-        answers=weighted_sums(rewards[:, :answers], weights[:answers]).squeeze(1),
+        task_rewards=weighted_sums(rewards[:, :num_task_rewards], weights[:num_task_rewards]).squeeze(1),
         tokens=tokens,
         num_generations=trainer.num_generations,
         token_mean=trainer.loss_type in ("bnpo", "cispo", "dapo", "vespo"),

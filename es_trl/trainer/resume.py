@@ -33,7 +33,7 @@ class _NotLoaded(Exception):
 # --- which checkpoint ------------------------------------------------------------------------------------------------
 
 
-def find(trainer: RolloutTrainer, resume: str | bool | None) -> tuple[str | None, bool]:
+def find_start_of(trainer: RolloutTrainer, resume: str | bool | None) -> tuple[str | None, bool]:
     """Return the checkpoint that a run goes on from, and whether the run was finished; every process calls it."""
     checkpoint = on_main(trainer.accelerator.is_main_process, lambda: find_start(resume, Path(trainer.args.output_dir)))
     if checkpoint is None:

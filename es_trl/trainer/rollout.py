@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import torch
+from accelerate import Accelerator
 from transformers.utils import logging
 
 from ..control.alarms import announce, new_alarms
@@ -22,7 +23,7 @@ logger = logging.get_logger(__name__)
 @dataclass
 class OpenRollout:
     """
-    What is known of the rollout under way, and what this process holds of it; [`record`] is what the history has of it.
+    The rollout under way: facts for its record, and this process's tensors; [`record`] is what the history has of it.
 
     Fields that the record has, too, mean the same there ([`RolloutRecord`]). `seconds_before` is the time that the
     rollout took before the run was resumed.
@@ -51,9 +52,8 @@ class OpenRollout:
     sensor: EntropySensor | None = None  # until it is measured
     rows: list[dict[str, Any]] = field(default_factory=list)  # this process's, one per completion
     rewards: torch.Tensor | None = None  # of all processes, (completions, reward functions)
-    has_rewards: bool = False  # they were needed, and computed, before TRL asks for them
     uniform: torch.Tensor | None = None  # prompts that dynamic sampling could not replace, (prompts,)
-    scoring: tuple[torch.Tensor, torch.Tensor | None] | None = None  # entropies of the old log-probabilities
+    old_entropies: tuple[torch.Tensor, torch.Tensor | None] | None = None  # with those of the clamped head
 
     def __post_init__(self) -> None:
         self._started = time.perf_counter()
@@ -63,15 +63,42 @@ class OpenRollout:
         """Take up a rollout as a checkpoint has it: measured, and with all that was decided."""
         known = vars(record)
         return cls(
-            **{name: known[name] for name in _OWN},
+            **_picked(known, _ROLLOUT_FIELDS),
             seconds_before=seconds,
-            reading=None if record.entropy is None else EntropyReading(**{name: known[name] for name in _READ}),
+            reading=None
+            if record.entropy is None
+            else EntropyReading(**{name: known[name] for name in _READING_FIELDS}),
             is_measured=True,
-            tick=None if record.control is None else Tick(**{name: known[name] for name in _TOLD | {"events"}}),
+            tick=None if record.control is None else Tick(**_picked(known, _TICK_FIELDS | {"events"})),
             kept=None if record.kept is None else Kept(record.kept),
             events=list(record.events or []),
             clip_fractions=clip_fractions,
         )
+
+    def draw(self, rows: list[dict[str, Any]], prompts: int) -> None:
+        """Take this process's rows, of a rollout of `prompts` prompts over all processes."""
+        self.rows, self.sensor = rows, EntropySensor(prompts)
+
+    def refill(self, rewards: torch.Tensor, uniform: torch.Tensor, cost: dict[str, float]) -> None:
+        """Take over the rewards that dynamic sampling leaves, the prompts that stay uniform, and the cost."""
+        self.rewards, self.uniform, self.sampling = rewards, uniform, cost
+
+    def reward_with(self, rewards: torch.Tensor) -> None:
+        """Keep the rewards of all processes."""
+        self.rewards = rewards
+
+    def see(self, entropies: torch.Tensor, clamped: torch.Tensor | None) -> None:
+        """Keep the policy's entropies of the first forward pass without gradient: of the old log-probabilities."""
+        if not self.is_measured and self.old_entropies is None:
+            self.old_entropies = (entropies, clamped)
+
+    def read(self, accelerator: Accelerator) -> None:
+        """Read the sensor: from here on the rollout is measured."""
+        self.reading, self.is_measured, self.old_entropies = self.sensor.read(accelerator), True, None
+
+    def tell(self, events: list[dict[str, str]]) -> None:
+        """Add events for the history."""
+        self.events += events
 
     def decided(self, decision: Decision) -> None:
         """Take note of what a callback decided."""
@@ -83,8 +110,8 @@ class OpenRollout:
             self.jump = decision.jump
         if decision.tick is not None:
             self.tick = decision.tick
-            self.events += decision.tick.events
-        self.events += decision.events
+            self.tell(decision.tick.events)
+        self.tell(decision.events)
 
     def scored(self, metrics: Mapping[str, list[float]], is_corrected: bool) -> None:
         """Take over what TRL has measured of the completions; `is_corrected` for vLLM's log-probabilities."""
@@ -102,10 +129,10 @@ class OpenRollout:
         """Take note of the completions whose advantages are used; `None` where none is left out."""
         self.kept = kept
         if kept is not None and kept.message is not None:
-            self.events.append({"kind": "guard", "message": kept.message})
+            self.tell([{"kind": "guard", "message": kept.message}])
             logger.warning("rollout %d: %s", self.rollout, kept.message)
 
-    def raise_alarms(
+    def add_alarms(
         self, records: list[dict[str, Any]], scheduler: EntropyScheduler | None, report_to: list[str]
     ) -> None:
         """Add the alarms that begin with this rollout to its events, and tell them with what the loop decided."""
@@ -113,7 +140,7 @@ class OpenRollout:
             return
         alarms = [{"kind": "alarm", "message": text} for text in new_alarms([*records, asdict(self.record())])]
         announce(self.rollout, [*self.tick.events, *alarms], report_to)
-        self.events += alarms
+        self.tell(alarms)
 
     @property
     def seconds(self) -> float:
@@ -122,8 +149,8 @@ class OpenRollout:
 
     def record(self, is_closed: bool = False) -> RolloutRecord:
         """Return the record of the rollout; what is known only when it closes is `None` before."""
-        own = {name: getattr(self, name) for name in _OWN}
-        told = {} if self.tick is None else {name: getattr(self.tick, name) for name in _TOLD}
+        own = _picked(vars(self), _ROLLOUT_FIELDS)
+        told = {} if self.tick is None else _picked(vars(self.tick), _TICK_FIELDS)
         fractions = self.clip_fractions if is_closed else []
         return RolloutRecord(
             **{**own, **told, **({} if self.reading is None else vars(self.reading))},
@@ -134,9 +161,13 @@ class OpenRollout:
         )
 
 
+def _picked(values: Mapping[str, Any], names: set[str]) -> dict[str, Any]:
+    return {name: values[name] for name in names}
+
+
 def _shared(kind: type) -> set[str]:
-    """The fields that a class has by the names of the record, but those that are not the same there."""
+    """Return the fields that `kind` shares with the record; `kept` and `events` differ."""
     return {each.name for each in fields(kind)} & {each.name for each in fields(RolloutRecord)} - {"kept", "events"}
 
 
-_OWN, _READ, _TOLD = _shared(OpenRollout), _shared(EntropyReading), _shared(Tick)
+_ROLLOUT_FIELDS, _READING_FIELDS, _TICK_FIELDS = _shared(OpenRollout), _shared(EntropyReading), _shared(Tick)

@@ -14,13 +14,14 @@ from ..actuators.actuation import Actuation
 from ..actuators.clamped_head import ClampedHead
 from ..checkpoints.lineage import Identity
 from ..checkpoints.run_state import RunState
+from ..common.nearest import nearest
 from ..common.temporarily import temporarily
 from ..control.geometry import Geometry
 from ..curriculum.dynamic_sampling import DynamicSampling
 from ..curriculum.planned import PlannedStage
 from ..tracking.history import TRACKED, History
 from .arguments import complete
-from .callback_list import find
+from .callback_list import find_callback
 from .callbacks import Curriculum, Decision, EntropyScheduler, RolloutCallback
 from .generation import Refill, mask_prompts, unbroken
 from .inputs import check_settings
@@ -28,7 +29,7 @@ from .loss import ActuatedLoss, own_rows, scores_of
 from .micro_batches import Parts, counted, more_to_come
 from .pushing_trainer import PushingTrainer
 from .rollout import OpenRollout
-from .sensor import EntropySensor, completion_mask, cut_ratios, prompt_index
+from .sensor import completion_mask, cut_ratios, prompt_index
 from .stage_switch import check_engine, follow_stage
 from .startup import say_what_begins
 
@@ -44,11 +45,11 @@ class RolloutTrainer(PushingTrainer):
         self, model: Any, reward_funcs: Any, args: Any, train_dataset: Any, eval_dataset: Any, others: dict[str, Any]
     ):
         given = complete(model, reward_funcs, args, train_dataset, eval_dataset, others)
-        self._first_length, self._punishes = given.first_length, given.punishes
+        self._first_max_completion_length, self._has_punishment = given.first_length, given.punishes
         self._sampling: DynamicSampling | None = None
         self._loss: ActuatedLoss | None = None  # while it is computed
-        known = (model, given.reward_funcs, given.args, given.train_dataset, eval_dataset)
-        super().__init__(*known, callbacks=given.callbacks, **given.others)
+        positional = (model, given.reward_funcs, given.args, given.train_dataset, eval_dataset)
+        super().__init__(*positional, callbacks=given.callbacks, **given.others)
         if tries := self.args.dynamic_sampling_tries:
             by_function = self.multi_objective_aggregation == "normalize_then_sum"
             self._sampling = DynamicSampling(tries, self.reward_weights, by_function, self.accelerator)
@@ -75,8 +76,8 @@ class RolloutTrainer(PushingTrainer):
         if scheduler is not None:
             self._actuate(scheduler.loop.settings)
 
-    def go_on(self, state: RunState, rollout: OpenRollout | None, buffered: list[dict[str, Any]] | None) -> None:
-        """Go on where a checkpoint was written, in the `rollout` under way with the micro-batches it has `buffered`."""
+    def restore(self, state: RunState, rollout: OpenRollout | None, buffered: list[dict[str, Any]] | None) -> None:
+        """Restore the position of a run, its open `rollout`, and the micro-batches of that which are `buffered`."""
         self._step, self._next_rollout = state.micro_step, state.rollout  # TRL would count from 0
         self._rollout, self._buffered_inputs = rollout, buffered
         self._metrics["train"].update(state.metrics)
@@ -87,12 +88,12 @@ class RolloutTrainer(PushingTrainer):
     @property
     def entropy_scheduler(self) -> EntropyScheduler | None:
         """The scheduler among the callbacks, or `None` where entropy is only measured."""
-        return find(self.callback_handler.callbacks, EntropyScheduler)
+        return find_callback(self.callback_handler.callbacks, EntropyScheduler)
 
     @property
     def curriculum(self) -> Curriculum | None:
         """The curriculum among the callbacks, or `None` where TRL's data loader gives the prompts."""
-        return find(self.callback_handler.callbacks, Curriculum)
+        return find_callback(self.callback_handler.callbacks, Curriculum)
 
     @property
     def entropy_target(self) -> float:
@@ -125,33 +126,39 @@ class RolloutTrainer(PushingTrainer):
         micro_batches = self.args.max_steps * self.args.gradient_accumulation_steps
         if self.args.max_steps <= 0:
             micro_batches = len(self.train_dataset) // Geometry.of(self.args).prompts * self._generate_every
-        counted_out = range(micro_batches * self.accelerator.num_processes)
-        return self._get_dataloader(counted_out, "Training", 1, sampler_fn=SequentialSampler, is_training=True)
+        micro_batch_indices = range(micro_batches * self.accelerator.num_processes)
+        return self._get_dataloader(micro_batch_indices, "Training", 1, sampler_fn=SequentialSampler, is_training=True)
 
     def _ask_callbacks(self, event: str) -> None:
+        """Call `on_rollout_begin` or `on_rollout_end` of every rollout callback, and apply what each decides."""
         for callback in self.callback_handler.callbacks:
-            if not isinstance(callback, RolloutCallback):
-                continue
-            record = self._rollout.record()
-            decision = getattr(callback, event)(self.args, self.state, self.control, record=record, trainer=self)
-            if decision is not None:
-                self._apply(decision)
+            if isinstance(callback, RolloutCallback):
+                ask, record = getattr(callback, event), self._rollout.record()
+                decision = ask(self.args, self.state, self.control, record=record, trainer=self)
+                if decision is not None:
+                    self._apply(decision)
 
     def _apply(self, decision: Decision) -> None:
-        """Let a decision take effect; nothing else does."""
+        """Apply what a callback decided."""
         self._rollout.decided(decision)
         if decision.stage is not None and decision.stage is not self._stage:
             self._enter_stage(decision.stage)
+        for name in decision.settings:
+            if not hasattr(self, name):
+                raise ValueError(
+                    f"`settings` of a Decision must name attributes of the trainer, got {name!r}"
+                    f"{nearest(name, vars(self))}: change the name"
+                )
         self._actuate(decision.settings if decision.tick is None else {**decision.settings, **decision.tick.settings})
         for event in decision.events:
             self.accelerator.print(f"rollout {self._rollout.rollout}: {event['message']}", flush=True)
 
     def _enter_stage(self, stage: PlannedStage) -> None:
         self._stage, self._parts = stage, Parts(stage.parts)
-        follow_stage(self, stage, self._punishes)
+        follow_stage(self, stage, self._has_punishment)
 
     def _actuate(self, settings: Mapping[str, float]) -> None:
-        """Set the attributes that TRL reads; a setting of another name is read from the actuation, by its actuator."""
+        """Keep the settings for the loss, and set those that are attributes of the trainer."""
         self._actuation = replace(self._actuation, settings={**self._actuation.settings, **settings})
         for name, value in settings.items():
             if hasattr(self, name):
@@ -165,11 +172,11 @@ class RolloutTrainer(PushingTrainer):
             say_what_begins(self, self.entropy_scheduler, self.curriculum)
         if self._step % self._generate_every == 0:
             self._begin_rollout()
-        earlier = 0.0
+        loss_of_earlier_parts = 0.0
         for _ in range(self._parts.count - 1):
             with more_to_come(self, model):
-                earlier = earlier + super().training_step(model, inputs, num_items_in_batch)
-        loss = super().training_step(model, inputs, num_items_in_batch) + earlier
+                loss_of_earlier_parts = loss_of_earlier_parts + super().training_step(model, inputs, num_items_in_batch)
+        loss = super().training_step(model, inputs, num_items_in_batch) + loss_of_earlier_parts
         if self._step % self._generate_every == 0:  # TRL has counted it
             self._close_rollout()
         return loss
@@ -183,7 +190,6 @@ class RolloutTrainer(PushingTrainer):
         sizes = (self.num_generations, self.max_completion_length)
         self._rollout = OpenRollout(self._next_rollout, self._identity.number, self.state.global_step, *sizes)
         self._ask_callbacks("on_rollout_begin")
-        self._rollout.sensor = EntropySensor(self._prompts)
 
     def _draw_rows(self, prompts: int) -> list[dict[str, Any]]:
         """Return this process's rows of the next prompts, one per completion."""
@@ -194,7 +200,7 @@ class RolloutTrainer(PushingTrainer):
         if not self.model.training:
             return super()._generate_and_score_completions(inputs)
         rollout = self._rollout
-        rollout.rows = inputs if self.curriculum is None else self._draw_rows(self._prompts)
+        rollout.draw(inputs if self.curriculum is None else self._draw_rows(self._prompts), self._prompts)
         with unbroken(rollout.rollout):
             batch = super()._generate_and_score_completions(rollout.rows)
         rollout.scored(self._metrics["train"], "importance_sampling_ratio" in batch)
@@ -203,15 +209,14 @@ class RolloutTrainer(PushingTrainer):
         if rollout.uniform is not None:
             mask_prompts(batch, rollout.uniform, self.accelerator)
         if self._actuation.actuators:
-            answers = len(self.reward_funcs) - self._punishes
-            scores = scores_of(self, batch, rollout.rewards, rollout.rollout, answers)
+            task_rewards = len(self.reward_funcs) - int(self._has_punishment)
+            scores = scores_of(self, batch, rollout.rewards, rollout.rollout, task_rewards)
             batch.update(own_rows(self._actuation.columns(scores, self.args), len(rollout.rows), self.accelerator))
         if "old_per_token_logps" in batch:
-            entropies, clamped = rollout.scoring
+            entropies, clamped = rollout.old_entropies
             cut = cut_ratios(batch, self.args)
             rollout.sensor.add(entropies, completion_mask(batch), batch["prompt_index"], clamped, cut)
             self._end_rollout()
-        rollout.scoring = None
         return batch
 
     def _generate(self, prompts: list[Any]) -> tuple[Any, ...]:
@@ -224,11 +229,11 @@ class RolloutTrainer(PushingTrainer):
         self, inputs: list[Any], prompts: list[Any], completions: list[Any], completion_ids_list: list[list[int]]
     ) -> torch.Tensor:
         rollout = self._rollout if self.model.training else None
-        if rollout is not None and rollout.has_rewards:
+        if rollout is not None and rollout.rewards is not None:  # dynamic sampling has needed them before
             return rollout.rewards
         rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
         if rollout is not None:
-            rollout.rewards = rewards
+            rollout.reward_with(rewards)
         return rewards
 
     def _get_per_token_logps_and_entropies(
@@ -236,23 +241,23 @@ class RolloutTrainer(PushingTrainer):
     ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
         # The fused head has the entropy in every forward pass of the policy; TRL drops it where no gradient is needed.
         rollout, loss = self._rollout, self._loss
-        scores = model is self.model and self.model.training and not torch.is_grad_enabled()
-        clamp = self._actuation.clamp if scores or loss is not None else 0.0
+        is_scoring = model is self.model and self.model.training and not torch.is_grad_enabled()
+        clamp = self._actuation.clamp if is_scoring or loss is not None else 0.0
         head = ClampedHead(model, clamp) if clamp > 0.0 else None
         logps, entropies, aux_loss = super()._get_per_token_logps_and_entropies(
-            model if head is None else head, *args, compute_entropy=compute_entropy or scores, **kwargs
+            model if head is None else head, *args, compute_entropy=compute_entropy or is_scoring, **kwargs
         )
         clamped = None if head is None else head.entropies(logps.shape[1])
         if loss is not None:
             loss.see(logps, entropies, clamped)
-        elif scores and rollout is not None and not rollout.is_measured and rollout.scoring is None:
-            rollout.scoring = (entropies, clamped)  # the first such pass is that of the old log-probabilities
+        elif is_scoring and rollout is not None:
+            rollout.see(entropies, clamped)
         return logps, entropies if compute_entropy else None, aux_loss
 
     def _compute_loss(self, model: torch.nn.Module, inputs: dict[str, Any]) -> torch.Tensor:
         # dr_grpo divides by the longest completion; that of the first stage throughout, so that a switch to longer ones
         # leaves the scale of the loss as it was
-        with temporarily(self, max_completion_length=self._first_length):
+        with temporarily(self, max_completion_length=self._first_max_completion_length):
             if not self.model.training:
                 return super()._compute_loss(model, inputs)
             loss = ActuatedLoss(self, inputs, self._actuation, self._parts.count)
@@ -262,7 +267,7 @@ class RolloutTrainer(PushingTrainer):
         rollout.trained(self._metrics["train"])
         if rollout.kept is None:
             rollout.keep(self._actuation.kept(batch))
-        if not rollout.is_measured:  # TRL makes no pass before the only update: measure in its own
+        if not rollout.is_measured:  # with one update per rollout TRL computes no old log-probabilities
             rollout.sensor.add(batch.entropies, batch.mask, inputs["prompt_index"], batch.clamped)
             if (self._step + 1) % self._generate_every == 0 and self._parts.is_last:
                 self._end_rollout()
@@ -271,11 +276,10 @@ class RolloutTrainer(PushingTrainer):
     def _end_rollout(self) -> None:
         """Let the callbacks act on a rollout that is measured, before its first update, and log what they did."""
         rollout = self._rollout
-        rollout.reading = rollout.sensor.read(self.accelerator)
-        rollout.is_measured = True
+        rollout.read(self.accelerator)
         self._ask_callbacks("on_rollout_end")
         if self.state.is_world_process_zero:  # which alone has the whole history after a resume
-            rollout.raise_alarms(self.history.records, self.entropy_scheduler, self.args.report_to)
+            rollout.add_alarms(self.history.records, self.entropy_scheduler, self.args.report_to)
         record = rollout.record()
         for field in TRACKED:
             if (value := getattr(record, field)) is not None:

@@ -51,10 +51,10 @@ class ESGRPOTrainer(RolloutTrainer):
         args (`ESGRPOConfig`, *optional*):
             The configuration.
         train_dataset (`Dataset`, `dict[str, Dataset]` or `IterableDataset`, *optional*):
-            As in `GRPOTrainer`, or several by name for the stages of a curriculum: the first of which is that of
-            `"train"` unless it names its own. One that is smaller than a rollout is refused when training begins.
+            As in `GRPOTrainer`, or several by name for the stages of a curriculum. The first stage takes `"train"`
+            unless it names another. One that is smaller than a rollout is refused when training begins.
         eval_dataset, more, kwargs:
-            Everything else goes to `GRPOTrainer` as it is, by position or by name. Those of its `callbacks` that are
+            Everything else is as in `GRPOTrainer`, by position or by name. Those of its `callbacks` that are
             [`RolloutCallback`] get the two rollout events.
         recipe (`dict`, *optional*):
             What a recipe set. It is written into the card and into `es_recipe.yaml`, without tokens.
@@ -99,9 +99,9 @@ class ESGRPOTrainer(RolloutTrainer):
         if self.curriculum is None:
             check_enough(self.train_dataset, Geometry.of(self.args).prompts)
         with only_run(Path(self.args.output_dir), self.accelerator.is_main_process):
-            found, self._was_finished = resume.find(self, resume_from_checkpoint)
+            found, self._was_finished = resume.find_start_of(self, resume_from_checkpoint)
             if self._was_finished:
-                return self._end_again(found)
+                return self._load_finished_run(found)
             if found is None:
                 self._begin_run(None)
             resume.describe_in_folder(self, self._recipe)
@@ -127,7 +127,7 @@ class ESGRPOTrainer(RolloutTrainer):
             self.history.begin()
 
     def _close_rollout(self) -> None:
-        self._rollout.events += self._pushes.take_events()
+        self._rollout.tell(self._pushes.take_events())
         super()._close_rollout()
 
     # --- saves -------------------------------------------------------------------------------------------------------
@@ -184,7 +184,7 @@ class ESGRPOTrainer(RolloutTrainer):
             return super()._finalize_training(*args, **kwargs)
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
-        # Here and in the next hook, because both come before the push to the Hub.
+        # Here and in the next hook, because transformers pushes right after them.
         super()._save_optimizer_and_scheduler(output_dir)
         checkpoint.write_parts(self, Path(output_dir))
 
@@ -235,7 +235,7 @@ class ESGRPOTrainer(RolloutTrainer):
         self._prompt_sampler = super()._get_train_sampler(dataset)
         return self._prompt_sampler
 
-    def _end_again(self, found: str) -> TrainOutput:
+    def _load_finished_run(self, found: str) -> TrainOutput:
         """Load the end of a run that is over already; nothing is trained and no file is touched."""
         self.state = resume.load_trainer_state(Path(found))
         if not resume.loads_when_prepared(self):
