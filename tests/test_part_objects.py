@@ -120,3 +120,12 @@ def test_a_run_with_objects_is_that_with_mappings_and_resumes_from_it(lab_traine
 def test_wrong_objects_are_refused(blocks, message, lab_args):
     with pytest.raises(ValueError, match=message):
         lab_args(**blocks)
+
+
+def test_blocks_that_are_set_afterwards_count(lab_args):
+    args = lab_args()
+    assert args.build_parts() is None
+    args.entropy_schedule, args.curriculum = {"kind": "constant", "target": 0.4}, [{"start": 0.5}]
+    schedule, controller, actuators = args.build_parts()
+    assert schedule == ConstantSchedule(0.4) and type(controller).__name__ == "SelfTunedPIDController"
+    assert actuators == [EntropyBonusActuator()] and args.build_stages() == [Stage(0.5)]

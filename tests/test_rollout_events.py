@@ -8,12 +8,14 @@ from spy import Spy
 from es_trl import (
     ClipHighActuator,
     ConstantSchedule,
+    Curriculum,
     Decision,
     EntropyBonusActuator,
     EntropyScheduler,
     ESGRPOTrainer,
     PIDController,
     RolloutCallback,
+    Stage,
 )
 from es_trl.lab import BASE_MODEL, countdown_dataset, countdown_reward
 
@@ -127,3 +129,81 @@ def test_a_decision_of_a_users_callback_is_applied_and_told(lab_trainer, capsys)
 def test_a_misspelt_setting_of_a_decision_is_refused(lab_trainer):
     with pytest.raises(ValueError, match="got 'epsilon_hgih', did you mean 'epsilon_high'?"):
         lab_trainer(callbacks=[Deciding({"epsilon_hgih": 0.5})]).train()
+
+
+def test_a_decision_is_checked_where_it_is_made():
+    with pytest.raises(ValueError, match="`settings` of a Decision must map names to finite numbers, got"):
+        Decision(settings={"epsilon_high": float("nan")})
+    with pytest.raises(ValueError, match="`events` of a Decision must be a list of mappings with the texts"):
+        Decision(events=[{"message": "no kind"}])
+
+
+class Returning(RolloutCallback):
+    """Returns what it is told, of the arguments that transformers hands over."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def on_rollout_end(self, args, state, control, record, **kwargs):
+        return control if self.value is None else self.value
+
+
+def test_what_is_no_decision_is_refused(lab_trainer):
+    lab_trainer(callbacks=[Returning(None)], max_steps=4).train()
+    with pytest.raises(ValueError, match="Returning.on_rollout_end must return a Decision or None, got True"):
+        lab_trainer(callbacks=[Returning(True)], max_steps=4).train()
+
+
+class Writing(RolloutCallback):
+    """Writes into the record that it gets."""
+
+    def on_rollout_end(self, args, state, control, record, **kwargs):
+        record.reward = 99.0
+
+
+def test_the_record_of_a_callback_is_a_view(lab_trainer):
+    with pytest.raises(AttributeError, match="cannot assign to field 'reward'"):
+        lab_trainer(callbacks=[Writing()], max_steps=4).train()
+
+
+class Counting(Curriculum):
+    """Counts the rollouts that it hears of."""
+
+    def __init__(self, stages):
+        super().__init__(stages)
+        self.heard = []
+
+    def on_rollout_end(self, args, state, control, record, **kwargs):
+        self.heard.append(record.rollout)
+        return super().on_rollout_end(args, state, control, record, **kwargs)
+
+
+def test_a_curriculum_of_a_users_own_class_is_called(lab_trainer):
+    trainer = lab_trainer(callbacks=[Counting([Stage(0.5, num_generations=2)])])
+    trainer.train()
+    assert type(trainer.curriculum) is Counting and trainer.curriculum.heard == [0, 1]
+    assert [record["curriculum_stage"] for record in trainer.history.records] == [0, 1]
+
+
+class Duck:
+    """An actuator of a user's own without a base class: it moves an attribute that TRL reads."""
+
+    low, high = 0.1, 0.4
+
+    def initial(self, args):
+        return 0.28
+
+    def settings(self, control, args):
+        return {"epsilon_high": control}
+
+    def check(self, args):
+        """It acts where the clip does."""
+
+
+def test_an_actuator_without_a_base_class_trains(lab_trainer):
+    scheduler = EntropyScheduler(ConstantSchedule(0.9), PIDController(1.0, 0.1), Duck())
+    trainer = lab_trainer(callbacks=[scheduler])
+    trainer.train()
+    records = trainer.history.records
+    assert [record["settings"] for record in records] == [{"epsilon_high": record["control"]} for record in records]
+    assert trainer.epsilon_high == records[-1]["control"] == 0.4

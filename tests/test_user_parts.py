@@ -5,10 +5,11 @@ import pytest
 import torch
 from wrong_configurations import is_one_sentence
 
-from es_trl import ConstantSchedule, Curriculum, EntropyScheduler, RolloutCallback, Stage
+from es_trl import ConstantSchedule, Curriculum, EntropyLoop, EntropyScheduler, RolloutCallback, Stage
 from es_trl.actuators.entropy_bonus import EntropyBonusActuator
 from es_trl.actuators.sample_weight import SampleWeightActuator
 from es_trl.control.base import Actuator, Controller
+from es_trl.control.checks import as_actuators
 from es_trl.control.pid import PIDController
 from es_trl.control.schedules import as_schedule
 
@@ -238,3 +239,14 @@ def test_a_callbacks_state_that_is_no_json_is_refused_when_the_trainer_is_built(
 
     with pytest.raises(ValueError, match="Keeps.state_dict must return "):
         lab_trainer(callbacks=[Keeps()])
+
+
+def test_an_actuator_names_its_setting():
+    nameless = type("Nameless", (Actuator,), {"low": -1.0, "high": 1.0})
+    with pytest.raises(ValueError, match="the actuator Nameless must define setting: add them"):
+        as_actuators(nameless())
+
+
+def test_a_part_without_a_text_of_its_own_is_described_without_its_place_in_memory():
+    parts = [EntropyLoop(ConstantSchedule(0.4), PIDController(), Plain()).describe() for _ in range(2)]
+    assert parts[0] == parts[1] and "Plain object>" in parts[0]["actuators"][0]

@@ -154,6 +154,7 @@ class ESGRPOConfig(GRPOConfig):
 
     def build_parts(self) -> tuple[Schedule | None, Controller, list[Actuator]] | None:
         """Return schedule, controller and actuators for one loop alone, or `None` where no block names any."""
+        self._build_blocks()  # they may have been set since
         if self.entropy_controller is None:
             return None
         schedule, controller, actuators = copy.deepcopy([getattr(self, name) for name in BLOCKS])
@@ -161,6 +162,7 @@ class ESGRPOConfig(GRPOConfig):
 
     def build_stages(self) -> list[Stage] | None:
         """Return the stages of the `curriculum` block, or `None` where there is none."""
+        self._build_blocks()
         return self.curriculum
 
     def to_dict(self) -> dict[str, Any]:

@@ -78,8 +78,8 @@ def _merged(name: str, given: Any, method: str) -> Any:
         return block
     got = "none" if given is None else repr(given)
     raise ValueError(
-        f"`{name}` must be of kind {own['kind']} for method {method}, got {got}: set that kind, or leave the method "
-        "out, as blocks without a method go together as they please"
+        f"`{name}` must be of kind {own['kind']} for method {method}, got {got}: set that kind, none on the "
+        "command line for the method's own, or leave the method out"
     )
 
 

@@ -47,6 +47,8 @@ def as_actuators(actuator: Any) -> list[Actuator]:
             raise ValueError(f"the actuator must be an object, or a list of them, {words}")
         name = type(one).__name__
         lacking = [part for part in ("low", "high", *ACTUATOR_CALLS) if not hasattr(one, part)]
+        if isinstance(one, Actuator) and type(one).settings is Actuator.settings and not hasattr(one, "setting"):
+            lacking.append("setting")
         if lacking:
             raise ValueError(f"the actuator {name} must define {', '.join(lacking)}: add them")
         _check_calls(one, ACTUATOR_CALLS)

@@ -1,6 +1,7 @@
 """The control loop: schedule, controller and actuators together make one tick per rollout."""
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -162,9 +163,9 @@ class EntropyLoop:
     def describe(self) -> dict[str, Any]:
         """Return the loop for people and figures, as JSON values."""
         return {
-            "schedule": "none" if self.schedule is None else repr(self.schedule),
-            "controller": repr(self.controller),
-            "actuators": [repr(actuator) for actuator in self.actuators],
+            "schedule": "none" if self.schedule is None else _described(self.schedule),
+            "controller": _described(self.controller),
+            "actuators": [_described(actuator) for actuator in self.actuators],
             "bounds": {type(actuator).__name__: [actuator.low, actuator.high] for actuator in self.actuators},
         }
 
@@ -187,6 +188,11 @@ class EntropyLoop:
             )
         self.anchor, self._unmeasured = state["anchor"], state["unmeasured"]
         self.chain.load_state_dict(state["chain"])
+
+
+def _described(part: Any) -> str:
+    """Return the text of a part, without its place in memory, which differs from run to run."""
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(part))
 
 
 def part_rows(described: dict[str, Any]) -> list[tuple[str, str]]:

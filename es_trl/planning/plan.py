@@ -29,7 +29,7 @@ def plan(recipe_file: str, num_processes: int | None, overrides: list[str], conf
         raise ValueError(f"--num_processes must be 1 or more, got {num_processes}")
     config = None if config_file is None else read_config(config_file)
     processes = config.num_processes if num_processes is None and config else num_processes
-    recipe = RecipeParser(_planned_for(processes)).parse(["--config", recipe_file, *overrides])
+    recipe = RecipeParser(_planned_for(processes)).parse([*overrides, "--config", recipe_file])
     args = recipe.training
     check_trains(args)
     geometry = Geometry.of(args)

@@ -28,7 +28,7 @@ _REQUIRED = {
 }
 
 
-@dataclass
+@dataclass(frozen=True)
 class RolloutRecord:
     """One rollout. A field is `None` where it does not apply or is not known yet."""
 

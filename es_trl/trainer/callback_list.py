@@ -54,7 +54,7 @@ def with_prompts(
     scheduler = find_callback(callbacks, EntropyScheduler)
     schedule = None if scheduler is None else scheduler.loop.schedule
     return [
-        Curriculum(each.stages, StagedPrompts(each.stages, args, datasets, schedule))
+        each.with_prompts(StagedPrompts(each.stages, args, datasets, schedule))
         if isinstance(each, Curriculum)
         else each
         for each in callbacks

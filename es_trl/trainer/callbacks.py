@@ -1,5 +1,6 @@
 """Two rollout events on top of `TrainerCallback`; the entropy scheduler and the curriculum are such callbacks."""
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +13,7 @@ from ..control.base import Actuator, Controller
 from ..control.geometry import Geometry, check_one_rollout
 from ..control.loop import EntropyLoop, Tick
 from ..control.schedules import Schedule
+from ..control.values import is_number
 from ..curriculum.planned import PlannedStage
 from ..curriculum.staged_prompts import StagedPrompts
 from ..curriculum.stages import Stage, as_stages
@@ -22,11 +24,27 @@ from ..tracking.history import RolloutRecord
 class Decision:
     """What a callback decides at a rollout event. The trainer applies it."""
 
-    stage: PlannedStage | None = None  # that the rollout is in
-    jump: float | None = None  # entropy that a switch of stages has added, nats
-    tick: Tick | None = None  # what the control loop decided
-    settings: dict[str, float] = field(default_factory=dict)  # more trainer attributes to set
-    events: list[dict[str, str]] = field(default_factory=list)  # for the history: `kind` and `message`
+    stage: PlannedStage | None = None  # stage of the rollout
+    jump: float | None = None  # entropy added by a switch of stages, nats
+    tick: Tick | None = None  # decision of the control loop
+    settings: dict[str, float] = field(default_factory=dict)  # more attributes of the trainer, with finite numbers
+    events: list[dict[str, str]] = field(default_factory=list)  # for the history, each with `kind` and `message`
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.settings, dict) and all(is_number(value) for value in self.settings.values())):
+            raise ValueError(
+                f"`settings` of a Decision must map names to finite numbers, got {self.settings!r}: set for example "
+                '{"epsilon_high": 0.3}'
+            )
+        texts = isinstance(self.events, list) and all(
+            isinstance(event, dict) and isinstance(event.get("kind"), str) and isinstance(event.get("message"), str)
+            for event in self.events
+        )
+        if not texts:
+            raise ValueError(
+                f"`events` of a Decision must be a list of mappings with the texts `kind` and `message`, got "
+                f'{self.events!r}: set for example [{{"kind": "note", "message": "..."}}]'
+            )
 
 
 class RolloutCallback(TrainerCallback):
@@ -150,6 +168,12 @@ class Curriculum(RolloutCallback):
                 "this Curriculum has no data sets: give it in `callbacks`; those of a run are at trainer.curriculum"
             )
         return self._prompts
+
+    def with_prompts(self, prompts: StagedPrompts) -> "Curriculum":
+        """Return a copy of this curriculum with the stages of a particular run."""
+        own = copy.copy(self)
+        own._prompts = prompts
+        return own
 
     def prepare(self, args: ESGRPOConfig) -> None:
         self.prompts.restart(args)

@@ -61,6 +61,16 @@ def check_settings(actuators: Iterable[Actuator], trainer: Any, args: ActuatorAr
                     )
 
 
+def check_names(settings: dict[str, float], trainer: Any) -> None:
+    """Raise unless the settings of a callback's decision are floats of the trainer."""
+    for name in settings:
+        if not isinstance(getattr(trainer, name, None), float):
+            raise ValueError(
+                f"`settings` of a Decision must name floats of {type(trainer).__name__}, got {name!r}"
+                f"{nearest(name, vars(trainer))}: change the name"
+            )
+
+
 def check_rewards(reward_funcs: Any, has_environment: bool, args: ESGRPOConfig) -> None:
     """Raise unless every reward function can be called or names a model, and weights are one per function."""
     functions = reward_funcs if isinstance(reward_funcs, list) else [] if reward_funcs is None else [reward_funcs]

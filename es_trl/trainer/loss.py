@@ -49,7 +49,11 @@ class ActuatedLoss:
             tokens=self._tokens,
             completions=len(logps) * self._micro_batches,
         )
-        self.inputs["advantages"] = self._actuation.advantages(self.batch)
+        advantages = self._actuation.advantages(self.batch)
+        if advantages.dim() > 2 or len(advantages) != len(logps):
+            shape = tuple(advantages.shape)
+            raise ValueError(f"`advantages` of an actuator must have one row per completion, got {shape}: correct it")
+        self.inputs["advantages"] = advantages
 
     def bonus(self) -> torch.Tensor | float:
         """Return what the objective of this micro-batch gains."""

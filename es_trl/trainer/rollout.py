@@ -1,5 +1,6 @@
 """The open rollout: from the choice of its prompts to its last backward pass."""
 
+import copy
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -150,12 +151,12 @@ class OpenRollout:
     def record(self, is_closed: bool = False) -> RolloutRecord:
         """Return the record of the rollout; what is known only when it closes is `None` before."""
         own = _picked(vars(self), _ROLLOUT_FIELDS)
-        told = {} if self.tick is None else _picked(vars(self.tick), _TICK_FIELDS)
+        told = {} if self.tick is None else _picked(vars(copy.deepcopy(self.tick)), _TICK_FIELDS)
         fractions = self.clip_fractions if is_closed else []
         return RolloutRecord(
             **{**own, **told, **({} if self.reading is None else vars(self.reading))},
             kept=None if self.kept is None else self.kept.share,
-            events=list(self.events) if self.events or self.tick is not None else None,
+            events=[dict(event) for event in self.events] if self.events or self.tick is not None else None,
             clip_high_fraction=sum(fractions) / len(fractions) if fractions else None,
             seconds=self.seconds if is_closed else None,
         )

@@ -14,8 +14,8 @@ from ..actuators.actuation import Actuation
 from ..actuators.clamped_head import ClampedHead
 from ..checkpoints.lineage import Identity
 from ..checkpoints.run_state import RunState
-from ..common.nearest import nearest
 from ..common.temporarily import temporarily
+from ..control.base import Actuator
 from ..control.geometry import Geometry
 from ..curriculum.dynamic_sampling import DynamicSampling
 from ..curriculum.planned import PlannedStage
@@ -24,7 +24,7 @@ from .arguments import complete
 from .callback_list import find_callback
 from .callbacks import Curriculum, Decision, EntropyScheduler, RolloutCallback
 from .generation import Refill, mask_prompts, unbroken
-from .inputs import check_settings
+from .inputs import check_names, check_settings
 from .loss import ActuatedLoss, own_rows, scores_of
 from .micro_batches import Parts, counted, more_to_come
 from .pushing_trainer import PushingTrainer
@@ -70,7 +70,9 @@ class RolloutTrainer(PushingTrainer):
         self._stage: PlannedStage | None = None
         self._parts = Parts()
         scheduler = self.entropy_scheduler
-        self._actuation = Actuation(() if scheduler is None else tuple(scheduler.loop.actuators))
+        actuators = () if scheduler is None else scheduler.loop.actuators
+        # one that only has the methods of the loop sets attributes, and is not asked for tensors
+        self._actuation = Actuation(tuple(each for each in actuators if isinstance(each, Actuator)))
         if self.curriculum is not None:
             self._enter_stage(self.curriculum.prompts.planned[0])
         if scheduler is not None:
@@ -135,20 +137,18 @@ class RolloutTrainer(PushingTrainer):
             if isinstance(callback, RolloutCallback):
                 ask, record = getattr(callback, event), self._rollout.record()
                 decision = ask(self.args, self.state, self.control, record=record, trainer=self)
-                if decision is not None:
+                if isinstance(decision, Decision):
                     self._apply(decision)
+                elif decision not in (None, self.control):  # which callbacks of transformers return
+                    name = f"{type(callback).__name__}.{event}"
+                    raise ValueError(f"{name} must return a Decision or None, got {decision!r}: return one of them")
 
     def _apply(self, decision: Decision) -> None:
         """Apply what a callback decided."""
         self._rollout.decided(decision)
         if decision.stage is not None and decision.stage is not self._stage:
             self._enter_stage(decision.stage)
-        for name in decision.settings:
-            if not hasattr(self, name):
-                raise ValueError(
-                    f"`settings` of a Decision must name attributes of the trainer, got {name!r}"
-                    f"{nearest(name, vars(self))}: change the name"
-                )
+        check_names(decision.settings, self)
         self._actuate(decision.settings if decision.tick is None else {**decision.settings, **decision.tick.settings})
         for event in decision.events:
             self.accelerator.print(f"rollout {self._rollout.rollout}: {event['message']}", flush=True)
