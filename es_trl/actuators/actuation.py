@@ -23,6 +23,11 @@ class Actuation:
         """Share of the vocabulary that is left out of the entropy which the loop holds, the largest of all."""
         return max((actuator.clamp for actuator in self.actuators), default=0.0)
 
+    @property
+    def needs_scores(self) -> bool:
+        """Whether an actuator makes columns of the scores of all processes, which are gathered for it."""
+        return any(type(actuator).columns is not Actuator.columns for actuator in self.actuators)
+
     def columns(self, scores: Scores, args: ActuatorArgs) -> dict[str, torch.Tensor]:
         """Return the columns of all actuators, each with one row per completion of all processes."""
         return {name: rows for actuator in self.actuators for name, rows in actuator.columns(scores, args).items()}

@@ -208,7 +208,7 @@ class RolloutTrainer(PushingTrainer):
         batch["prompt_index"] = prompt_index(len(rollout.rows), self.num_generations, self.accelerator)
         if rollout.uniform is not None:
             mask_prompts(batch, rollout.uniform, self.accelerator)
-        if self._actuation.actuators:
+        if self._actuation.needs_scores:
             task_rewards = len(self.reward_funcs) - int(self._has_punishment)
             scores = scores_of(self, batch, rollout.rewards, rollout.rollout, task_rewards)
             batch.update(own_rows(self._actuation.columns(scores, self.args), len(rollout.rows), self.accelerator))
