@@ -72,7 +72,7 @@ def main():
         "parameters_held": sum(sizes),
         "prompts": asked,
         "records": trainer.history.records,
-        "settings": [trainer.epsilon_low, trainer.epsilon_high, getattr(trainer, "entropy_bonus", 0.0)],
+        "settings": [trainer.epsilon_low, trainer.epsilon_high, trainer._actuation.settings.get("entropy_bonus", 0.0)],
         "weights": None if state is None else sum(value.double().abs().sum().item() for value in state.values()),
     }
     finish(trainer.accelerator, args.output_dir, result)

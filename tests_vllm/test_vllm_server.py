@@ -56,7 +56,7 @@ def test_the_server_follows_the_stages(mode, vllm_trainer, asked):
 
 def test_a_server_for_shorter_completions_is_refused(mode, vllm_trainer):
     long = {**SWITCH, "max_completion_length": 32}
-    with pytest.raises(ValueError, match="built for 32 tokens .* completions of 32: set the server's --max-model-len"):
+    with pytest.raises(ValueError, match="the server's --max-model-len must be above 32, .* got 32"):
         vllm_trainer(**mode, curriculum=[long], **SHORT, **CONTROLLED)
 
 

@@ -51,9 +51,9 @@ def test_the_engine_follows_the_stages(tries, vllm_trainer, asked):
 
 
 def test_an_engine_for_shorter_completions_is_refused(vllm_trainer):
-    with pytest.raises(ValueError, match="vllm_max_model_length is 16 .* longest stage has completions of 16 tokens"):
+    with pytest.raises(ValueError, match="vllm_max_model_length must be above 16, .* got 16"):
         vllm_trainer(curriculum=[SWITCH], vllm_max_model_length=16, **SHORT, **CONTROLLED)
     # not set, it is what the model takes, which is known when the engine is there
     long = {**SWITCH, "max_completion_length": 256}
-    with pytest.raises(ValueError, match="built for 256 tokens .* completions of 256: set vllm_max_model_length to"):
+    with pytest.raises(ValueError, match="vllm_max_model_length must be above 256, .* got 256"):
         vllm_trainer(curriculum=[long], vllm_max_model_length=None, **SHORT, **CONTROLLED)
