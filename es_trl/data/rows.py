@@ -1,5 +1,6 @@
 """Rows of a data set and their columns, nested ones too, with values as their file has them."""
 
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -116,10 +117,8 @@ def _field(value: Any, path: str) -> Any:
 
 def _as_arrow(values: list[Any]) -> pa.Array | None:
     """Return the values as Arrow has them, or as JSON where types are mixed; `None` where neither returns them."""
-    try:
+    with contextlib.suppress(*CANNOT_HOLD):
         return pa.array(values)
-    except CANNOT_HOLD:
-        pass
     try:
         texts = [None if value is None else json.dumps(value) for value in values]
         array = pa.array(texts, pa.string()).cast(pa.json_())

@@ -1,5 +1,6 @@
 """A pool of workers, which start without the user's script and are replaced when they die."""
 
+import contextlib
 import multiprocessing
 import os
 import queue
@@ -41,12 +42,10 @@ class Worker:
 
     def ask(self, question: Question, seconds: float) -> Outcome:
         """Return the outcome; `None` where it is late or a process died."""
-        try:
+        with contextlib.suppress(EOFError, OSError):  # it died, and the outcome says so
             self._connection.send((question, seconds))
             if self._connection.poll(seconds + _SLACK_SECONDS):
                 return self._connection.recv()
-        except (EOFError, OSError):
-            pass  # it died, and the outcome says so
         self.end()
         return None
 

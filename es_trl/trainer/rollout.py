@@ -1,6 +1,5 @@
 """The open rollout: from the choice of its prompts to its last backward pass."""
 
-import copy
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -66,9 +65,7 @@ class OpenRollout:
         return cls(
             **_picked(known, _ROLLOUT_FIELDS),
             seconds_before=seconds,
-            reading=None
-            if record.entropy is None
-            else EntropyReading(**{name: known[name] for name in _READING_FIELDS}),
+            reading=None if record.entropy is None else EntropyReading(**_picked(known, _READING_FIELDS)),
             is_measured=True,
             tick=None if record.control is None else Tick(**_picked(known, _TICK_FIELDS | {"events"})),
             kept=None if record.kept is None else Kept(record.kept),
@@ -151,7 +148,7 @@ class OpenRollout:
     def record(self, is_closed: bool = False) -> RolloutRecord:
         """Return the record of the rollout; what is known only when it closes is `None` before."""
         own = _picked(vars(self), _ROLLOUT_FIELDS)
-        told = {} if self.tick is None else _picked(vars(copy.deepcopy(self.tick)), _TICK_FIELDS)
+        told = {} if self.tick is None else _picked(asdict(self.tick), _TICK_FIELDS)
         fractions = self.clip_fractions if is_closed else []
         return RolloutRecord(
             **{**own, **told, **({} if self.reading is None else vars(self.reading))},

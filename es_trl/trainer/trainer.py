@@ -143,8 +143,7 @@ class ESGRPOTrainer(RolloutTrainer):
         update, micro_step = self.state.global_step, self._step
         super()._run_epoch(*args, **kwargs)
         made = self._step - micro_step
-        is_stream = not hasattr(self.train_dataset, "__len__")
-        if is_stream and self.state.global_step == update and made > 0 and not self.control.should_training_stop:
+        if self._is_stream and self.state.global_step == update and made > 0 and not self.control.should_training_stop:
             raise ValueError(
                 f"a pass over the stream gave {made} micro-batches and no update, which takes "
                 f"{self.args.gradient_accumulation_steps}: give a longer stream, or set gradient_accumulation_steps "
@@ -154,6 +153,11 @@ class ESGRPOTrainer(RolloutTrainer):
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         with self._gate.evaluating():
             return super().evaluate(*args, **kwargs)
+
+    @property
+    def _is_stream(self) -> bool:
+        """Whether the training data has no length."""
+        return not hasattr(self.train_dataset, "__len__")
 
     @property
     def _can_save(self) -> bool:
@@ -217,7 +221,7 @@ class ESGRPOTrainer(RolloutTrainer):
         trained = super()._init_training_state(
             max_steps, num_update_steps_per_epoch, num_train_epochs, resume_from_checkpoint, trial
         )
-        if resume_from_checkpoint is None or hasattr(self.train_dataset, "__len__"):
+        if resume_from_checkpoint is None or not self._is_stream:
             return trained
         return resume.stream_position(Path(resume_from_checkpoint), self.args.gradient_accumulation_steps)
 
