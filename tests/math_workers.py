@@ -7,11 +7,12 @@ from pathlib import Path
 
 def descendants(pid: int) -> list[int]:
     """Processes that a process has started, and those that they have."""
-    found = []
-    for thread in Path(f"/proc/{pid}/task").iterdir():
-        for child in map(int, (thread / "children").read_text().split()):
-            found += [child, *descendants(child)]
-    return found
+    threads = list(Path(f"/proc/{pid}/task").iterdir())
+    try:
+        children = [int(child) for thread in threads for child in (thread / "children").read_text().split()]
+    except (FileNotFoundError, ProcessLookupError):  # a thread has ended since, and its children are another one's
+        return descendants(pid)
+    return [found for child in children for found in (child, *descendants(child))]
 
 
 def status_kib(pid: int, field: str) -> int:
