@@ -1,0 +1,96 @@
+"""The reference of the public names: autodoc on their docstrings, and a check that nothing is left out."""
+
+import inspect
+import re
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from hf_docstrings import as_rst, documented
+from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+from sphinx.util import logging
+from trl import GRPOConfig
+
+import es_trl
+
+
+logger = logging.getLogger(__name__)
+
+
+def members_of(kind: type) -> Iterator[tuple[str, Any]]:
+    """Yield the public methods and properties that a class of this package has, inherited ones of it included."""
+    own = [base for base in kind.__mro__ if base.__module__.startswith("es_trl.")]
+    for name in dict.fromkeys(name for base in own for name in vars(base) if not name.startswith("_")):
+        member = inspect.getattr_static(kind, name)
+        if isinstance(member, (property, classmethod, staticmethod)) or inspect.isfunction(member):
+            yield name, getattr(kind, name)
+
+
+def faults_of(name: str, thing: Any) -> Iterator[str]:
+    """Yield what the docstrings of a public name leave out."""
+    text = inspect.getdoc(thing)
+    if not text or (inspect.isclass(thing) and not thing.__doc__):
+        yield f"{name} has no docstring"
+        return
+    missing = _parameters(thing) - {one.lstrip("*") for one in _known(thing)}
+    if missing:
+        yield f"the docstring of {name} leaves out {', '.join(sorted(missing))}"
+    if inspect.isclass(thing):
+        for member, value in members_of(thing):
+            said = inspect.getdoc(value)
+            if not said:
+                yield f"{name}.{member} has no docstring"
+
+
+def _known(thing: Any) -> set[str]:
+    """Return the parameters that a docstring documents; a class also has those of the classes that it extends."""
+    kinds = thing.__mro__ if inspect.isclass(thing) else [thing]
+    own = [kind for kind in kinds if getattr(kind, "__module__", "").startswith("es_trl.") and kind.__doc__]
+    named = {name for kind in own for name in documented(inspect.cleandoc(kind.__doc__).split("\n"))}
+    if inspect.isfunction(thing):  # a short one names them in its sentence
+        named |= set(re.findall(r"`(\w+)`", thing.__doc__))
+    return named
+
+
+def _parameters(thing: Any) -> set[str]:
+    """Return the parameters of a class or a function; a configuration has its own fields alone."""
+    if is_dataclass(thing) and issubclass(thing, GRPOConfig):
+        return {each.name for each in fields(thing)} - {each.name for each in fields(GRPOConfig)}
+    return set(inspect.signature(thing).parameters)
+
+
+def convert(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
+    """Put reStructuredText in the place of the lines of a docstring."""
+    lines[:] = as_rst(lines, name if what == "class" else name.rpartition(".")[0])
+
+
+def signature(
+    app: Sphinx, what: str, name: str, thing: Any, options: Any, arguments: str | None, returns: str | None
+) -> tuple[str, str] | None:
+    """Return a short signature for a configuration, whose fields are on the page of the recipe keys."""
+    return ("(**fields)", "") if inspect.isclass(thing) and issubclass(thing, GRPOConfig) else None
+
+
+def skip(app: Sphinx, what: str, name: str, member: Any, skipped: bool, options: Any) -> bool | None:
+    """Leave out an override that says nothing of its own: its base class documents it."""
+    said = member.fget.__doc__ if isinstance(member, property) else member.__doc__
+    return True if (isinstance(member, property) or inspect.isfunction(member)) and not said else None
+
+
+def check_names(app: Sphinx, env: BuildEnvironment) -> None:
+    """Warn of each public name that no page documents or that its docstrings leave incomplete."""
+    on_pages = {name for name, _, _, _, _, _ in env.get_domain("py").get_objects()}
+    for name in es_trl.__all__:
+        if f"es_trl.{name}" not in on_pages:
+            logger.warning("no page documents es_trl.%s", name)
+        for fault in faults_of(name, getattr(es_trl, name)):
+            logger.warning(fault)
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    app.connect("autodoc-process-docstring", convert)
+    app.connect("autodoc-process-signature", signature)
+    app.connect("autodoc-skip-member", skip)
+    app.connect("env-check-consistency", check_names)
+    return {"parallel_read_safe": True}
