@@ -1,14 +1,18 @@
 """Docstrings in Hugging Face's format as reStructuredText, which autodoc reads."""
 
+import inspect
 import re
 import textwrap
 from collections.abc import Iterator
+from typing import Any
 
 import es_trl
 
 
 SECTIONS = ("Args", "Parameters", "Returns", "Raises", "Example")
 PUBLIC = {name: f"es_trl.{name}" for name in es_trl.__all__}
+# a link such as [`~trl.GRPOConfig`], code in double backticks, code in single ones, a bar
+_MARKS = re.compile(r"\[`(~?[\w.]+)`\]|``(.+?)``|`([^`]+)`|(\|)", re.DOTALL)
 
 
 def sections_of(lines: list[str]) -> Iterator[tuple[str, list[str]]]:
@@ -24,10 +28,10 @@ def sections_of(lines: list[str]) -> Iterator[tuple[str, list[str]]]:
 
 def entries_of(lines: list[str]) -> Iterator[tuple[str, list[str]]]:
     """Yield the heads of a section, such as "kp (`float`):" without its colon, each with the dedented text below."""
-    head, body = None, []
+    head, body = "", []
     for line in [*lines, "end"]:
         if line and not line[0].isspace():
-            if head is not None:
+            if head:
                 yield head.removesuffix(":"), textwrap.dedent("\n".join(body)).strip().split("\n")
             head, body = line, []
         else:
@@ -38,7 +42,7 @@ def parameters_of(head: str) -> Iterator[tuple[str, str]]:
     """Yield each name of a head with its type, such as ("kp", "`float`"); a name may have none."""
     depth, parts = 0, [""]
     for letter in head:
-        depth += (letter in "([") - (letter in ")]")
+        depth += (letter in "([{") - (letter in ")]}")
         if letter == "," and depth == 0:
             parts.append("")
         else:
@@ -48,81 +52,77 @@ def parameters_of(head: str) -> Iterator[tuple[str, str]]:
         yield name, kind.strip().removeprefix("(").removesuffix(")")
 
 
-def documented(lines: list[str]) -> dict[str, tuple[str, str]]:
-    """Return type and text, in Markdown, of every parameter that a docstring documents."""
+def documented(kind: Any) -> dict[str, tuple[str, str]]:
+    """Return type and text, in Markdown, of every parameter that a function, or a class and its bases here, documents."""
+    things = reversed(kind.__mro__) if inspect.isclass(kind) else [kind]
     return {
-        name: (kind, " ".join(" ".join(text).split()))
-        for section, body in sections_of(lines)
+        name: (hint, " ".join(" ".join(text).split()))
+        for thing in things
+        if thing.__doc__ and thing.__module__.startswith("es_trl")
+        for section, body in sections_of(inspect.cleandoc(thing.__doc__).split("\n"))
         if section in ("Args", "Parameters")
         for head, text in entries_of(body)
-        for name, kind in parameters_of(head)
+        for name, hint in parameters_of(head)
     }
 
 
 def as_rst(lines: list[str], owner: str = "") -> list[str]:
-    """
-    Return a docstring as reStructuredText.
-
-    Args:
-        lines (`list[str]`):
-            Lines of the docstring.
-        owner (`str`):
-            Full name of the class whose members a link such as [`begin`] names.
-    """
+    """Return a docstring as reStructuredText; `owner` is the full name of the class whose members [`begin`] names."""
     found: list[str] = []
     for section, body in sections_of(lines):
+        found += ["", f".. rubric:: {section}", ""] if section else []
         if section in ("Args", "Parameters"):
-            found += ["", ".. rubric:: Parameters", ""]
             for head, text in entries_of(body):
                 found += [_term(head, owner), *textwrap.indent(_text(text, owner), "    ").split("\n"), ""]
         else:
-            found += ["", f".. rubric:: {section}", ""] if section else []
-            found += _text(body, owner).split("\n")
+            lines = [re.sub(r"^(\w+Error|SystemExit):", r"`\1`:", line) for line in body]
+            found += _text(lines if section == "Raises" else body, owner).split("\n")
     return [*found, ""]
 
 
 def _term(head: str, owner: str) -> str:
-    """Return the term of a definition list: the names, and behind a colon their types."""
+    """Return the term of a definition list: each name with its type."""
     pairs = list(parameters_of(head))
-    names = ", ".join(f"``{name}``" for name, _ in pairs)
-    kinds = list(dict.fromkeys(inline(kind, owner) for _, kind in pairs if kind))
-    return f"{names} : {'; '.join(kinds)}" if kinds else names
+    if len({kind for _, kind in pairs}) == 1:
+        return f"{', '.join(f'``{name}``' for name, _ in pairs)} : {inline(pairs[0][1], owner)}".removesuffix(" : ")
+    return ", ".join(f"``{name}`` ({inline(kind, owner)})" if kind else f"``{name}``" for name, kind in pairs)
 
 
 def _text(lines: list[str], owner: str) -> str:
     """Return paragraphs, lists and code of Markdown; an indented block behind an empty line is code."""
-    found, fenced, in_code = [], False, False
-    for index, line in enumerate(lines):
-        if line.strip().startswith("```"):
-            language = line.strip().removeprefix("```") or "text"
-            found += [] if fenced else ["", f".. code-block:: {language}", ""]
-            fenced = not fenced
-            continue
-        if not fenced and line.startswith("    ") and not in_code and index and not lines[index - 1].strip():
-            found += [".. code-block:: text", ""]
-            in_code = True
-        elif line.strip() and not line.startswith("    "):
-            in_code = False
-        found.append(f"    {line}" if fenced else line if in_code else inline(line, owner))
-    return "\n".join(found)
+    found: list[str] = []
+    # fenced code, code that is indented, and the text between
+    for part in re.split(r"(^```.*?^```$|(?<=\n\n)(?: {4}.*\n?|\n(?= {4}))+)", "\n".join(lines), flags=re.M | re.S):
+        if part.startswith("```"):
+            language, _, code = part.removesuffix("```").removeprefix("```").partition("\n")
+            found.append(f"\n.. code-block:: {language or 'text'}\n\n{textwrap.indent(code, '    ')}\n")
+        elif part.startswith("    "):
+            found.append(f".. code-block:: text\n\n{textwrap.indent(textwrap.dedent(part), '    ')}\n")
+        else:
+            found.append(inline(part, owner))
+    return "".join(found)
 
 
 def inline(text: str, owner: str = "") -> str:
-    """Return a line of Markdown with its code and links as reStructuredText."""
-    text = re.sub(r"\[`~?([\w.]+)`\]", lambda match: _link(match[1], owner), text)
-    text = re.sub(r"(?<![`:>])`([^`]+)`(?!`)", r"``\1``", text)
-    text = re.sub(r"(``[^`]+``|:py:obj:`[^`]+`)|\|", lambda match: match[1] or r"\|", text)
-    return re.sub(r"(``[^`]+``|:py:obj:`[^`]+`)(?=\w)", r"\1\\ ", text)
+    """Return text of Markdown with its code and links as reStructuredText."""
+
+    def mark(match: re.Match[str]) -> str:
+        link, double, single, _ = match.groups()
+        done = link_to(link, owner) if link else f"``{double or single}``" if double or single else r"\|"
+        return done + (r"\ " if text[match.end() : match.end() + 1].isalnum() else "")
+
+    return _MARKS.sub(mark, text)
 
 
-def _link(name: str, owner: str) -> str:
+def link_to(name: str, owner: str = "") -> str:
     """Return a link to a public name or a member of the owner, and code for a name that the site does not document."""
-    first, _, member = name.partition(".")
+    shown = name.removeprefix("~").rpartition(".")[2] if name.startswith("~") else name
+    first, _, member = name.removeprefix("~").removeprefix("es_trl.").partition(".")
     if first in PUBLIC:
-        return f":py:obj:`{name} <{PUBLIC[first]}{'.' + member if member else ''}>`"
+        return f":py:obj:`{shown} <{PUBLIC[first]}{'.' + member if member else ''}>`"
     kind = getattr(es_trl, owner.removeprefix("es_trl."), None)
     for base in getattr(kind, "__mro__", ()):
         # an override that says nothing of its own is documented by its base
         if base.__name__ in PUBLIC and getattr(vars(base).get(name), "__doc__", None):
             return f":py:obj:`{name} <{PUBLIC[base.__name__]}.{name}>`"
-    return f"``{name}``"
+    return f"``{shown}``"

@@ -33,7 +33,7 @@ def faults_of(name: str, thing: Any) -> Iterator[str]:
     if not text or (inspect.isclass(thing) and not thing.__doc__):
         yield f"{name} has no docstring"
         return
-    missing = _parameters(thing) - {one.lstrip("*") for one in _known(thing)}
+    missing = _parameters(thing) - _known(thing)
     if missing:
         yield f"the docstring of {name} leaves out {', '.join(sorted(missing))}"
     if inspect.isclass(thing):
@@ -44,13 +44,9 @@ def faults_of(name: str, thing: Any) -> Iterator[str]:
 
 
 def _known(thing: Any) -> set[str]:
-    """Return the parameters that a docstring documents; a class also has those of the classes that it extends."""
-    kinds = thing.__mro__ if inspect.isclass(thing) else [thing]
-    own = [kind for kind in kinds if getattr(kind, "__module__", "").startswith("es_trl.") and kind.__doc__]
-    named = {name for kind in own for name in documented(inspect.cleandoc(kind.__doc__).split("\n"))}
-    if inspect.isfunction(thing):  # a short one names them in its sentence
-        named |= set(re.findall(r"`(\w+)`", thing.__doc__))
-    return named
+    """Return the parameters that a docstring documents; a short one of a function names them in its sentence."""
+    named = set() if inspect.isclass(thing) else set(re.findall(r"`(\w+)`", thing.__doc__))
+    return named | {name.lstrip("*") for name in documented(thing)}
 
 
 def _parameters(thing: Any) -> set[str]:

@@ -3,7 +3,7 @@
 import json
 import math
 import os
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -28,41 +28,76 @@ _REQUIRED = {
 }
 
 
+def _field(unit: str, text: str) -> Any:
+    """Return a field that may be `None`, with its unit and its meaning, which the reference shows."""
+    return field(default=None, metadata={"unit": unit, "help": text})
+
+
 @dataclass(frozen=True)
 class RolloutRecord:
-    """One rollout. A field is `None` where it does not apply or is not known yet."""
+    """
+    The record of one rollout. A field is `None` where it does not apply or is not known yet.
 
-    rollout: int  # index of the rollout in the run, from 0
-    global_step: int  # updates made before this rollout
-    run: int | None = None  # number of the run in its folder, from 1
-    stage: str | None = None  # phase of the schedule, "stable" or "anneal"
-    target: float | None = None  # scheduled entropy, nats
-    entropy: float | None = None  # measured entropy, nats
-    entropy_se: float | None = None  # standard error of `entropy`, clustered by prompt, nats: the control's noise floor
-    clamped_entropy: float | None = None  # entropy over the top of the vocabulary, nats, where `error` comes from it
-    error: float | None = None  # target minus entropy, nats
-    control: float | None = None  # output of the controller, in the unit of its actuator
-    settings: dict[str, float] | None = None  # trainer attributes that the actuator set, by name
-    saturated: bool | None = None  # whether the control is at a bound
-    actuator: str | None = None  # class of the actuator that the control moved
-    estimate: dict[str, float] | None = None  # estimate of the plant by a self-tuned controller
-    # each event has a `message` and a `kind`: "hand_over", "alarm", "switch", "guard", "unmeasured" or
-    # "push", or that of a user's callback; only the process that writes the history knows alarms and pushes
-    events: list[dict[str, str]] | None = None
-    curriculum_stage: int | None = None  # index of the stage of the curriculum, from 0
-    jump: float | None = None  # entropy minus that of the rollout before, nats, at the first rollout of a later stage
-    sampling: dict[str, float] | None = None  # fields of `SamplingCost`, with dynamic sampling
-    reward: float | None = None  # mean reward over all completions of the rollout
-    kept: float | None = None  # share of the completions whose advantages were used, where an actuator filters them
-    clip_high_fraction: float | None = None  # share of tokens cut at the upper clip bound, mean over the micro-batches
-    # with vLLM's correction: share of tokens, or with `sequence_*` of completions, whose importance ratio was cut or
-    # masked, and mean absolute difference between the log-probabilities of vLLM and of the trainer, nats
-    truncated: float | None = None
-    logp_difference: float | None = None
-    num_generations: int | None = None  # completions per prompt
-    max_completion_length: int | None = None  # tokens that a completion may have
-    completion_tokens: float | None = None  # mean length of a completion, tokens
-    seconds: float | None = None  # wall-clock time from the first generation to the last backward pass
+    The `help` of each field says what it means, and its `unit` what it counts in; the reference shows both.
+    """
+
+    rollout: int = field(metadata={"unit": "", "help": "Index of the rollout in the run, from 0."})
+    global_step: int = field(metadata={"unit": "updates", "help": "Updates made before this rollout."})
+    run: int | None = _field(
+        "", "Number of the run in its `output_dir`, from 1. A run that starts afresh beside older checkpoints is the next."
+    )
+    stage: str | None = _field("", "Phase of the schedule: `stable`, or `anneal` from its onset on.")
+    target: float | None = _field("nats", "Target entropy, from the schedule.")
+    entropy: float | None = _field("nats", "Measured entropy: mean over the tokens of all completions of all processes.")
+    entropy_se: float | None = _field(
+        "nats", "Standard error of `entropy`, clustered by prompt: the noise that no controller can remove."
+    )
+    clamped_entropy: float | None = _field(
+        "nats", "Entropy over the top of the vocabulary, with `clamped_bonus`. Then `error` is measured from it."
+    )
+    error: float | None = _field("nats", "Target minus entropy.")
+    control: float | None = _field("that of the actuator", "Output of the controller, for a bonus its coefficient.")
+    settings: dict[str, float] | None = _field("", "Attributes of the trainer that the actuators set, by name.")
+    saturated: bool | None = _field("", "Whether the control is at a bound.")
+    actuator: str | None = _field("", "Class of the actuator that the control moved.")
+    estimate: dict[str, float] | None = _field(
+        "",
+        "Estimates of `self_tuned_pid`: filtered `entropy` (nats), `drift` (nats lost per rollout), `sensitivity` (nats "
+        "per rollout and unit of control) with its standard deviation `sensitivity_sd`, and the gains `kp`, `ki`, `kff`.",
+    )
+    events: list[dict[str, str]] | None = _field(
+        "",
+        "Events of the rollout, each with `kind` and `message`. Kinds: `hand_over`, `alarm`, `switch` (of the stage), "
+        "`guard` (of `sample_filter`), `unmeasured`, `push` (a missed one), and those of your own callbacks.",
+    )
+    curriculum_stage: int | None = _field("", "Index of the stage of the curriculum, from 0.")
+    jump: float | None = _field(
+        "nats", "Entropy minus that of the rollout before, at the first rollout of a later stage."
+    )
+    sampling: dict[str, float] | None = _field(
+        "",
+        "Cost of dynamic sampling: `tries` (generations beside the rollout's own), `fresh_prompts`, `masked_prompts` (left "
+        "out of the loss), `extra_tokens`, and `first_reward` (the mean before anything was replaced).",
+    )
+    reward: float | None = _field("", "Mean reward over all completions.")
+    kept: float | None = _field("share", "Completions whose advantages were used, with `sample_filter`.")
+    clip_high_fraction: float | None = _field(
+        "share",
+        "Tokens cut at the upper clip bound, mean over the micro-batches. Near 0 the clip has no authority.",
+    )
+    truncated: float | None = _field(
+        "share",
+        "Tokens, or with `sequence_*` completions, whose vLLM importance ratio was cut to a bound or masked.",
+    )
+    logp_difference: float | None = _field(
+        "nats",
+        "Mean absolute difference between the log-probabilities of vLLM and of the trainer. If it grows, the engine lags "
+        "behind the policy.",
+    )
+    num_generations: int | None = _field("completions", "Completions per prompt.")
+    max_completion_length: int | None = _field("tokens", "Tokens that a completion may have.")
+    completion_tokens: float | None = _field("tokens", "Mean length of a completion.")
+    seconds: float | None = _field("seconds", "Wall-clock time from the first generation to the last backward pass.")
 
 
 class History:

@@ -1,0 +1,73 @@
+"""Type, range, default and help of a configuration's fields, as a reader of YAML needs them."""
+
+import types
+from collections.abc import Sequence
+from dataclasses import MISSING, Field
+from enum import Enum
+from typing import Any, Literal, Union, get_args, get_origin
+
+from hf_docstrings import documented
+
+from es_trl.config import sizes
+from es_trl.config.field_checks import CHOICES, RANGES
+from es_trl.config.methods import METHODS
+from es_trl.data.arguments import PROMPT_FORMATS
+
+
+WORDS = {bool: "true or false", int: "whole number", float: "number", str: "text", list: "list", dict: "mapping"}
+MOST = 12  # choices that a cell shows
+COUNTS = {
+    **dict.fromkeys((*sizes.COUNTS, *sizes.OPTIONAL), ">= 1"),
+    **dict.fromkeys(sizes.FROM_ZERO, ">= 0"),
+    "num_generations": ">= 2",
+}
+OWN_CHOICES: dict[str, Sequence[Any]] = {"method": tuple(METHODS), "prompt_format": PROMPT_FORMATS}
+
+
+def takes(name: str, hint: Any) -> str:
+    """Return what a field takes: its types in words, and its range or its choices."""
+    choices = CHOICES.get(name) or OWN_CHOICES.get(name) or _members(hint)
+    if choices and len(choices) <= MOST:
+        return ", ".join(f"`{yaml_text(choice)}`" for choice in choices)
+    words = " or ".join(dict.fromkeys(word for kind in _parts(hint) if (word := WORDS.get(get_origin(kind) or kind))))
+    if choices:
+        return f"text: one of {len(choices)} names"
+    allowed = RANGES.get(name) or COUNTS.get(name, "")
+    if "whole number" in words.split(" or ") and "number" in words.split(" or "):
+        words = words.replace("whole number or ", "").replace(" or whole number", "")
+    return f"{words or 'object'} {allowed}".strip()
+
+
+def default(field: Field[Any]) -> str:
+    """Return the default of a field as YAML has it; a field without one must be given."""
+    if field.default is MISSING and field.default_factory is MISSING:
+        return "must be given"
+    value = field.default_factory() if field.default is MISSING else field.default
+    return "none" if value is None else f"`{yaml_text(value)}`"
+
+
+def texts(kind: type, field: Field[Any]) -> str:
+    """Return the meaning of a field: by the docstring of its class where that is ours, else by its `help`."""
+    return documented(kind).get(field.name, ("", ""))[1] or " ".join(field.metadata.get("help", "").split())
+
+
+def yaml_text(value: Any) -> str:
+    """Return a value as a recipe writes it."""
+    value = value.value if isinstance(value, Enum) else value
+    return str(value).lower() if isinstance(value, bool) else '""' if value == "" else str(value)
+
+
+def _parts(hint: Any) -> list[Any]:
+    """Return the types of a union, or the one type."""
+    return list(get_args(hint)) if get_origin(hint) in (Union, types.UnionType) else [hint]
+
+
+def _members(hint: Any) -> list[Any]:
+    """Return the values of an enumeration or of a `Literal`."""
+    found: list[Any] = []
+    for kind in _parts(hint):
+        if get_origin(kind) is Literal:
+            found += get_args(kind)
+        elif isinstance(kind, type) and issubclass(kind, Enum):
+            found += [member.value for member in kind]
+    return found

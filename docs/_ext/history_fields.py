@@ -1,0 +1,38 @@
+"""The directive `history-fields`: every field of the history, from the record that the trainer writes."""
+
+from dataclasses import fields
+from typing import Any, get_type_hints
+
+from docutils import nodes
+from field_texts import takes
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+from tables import anchored, inline, table
+
+from es_trl.tracking.history import TRACKED, RolloutRecord
+
+
+ALSO_TRACKED = {"kept": "`es/kept`", "sampling": "`es/sampling/...`"}
+
+
+class HistoryFields(SphinxDirective):
+    """A table of the fields, with their types, units and meanings, and their names in trackers."""
+
+    def run(self) -> list[nodes.Node]:
+        hints = get_type_hints(RolloutRecord)
+        rows = [
+            [
+                anchored(self.env, field.name, "field"),
+                inline(takes("", hints[field.name])),
+                inline(field.metadata["unit"]),
+                inline(field.metadata["help"]),
+                inline(f"`es/{field.name}`" if field.name in TRACKED else ALSO_TRACKED.get(field.name, "")),
+            ]
+            for field in fields(RolloutRecord)
+        ]
+        return [table(("field", "type", "unit", "meaning", "in trackers"), rows, (20, 14, 10, 40, 16))]
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    app.add_directive("history-fields", HistoryFields)
+    return {"parallel_read_safe": True}
