@@ -7,7 +7,7 @@ BIN = .venv/bin
 VLLM_BIN = .venv-vllm/bin
 TRL_LOWER = 1.15.0
 
-.PHONY: install demo test test-fast test-trl-lower test-vllm notebook bench bench-control quality resolve clean
+.PHONY: install demo test test-fast test-trl-lower test-vllm notebook bench bench-control quality resolve docs clean
 
 install: .venv/installed
 
@@ -15,7 +15,7 @@ install: .venv/installed
 .venv/installed: setup.cfg constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt torch
-	DS_BUILD_OPS=0 $(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e ".[deepspeed,peft,test,quality]"
+	DS_BUILD_OPS=0 $(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e ".[deepspeed,peft,test,quality,docs]"
 	touch $@
 
 demo: install
@@ -78,7 +78,11 @@ quality: install
 
 # Every extra in one environment, without installing it: vLLM's wheels are for GPUs.
 resolve: install
-	$(BIN)/uv pip compile --quiet --python-version 3.11 --extra all --constraint constraints.txt setup.cfg > /dev/null
+	$(BIN)/uv pip compile --quiet --python-version 3.11 --extra all --extra docs --constraint constraints.txt setup.cfg > /dev/null
+
+# The site, into docs/_build/html; a warning of any kind fails it. The reference is read from the code, so all is built anew.
+docs: install
+	$(BIN)/sphinx-build -E -W -n --keep-going -q -b html docs docs/_build/html
 
 clean:
-	rm -rf .venv .venv-vllm .trl-lower runs
+	rm -rf .venv .venv-vllm .trl-lower runs docs/_build

@@ -21,6 +21,7 @@ html_title = "es_trl"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_copy_source = False
+html_show_copyright = False
 html_theme_options = {"navigation_with_keys": True}
 
 # every cross reference must resolve, without a look at other sites

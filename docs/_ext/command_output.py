@@ -20,7 +20,7 @@ from es_trl.__main__ import main
 
 ROOT = Path(__file__).parents[2]
 PREFIX = "python -m es_trl"
-WIDTH = "100"  # columns of the help
+WIDTH = "84"  # columns of the help
 
 
 @contextlib.contextmanager

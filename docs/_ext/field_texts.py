@@ -11,6 +11,8 @@ from hf_docstrings import documented
 from es_trl.config import sizes
 from es_trl.config.field_checks import CHOICES, RANGES
 from es_trl.config.methods import METHODS
+from es_trl.config.registry import PARTS
+from es_trl.config.values import NESTED
 from es_trl.data.arguments import PROMPT_FORMATS
 
 
@@ -29,13 +31,16 @@ def takes(name: str, hint: Any) -> str:
     choices = CHOICES.get(name) or OWN_CHOICES.get(name) or _members(hint)
     if choices and len(choices) <= MOST:
         return ", ".join(f"`{yaml_text(choice)}`" for choice in choices)
-    words = " or ".join(dict.fromkeys(word for kind in _parts(hint) if (word := WORDS.get(get_origin(kind) or kind))))
     if choices:
-        return f"text: one of {len(choices)} names"
-    allowed = RANGES.get(name) or COUNTS.get(name, "")
-    if "whole number" in words.split(" or ") and "number" in words.split(" or "):
-        words = words.replace("whole number or ", "").replace(" or whole number", "")
-    return f"{words or 'object'} {allowed}".strip()
+        return f"one of {len(choices)} names"
+    kinds = [get_origin(kind) or kind for kind in _parts(hint)]
+    if float in kinds:  # which takes whole numbers, too
+        kinds = [kind for kind in kinds if kind is not int]
+    words = {kind: word for kind, word in WORDS.items() if kind in kinds}
+    if name in NESTED:  # a block; text is how a command line gives it
+        words[str] = "kind" if name in PARTS else ""
+    said = " or ".join(word for word in words.values() if word)
+    return f"{said or 'object'} {RANGES.get(name) or COUNTS.get(name, '')}".strip()
 
 
 def default(field: Field[Any]) -> str:

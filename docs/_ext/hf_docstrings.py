@@ -14,6 +14,8 @@ PUBLIC = {name: f"es_trl.{name}" for name in es_trl.__all__}
 # a link such as [`~trl.GRPOConfig`], code in double backticks, code in single ones, a bar
 _MARKS = re.compile(r"\[`(~?[\w.]+)`\]|``(.+?)``|`([^`]+)`|(\|)", re.DOTALL)
 
+_LINKED = re.compile(rf"(?<!\[)`({'|'.join(PUBLIC)})`")
+
 
 def sections_of(lines: list[str]) -> Iterator[tuple[str, list[str]]]:
     """Yield the description, under an empty name, and each section with its lines, dedented."""
@@ -70,7 +72,7 @@ def as_rst(lines: list[str], owner: str = "") -> list[str]:
     """Return a docstring as reStructuredText; `owner` is the full name of the class whose members [`begin`] names."""
     found: list[str] = []
     for section, body in sections_of(lines):
-        found += ["", f".. rubric:: {section}", ""] if section else []
+        found += ["", f".. rubric:: {section.replace('Args', 'Parameters')}", ""] if section else []
         if section in ("Args", "Parameters"):
             for head, text in entries_of(body):
                 found += [_term(head, owner), *textwrap.indent(_text(text, owner), "    ").split("\n"), ""]
@@ -82,7 +84,7 @@ def as_rst(lines: list[str], owner: str = "") -> list[str]:
 
 def _term(head: str, owner: str) -> str:
     """Return the term of a definition list: each name with its type."""
-    pairs = list(parameters_of(head))
+    pairs = [(name, _LINKED.sub(r"[`\1`]", kind)) for name, kind in parameters_of(head)]
     if len({kind for _, kind in pairs}) == 1:
         return f"{', '.join(f'``{name}``' for name, _ in pairs)} : {inline(pairs[0][1], owner)}".removesuffix(" : ")
     return ", ".join(f"``{name}`` ({inline(kind, owner)})" if kind else f"``{name}``" for name, kind in pairs)

@@ -23,14 +23,13 @@ class HistoryFields(SphinxDirective):
         rows = [
             [
                 anchored(self.env, field.name, "field"),
-                inline(takes("", hints[field.name])),
-                inline(field.metadata["unit"]),
+                inline(", ".join(word for word in (takes("", hints[field.name]), field.metadata["unit"]) if word)),
                 inline(field.metadata["help"]),
                 inline(f"`es/{field.name}`" if field.name in TRACKED else ALSO_TRACKED.get(field.name, "")),
             ]
             for field in fields(RolloutRecord)
         ]
-        return [table(("field", "type", "unit", "meaning", "in trackers"), rows, (20, 14, 10, 40, 16))]
+        return [table(("field", "type, unit", "meaning", "in trackers"), rows, (20, 18, 44, 18))]
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
