@@ -31,6 +31,11 @@ myst_heading_anchors = 3
 myst_links_external_new_tab = False
 
 autodoc_typehints = "none"
+# of the bases only those that the page does not document
+autodoc_default_options = {
+    "members": True,
+    "inherited-members": "GRPOConfig, GRPOTrainer, TrainerCallback, RolloutCallback, Controller, Actuator",
+}
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 maximum_signature_line_length = 80

@@ -69,9 +69,11 @@ def signature(
 
 
 def skip(app: Sphinx, what: str, name: str, member: Any, skipped: bool, options: Any) -> bool | None:
-    """Leave out an override that says nothing of its own: its base class documents it."""
-    said = member.fget.__doc__ if isinstance(member, property) else member.__doc__
-    return True if (isinstance(member, property) or inspect.isfunction(member)) and not said else None
+    """Leave out what a library defines, and an override that says nothing of its own: its base documents it."""
+    function = member.fget if isinstance(member, property) else member
+    if not inspect.isfunction(function):
+        return None
+    return True if not function.__doc__ or not function.__module__.startswith("es_trl.") else None
 
 
 def check_names(app: Sphinx, env: BuildEnvironment) -> None:
