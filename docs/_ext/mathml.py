@@ -15,7 +15,7 @@ def visit_math(translator: Any, node: nodes.math) -> None:
 
 def visit_displaymath(translator: Any, node: nodes.math_block) -> None:
     """Write an equation of its own."""
-    translator.body.append(f'<p>{tex2mathml(node.astext(), as_block=True)}</p>\n')
+    translator.body.append(f"<p>{tex2mathml(node.astext(), as_block=True)}</p>\n")
     raise nodes.SkipNode
 
 
