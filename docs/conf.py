@@ -14,10 +14,11 @@ project = "es_trl"
 author = "the es_trl authors"
 version = release = es_trl.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton", "public_names", "recipe_keys", "history_fields", "command_output"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton", "public_names", "recipe_keys", "history_fields", "command_output", "mathml"]
 exclude_patterns = ["_build", "_ext"]
 html_theme = "furo"
 html_title = "es_trl"
+html_math_renderer = "mathml"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_copy_source = False
