@@ -115,6 +115,10 @@ def test_what_is_named_in_passing_is_there():
     # NAME stands for a file that a reader writes
     missing = {(page.name, file) for page, file in files if "NAME" not in file and not (ROOT / file).exists()}
     assert missing == set()
+    parts = "|".join(path.name for path in (ROOT / "es_trl").iterdir() if (path / "__init__.py").is_file())
+    files = named(rf"`((?:{parts})/\w+\.py)")
+    missing = {(page.name, file) for page, file in files if "NAME" not in file}
+    assert {(page, file) for page, file in missing if not (ROOT / "es_trl" / file).exists()} == set()
     assert {(page.name, target) for page, target in named(r"`make ([\w-]+)") if target not in targets} == set()
     links = named(r"\]\((?!http|#)([^)#]+)")
     assert {(page.name, link) for page, link in links if not (page.parent / link).exists()} == set()

@@ -99,12 +99,12 @@ def test_a_broken_page_fails_the_build(tmp_path):
         (docs / name).symlink_to(DOCS / name)
     # a public name without a docstring, and one whose docstring leaves out a parameter
     bare = "import es_trl\nes_trl.__all__ += ['Bare', 'Half']\nes_trl.Bare = type('Bare', (), {})\n"
-    half = "def Half(one, two):\n    'Add `one`.'\nes_trl.Half = Half\n"
+    half = "def Half(one, two):\n    'Add `one`.'\nHalf.__module__, es_trl.Half = 'es_trl', Half\n"
     (docs / "conf.py").write_text((DOCS / "conf.py").read_text() + bare + half)
     (docs / "index.md").write_text("# Site\n\n[broken](nowhere.md) and {py:class}`es_trl.Nothing`\n")
     (docs / "orphan.md").write_text("# Orphan\n")
     code, warnings = build(docs, tmp_path / "out")
-    assert code == 1
+    assert code == 1, warnings
     assert "cross-reference target not found: 'nowhere.md'" in warnings
     assert "reference target not found: es_trl.Nothing" in warnings
     assert "orphan.md: WARNING: document isn't included in any toctree" in warnings

@@ -82,7 +82,7 @@ def check_names(app: Sphinx, env: BuildEnvironment) -> None:
     for name in es_trl.__all__:
         if f"es_trl.{name}" not in on_pages:
             logger.warning("no page documents es_trl.%s", name)
-        for fault in faults_of(name, getattr(es_trl, name)):
+        for fault in faults_of(f"es_trl.{name}", getattr(es_trl, name)):
             logger.warning(fault)
 
 
