@@ -40,6 +40,5 @@ autodoc_default_options = {
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 maximum_signature_line_length = 80
-add_module_names = False
 python_use_unqualified_type_names = True
 copybutton_prompt_text = "$ "

@@ -49,7 +49,7 @@ def blocks():
             commands = [line for line in lines if line.strip() and not line.startswith("#")]
             marked = re.match(r"# not run: .*(GPU|Slurm)", block) is not None
             name = str(page.relative_to(ROOT))
-            yield name, marked, [" ".join(shlex.split(line.rstrip("&"), comments=True)) for line in commands]
+            yield name, marked, [shlex.join(shlex.split(line.rstrip("&"), comments=True)) for line in commands]
 
 
 COMMANDS = [(page, marked, command) for page, marked, commands in blocks() for command in commands]

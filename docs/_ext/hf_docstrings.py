@@ -10,7 +10,18 @@ import es_trl
 
 
 SECTIONS = ("Args", "Parameters", "Returns", "Raises", "Example")
+# names that a link may name; those of the second line are not imported from es_trl itself
 PUBLIC = {name: f"es_trl.{name}" for name in es_trl.__all__}
+PUBLIC |= {
+    "Schedule": "es_trl.control.schedules.Schedule",
+    "BoundedController": "es_trl.control.bounded.BoundedController",
+    "MicroBatch": "es_trl.actuators.batch.MicroBatch",
+    "Scores": "es_trl.actuators.batch.Scores",
+    "Kept": "es_trl.control.base.Kept",
+    "Tick": "es_trl.control.loop.Tick",
+    "RolloutRecord": "es_trl.tracking.history.RolloutRecord",
+    "Recipe": "es_trl.recipe.Recipe",
+}
 # a link such as [`~trl.GRPOConfig`], code in double backticks, code in single ones, a bar
 _MARKS = re.compile(r"\[`(~?[\w.]+)`\]|``(.+?)``|`([^`]+)`|(\|)", re.DOTALL)
 
