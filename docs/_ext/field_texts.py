@@ -17,6 +17,7 @@ from es_trl.data.arguments import PROMPT_FORMATS
 
 
 WORDS = {bool: "true or false", int: "whole number", float: "number", str: "text", list: "list", dict: "mapping"}
+WORDS[Sequence] = WORDS[list]
 MOST = 12  # choices that a cell shows
 COUNTS = {
     **dict.fromkeys((*sizes.COUNTS, *sizes.OPTIONAL), ">= 1"),
