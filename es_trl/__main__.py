@@ -1,10 +1,22 @@
-"""`python -m es_trl plan RECIPE.yaml` and `python -m es_trl plot RUN_DIR`."""
+"""The command line: `python -m es_trl train RECIPE.yaml`, `plan RECIPE.yaml` and `plot RUN_DIR`."""
 
 import argparse
+import os
 import sys
 import warnings
+from typing import NoReturn
 
-from .common.refusals import error_line
+from .common.refusals import OPTION, run
+
+
+_TRAIN = "Train a recipe. Every key of a recipe is an option, too; docs/reference/recipe_keys.md lists them."
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that refuses in one line, as everything else does."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(f"{message}: see {self.prog} --help")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -12,40 +24,62 @@ def main(argv: list[str] | None = None) -> int:
     Run the command line.
 
     Returns:
-        `int`: 0, or 1 after one line on standard error where a recipe, a run or a file is refused.
+        `int`: exit code 0, or 2 after one line on standard error where a recipe, a run or a file is refused.
     """
-    parser = argparse.ArgumentParser(
-        prog="python -m es_trl", description="Look at recipes and runs.", allow_abbrev=False
+    return run(_command, list(sys.argv[1:] if argv is None else argv))
+
+
+def _command(argv: list[str]) -> None:
+    parser = _parser()
+    args, rest = parser.parse_known_args(argv)
+    if args.command == "train":
+        from .run import run_recipe
+
+        run_recipe(["--config", args.recipe, *rest])
+        return
+    warnings.simplefilter("ignore")  # a warning of a library is no line of a plan
+    if args.command == "plan":
+        from .planning.plan import plan
+
+        _print(plan(args.recipe, args.num_processes, rest, args.config_file, args.gpu))
+        return
+    if rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    from .tracking.history import HISTORY_FILE, read_history, summarize
+    from .tracking.plots import plot_run
+
+    figure = plot_run(args.run_dir)
+    _print(f"{summarize(read_history(figure.with_name(HISTORY_FILE)))}\n{figure}")
+
+
+def _print(text: str) -> None:
+    """Print a result, of which the reader may take only a part, as `head` does."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing is left to flush when Python ends
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="python -m es_trl",
+        description="Train a recipe, plan it, or draw a run.",
+        epilog=f"{OPTION} shows where a refusal comes from.",
+        allow_abbrev=False,
     )
-    commands = parser.add_subparsers(dest="command", required=True)
+    commands = parser.add_subparsers(dest="command", required=True, parser_class=_Parser)
+    train = commands.add_parser("train", allow_abbrev=False, help="train a recipe", description=_TRAIN)
     plan = commands.add_parser(
         "plan", allow_abbrev=False, help="geometry, schedule, memory and time of a recipe, without loading a model"
     )
-    plan.add_argument("recipe", help="the recipe's YAML; options of the recipe may follow")
-    plan.add_argument("--num_processes", type=int, help="processes that will train; the config's where unset")
-    plan.add_argument("--config_file", help="the launch's accelerate config, which says how the model is sharded")
-    plan.add_argument("--gpu", default="h100-80", help="for memory and time: a100-40, a100-80, h100-80 or h200")
-    plot = commands.add_parser("plot", help="draw es_curves.png of a run again, and sum the run up")
+    for command in (train, plan):
+        command.add_argument("recipe", help="the recipe's YAML file; options may follow, as --max_steps 16")
+    plan.add_argument("--num_processes", type=int, help="processes of the launch; the config's where unset")
+    plan.add_argument("--config_file", help="accelerate's config of the launch, which says how the model is sharded")
+    plan.add_argument("--gpu", default="h100-80", help="GPU of the projection: a100-40, a100-80, h100-80 or h200")
+    plot = commands.add_parser("plot", help="draw es_curves.png of a run again, and sum up the run")
     plot.add_argument("run_dir", help="the run's output_dir")
-    args, rest = parser.parse_known_args(argv)
-    if rest and args.command != "plan":
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
-    warnings.simplefilter("ignore")  # one line where something is refused, and no other
-    try:
-        if args.command == "plan":
-            from .planning.plan import plan as make_plan
-
-            print(make_plan(args.recipe, args.num_processes, rest, args.config_file, args.gpu))
-        else:
-            from .tracking.history import HISTORY_FILE, read_history, summarize
-            from .tracking.plots import plot_run
-
-            figure = plot_run(args.run_dir)
-            print(summarize(read_history(figure.with_name(HISTORY_FILE))), figure, sep="\n")
-    except (ValueError, ImportError, OSError) as error:
-        print(error_line(error), file=sys.stderr)
-        return 1
-    return 0
+    return parser
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ def planned(capsys, recipe, *options):
 
 def refused(capsys, recipe, *options):
     """The one line with which the plan of a shipped recipe is refused."""
-    assert cli(["plan", str(ROOT / "recipes" / recipe), *options]) == 1
+    assert cli(["plan", str(ROOT / "recipes" / recipe), *options]) == 2
     printed = capsys.readouterr()
     assert printed.out == "" and len(printed.err.splitlines()) == 1
     return printed.err

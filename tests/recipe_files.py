@@ -44,6 +44,6 @@ def header_commands(path):
 
 
 def assert_plan_refuses(recipe, options, message, capsys):
-    assert cli(["plan", str(ROOT / "recipes" / recipe), *options]) == 1
+    assert cli(["plan", str(ROOT / "recipes" / recipe), *options]) == 2
     printed = capsys.readouterr()
     assert message in printed.err and len(printed.err.splitlines()) == 1 and printed.out == ""

@@ -77,7 +77,7 @@ def test_what_is_no_prompt_is_refused_with_its_row(prompt, message, good, folder
         prompts_of(folder, good, prompt, good)
     assert len(str(refusal.value).splitlines()) == 1
     said = str(refusal.value)
-    assert cli([*PLAN, "--dataset_name", str(folder / "a.jsonl")]) == 1
+    assert cli([*PLAN, "--dataset_name", str(folder / "a.jsonl")]) == 2
     assert capsys.readouterr().err == f"error: {said}\n"
     with pytest.raises(ValueError, match="row 1 of .*2 rows are refused, and this is the first"):
         prompts_of(folder, good, prompt, prompt)
@@ -170,9 +170,9 @@ def test_a_plan_reads_columns_by_the_recipes_names(name, tmp_path, capsys):
         assert cli([*plan, "--answer_column", column]) == 0, capsys.readouterr().err
     for column, message in (("meta", "set answer_column to a field of it (meta.truth)"),
                             ("answr", "has no column 'answr', did you mean 'answer'?")):  # fmt: skip
-        assert cli([*plan, "--answer_column", column]) == 1
+        assert cli([*plan, "--answer_column", column]) == 2
         assert message in capsys.readouterr().err
-    assert cli([*plan[:-2], "--answer_column", "answer"]) == 1
+    assert cli([*plan[:-2], "--answer_column", "answer"]) == 2
     assert "has no column 'prompt'" in capsys.readouterr().err
 
 
@@ -180,7 +180,7 @@ def test_a_plan_reads_columns_by_the_recipes_names(name, tmp_path, capsys):
 def test_a_plan_refuses_rows_that_the_run_would_refuse(answer, tmp_path, capsys):
     rows = [{"prompt": "x", "solution": "1"}] * 64 + [{"prompt": "x", "solution": answer}]
     (tmp_path / "a.json").write_text(json.dumps(rows))
-    assert cli([*PLAN, "--dataset_name", str(tmp_path / "a.json")]) == 1
+    assert cli([*PLAN, "--dataset_name", str(tmp_path / "a.json")]) == 2
     said = capsys.readouterr().err
     assert said.startswith(f"error: row 64 of {tmp_path}/a.json has ") and len(said.splitlines()) == 1
 

@@ -15,7 +15,7 @@ from package_source import FOLDERS, IMPORTS, MODULES, OTHERS, TREES, functions, 
 
 BELOW_CONFIG = {"common", "control", "actuators", "curriculum", "rewards"}
 BELOW_TRAINER = {*BELOW_CONFIG, "config", "tracking", "hub", "checkpoints"}
-BELOW_COMMANDS = {*BELOW_TRAINER, "trainer", "data", "recipe", "planning"}
+BELOW_COMMANDS = {*BELOW_TRAINER, "trainer", "data", "recipe", "run", "planning"}
 MAY_IMPORT = {  # folders, and modules that stand in none; each may import itself
     "common": set(),
     "control": {"common"},
@@ -29,6 +29,7 @@ MAY_IMPORT = {  # folders, and modules that stand in none; each may import itsel
     "trainer": BELOW_TRAINER,
     "data": {*BELOW_TRAINER, "trainer"},
     "recipe": {*BELOW_TRAINER, "trainer", "data"},
+    "run": {*BELOW_TRAINER, "trainer", "data", "recipe"},
     "planning": {*BELOW_TRAINER, "trainer", "data", "recipe"},
     "pass_at_k": BELOW_COMMANDS,
     "__main__": BELOW_COMMANDS,

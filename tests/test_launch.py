@@ -126,8 +126,24 @@ REFUSED = {
 def test_accelerate_does_something_else_without_a_word(name, tmp_path):
     config, sentence = REFUSED[name]
     done = run(command(written(tmp_path, config), "recipes/countdown_es.py", "--output_dir", str(tmp_path / "run")))
-    assert done.returncode == 1 and sentence in done.stdout, done.stdout[-3000:]
+    assert done.returncode == 1 and done.stdout.count(sentence) == 1, done.stdout[-3000:]
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_several_processes_report_a_refusal_once(tmp_path):
+    config = written(tmp_path, shipped("ddp", num_processes=2, mixed_precision="no", use_cpu=True))
+    # words before the script go to accelerate: a launch by module, as people make it
+    start, script = (
+        command(config, "recipes/countdown_es.yaml", "--learning_rate", "-1")[:-3],
+        "recipes/countdown_es.yaml",
+    )
+    done = run(
+        [*start, "-m", "es_trl", "train", script, "--learning_rate", "-1", "--output_dir", str(tmp_path / "run")]
+    )
+    assert done.returncode == 1  # accelerate's own
+    assert done.stdout.count("error: `learning_rate` must be a finite number >= 0, got -1") == 1, done.stdout[-3000:]
+    assert "exitcode  : 2" in done.stdout and "in parse" not in done.stdout
 
 
 @pytest.mark.slow

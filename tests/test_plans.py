@@ -49,7 +49,7 @@ def test_plan_counts_a_local_file_and_warns(tmp_path, capsys):
     for warning in ("the anneal has only 1 of 2 rollouts", "control by at most 0.01",
                     "drops most long completions: set token_truncate"):  # fmt: skip
         assert warning in plan
-    assert cli(["plan", str(ROOT / "recipes" / "qwen7b_es.yaml"), *options, "--num_processes", "8"]) == 1
+    assert cli(["plan", str(ROOT / "recipes" / "qwen7b_es.yaml"), *options, "--num_processes", "8"]) == 2
     assert "train_dataset has 100 prompts and one rollout takes 512" in capsys.readouterr().err
 
 

@@ -85,5 +85,5 @@ def test_summary_by_hand(tmp_path):
 
 
 def test_folder_without_a_run_is_refused(tmp_path, capsys):
-    assert cli(["plot", str(tmp_path)]) == 1
+    assert cli(["plot", str(tmp_path)]) == 2
     assert "holds no rollout: give the output_dir of a run" in capsys.readouterr().err

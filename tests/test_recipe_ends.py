@@ -6,22 +6,16 @@ from lab_runs import BONUS, LAB_ARGS
 from safetensors.torch import load_file
 
 from es_trl.common.refusals import run
-from es_trl.lab import BASE_MODEL, countdown_reward
-from es_trl.lab.prompts import load_countdown
-from es_trl.recipe import RecipeParser, train
+from es_trl.lab import BASE_MODEL
+from es_trl.run import run_recipe
 
 
 def start(folder, **changes):
-    """What the script of a recipe does."""
+    """The exit code of a recipe."""
     recipe = {**LAB_ARGS, **BONUS, "output_dir": str(folder / "run"), "model_name_or_path": BASE_MODEL}
-    recipe |= {"dataset_name": "countdown:3", "dtype": "float32", "save_strategy": "steps", "save_steps": 4, **changes}
+    recipe |= {"reward": "countdown", "dtype": "float32", "save_strategy": "steps", "save_steps": 4, **changes}
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
-
-    def main():
-        parsed = RecipeParser().parse(["--config", str(folder / "recipe.yaml")])
-        train(parsed, load_countdown(parsed.data, seed=0), countdown_reward)
-
-    run(main)
+    return run(run_recipe, ["--config", str(folder / "recipe.yaml")])
 
 
 @pytest.mark.slow
@@ -46,10 +40,9 @@ def test_a_recipe_may_say_that_it_begins_afresh(value, tmp_path):
     assert (tmp_path / "run" / "checkpoint-4").is_dir()
 
 
-def test_a_file_that_cannot_be_written_is_one_line(tmp_path):
+def test_a_file_that_cannot_be_written_is_one_line(tmp_path, capsys):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "es_history.jsonl").mkdir()
-    with pytest.raises(SystemExit) as ended:
-        start(tmp_path)
-    message = str(ended.value)
-    assert message.startswith("error: es_history.jsonl could not be written to ") and "\n" not in message
+    assert start(tmp_path) == 2
+    (message,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert message.startswith("error: es_history.jsonl could not be written to ")

@@ -3,28 +3,32 @@
 import pytest
 from launching import ROOT
 
-from es_trl.recipe import RecipeParser, parse_recipe
+from es_trl.recipe import RecipeParser
 
 
-def test_the_yaml_beside_the_script_is_the_default():
-    recipe = parse_recipe(str(ROOT / "recipes" / "countdown_es.py"), ["--max_steps", "16", "--learning_rate=1e-3"])
+def parsed(options):
+    return RecipeParser().parse(["--config", str(ROOT / "recipes" / "countdown_es.yaml"), *options])
+
+
+def test_options_override_the_yaml():
+    recipe = parsed(["--max_steps", "16", "--learning_rate=1e-3"])
     assert (recipe.training.max_steps, recipe.training.learning_rate) == (16, 1e-3)
     assert recipe.training.output_dir == "runs/countdown_es"
 
 
 def test_a_command_line_takes_blocks_away():
     argv = ["--entropy_schedule", "none", "--entropy_controller", "none", "--entropy_actuator", "null"]
-    assert parse_recipe(str(ROOT / "recipes" / "countdown_es.py"), argv).training.build_parts() is None
+    assert parsed(argv).training.build_parts() is None
 
 
 def test_any_field_of_a_block_can_be_overridden():
     argv = ["--entropy_schedule.end", "0.1", "--entropy_schedule.ratio=0.5", "--entropy-actuator.high", "0.6"]
-    training = parse_recipe(str(ROOT / "recipes" / "countdown_es.py"), argv).training
+    training = parsed(argv).training
     schedule, _, (actuator,) = training.build_parts()
     assert (schedule.end, schedule.ratio, actuator.high) == (0.1, 0.5, 0.6)
     for block in ('{"kind": "constant", "target": 0.25}', "{kind: constant, target: 0.25}"):
         argv = ["--entropy_schedule", block, "--entropy_schedule.relative", "true"]
-        schedule = parse_recipe(str(ROOT / "recipes" / "countdown_es.py"), argv).training.build_parts()[0]
+        schedule = parsed(argv).training.build_parts()[0]
         assert (schedule.target, schedule.relative) == (0.25, True)
 
 
@@ -78,5 +82,5 @@ def test_bad_recipes_are_refused(text, argv, message, tmp_path):
 
 
 def test_missing_recipe_is_refused():
-    with pytest.raises(ValueError, match=r"cannot be read \(No such file or directory\): give --config a YAML file"):
+    with pytest.raises(ValueError, match=r"cannot be read \(No such file or directory\): name a YAML file"):
         RecipeParser().parse(["--config", "no/such.yaml"])

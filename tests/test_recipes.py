@@ -22,8 +22,8 @@ def recipe_of_cpu(path):
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.name)
 def test_every_recipe_parses_and_plans(path, capsys):
     recipe = RecipeParser().parse(["--config", str(path), *CPU])
-    parts = (recipe.data, recipe.training, recipe.model)
-    known = {name for part in parts for name in part.__dataclass_fields__}
+    parts = (recipe.data, recipe.training, recipe.model, recipe.reward)
+    known = {"env", *(name for part in parts for name in part.__dataclass_fields__)}
     assert set(yaml.safe_load(path.read_text())) <= known
     on_cpu = recipe_of_cpu(path)
     for plan in [plan_options(command) for command in header_commands(path)] or [[str(path)]]:
@@ -58,7 +58,7 @@ def test_every_recipe_has_a_short_script(path):
         given = f"--config recipes/{path.name}"
         assert commands and all(given in command for command in commands)
     lines = script.read_text().splitlines()
-    assert "parse_recipe(__file__" in script.read_text() and 10 < len(lines) < 80
+    assert "    run_script(__file__, reward=" in script.read_text() and len(lines) < 15
 
 
 def test_every_recipe_with_vllm_truncates_by_token():

@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ from es_trl.tracking.history import HISTORY_FILE
 
 def one_line(capsys, *command):
     """What the command line says where it refuses, and that it says nothing else."""
-    assert cli([str(word) for word in command]) == 1
+    assert cli([str(word) for word in command]) == 2
     printed = capsys.readouterr()
     assert printed.err.startswith("error: ") and len(printed.err.splitlines()) == 1 and printed.out == ""
     return printed.err
@@ -58,12 +59,10 @@ def test_every_error_of_the_system_names_path_and_cause(error, line):
 
 def test_a_recipe_that_cannot_be_read_is_one_line(tmp_path, capsys):
     recipe = tmp_path / "recipe.yaml"
-    assert "cannot be read (No such file or directory): give --config a YAML file" in one_line(capsys, "plan", recipe)
+    assert "cannot be read (No such file or directory): name a YAML file" in one_line(capsys, "plan", recipe)
     assert f"the recipe {tmp_path} cannot be read (Is a directory)" in one_line(capsys, "plan", tmp_path)
     recipe.write_bytes("output_dir: é".encode("latin-1"))
-    assert "cannot be read (unexpected end of data): give --config a YAML file in UTF-8" in one_line(
-        capsys, "plan", recipe
-    )
+    assert "cannot be read (unexpected end of data): name a YAML file in UTF-8" in one_line(capsys, "plan", recipe)
     recipe.write_bytes(b"seed: 1\x00")
     assert "is not valid YAML" in one_line(capsys, "plan", recipe)
     recipe.write_text("")
@@ -79,13 +78,8 @@ def test_a_script_ends_with_one_line(tmp_path):
     command += ["--dataset_name", "nothing.jsonl"]
     settings = environment(HF_HUB_OFFLINE="1")
     done = subprocess.run(command, cwd=tmp_path, env=settings, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
+    assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
     assert done.stderr.splitlines()[-1].startswith("error: ") and "nothing.jsonl" in done.stderr
-
-
-@pytest.mark.parametrize("script", sorted((ROOT / "recipes").glob("*.py")), ids=lambda path: path.name)
-def test_every_script_of_a_recipe_does(script):
-    assert script.read_text().endswith('if __name__ == "__main__":\n    run(main)\n')
 
 
 def test_an_error_in_training_keeps_its_traceback(lab_trainer):
@@ -93,23 +87,52 @@ def test_an_error_in_training_keeps_its_traceback(lab_trainer):
         raise ValueError("the reward breaks")
 
     with pytest.raises(ValueError, match="the reward breaks"):
-        run(lambda: lab_trainer(reward=breaks).train())
+        run(lambda argv: lab_trainer(reward=breaks).train(), [])
 
 
 def test_a_refusal_within_training_keeps_its_traceback(lab_trainer):
+    trainer = lab_trainer(reward=lambda completions, **kwargs: [None] * len(completions), dynamic_sampling_tries=1)
     with pytest.raises(ValueError, match="no reward function gave a reward"):
-        run(lab_trainer(reward=lambda completions, **kwargs: [None] * len(completions), dynamic_sampling_tries=1).train)
+        run(lambda argv: trainer.train(), [])
 
 
 def test_an_error_of_the_scripts_own_code_keeps_its_traceback():
     with pytest.raises(ValueError, match="invalid literal"):
-        run(lambda: int("many"))
-    with pytest.raises(SystemExit, match="error: .*no whole checkpoint"):
-        run(lambda: resume(Path("nothing")))
-    run(lambda: None)
+        run(lambda argv: int("many"), [])
 
 
-def resume(folder):
+@pytest.mark.parametrize("text", ["raise ValueError('mine')", "import json\njson.loads('{')", "open('no/such/file')"])
+def test_an_error_of_the_users_reward_file_keeps_its_traceback(text, tmp_path):
+    from es_trl.run import run_recipe
+
+    (tmp_path / "own.py").write_text(text)
+    (tmp_path / "recipe.yaml").write_text(f"reward: {tmp_path}/own.py:f\nuse_cpu: true\nbf16: false\n")
+    with pytest.raises((ValueError, OSError)):
+        run(run_recipe, ["--config", str(tmp_path / "recipe.yaml")])
+
+
+def resume(argv):
     from es_trl.checkpoints.choice import find_checkpoint
 
-    find_checkpoint(True, folder)
+    find_checkpoint(True, Path("nothing"))
+
+
+def test_a_refusal_is_one_line_unless_the_traceback_is_asked_for(capsys):
+    assert run(resume, ["--max_steps", "1"]) == 2
+    assert re.fullmatch("error: .*no whole checkpoint.*\n", capsys.readouterr().err)
+    assert run(resume, ["--traceback"]) == 2
+    shown = capsys.readouterr().err
+    assert shown.startswith("Traceback (most recent call last)") and "no whole checkpoint" in shown.splitlines()[-1]
+    assert run(lambda argv: None, []) == 0
+
+
+@pytest.mark.parametrize("words", [["train"], [], ["plott", "x"], ["plot", "x", "--y"]])
+def test_a_wrong_command_line_is_one_line(words, capsys):
+    assert "--help" in one_line(capsys, *words)
+
+
+@pytest.mark.slow
+def test_the_reader_of_a_plan_may_take_a_part_of_it(tmp_path):
+    command = f"set -o pipefail; {sys.executable} -m es_trl plan recipes/countdown_es.yaml | head -n 1"
+    done = subprocess.run(["bash", "-c", command], cwd=ROOT, env=environment(), capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "") and done.stdout.startswith("processes ")

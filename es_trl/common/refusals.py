@@ -1,13 +1,22 @@
-"""A user's mistake as one line, from the command line and from recipe scripts."""
+"""A user's mistake as one line and exit code 2, from the command line and from recipe scripts."""
 
+import os
+import sys
+import sysconfig
 import traceback
 from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from types import FrameType
+from typing import Any
 
 from .writing import SaveError
 
 
-# packages that check what a user has set
-CHECKING = ("es_trl", "trl", "transformers", "accelerate", "datasets", "huggingface_hub")
+REFUSED = 2  # exit code
+OPTION = "--traceback"
+_PACKAGE = Path(__file__).resolve().parents[1]
+_LIBRARIES = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib"))
 
 
 def error_line(error: BaseException) -> str:
@@ -18,22 +27,71 @@ def error_line(error: BaseException) -> str:
     return f"error: {' '.join(text.split())}"
 
 
-def run(main: Callable[[], None]) -> None:
+def run(main: Callable[[list[str]], Any], argv: list[str]) -> int:
     """
-    Call a script's `main`, and exit with one line and code 1 where a check refuses it or a file cannot be written.
+    Call `main` with a command line, and print one line on standard error where a check refuses it.
 
-    Any other error keeps its traceback.
+    In a launch of several processes one of them prints the line. Any other error keeps its traceback: an error of the
+    user's own code, and one that arises while the model trains.
+
+    Args:
+        main (`Callable`):
+            The function to call.
+        argv (`list[str]`):
+            Its command line. `--traceback` is taken out of it, and prints the traceback in place of the line.
+
+    Returns:
+        `int`: exit code 0, 2 after a refusal, or 1 where training ended because a file could not be written.
     """
+    shows_all = OPTION in argv
     try:
-        main()
+        main([word for word in argv if word != OPTION])
     except (ValueError, ImportError, OSError, SaveError) as error:
-        if not isinstance(error, SaveError) and not _is_refusal(error):
+        refused, frames = False, [frame for frame, _ in traceback.walk_tb(error.__traceback__)][1:]
+        if not _has_trained(frames):
+            refused = isinstance(error, SaveError) or not _is_users_own(frames)
+        if not (refused or isinstance(error, SaveError)):
             raise
-        raise SystemExit(error_line(error)) from None
+        if shows_all:
+            traceback.print_exception(error)
+        elif _is_first_to_report():
+            print(error_line(error), file=sys.stderr, flush=True)
+        return REFUSED if refused else 1
+    return 0
 
 
-def _is_refusal(error: BaseException) -> bool:
-    """Whether an error was raised by a check, before transformers began to train."""
-    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+def _has_trained(frames: list[FrameType]) -> bool:
+    """Return whether an error was raised after transformers began to train."""
     places = [(frame.f_globals.get("__name__", ""), frame.f_code.co_name) for frame in frames]
-    return ("transformers.trainer", "train") not in places and places[-1][0].split(".")[0] in CHECKING
+    return ("transformers.trainer", "train") in places
+
+
+def _is_users_own(frames: list[FrameType]) -> bool:
+    """Return whether an error was raised in the user's own code, or in code that this called from within a package."""
+    own = [_is_users(frame) for frame in frames]
+    # a script's own frames stand first, above those of the package that it calls
+    packages = own.index(False) if False in own else len(own)
+    return packages == len(own) or any(own[packages:])
+
+
+def _is_users(frame: FrameType) -> bool:
+    """Return whether a frame is neither of this package, nor of an installed one, nor of the standard library."""
+    if frame.f_globals.get("__name__", "").partition(".")[0] in sys.stdlib_module_names:
+        return False
+    file = frame.f_globals.get("__file__")
+    parents = Path(file).resolve().parents if file else ()
+    return not any(folder in parents for folder in (_PACKAGE, *_LIBRARIES))
+
+
+def _is_first_to_report() -> bool:
+    """Return whether no other process of the launch has reported, as the store that torchrun keeps for all knows."""
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        return True
+    from torch.distributed import TCPStore
+
+    try:
+        address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+        store = TCPStore(address, port, is_master=False, timeout=timedelta(seconds=5))
+        return store.add("es_trl/reports", 1) == 1
+    except (KeyError, ValueError, RuntimeError):  # a store that cannot be asked: twice is better than never
+        return True

@@ -16,7 +16,8 @@ _EXAMPLES = {
     "dataset_filter": EXAMPLE,
     "datasets": "{hard: {dataset_name: hard.jsonl, dataset_filter: {level: [4, 5]}}}",
 }
-_TEXTS = ("prompt_column", "answer_column", "prompt_suffix", "dataset_split", "dataset_name")
+_TEXTS = ("prompt_column", "answer_column", "prompt_suffix", "dataset_split", "dataset_name", "prompt_template")
+_DEFAULTS = {"prompt_column": "prompt", "prompt_suffix": ""}
 
 
 def _key(default: str | None, text: str) -> Any:
@@ -25,14 +26,24 @@ def _key(default: str | None, text: str) -> Any:
 
 @dataclass
 class DataArguments:
-    """The data sets of a recipe. The help of a field says what it takes; `a.b` names the field `b` of a column `a`."""
+    """
+    The datasets of a recipe. The help of a field says what it takes; `a.b` names the field `b` of a column `a`.
+
+    Raises:
+        ValueError: for a value of another type, or two keys that contradict each other.
+    """
 
     dataset_name: str | None = _key(None, "Data set on the Hub, or a local .json, .jsonl or .parquet file.")
     dataset_config: str | None = _key(None, "Configuration of a Hub data set.")
     dataset_split: str = _key("train", "Split of a Hub data set; a local file has train, or train[:100] of it.")
-    prompt_column: str = _key("prompt", "Column with the problem: text, or messages of which the last is the user's.")
+    prompt_column: str = _key(
+        _DEFAULTS["prompt_column"], "Column with the problem: text, or messages of which the last is the user's."
+    )
     answer_column: str = _key("solution", "Column with the right answer: text, a number, or a list of alternatives.")
-    prompt_suffix: str = _key("", "Instruction put after the text of a problem, or of the last message of a chat.")
+    prompt_template: str | None = _key(None, "Prompt made of columns, as 'Q: {question}', in place of prompt_column.")
+    prompt_suffix: str = _key(
+        _DEFAULTS["prompt_suffix"], "Instruction put after the text of a problem, or of the last message of a chat."
+    )
     prompt_format: str = _key("chat", "chat, or text for a base model without a chat template.")
     dataset_filter: dict[str, Any] | str | None = _key(None, f"Numbers of rows to keep: {EXAMPLE}, or null as an end.")
     datasets: dict[str, Any] | str | None = _key(None, "More data sets by name, with the keys that differ from these.")
@@ -51,8 +62,14 @@ class DataArguments:
             self.dataset_name = os.fspath(self.dataset_name)
         for name in _TEXTS:
             value = getattr(self, name)
-            if not isinstance(value, str) and (value is not None or name != "dataset_name"):
+            if not isinstance(value, str) and (value is not None or name not in ("dataset_name", "prompt_template")):
                 raise ValueError(f"`{name}` must be text, got {value!r}: put it in quotes")
+        for name in ("prompt_column", "prompt_suffix"):
+            if self.prompt_template is not None and (value := getattr(self, name)) != _DEFAULTS[name]:
+                raise ValueError(
+                    f"`{name}` is {value!r} and `prompt_template` is {self.prompt_template!r}, but the template alone "
+                    f"makes the prompt: remove one of the two"
+                )
         if self.prompt_format not in PROMPT_FORMATS:
             must = f"`prompt_format` must be {' or '.join(PROMPT_FORMATS)}, got {self.prompt_format!r}"
             raise ValueError(f"{must}: set text for a base model without a chat template")

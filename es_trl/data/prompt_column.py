@@ -4,6 +4,7 @@ from typing import Any
 
 from ..common.shown import shown
 from .arguments import DataArguments
+from .prompt_template import fill_template
 from .rows import Rows, is_unicode, leaf_names
 
 
@@ -27,10 +28,17 @@ def check_prompts(rows: Rows, column: str) -> list[str] | list[Chat]:
     return prompts
 
 
+def plain_prompts(rows: Rows, args: DataArguments) -> list[str] | list[Chat]:
+    """Return the prompts of rows as the template makes them, or as the column has them."""
+    if args.prompt_template is not None:
+        return fill_template(args.prompt_template, rows)
+    return check_prompts(rows, args.prompt_column)
+
+
 def read_prompts(rows: Rows, args: DataArguments) -> list[str] | list[Chat]:
     """Return the prompts of rows as a model takes them; in a chat the suffix goes to the text of the last message."""
     column, suffix, prompt_format = args.prompt_column, args.prompt_suffix, args.prompt_format
-    prompts = check_prompts(rows, column)
+    prompts = plain_prompts(rows, args)
     if isinstance(prompts[0], str):
         texts = [prompt + suffix for prompt in prompts]
         return texts if prompt_format == "text" else [[{"role": "user", "content": text}] for text in texts]

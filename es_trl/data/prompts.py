@@ -26,14 +26,15 @@ def load_rows(args: DataArguments, columns: tuple[str, ...] = ()) -> Dataset:
     """
     Return the rows of a data set for a reward of one's own: the column `prompt`, and all others under their own names.
 
-    Every row must have `prompt_column` and `columns`, in which `a.b` names a nested column, which is then beside the
-    others. A JSON column that Arrow cannot hold is left out.
+    Every row must have a prompt and all of `columns`. There `a.b` names a nested column, which the result has under
+    that name. A JSON column that Arrow cannot hold is left out.
     """
     rows = open_rows(args)
     prompts = read_prompts(rows, args)
     for column in columns:
         rows.filled(column)
-    dataset = rows.to_dataset((args.prompt_column, *columns))
+    own = () if args.prompt_template is not None else (args.prompt_column,)
+    dataset = rows.to_dataset((*own, *columns))
     others = [name for name in dataset.column_names if name != "prompt"]
     return dataset.select_columns(others).add_column("prompt", prompts).select_columns(["prompt", *others])
 
@@ -54,7 +55,7 @@ def load_problems(args: DataArguments) -> Dataset:
 
 def problems_of(rows: Rows, args: DataArguments) -> Dataset:
     """Return columns `prompt` and `solution`, text, or a list of texts in every row where some row has alternatives."""
-    if args.answer_column == args.prompt_column:
+    if args.answer_column == args.prompt_column and args.prompt_template is None:
         raise ValueError(f"prompt_column and answer_column are both {args.prompt_column!r}: set another answer_column")
     prompts, answers = read_prompts(rows, args), read_answers(rows, args.answer_column)
     return _as_dataset(rows, args, {"prompt": prompts, "solution": answers})

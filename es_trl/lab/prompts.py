@@ -4,10 +4,10 @@ import functools
 import re
 from typing import Any
 
-from datasets import Dataset
+from datasets import Dataset, concatenate_datasets
 
 from ..common.shown import shown
-from ..data.prompt_column import check_prompts
+from ..data.prompt_column import plain_prompts
 from ..data.prompts import DataArguments
 from ..data.reading import read_rows
 from ..data.row_filter import filter_rows
@@ -52,13 +52,16 @@ def countdown_of(rows: Rows, args: DataArguments) -> Dataset:
     """
     Return the prompts of the rows that the filter of `args` keeps; returns and raises as [`load_countdown`].
     """
-    prompts = check_prompts(rows, args.prompt_column)
+    prompts = plain_prompts(rows, args)
     numbers, targets = rows.filled("numbers"), rows.filled("target")
     must = "which must hold a list of integers: correct or drop the row"
     rows.refuse({at: f"has {shown(own)} in 'numbers', {must}" for at, own in enumerate(numbers) if not _are_ints(own)})
     must = "which must hold an integer: correct or drop the row"
     rows.refuse({at: f"has {shown(own)} in 'target', {must}" for at, own in enumerate(targets) if not _are_ints([own])})
-    dataset = Dataset.from_dict({"prompt": prompts, "numbers": numbers, "target": targets})
+    dataset = rows.to_dataset(("numbers", "target"))  # other columns are for rewards of one's own
+    others = [name for name in dataset.column_names if name not in ("prompt", "numbers", "target", "count")]
+    task = Dataset.from_dict({"prompt": prompts, "numbers": numbers, "target": targets})
+    dataset = concatenate_datasets([task, dataset.select_columns(others)], axis=1) if others else task
     return _filter(dataset, rows.name, args)
 
 

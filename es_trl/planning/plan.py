@@ -30,6 +30,8 @@ def plan(recipe_file: str, num_processes: int | None, overrides: list[str], conf
     config = None if config_file is None else read_config(config_file)
     processes = config.num_processes if num_processes is None and config else num_processes
     recipe = RecipeParser(_planned_for(processes)).parse([*overrides, "--config", recipe_file])
+    if recipe.task is not None:
+        recipe.task.rewards()  # refused here as in a run
     args = recipe.training
     check_trains(args)
     geometry = Geometry.of(args)
@@ -62,10 +64,13 @@ def _local_prompts(recipe: Recipe) -> dict[str, Dataset]:
     for name, own in recipe.data.named().items():
         if not own.dataset_name or not is_local(own.dataset_name):
             continue
+        if recipe.task is not None:
+            prompts[name] = recipe.task.load(own)
+            continue
         rows, bounds = read_rows(own.dataset_name, own.dataset_config, own.dataset_split), own.dataset_filter or {}
         if "answer_column" in recipe.given or "answer_column" in (recipe.data.datasets or {}).get(name, {}):
             prompts[name] = problems_of(filter_rows(rows, bounds), own)
-        else:  # a script may make columns of its own: no answers are read, nor filters of what is not in the file
+        else:  # a user's script may make columns: neither answers nor filters of columns that the file lacks are read
             known = {column: ends for column, ends in bounds.items() if rows.find(column) is not None}
             prompts[name] = prompts_of(filter_rows(rows, known), own)
     return prompts

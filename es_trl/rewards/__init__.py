@@ -1,6 +1,7 @@
 """
 Rewards. Names load on first use: a worker that judges answers needs neither torch nor transformers.
 
+- `named.py`: reward functions by the names that a recipe gives them. A new name is a row of `NAMED`.
 - `math.py`: the math reward, and the text of a completion.
 - `answers.py`: the place of the answer in a text.
 - `notation.py`: notations of answers that math-verify does not read, and numbers as text.
