@@ -30,7 +30,7 @@ def test_plan_of_the_papers_recipe_on_8_gpus(capsys):
         (["--lerning_rate", "1"], "did you mean 'learning_rate'"),
         (["--entropy_schedule.target"], "the option --entropy_schedule.target has no value"),
         (["--num_process", "2"], "unknown option --num_process"),
-        (["--dataset_name", "/tmp"], "the data set /tmp is a folder"),
+        (["--dataset_name", "/tmp"], "the dataset /tmp is a folder"),
     ],
 )
 def test_plan_refuses_in_one_line(options, message, capsys):
