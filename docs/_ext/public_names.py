@@ -29,23 +29,34 @@ def members_of(kind: type) -> Iterator[tuple[str, Any]]:
 
 def faults_of(name: str, thing: Any) -> Iterator[str]:
     """Yield what the docstrings of a public name leave out."""
-    text = inspect.getdoc(thing)
-    if not text or (inspect.isclass(thing) and not thing.__doc__):
+    if not thing.__doc__:
         yield f"{name} has no docstring"
         return
-    missing = _parameters(thing) - _known(thing)
-    if missing:
+    if missing := _parameters(thing) - _known(thing):
         yield f"the docstring of {name} leaves out {', '.join(sorted(missing))}"
-    if inspect.isclass(thing):
-        for member, value in members_of(thing):
-            said = inspect.getdoc(value)
-            if not said:
-                yield f"{name}.{member} has no docstring"
+    if not inspect.isclass(thing):
+        return
+    members = dict(members_of(thing))
+    # a parameter means the same in each method of a class and of its bases
+    own = [base for base in thing.__mro__ if base.__module__.startswith("es_trl.")]
+    methods = [value for base in own for value in vars(base).values() if inspect.isfunction(value)]
+    known = set().union(*map(_known, (*own, *methods)))
+    for member, value in members.items():
+        if not inspect.getdoc(value):
+            yield f"{name}.{member} has no docstring"
+        elif inspect.isfunction(value) and not _is_of_a_library(thing, member):
+            if missing := _parameters(value) - {"self"} - known - set(re.findall(r"\w+", inspect.getdoc(value))):
+                yield f"the docstring of {name}.{member} leaves out {', '.join(sorted(missing))}"
+
+
+def _is_of_a_library(kind: type, member: str) -> bool:
+    """Return whether a method overrides one of a library, which documents its parameters."""
+    return any(member in vars(base) for base in kind.__mro__ if not base.__module__.startswith("es_trl."))
 
 
 def _known(thing: Any) -> set[str]:
     """Return the parameters that a docstring documents; a short one of a function names them in its sentence."""
-    named = set() if inspect.isclass(thing) else set(re.findall(r"`(\w+)`", thing.__doc__))
+    named = set() if inspect.isclass(thing) else set(re.findall(r"`(\w+)`", inspect.getdoc(thing) or ""))
     return named | {name.lstrip("*") for name in documented(thing)}
 
 
