@@ -13,7 +13,7 @@ from .model_shape import shape_of
 from .workload import Workload, check_known, workload_of
 
 
-CHECKED = ("llama", "mistral", "phi3", "qwen2", "qwen3")  # models for which docs/guides/memory.md holds
+CHECKED = ("llama", "mistral", "phi3", "qwen2", "qwen3")  # models whose layers docs/guides/memory.md covers
 # Assumptions: the share of the data sheet's FLOP/s and bandwidth that is reached, and mean length / longest length
 FLOPS_EFFICIENCY, BANDWIDTH_EFFICIENCY, MEAN_LENGTH = 0.4, 0.6, 0.5
 
