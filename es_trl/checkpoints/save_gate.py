@@ -43,7 +43,7 @@ class SaveGate:
         return temporarily(self, _is_evaluating=True)
 
     def is_open(self, micro_step: int, rollout_has_begun: bool) -> bool:
-        """Return whether a checkpoint can be written. `rollout_has_begun` tells whether a new one is generated."""
+        """Return whether a checkpoint can be written. A new rollout without a micro-batch also closes the gate."""
         counts = micro_step == self._micro_step and self._has_ended_one
         return counts and not rollout_has_begun and not self._is_evaluating
 
