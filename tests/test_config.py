@@ -66,7 +66,7 @@ def test_blocks_name_their_parts(lab_args):
         ({"entropy_schedule": {**STABLE, "target": "high"}}, "`target` must be a number, got 'high': set one"),
         ({"entropy_schedule": {**STABLE, "relative": "yes"}}, "`relative` must be true or false, got 'yes': set one"),
         ({"entropy_schedule": {"kind": ["constant"]}}, "no kind .'constant'."),
-        ({"entropy_schedule": {"kind": "constant", 4: 0.4}}, "no argument 4: set target, relative"),
+        ({"entropy_schedule": {"kind": "constant", 4: 0.4}}, "no argument 4: set only target, relative"),
         ({"entropy_schedule": {"kind": "constant", "target": None}}, "`target` must be a number, got None: set one"),
         ({"entropy_schedule": {"kind": "constant", "target": True}}, "`target` must be a number, got True"),
         ({"entropy_schedule": {"kind": "piecewise", "points": 3}}, "`points` must be at least two pairs .*got 3"),

@@ -135,7 +135,7 @@ def check_changes(
         old, new = ("none" if target is None else f"{target:.4g}" for target in targets)
         raise ValueError(
             f"the target of the next rollout would jump from {old} to {new} ({because}): resume with the values that "
-            "the checkpoint was written with, or set resume_with_changes: true to go on with the new ones"
+            "the checkpoint was written with, or set resume_with_changes: true to use the new ones"
         )
     return changes
 

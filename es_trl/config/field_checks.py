@@ -88,7 +88,9 @@ def check_fields(args: TrainingArguments) -> None:
             )
     weights = args.reward_weights
     if weights is not None and not (isinstance(weights, list | tuple) and all(_holds(w, "") for w in weights)):
-        raise ValueError(f"`reward_weights` must be a list of finite numbers, got {weights!r}: set one per function")
+        raise ValueError(
+            f"`reward_weights` must be a list of finite numbers, got {weights!r}: set one per reward function"
+        )
     _check_pairs(args)
     for name in MAPPINGS:
         _check_mapping(name, getattr(args, name))

@@ -41,10 +41,12 @@ def build_part(block: str, value: Any) -> Any:
     if not isinstance(arguments, dict):
         return _checked_object(block, value)
     if "kind" not in arguments:
-        raise ValueError(f"`{block}` must be a mapping with a `kind`, got {value!r}: set it to {', '.join(kinds)}")
+        raise ValueError(
+            f"`{block}` must be a mapping with a `kind`, got {value!r}: set it to one of {', '.join(kinds)}"
+        )
     kind = arguments["kind"]
     if not isinstance(kind, str) or kind not in kinds:
-        raise ValueError(f"`{block}` has no kind {kind!r}{nearest(str(kind), kinds)}: set it to {', '.join(kinds)}")
+        raise ValueError(f"`{block}` has no kind {kind!r}{nearest(str(kind), kinds)}: set one of {', '.join(kinds)}")
     rest = {name: value for name, value in arguments.items() if name != "kind"}
     return _build(block, f"kind {kind}", kinds[kind], rest)
 
@@ -80,11 +82,11 @@ def _build(block: str, part: str, kind: type, arguments: Any) -> Any:
     """Build an object of the dataclass `kind` from its `arguments`. Messages name it as `part`."""
     known = {f.name: f for f in dataclasses.fields(kind)}
     if not isinstance(arguments, dict):
-        raise ValueError(f"`{block}` must have a mapping for {part}, got {arguments!r}: set {', '.join(known)}")
+        raise ValueError(f"`{block}` must have a mapping for {part}, got {arguments!r}: set some of {', '.join(known)}")
     for name in arguments:
         if name not in known:
             raise ValueError(
-                f"`{block}` of {part} has no argument {name!r}{nearest(str(name), known)}: set {', '.join(known)}"
+                f"`{block}` of {part} has no argument {name!r}{nearest(str(name), known)}: set only {', '.join(known)}"
             )
     required = [f.name for f in known.values() if f.default is f.default_factory is dataclasses.MISSING]
     missing = [f"`{name}`" for name in required if name not in arguments]

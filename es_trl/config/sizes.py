@@ -48,7 +48,7 @@ def check_groups(args: GRPOConfig, both_sizes: bool) -> None:
         unit = math.lcm(micro_batch, args.num_generations)
         raise ValueError(
             f"`generation_batch_size` must be a multiple of {micro_batch} (per_device_train_batch_size x processes) "
-            f"and of num_generations, {args.num_generations}, got {completions}: set "
+            f"and of num_generations ({args.num_generations}), got {completions}: set "
             f"{math.ceil(completions / unit) * unit}"
         ) from None
     if completions is not None and completions % args.num_generations != 0:

@@ -53,7 +53,9 @@ def read_config(path: str) -> Any:
         reason = " ".join(str(error).split())
         raise ValueError(f"{path} is not an accelerate config ({reason}): give one of accelerate_configs/") from None
     if config.num_processes < 1:
-        raise ValueError(f"`num_processes` of {path} must be 1 or more, got {config.num_processes}: set 1 or more")
+        raise ValueError(
+            f"`num_processes` of {path} must be 1 or more, got {config.num_processes}: set the number of GPUs"
+        )
     return config
 
 
