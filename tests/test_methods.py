@@ -64,7 +64,7 @@ def test_without_a_schedule_nothing_is_held(lab_args):
     assert parts_of(lab_args, method="aer", entropy_schedule="null", entropy_controller="none") is None
     assert parts_of(lab_args, method="clip_cov", entropy_schedule="none")[0] is None
     with pytest.raises(
-        ValueError, match="`entropy_controller` must be none, as method es_pid has no target here, got 'pid'"
+        ValueError, match="`entropy_controller` must be none, because method es_pid has no target here, got 'pid'"
     ):
         lab_args(method="es_pid", entropy_schedule="none", entropy_controller="pid")
 
@@ -105,7 +105,7 @@ def test_any_method_takes_any_schedule(method, lab_args):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"method": "entrocaft"}, "there is no method 'entrocaft', did you mean 'entrocraft'"),
+        ({"method": "entrocaft"}, "`method` must be a known name, got 'entrocaft', did you mean 'entrocraft'"),
         (
             {"method": "aer", "entropy_controller": "pid"},
             "`entropy_controller` must be of kind dead_band for method aer, got 'pid': set that kind",
@@ -116,7 +116,7 @@ def test_any_method_takes_any_schedule(method, lab_args):
         ),
         (
             {"method": "grpo", "entropy_actuator": "clip"},
-            "`entropy_actuator` must be none, as method grpo has no target here, got 'clip'",
+            "`entropy_actuator` must be none, because method grpo has no target here, got 'clip'",
         ),
         ({"method": "aent", "entropy_controller": {"width": -0.1}}, "`width` must be a finite number >= 0, got -0.1"),
         (
@@ -124,13 +124,13 @@ def test_any_method_takes_any_schedule(method, lab_args):
             "`width` must be a finite number >= 0, got -0.1",
         ),
         ({"method": "aer", "entropy_actuator": {"tau": 0.4}}, "has no argument 'tau'"),
-        ({"method": False}, "there is no method False"),
+        ({"method": False}, "`method` must be a known name, got False"),
         ({"method": "aer", "entropy_schedule": "{bad"}, "`entropy_schedule` is not valid YAML .while parsing"),
         (
             {"method": "dapo", "max_completion_length": None},
-            "`max_completion_length` must be a number for method dapo, whose `overlong_cache`",
+            "`max_completion_length` must be a number for method dapo, because `overlong_cache`",
         ),
-        ({"entropy_actuator": "clip_cov"}, "there is no target to hold"),
+        ({"entropy_actuator": "clip_cov"}, "the loop has no target"),
     ],
 )
 def test_what_a_configuration_refuses(changes, message, lab_args):

@@ -146,7 +146,7 @@ def test_checkpoint_of_another_trainer_is_refused(checkpoint, lab_trainer):
 
 
 def test_checkpoint_of_other_blocks_is_refused(checkpoint, lab_trainer):
-    with pytest.raises(ValueError, match=r"with the rollout callbacks \['EntropyScheduler'\] and this run has \[\]"):
+    with pytest.raises(ValueError, match=r"with the rollout callbacks \['EntropyScheduler'\] but this run has \[\]"):
         lab_trainer(**RUN).train(resume_from_checkpoint=str(checkpoint))
 
 
@@ -187,13 +187,13 @@ def test_checkpoint_outlives_a_run_that_began_anew(whole_run, lab_trainer, tmp_p
 def test_checkpoint_of_another_version_is_refused(checkpoint, lab_trainer):
     path = checkpoint / "es_state.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "version": 99}))
-    with pytest.raises(ValueError, match="version 99 and this es_trl reads version 5"):
+    with pytest.raises(ValueError, match="version 99 but this es_trl reads version 5"):
         lab_trainer(**RUN, **BONUS).train(resume_from_checkpoint=str(checkpoint))
 
 
 def test_missing_history_is_refused(checkpoint, lab_trainer):
     (checkpoint / "es_history.jsonl").unlink()
-    with pytest.raises(ValueError, match="not a whole checkpoint .it lacks es_history.jsonl"):
+    with pytest.raises(ValueError, match="not a whole checkpoint .es_history.jsonl is missing"):
         lab_trainer(**RUN, **BONUS).train(resume_from_checkpoint=str(checkpoint))
 
 
