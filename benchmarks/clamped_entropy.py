@@ -118,15 +118,17 @@ def report() -> str:
     rows += [[name, f"{own['seconds']:.0f}", f"{own['mib']:.0f}"] for name, own in data["costs"].items()]
     tails = [["tail", "entropy, nats", "p", "change of the entropy", "change of its gradient"]]
     for c in data["changes"]:
-        cells = [f"{c['entropy_change']:.1e}", f"{c['gradient_change']:.1e}"]
+        cells = [f"{100.0 * c[name]:.2g} %" for name in ("entropy_change", "gradient_change")]
         tails.append([c["kind"], f"{c['entropy']:.3f}", f"{c['share']:g}", *cells])
     parts = [
         "# AEnt's clamped entropy",
         "`python benchmarks/clamped_entropy.py run`; " + ", ".join(f"{n} {v}" for n, v in data["versions"].items()),
         f"## Cost\n\nForward and backward of {TOKENS:,} tokens x {VOCABULARY:,} of vocabulary, {HIDDEN} hidden, "
-        "float32, one CPU core. `fused` is TRL's head with its entropy; `clamped` is ours with log-probabilities, "
-        f"entropy and clamped entropy, and takes {clamped['seconds'] / fused['seconds']:.2f} times as long. The "
-        f"gradient of the weights takes {4 * VOCABULARY * HIDDEN / 2**20:.0f} MiB of the memory in both.",
+        "float32, one CPU core.\n\n"
+        "- `fused`: TRL's head, with log-probabilities and entropy.\n"
+        "- `clamped`: ours, with log-probabilities, entropy and clamped entropy. It takes "
+        f"{clamped['seconds'] / fused['seconds']:.2f} times as long.\n"
+        f"- Both include {4 * VOCABULARY * HIDDEN / 2**20:.0f} MiB for the gradient of the weights.",
         table(rows).rstrip(),
         "## Effect of the clamp\n\nChanges relative to the entropy over the whole vocabulary, on synthetic logits: "
         "five likely tokens over a tail.",

@@ -20,6 +20,11 @@ SCHEDULES = {
     "cosine": {"kind": "cosine", "start": 0.45, "end": 0.05},
     "stable_anneal": {"kind": "stable_anneal", "target": 0.3, "end": 0.05, "ratio": 0.25},
 }
+TITLES = {
+    "constant": "constant: 0.35 nats",
+    "cosine": "cosine: from 0.45 to 0.05 nats",
+    "stable_anneal": "stable_anneal: 0.3 nats, annealed to 0.05 over the last quarter",
+}
 
 
 def load(path: Path, key: tuple[str, ...] = KEY) -> dict[tuple, dict[str, Any]]:
@@ -180,22 +185,23 @@ def report(
     others = [run for run in runs.values() if run["condition"] != conditions[0]]
     versions = ", ".join(f"{name} {number}" for name, number in reference[0]["versions"].items())
     parts = [
-        f"# Control of the Countdown lab's entropy: {reference[0]['rollouts']} rollouts per run\n\n{versions}. Errors "
-        "are root-mean-square differences of measured entropy and target in nats, after the first "
-        f"{SETTLING} rollouts. The noise floor is the standard error of a rollout's entropy over the same rollouts: "
-        "the error of a policy that is exactly on target. The number in brackets after a method counts its runs. "
-        "Settled is the first rollout of five whose mean error is within two of its standard errors. Overshoot is the "
-        "largest mean error of five rollouts beyond the target. At a bound is the share of rollouts whose control is "
-        "at a bound.\n"
+        f"# Control of the Countdown lab's entropy: {reference[0]['rollouts']} rollouts per run\n",
+        f"{versions}. The number in brackets after a method counts its runs; ± is the standard deviation over seeds.\n",
+        f"- Error: root mean square of target minus entropy, nats, without the first {SETTLING} rollouts.\n"
+        "- Noise floor: standard error of one rollout's entropy, nats. A policy exactly on target has this error.\n"
+        "- Ratio: error over noise floor.\n"
+        "- Settled: first of five rollouts whose mean error is within two of its standard errors, for each seed.\n"
+        "- Overshoot: largest mean error of five rollouts beyond the target, nats.\n"
+        "- At a bound: share of the rollouts whose control is at a bound of the actuator.\n",
     ]
     parts.append("## In short: mean error in nats (over the noise floor)\n")
     parts.append(in_short(reference, [*uncontrolled, *methods]))
     for schedule in SCHEDULES:
-        parts.append(f"## {schedule}: `{SCHEDULES[schedule]}`\n")
+        parts.append(f"## {TITLES[schedule]}\n")
         own = [run for run in reference if run["schedule"] == schedule and run["method"] in methods]
         own += [run for run in reference if run["method"] in uncontrolled]
         parts.append(compare(sorted(own, key=lambda run: [*uncontrolled, *methods].index(run["method"])), schedule))
-    parts.append("## Tried steps, seed 0, stable_anneal\n")
+    parts.append("## Steps that were tried, seed 0, stable_anneal\n")
     tried = [run for run in reference if "step" in run["method"] and run["seed"] == 0]
     parts.append(compare([run for run in tried if run["schedule"] == "stable_anneal"], "stable_anneal"))
     if others:

@@ -28,7 +28,7 @@ def run(arm: str, seed: int) -> None:
 
 
 def summarize() -> str:
-    """Return the table of the README as Markdown."""
+    """Return the table as Markdown."""
     arms = {arm: load(RESULTS, arm) for arm in ARMS}
     rows = [("", *ARMS)]
     windows = {

@@ -43,7 +43,7 @@ def run(arm: str, seed: int) -> None:
 
 
 def summarize() -> str:
-    """Return the table of the README as Markdown."""
+    """Return the table as Markdown."""
     arms = {arm: load(RESULTS, arm) for arm in STAGES}
     rows = [("at anneal onset", *(TITLES[arm] for arm in STAGES))]
     for numbers in ("3 numbers", "4 numbers"):

@@ -1,7 +1,7 @@
 """Direction in which unlearning wrong completions moves entropy on the lab: Entrocraft and EntroPIC rest on it.
 
 python benchmarks/direction.py run      # some minutes on one core
-python benchmarks/direction.py report   # from the committed data
+python benchmarks/direction.py report   # from the committed data: direction.md
 
 A policy-gradient step on token y with advantage A moves the logits along A (e_y - p), and entropy by -A times
 
@@ -27,7 +27,8 @@ from es_trl import ESGRPOTrainer
 from es_trl.lab import countdown_dataset, countdown_reward
 
 
-DATA = Path(__file__).parent.parent / "results" / "methods" / "direction.json"
+RESULTS = Path(__file__).parent.parent / "results" / "methods"
+DATA = RESULTS / "direction.json"
 ROLLOUTS = (1, 30, 80)  # of grpo, at which it is measured
 SAMPLES = 8
 
@@ -96,6 +97,7 @@ def main() -> None:
     parser.add_argument("command", choices=("run", "report"))
     if parser.parse_args().command == "run":
         run()
+    (RESULTS / "direction.md").write_text(report())
     print(report())
 
 

@@ -44,7 +44,7 @@ def judge_hostile(pool: Workers) -> list[str]:
         seconds.append(time.perf_counter() - began)
     done.set()
     return [
-        f"| hostile answers, number accepted | {len(outcomes)}, {sum(outcome is True for outcome in outcomes)} |",
+        f"| hostile answers, accepted | {sum(outcome is True for outcome in outcomes)} of {len(outcomes)} |",
         f"| hostile answers ended at the deadline of {SECONDS:g} s or by the memory limit | {outcomes.count(None)} |",
         f"| slowest hostile answer, s | {max(seconds):.2f} |",
         f"| largest resident memory of a worker, MiB | {peaks[0] / 1024:.0f} |",

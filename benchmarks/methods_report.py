@@ -6,7 +6,7 @@ from statistics import mean
 from typing import Any
 
 import control_report
-from control_report import SCHEDULES, SETTLING, rms, spread, table, target
+from control_report import SCHEDULES, SETTLING, TITLES, rms, spread, table, target
 from matplotlib.figure import Figure
 
 
@@ -59,7 +59,7 @@ def rows_of(runs: dict[tuple, Run], methods: list[str], schedule: str) -> list[l
 
 
 def in_short(runs: dict[tuple, Run], times: dict[str, float], methods: list[str]) -> list[list[str]]:
-    """Return the README's table: the error on every schedule, pass@k after the anneal, and the time."""
+    """Return the short table: the error on every schedule, pass@k after the anneal, and the time."""
     rows = [["method", *(f"error, {schedule}" for schedule in SCHEDULES), *PASSES, "time per rollout"]]
     for method in methods:
         found = [[error(run, schedule) for run in of_seeds(runs, method, schedule)] for schedule in SCHEDULES]
@@ -85,18 +85,21 @@ def report(runs: dict[tuple, Run], times: dict[str, float], methods: list[str], 
     parts = [
         f"# Published methods on the Countdown lab: {rollouts} rollouts, {seeds} seed{'s' * (seeds > 1)}",
         "`python benchmarks/methods.py run`; " + ", ".join(f"{name} {number}" for name, number in versions.items()),
-        "Published numbers, with the coefficients of entropy bonuses times 50; the targets are the schedule's. Error: "
-        "root mean square of target minus the entropy that the method holds, nats, after "
-        f"{SETTLING} rollouts; for a band, of its middle. At the end: mean of the last 10 rollouts. pass@k: 250 "
-        "prompts of three numbers, 64 completions per prompt. Methods without control have no target; their error is "
-        "the distance of the same runs to each schedule. Time: lower quartile of 16 rollouts on one core, relative to "
-        "grpo, in runs of their own. "
-        f"Mean ± standard deviation over seeds. The runs of dapo generated {dapo_tokens(runs):.2f} times the tokens "
-        "that they trained on.",
+        "- Numbers: the published ones, but the coefficients of entropy bonuses are 50 times as large. The targets are "
+        "those of the schedule.\n"
+        "- Error: root mean square of target minus the entropy that the method holds, nats, without the first "
+        f"{SETTLING} rollouts. The target of a band is its middle.\n"
+        "- Methods without control (grpo, dapo, clip_cov, kl_cov) have no target. Their error is the distance of the "
+        "same runs to each schedule.\n"
+        "- At the end: mean of the last 10 rollouts.\n"
+        "- pass@k: 250 prompts of three numbers, 64 completions per prompt.\n"
+        "- Time: lower quartile of 16 rollouts on one core, relative to grpo, in runs of their own.\n"
+        "- ±: standard deviation over seeds.\n"
+        f"- The runs of dapo generated {dapo_tokens(runs):.2f} times the tokens that they trained on.",
         "## In short\n\nError on each schedule in nats, mean over seeds; pass@k after stable_anneal.",
         table(in_short(runs, times, methods)).rstrip(),
     ]
-    parts += [f"## {schedule}\n\n{table(rows_of(runs, methods, schedule)).rstrip()}" for schedule in SCHEDULES]
+    parts += [f"## {TITLES[schedule]}\n\n{table(rows_of(runs, methods, schedule)).rstrip()}" for schedule in SCHEDULES]
     folder.mkdir(parents=True, exist_ok=True)
     text = "\n\n".join(parts) + "\n"
     (folder / "summary.md").write_text(text)

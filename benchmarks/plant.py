@@ -135,11 +135,14 @@ def summarize() -> str:
         )
     head = (
         "# The plant: effect of one unit of control on the lab's entropy, per rollout\n\n"
-        "The change of entropy from rollout to rollout is fitted by least squares to control times entropy, of this "
-        "rollout and of the last one, and a constant. The sensitivity is the share of the entropy that a unit of "
-        "control moves; carried is the part of it that comes one rollout later. The unit is 1 of the bonus, a power of "
-        "ten of `clip`, and 1 of `epsilon_high`, counted from 0.28. ± is one standard error; the residual is its "
-        "standard deviation.\n\n"
+        "The change of entropy from one rollout to the next is fitted by least squares. Its terms are control times "
+        "entropy of this rollout, the same of the rollout before, and a constant.\n\n"
+        "- Sensitivity: share of the entropy that one unit of control moves, at once and one rollout later.\n"
+        "- Carried: the part of both that comes one rollout later.\n"
+        "- Drift: entropy lost per rollout without control, nats.\n"
+        "- Residual: standard deviation of what the fit leaves, nats.\n"
+        "- Unit of control: 1 of the bonus, a power of ten of `clip`, 1 of `epsilon_high` counted from 0.28.\n"
+        "- ±: one standard error.\n\n"
     )
     return head + "\n".join(lines) + "\n"
 

@@ -1,6 +1,7 @@
 """The methods by name: what each is made of, and what it refuses."""
 
 import pytest
+from launching import ROOT
 from method_runs import CONTROLLED, OPEN, PLAIN
 
 from es_trl.__main__ import main as cli
@@ -14,6 +15,17 @@ def parts_of(lab_args, **changes):
 
 def test_the_names():
     assert set(METHODS) == {*CONTROLLED, *OPEN, "skywork"}
+
+
+def test_the_documentations_table_has_each_with_its_parts():
+    rows = (ROOT / "docs" / "methods" / "index.md").read_text().splitlines()
+    for name, method in METHODS.items():
+        (row,) = [row for row in rows if row.startswith(f"| [`{name}`]")]
+        kinds = [block["kind"] for block in method.blocks.values() if block]
+        if method.actuator["kind"] == "record_only":
+            assert row.endswith("| none | none | none |")
+        else:  # the row below `es` refers to its schedule
+            assert [kind for kind in kinds if f"`{kind}`" not in row] == (["stable_anneal"] if name == "es_pid" else [])
 
 
 def test_published_numbers(lab_args):
