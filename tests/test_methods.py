@@ -158,7 +158,7 @@ AENT = ["--method", "aent", "--entropy_actuator", "clamped_bonus"]
         ),
         (
             {"entropy_schedule": {"kind": "constant", "target": 1}, "entropy_actuator": ["clip_high", "kl_cov"]},
-            "KLCovActuator must be the only actuator, because it acts from the first rollout on",
+            "KLCovActuator must be the only actuator, because it already acts at its first control",
         ),
         ({"method": "clip_cov", "loss_type": "sapo"}, "`loss_type` must be a clipped loss with clip_cov, got 'sapo'"),
         (

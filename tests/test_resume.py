@@ -169,7 +169,7 @@ def test_a_callback_without_a_state_comes_and_goes(checkpoint, lab_trainer, tmp_
 
 def test_checkpoint_of_another_actuator_is_refused(checkpoint, lab_trainer):
     other = {**BONUS, "entropy_actuator": {"kind": "clip"}}
-    with pytest.raises(ValueError, match="by PIDController on EntropyBonusActuator and this run controls with PIDCon"):
+    with pytest.raises(ValueError, match="with PIDController on EntropyBonusActuator but this run has PIDCon"):
         lab_trainer(**RUN, **other).train(resume_from_checkpoint=str(checkpoint))
 
 
