@@ -19,7 +19,7 @@ from es_trl.lab import countdown_dataset, countdown_reward
             "1 update per rollout",
         ),
         ({"entropy_actuator": ["entropy_bonus", "kl_coef"]}, "kl_coef has no authority with beta=0.*set beta"),
-        ({"entropy_actuator": ["clip", "clip"]}, "not repeat one, got ClipActuator, ClipActuator: name each"),
+        ({"entropy_actuator": ["clip", "clip"]}, "not repeat an actuator, got ClipActuator, ClipActuator: name each"),
     ],
 )
 def test_refused_before_weights_load(changes, message, lab_args):
