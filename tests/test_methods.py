@@ -174,7 +174,7 @@ AENT = ["--method", "aent", "--entropy_actuator", "clamped_bonus"]
         ({"method": "aer", "use_adaptive_entropy": True}, "two controllers would fight"),
         (
             {"entropy_schedule": {"kind": "constant", "target": 1}, "entropy_actuator": "adaptive_target"},
-            "TRL's adaptive entropy coefficient, which is off",
+            "`use_adaptive_entropy` must be true with adaptive_target, got false",
         ),
     ],
 )
@@ -188,7 +188,7 @@ def test_the_code_variant_refuses_rewards_without_a_sign(lab_trainer):
         return [max(value, 0.0) for value in countdown_reward(**columns)]
 
     code = {"method": "entrocraft", "entropy_actuator": {"variant": "code"}}
-    with pytest.raises(ValueError, match="Let the reward be 1 for right and -1 for wrong, or set variant: paper"):
+    with pytest.raises(ValueError, match="return for example 1 for right and -1 for wrong, or set variant: paper"):
         lab_trainer(reward=zero_or_one, per_device_train_batch_size=16, **code, **PLAIN).train()
 
 

@@ -58,7 +58,9 @@ class ActuatorChain:
             raise ValueError("the chain of actuators must have at least one actuator, got none: name one")
         names = [_name(actuator) for actuator in actuators]
         if len(set(names)) < len(names):
-            raise ValueError(f"the chain of actuators must not repeat an actuator, got {', '.join(names)}: name each once")
+            raise ValueError(
+                f"the chain of actuators must not repeat an actuator, got {', '.join(names)}: name each once"
+            )
         alone = [name for name, one in zip(names, actuators, strict=True) if getattr(one, "alone", False)]
         if alone and len(names) > 1:
             words = f"because it already acts at its first control, got {', '.join(names)}: name no other actuator"
