@@ -16,7 +16,7 @@ class Scores:
         advantages (`torch.Tensor`):
             Advantages.
         rewards (`torch.Tensor`):
-            Weighted sums of the rewards; NaN where no reward function gave one.
+            Weighted sums of the rewards; NaN if no reward function gave one.
         task_rewards (`torch.Tensor`):
             The same without the overlong punishment.
         tokens (`torch.Tensor`):
@@ -57,7 +57,7 @@ class MicroBatch:
         entropies (`torch.Tensor`):
             Entropies of the present policy in nats, with gradient.
         clamped (`torch.Tensor`, *optional*):
-            Entropies over the top tokens of the vocabulary in nats, with gradient; `None` where no actuator sets
+            Entropies over the top tokens of the vocabulary in nats, with gradient; `None` if no actuator sets
             `Actuator.clamp`.
         clip (`tuple[float, float]`):
             Lower and upper PPO clip, as offsets of the ratio from 1.

@@ -142,8 +142,10 @@ class KLCovActuator(Actuator):
         """Raise `ValueError` if the loss, the geometry or another option does not allow KL-Cov."""
         _check_tokens("kl_cov", args)
         if updates_per_rollout(args) <= 1:
-            words = f"set steps_per_generation to {2 * args.gradient_accumulation_steps} or another multiple"
-            raise ValueError(f"kl_cov has no authority with one update per rollout: {words}")
+            words = f"{2 * args.gradient_accumulation_steps} or another multiple of gradient_accumulation_steps"
+            raise ValueError(
+                f"kl_cov has no authority with one update per rollout: set steps_per_generation to {words}"
+            )
         if args.delta is not None:
             raise ValueError(f"`delta` must be unset with kl_cov, which clips no ratio, got {args.delta}: remove delta")
         if args.off_policy_mask_threshold is not None:

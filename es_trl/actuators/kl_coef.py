@@ -27,7 +27,7 @@ class KLCoefActuator(Actuator):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_number("low", self.low, "0.0001, because TRL loads no reference model where beta is 0", above=0)
+        check_number("low", self.low, "0.0001, because TRL loads no reference model if beta is 0", above=0)
 
     def initial(self, args: ActuatorArgs) -> float:
         """Return the configured `beta`."""

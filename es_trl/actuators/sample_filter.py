@@ -30,9 +30,9 @@ class SampleFilterActuator(Actuator):
 
     Args:
         variant (`"paper"` or `"code"`, *optional*, defaults to `"paper"`):
-            `"paper"` filters TRL's advantages, and the loss is a mean over the kept completions. `"code"` does as the
-            authors' code does: outside the band rewards replace advantages, rewards of the other sign become 0 and stay
-            in the mean, and prompts whose completions all have the same reward count, too. It needs rewards of both
+            `"paper"` filters TRL's advantages, and the loss is a mean over the kept completions. `"code"` follows the
+            authors' code: outside the band, rewards replace advantages. Rewards of the other sign become 0 and stay in
+            the mean. Prompts whose completions all have the same reward count, too. `"code"` needs rewards of both
             signs.
         min_kept (`float`, *optional*, defaults to `0.05`):
             Share from 0 to 1 of the completions with an advantage other than 0. If no more than this share would be
@@ -70,7 +70,7 @@ class SampleFilterActuator(Actuator):
         }
 
     def _filtered(self, scores: Scores, m: float) -> tuple[torch.Tensor, float]:
-        """Return the filtered advantages for m, and the share of the completions kept; NaN where it is too small."""
+        """Return the filtered advantages for m, and the share of the completions kept; NaN if it is too small."""
         if self.variant == "code":
             values, scale = scores.rewards.nan_to_num(0.0), 1.0
             keeps = m * values > 0.0
@@ -87,7 +87,7 @@ class SampleFilterActuator(Actuator):
         return torch.where(keeps, values * scale, 0.0), keeps.float().mean().item()
 
     def kept(self, batch: MicroBatch, settings: Mapping[str, float]) -> Kept | None:
-        """Return the share kept at the present control, with a message where the filter was too strict."""
+        """Return the share kept at the present control, with a message if the filter was too strict."""
         control = settings["sample_filter"]
         share = 1.0 if control == 0.0 else batch.inputs["kept"][0, int(control > 0.0)].item()
         if not math.isnan(share):

@@ -1,4 +1,4 @@
-"""Writes that replace a whole file or leave it as it was, and a one-sentence error where a write fails."""
+"""Writes that replace a whole file or leave it as it was, and a one-sentence error if a write fails."""
 
 import contextlib
 import errno
@@ -22,7 +22,7 @@ class SaveError(RuntimeError):
 @contextlib.contextmanager
 def writing(path: str | Path, what: str, advice: str = "make room or mend the folder") -> Iterator[None]:
     """
-    Raise a `SaveError` where a write in the block fails.
+    Raise a `SaveError` if a write in the block fails.
 
     Args:
         path (`str` or `Path`):
@@ -61,7 +61,7 @@ def write_atomically(path: Path, text: str) -> None:
 
 @contextlib.contextmanager
 def atomic_replacement(path: Path) -> Iterator[BinaryIO]:
-    """Yield a file that replaces `path` once it is completely written; raise a `SaveError` where a write fails."""
+    """Yield a file that replaces `path` once it is completely written; raise a `SaveError` if a write fails."""
     temporary = path.with_name(path.name + ".tmp")
     with writing(path, path.name):
         try:

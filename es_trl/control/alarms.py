@@ -36,7 +36,7 @@ def new_alarms(records: Records) -> list[str]:
 
 
 def saturation(records: Records) -> str | None:
-    """Return a message where the control was at one bound, and entropy on one side, for [`PATIENCE`] rollouts."""
+    """Return a message if the control was at one bound, and entropy on one side, for [`PATIENCE`] rollouts."""
     recent = records[-PATIENCE:]
     errors, controls = [record["error"] for record in recent], {record["control"] for record in recent}
     stuck = len(recent) == PATIENCE and len(controls) == 1 and all(record["saturated"] for record in recent)
@@ -50,7 +50,7 @@ def saturation(records: Records) -> str | None:
 
 
 def divergence(records: Records) -> str | None:
-    """Return a message where the error grew over three windows of five rollouts by more than its noise."""
+    """Return a message if the error grew over three windows of five rollouts by more than its noise."""
     if len(records) < 15:
         return None
     windows = [records[-15:-10], records[-10:-5], records[-5:]]
@@ -66,7 +66,7 @@ def divergence(records: Records) -> str | None:
 
 
 def collapse(records: Records) -> str | None:
-    """Return a message where entropy is below a quarter of its target."""
+    """Return a message if entropy is below a quarter of its target."""
     last = records[-1]
     if last["entropy"] >= COLLAPSE * last["target"]:
         return None
@@ -77,7 +77,7 @@ def collapse(records: Records) -> str | None:
 
 
 def explosion(records: Records) -> str | None:
-    """Return a message where entropy is above twice its first value and above twice its target."""
+    """Return a message if entropy is above twice its first value and above twice its target."""
     last, ceiling = records[-1], EXPLOSION * max(records[0]["entropy"], records[-1]["target"])
     if last["entropy"] <= ceiling:
         return None
@@ -88,7 +88,7 @@ def explosion(records: Records) -> str | None:
 
 
 def idle_clip(records: Records) -> str | None:
-    """Return a message where the upper clip is the actuator and almost no token reached it."""
+    """Return a message if the upper clip is the actuator and almost no token reached it."""
     done = [record for record in records[-PATIENCE - 1 :] if record["clip_high_fraction"] is not None][-PATIENCE:]
     if len(done) < PATIENCE or records[-1]["actuator"] != "ClipHighActuator":
         return None

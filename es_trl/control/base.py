@@ -79,7 +79,7 @@ class Controller:
             slope (`float`):
                 Change of the target until the next rollout in nats.
             noise (`float`, *optional*):
-                Standard error of the measured entropy in nats, or `None` where it is not known.
+                Standard error of the measured entropy in nats, or `None` if it is not known.
 
         Returns:
             `float`: the control, within the bounds.
@@ -120,7 +120,7 @@ class Controller:
 
     @property
     def knowledge(self) -> PlantKnowledge | None:
-        """The knowledge of the plant, or `None` where the controller has learned nothing."""
+        """The knowledge of the plant, or `None` if the controller has learned nothing."""
         return None
 
 
@@ -152,7 +152,7 @@ class Kept:
         share (`float`):
             Share of the completions, from 0 to 1.
         message (`str`, *optional*):
-            The reason, where all completions are kept although the control asks to leave some out.
+            The reason, if all completions are kept although the control asks to leave some out.
     """
 
     share: float

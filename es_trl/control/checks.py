@@ -31,7 +31,7 @@ def check_controller(controller: Any) -> None:
     lacking = [call for call in CONTROLLER_CALLS if getattr(kind, call, None) in (None, getattr(Controller, call))]
     lacking += [attribute for attribute in REST if not hasattr(kind, attribute)]
     if lacking:
-        words = f"{', '.join(lacking)}: add them, in a subclass of es_trl.Controller, which has the rest"
+        words = f"{', '.join(lacking)}: add them in a subclass of es_trl.Controller, which defines the others"
         raise ValueError(f"the controller {kind.__name__} must define {words}")
     _check_calls(controller, CONTROLLER_CALLS)
 

@@ -4,10 +4,9 @@
 
     entropy[t+1] = entropy[t] + sensitivity * entropy[t] * control[t] - drift
 
-with two numbers that the run must tell: `sensitivity` and `drift`. The plant integrates: a constant control moves
-entropy further at every rollout. The move is in proportion to the present entropy. On the Countdown lab the sensitivity
-is the same, within its error, at 0.37, 0.26 and 0.12 nats (results/plant/summary.md). A policy that learns loses
-`drift` nats per rollout without any control.
+with two numbers to learn: `sensitivity` and `drift`. A constant control moves entropy further at every rollout, in
+proportion to the present entropy. On the Countdown lab the sensitivity is the same, within its error, at 0.37, 0.26 and
+0.12 nats (results/plant/summary.md). A policy that learns loses `drift` nats per rollout without any control.
 """
 
 import math
@@ -23,12 +22,12 @@ CARRIED = 0.25
 # A measurement more than this many standard deviations off gets a lower weight; a second one in a row is believed.
 OUTLIER = 3.0
 # The standard deviation of each number's random change per rollout: of entropy and drift as a multiple of the
-# measurement's standard error, of the sensitivity as a share of itself. Larger values make the control nervous, smaller
-# values make it late.
+# measurement's standard error, of the sensitivity as a share of itself. With larger values the control follows the
+# noise, with smaller values it reacts late.
 ENTROPY_CHANGE, DRIFT_CHANGE, SENSITIVITY_CHANGE = 0.4, 0.05, 0.05
 # Before any measurement, a control of 1 is expected to move entropy by half of itself per rollout, with a standard
-# deviation of the same size. This is careful with a quick plant. With a slow plant the filter soon corrects it, because
-# the expected effect does not show.
+# deviation of the same size. This keeps the first controls small, in case they act strongly. If they act weakly, the
+# filter soon corrects the number, because the expected effect does not show.
 PRIOR_SENSITIVITY = 0.5
 PRIOR_DRIFT = 0.03  # standard deviation of the initial drift, as a share of the entropy
 
@@ -119,7 +118,7 @@ class PlantEstimator:
         self._covariance = self._covariance * units * units[:, None]
 
     def act(self, control: float) -> None:
-        """Record the control of this rollout, 0 where nothing acts."""
+        """Record the control of this rollout, 0 if nothing acts."""
         self._efforts.appendleft(control * max(self.entropy, 0.0))
 
     def measure(self, entropy: float, noise: float) -> None:

@@ -28,7 +28,7 @@ class GeometryArgs(Protocol):
 
 
 def updates_per_rollout(args: GeometryArgs) -> Fraction:
-    """Return the number of updates per rollout; it is below 1 where one update spans several rollouts."""
+    """Return the number of updates per rollout; it is below 1 if one update spans several rollouts."""
     return Fraction(args.steps_per_generation * args.num_iterations, args.gradient_accumulation_steps)
 
 
@@ -58,8 +58,8 @@ class Geometry:
     micro_batch: int  # completions per micro-batch of one process
     micro_batches: int  # per rollout and process
     updates: Fraction  # per rollout
-    max_completion_length: int | None  # in tokens; `None` where the generation's own limit holds
-    max_steps: int  # updates in the run; 0 or less where the number is not known yet
+    max_completion_length: int | None  # in tokens; `None` if the generation's own limit holds
+    max_steps: int  # updates in the run; 0 or less if the number is not known yet
 
     @classmethod
     def of(cls, args: GeometryArgs, max_steps: int | None = None) -> "Geometry":
@@ -86,7 +86,7 @@ class Geometry:
         )
 
     def with_prompts(self, num_prompts: int, num_train_epochs: float) -> "Geometry":
-        """Return the geometry with `max_steps` of `num_train_epochs` epochs over `num_prompts` prompts, if unset."""
+        """Return the geometry with `max_steps`; if it is unset, it follows from the dataset's size and the epochs."""
         if self.max_steps > 0:
             return self
         updates_per_epoch = math.ceil(num_prompts // self.prompts * self.updates)
@@ -94,7 +94,7 @@ class Geometry:
 
     @property
     def rollouts(self) -> int | None:
-        """The number of rollouts in the run, or `None` where its length is not known yet."""
+        """The number of rollouts in the run, or `None` if its length is not known yet."""
         return math.ceil(self.max_steps / self.updates) if self.max_steps > 0 else None
 
     def table(self) -> str:

@@ -1,4 +1,4 @@
-"""A chain of actuators: one acts at a time. The next one takes over when it cannot move entropy any further."""
+"""A chain of actuators: one acts at a time, and the next one takes over when it can no longer move entropy."""
 
 import contextlib
 import copy
@@ -105,7 +105,7 @@ class ActuatorChain:
 
     @property
     def saturated(self) -> bool:
-        """Whether the control is at a bound, other than a bound at which the actuator took over."""
+        """Whether the control is at a bound. A control that is still where the actuator took over does not count."""
         return self.control in (self.actuator.low, self.actuator.high) and self.control != self._links[-1].entry
 
     def update(self, target: float, entropy: float, slope: float, noise: float | None) -> None:
@@ -139,7 +139,7 @@ class ActuatorChain:
         return strong_enough and waiting.side * (link.control - link.entry) < 0.0
 
     def hand_over(self) -> str | None:
-        """Hand over to another actuator if it is time; return a message about it, or `None` where nothing changes."""
+        """Hand over to another actuator if it is time; return a message about it, or `None` if nothing changes."""
         link, before, known = self._links[-1], _name(self.actuator), self.controller.knowledge
         patience = PATIENCE + (known.dead_time if known else 1) - 1
         if self._stuck >= patience and len(self._links) < len(self.actuators):

@@ -27,9 +27,9 @@ class Tick:
         target (`float`, *optional*):
             Target in nats; `None` without a schedule.
         entropy (`float`, *optional*):
-            Measured entropy in nats; `None` where nothing was measured.
+            Measured entropy in nats; `None` if nothing was measured.
         error (`float`, *optional*):
-            Target minus entropy in nats; `None` where one of them is `None`.
+            Target minus entropy in nats; `None` if one of them is `None`.
         control (`float`):
             Control in the unit of the actuator that acts.
         settings (`dict[str, float]`):

@@ -21,7 +21,7 @@ class PIDController(BoundedController):
       once.
     - Derivative: it reads the measured entropy and not the error, so a step of the target causes no kick.
     - Saturation: an error that would push a saturated control further out is not integrated, so nothing winds up.
-    - Switch: where the prompts change, an offset keeps the control as it is. The offset shrinks by 30 % per rollout.
+    - Switch: when the prompts change, an offset keeps the control as it is. The offset shrinks by 30 % per rollout.
 
     Args:
         kp (`float`, *optional*, defaults to `1.0`):
@@ -31,8 +31,8 @@ class PIDController(BoundedController):
         kd (`float`, *optional*, defaults to `0.0`):
             Derivative gain, at least 0: control per nat by which entropy fell since the rollout before.
         kff (`float`, *optional*, defaults to `0.0`):
-            Feed-forward gain, at least 0: control per nat by which the target will change until the next rollout. Its
-            natural value is 1 over the nats by which one unit of control moves entropy per rollout.
+            Feed-forward gain, at least 0: control per nat by which the target will change until the next rollout. For
+            example, if one unit of control moves entropy by 0.1 nats per rollout, 10 is a good value.
 
     Raises:
         ValueError: for a gain below 0.

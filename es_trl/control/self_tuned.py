@@ -25,11 +25,11 @@ class SelfTunedPIDController(Controller):
 
     - Estimate: [`PlantEstimator`] learns sensitivity and drift from the run. It weighs each measurement by its standard
       error.
-    - Expected entropy: the filtered entropy plus the change that earlier controls will still cause. So an error is not
-      answered again during the dead time.
-    - Proportional action: each control should correct the whole error in one rollout, because the filter has already
+    - Expected entropy: the filtered entropy plus the change that earlier controls will still cause. So the controller
+      does not correct the same error twice during the dead time.
+    - Proportional action: each control aims to correct the whole error in one rollout, because the filter has already
       removed the noise.
-    - Integral action: each error that the model did not predict changes the drift.
+    - Integral action: each error of the prediction changes the drift.
     - Saturation: the model receives the bounded control, so nothing winds up.
     - Caution: the variance of the sensitivity lowers the gains (Astrom and Wittenmark's cautious regulator, "Adaptive
       Control", chapter 7).
@@ -42,9 +42,8 @@ class SelfTunedPIDController(Controller):
 
     Args:
         dead_time (`int`, *optional*, defaults to `1`):
-            Number of rollouts from a control to the first entropy that shows its effect, from 1 to 10. It is 1 where
-            the policy that samples a rollout has made all earlier updates, and more where generation runs ahead of
-            training.
+            Number of rollouts from a control to the first entropy that shows its effect, from 1 to 10. It is 1 if each
+            rollout is sampled after all earlier updates, and more if generation runs ahead of training.
 
     Raises:
         ValueError: for a dead time out of its range.

@@ -64,11 +64,11 @@ def check_stages(planned: Sequence[PlannedStage], datasets: dict[str, Dataset | 
             continue  # `es_trl plan` may not have the data
         first, *others = used
         for name in others:
-            mixes = f"stage {stage.index} mixes the datasets {first!r} and {name!r} but only one of them has"
+            mixes = f"stage {stage.index} mixes the datasets {first!r} and {name!r} but"
             if len({isinstance(used[each][0].get("prompt"), str) for each in (first, name)}) > 1:
-                raise ValueError(f"{mixes} prompts of text, the other has messages: change one of them")
+                raise ValueError(f"{mixes} one has prompts of text and the other has messages: change one of them")
             if differ := set(used[first].column_names) ^ set(used[name].column_names):
-                raise ValueError(f"{mixes} the columns {', '.join(sorted(differ))}: give both the same columns")
+                raise ValueError(f"{mixes} only one has {', '.join(sorted(differ))}: give both the same columns")
         for name, share in stage.data.items():
             needed = stage.prompts if share == 1.0 else min(math.ceil(share * stage.prompts) + 1, stage.prompts)
             if len(used[name]) < needed:

@@ -24,7 +24,7 @@ class ScoredCompletions:
     """The completions of some prompts, with their rewards."""
 
     entries: list[dict[str, Any]]  # the results of `entries_of`, one per completion of this process
-    rewards: torch.Tensor  # (completions of all processes, reward functions); NaN where a function gave no reward
+    rewards: torch.Tensor  # (completions of all processes, reward functions); NaN if a function gave no reward
 
     @staticmethod
     def entries_of(rows: list[dict[str, Any]], generated: tuple[Any, ...], logged: dict[str, list[Any]]) -> list[Any]:
@@ -91,12 +91,12 @@ def weighted_sums(rewards: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
 
     Args:
         rewards (`torch.Tensor` of shape `(completions, reward functions)`):
-            Rewards; NaN where a function gave no reward.
+            Rewards; NaN if a function gave no reward.
         weights (`torch.Tensor` of shape `(reward functions,)`):
             Weights.
 
     Returns:
-        `torch.Tensor` of shape `(completions, 1)`: the sums, NaN where no function gave a reward.
+        `torch.Tensor` of shape `(completions, 1)`: the sums, NaN if no function gave a reward.
     """
     sums = (rewards * weights.to(rewards.device)).nansum(dim=1, keepdim=True)
     return sums.masked_fill(rewards.isnan().all(dim=1, keepdim=True), torch.nan)

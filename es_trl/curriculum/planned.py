@@ -20,7 +20,7 @@ class PlannedStage:
     prompts: int  # per rollout, over all processes
     num_generations: int
     completions: int  # per rollout, over all processes
-    max_completion_length: int | None  # `None` where the generation's own limit holds, in every stage or in none
+    max_completion_length: int | None  # `None` if the generation's own limit holds, in every stage or in none
     overlong_cache: int
     # Number of backward passes into which a micro-batch is split, so that none holds more completions than the
     # configuration's micro-batch.
@@ -51,9 +51,9 @@ def plan_stages(
         args (`GeometryArgs`):
             The configuration, whose values hold before the first stage of the curriculum.
         num_rollouts (`int`, *optional*):
-            Rollouts in the run; `None` where the number is not known.
+            Rollouts in the run; `None` if the number is not known.
         onset (`int`, *optional*):
-            First rollout of the anneal phase; `None` where the schedule has none.
+            First rollout of the anneal phase; `None` if the schedule has none.
         names (collection of `str`):
             Names of the datasets.
 

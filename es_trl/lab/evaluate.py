@@ -47,6 +47,7 @@ def score(
 
 
 def main(argv: list[str] | None = None) -> None:
+    """Print pass@k of a model as JSON; `argv` are the arguments of the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
         "model_dir", nargs="?", default=BASE_MODEL, help="folder of the model (default: the base model)"

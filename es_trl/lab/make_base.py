@@ -112,6 +112,7 @@ def pretrain(
 
 
 def main(argv: list[str] | None = None) -> None:
+    """Train the base model and save it; `argv` are the arguments of the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out_dir", type=Path)
     parser.add_argument("--steps", type=int, default=4000)
