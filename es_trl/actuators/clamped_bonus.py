@@ -49,5 +49,5 @@ class ClampedBonusActuator(BonusActuator):
         return self.start
 
     def mean(self, batch: MicroBatch, coefficient: float) -> torch.Tensor:
-        """Return `coefficient` times the share of the token-mean clamped entropy."""
+        """Return `coefficient` times this micro-batch's share of the token-mean clamped entropy."""
         return batch.token_mean(batch.entropies if batch.clamped is None else batch.clamped, coefficient)

@@ -54,7 +54,7 @@ class DifficultyBonusActuator(BonusActuator):
         return {"difficulty": weights.repeat_interleave(scores.num_generations)}
 
     def mean(self, batch: MicroBatch, coefficient: float) -> torch.Tensor:
-        """Return `coefficient` times the share of the mean of difficulty times entropy."""
+        """Return `coefficient` times this micro-batch's share of the mean of difficulty times entropy."""
         return batch.completion_mean(batch.entropies, coefficient, batch.inputs["difficulty"])
 
 

@@ -31,5 +31,5 @@ class EntropyBonusActuator(BonusActuator):
     setting = "entropy_bonus"
 
     def mean(self, batch: MicroBatch, coefficient: float) -> torch.Tensor:
-        """Return `coefficient` times the share of the token-mean entropy."""
+        """Return `coefficient` times this micro-batch's share of the token-mean entropy."""
         return batch.token_mean(batch.entropies, coefficient)

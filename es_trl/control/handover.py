@@ -75,7 +75,7 @@ class ActuatorChain:
         self.controller.begin(rest, self.actuator.low, self.actuator.high)
 
     def begin(self, args: ActuatorArgs) -> None:
-        """Start afresh under the configuration `args`; raise `ValueError` if an actuator cannot act in its place."""
+        """Start afresh under the configuration `args`; raise `ValueError` if an actuator has no authority."""
         found = [args]
         for actuator in self.actuators:
             for view in found:

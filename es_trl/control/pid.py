@@ -20,7 +20,7 @@ class PIDController(BoundedController):
     - Start: the integral begins at the initial control, as with simple-pid's `starting_output`. The first error acts at
       once.
     - Derivative: it reads the measured entropy and not the error, so a step of the target causes no kick.
-    - Saturation: an error that would push a saturated control further out is not integrated, so nothing winds up.
+    - Saturation: an error that would push a saturated control further out is not integrated, so there is no windup.
     - Switch: when the prompts change, an offset keeps the control as it is. The offset shrinks by 30 % per rollout.
 
     Args:

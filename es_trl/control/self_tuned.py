@@ -30,7 +30,7 @@ class SelfTunedPIDController(Controller):
     - Proportional action: each control aims to correct the whole error in one rollout, because the filter has already
       removed the noise.
     - Integral action: each error of the prediction changes the drift.
-    - Saturation: the model receives the bounded control, so nothing winds up.
+    - Saturation: the model receives the bounded control, so there is no windup.
     - Caution: the variance of the sensitivity lowers the gains (Astrom and Wittenmark's cautious regulator, "Adaptive
       Control", chapter 7).
     - Sign: more control means more entropy, until the run shows the opposite.
