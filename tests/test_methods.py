@@ -170,7 +170,7 @@ AENT = ["--method", "aent", "--entropy_actuator", "clamped_bonus"]
         ),
         (
             {"entropy_schedule": {"kind": "constant", "target": 1}, "entropy_actuator": ["clip_high", "kl_cov"]},
-            "KLCovActuator must be the only actuator, because it acts from the first rollout on",
+            "KLCovActuator must be the only actuator, because it already acts at its first control",
         ),
         ({"method": "clip_cov", "loss_type": "sapo"}, "`loss_type` must be a clipped loss with clip_cov, got 'sapo'"),
         (
@@ -186,7 +186,7 @@ AENT = ["--method", "aent", "--entropy_actuator", "clamped_bonus"]
         ({"method": "aer", "use_adaptive_entropy": True}, "two controllers would fight"),
         (
             {"entropy_schedule": {"kind": "constant", "target": 1}, "entropy_actuator": "adaptive_target"},
-            "TRL's adaptive entropy coefficient, which is off",
+            "`use_adaptive_entropy` must be true with adaptive_target, got false",
         ),
     ],
 )
@@ -200,7 +200,7 @@ def test_the_code_variant_refuses_rewards_without_a_sign(lab_trainer):
         return [max(value, 0.0) for value in countdown_reward(**columns)]
 
     code = {"method": "entrocraft", "entropy_actuator": {"variant": "code"}}
-    with pytest.raises(ValueError, match="Let the reward be 1 for right and -1 for wrong, or set variant: paper"):
+    with pytest.raises(ValueError, match="return for example 1 for right and -1 for wrong, or set variant: paper"):
         lab_trainer(reward=zero_or_one, per_device_train_batch_size=16, **code, **PLAIN).train()
 
 

@@ -50,7 +50,7 @@ def test_plan_counts_a_local_file_and_warns(tmp_path, capsys):
                     "drops most long completions: set token_truncate"):  # fmt: skip
         assert warning in plan
     assert cli(["plan", str(ROOT / "recipes" / "qwen7b_es.yaml"), *options, "--num_processes", "8"]) == 2
-    assert "train_dataset has 100 prompts and one rollout takes 512" in capsys.readouterr().err
+    assert "train_dataset has 100 prompts but one rollout takes 512" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
