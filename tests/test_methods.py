@@ -201,4 +201,4 @@ def test_plan_shows_each(method, capsys):
 
 def test_a_warm_up_as_long_as_the_run_is_a_warning(capsys):
     assert cli(["plan", "recipes/countdown_es.yaml", "--max_steps", "240", *AENT]) == 0
-    assert "the warm-up of dead_band is 30 rollouts but the run has only 30" in capsys.readouterr().out
+    assert "the warm-up of dead_band (30 rollouts) is not shorter than the run (30 rollouts)" in capsys.readouterr().out

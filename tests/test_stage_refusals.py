@@ -43,5 +43,5 @@ def test_several_data_sets_without_stages_are_refused(tmp_path):
 
 
 def test_two_curricula_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="the run has two Curriculum callbacks"):
+    with pytest.raises(ValueError, match="the run has 2 Curriculum callbacks"):
         make(tmp_path, curriculum=[{"start": 0.5}], callbacks=[Curriculum([Stage(0.5)])])

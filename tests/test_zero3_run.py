@@ -127,7 +127,7 @@ def test_two_machines_of_which_one_dies(whole, tmp_path):
     assert f"Signal 9 (SIGKILL) received by PID {worker.pid}" in logs[1].read_text()
     left = logs[0].read_text()
     assert "process 0 of 2 lost contact with another process after update" in left
-    assert f"from the latest complete checkpoint in {folder}" in left
+    assert f"to resume from the latest whole checkpoint in {folder}" in left
 
     launches, logs = on_two_machines(folder, tmp_path, "second", resume_from_checkpoint="true")
     assert [own.wait(timeout=LIMIT) for own in launches] == [0, 0], "".join(log.read_text()[-3000:] for log in logs)

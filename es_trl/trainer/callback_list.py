@@ -64,10 +64,10 @@ def with_prompts(
 def prepare_callbacks(callbacks: Sequence[TrainerCallback], args: ESGRPOConfig) -> None:
     """Let every rollout callback check the configuration and return to its initial state."""
     for kind, block in ((EntropyScheduler, "entropy_*"), (Curriculum, "curriculum")):
-        if sum(isinstance(callback, kind) for callback in callbacks) > 1:
+        if (count := sum(isinstance(callback, kind) for callback in callbacks)) > 1:
             raise ValueError(
-                f"the run has two {kind.__name__} callbacks, which would set the same attributes: keep either {block} "
-                f"in the configuration or one {kind.__name__} in `callbacks`"
+                f"the run has {count} {kind.__name__} callbacks, which would set the same attributes: keep either "
+                f"{block} in the configuration or one {kind.__name__} in `callbacks`"
             )
     for callback in callbacks:
         if not isinstance(callback, RolloutCallback):

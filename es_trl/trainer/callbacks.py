@@ -69,8 +69,8 @@ class RolloutCallback(TrainerCallback):
     """
     A callback with two more events, which [`ESGRPOTrainer`] calls in every rollout and on every process.
 
-    Both events get the `record` of the rollout, as far as it is known, and the `trainer`. An event should change
-    neither: it returns a [`Decision`], and the trainer applies it.
+    Both events get the `record` of the rollout, as far as it is known, and the `trainer`. An event must not change
+    them. It returns a [`Decision`], which the trainer applies.
 
     A callback that defines `state_dict` keeps a state. The state is saved in every checkpoint, and a resume gives it
     to `load_state_dict`. A callback without a state may be added or removed between a run and its resume.

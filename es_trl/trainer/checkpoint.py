@@ -39,7 +39,7 @@ def write_state(trainer: RolloutTrainer, folder: Path) -> None:
     if not trainer.args.should_save:
         return
     rollout, index = trainer._rollout, trainer._next_rollout
-    # TRL writes the state of its own controller only after the file that marks a checkpoint as complete
+    # TRL writes the state of its own controller only after the file that marks a checkpoint as whole
     names = ("entropy_coef", "_last_world_entropy") if trainer.use_adaptive_entropy else ()
     RunState(
         identity=trainer._identity,

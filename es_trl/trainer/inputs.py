@@ -66,7 +66,7 @@ def check_names(settings: dict[str, float], trainer: Any) -> None:
     for name in settings:
         if not isinstance(getattr(trainer, name, None), float):
             raise ValueError(
-                f"`settings` of a Decision must name floats of {type(trainer).__name__}, got {name!r}"
+                f"`settings` of a Decision must name float attributes of {type(trainer).__name__}, got {name!r}"
                 f"{nearest(name, vars(trainer))}: change the name"
             )
 

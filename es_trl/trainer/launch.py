@@ -51,7 +51,7 @@ def check_launch(args: TrainingArguments, environ: Mapping[str, str] = os.enviro
 
 
 def check_sharding(trainer: Trainer, environ: Mapping[str, str] = os.environ) -> str:
-    """Return a text on how the run is spread over its processes, or raise where this is not as configured."""
+    """Return a description of how the run is spread over its processes, or raise if this is not as configured."""
     accelerator, parameters = trainer.accelerator, list(trainer.model_wrapped.parameters())
     kind, shards = _kind(accelerator)
     for name in ("DeepSpeed", "FSDP"):
@@ -100,9 +100,9 @@ def lost_contact(trainer: Trainer) -> Iterator[None]:
         if isinstance(error, torch.distributed.DistError) or "gloo" in str(error):
             logger.error(
                 f"process {trainer.accelerator.process_index} of {trainer.accelerator.num_processes} lost contact with "
-                f"another process after update {trainer.state.global_step}: read the log of that process for the "
-                f"reason. Then start the same commands with `--resume_from_checkpoint true` to resume from the latest "
-                f"complete checkpoint in {trainer.args.output_dir}, or without it if there is no checkpoint yet"
+                f"another process after update {trainer.state.global_step}: find the reason in the logs of the other "
+                f"processes. Then start the same commands with `--resume_from_checkpoint true` to resume from the "
+                f"latest whole checkpoint in {trainer.args.output_dir}; leave the option out if there is none yet"
             )
         raise
 

@@ -1,4 +1,4 @@
-"""`PushingTrainer`: a `GRPOTrainer` that uploads to private repositories, logs failed uploads and retries them."""
+"""`PushingTrainer`: a `GRPOTrainer` that uploads privately by default, logs failed uploads and retries them."""
 
 import contextlib
 import sys
@@ -115,7 +115,7 @@ class PushingTrainer(GRPOTrainer):
                 As in `Trainer.push_to_hub`.
 
         Returns:
-            The address of the commit, or a future of it if `blocking` is false; `None` on other processes.
+            `CommitInfo`, or a future of it if `blocking` is false. It is `None` on all processes but the main one.
 
         Raises:
             PushError: on the main process, if the upload fails and `blocking` is true. The model is saved by then.

@@ -1,4 +1,4 @@
-"""The resume of a run: the choice of the checkpoint, checks of the configuration, and complete loading of weights."""
+"""The resume of a run: the choice of the checkpoint, checks of the configuration, and the loading of all weights."""
 
 import contextlib
 from collections.abc import Iterator
@@ -46,7 +46,7 @@ def find_start_of(trainer: RolloutTrainer, resume: str | bool | None) -> tuple[s
     was_finished = state.global_step >= max_steps
     if was_finished:
         made = f"update {state.global_step} of {max_steps}"
-        message = f"the run is finished, so nothing is trained: {checkpoint} is at {made}"
+        message = f"the run is finished: {checkpoint} is at {made}, so nothing is trained"
     else:
         targets = (state.next_target, next_target(trainer, state.rollout + (state.record is not None), max_steps))
         allowed = trainer.args.resume_with_changes
@@ -125,7 +125,7 @@ def loading_all(trainer: RolloutTrainer, checkpoint: Path) -> Iterator[None]:
 
 
 def check_best(trainer: RolloutTrainer) -> Path:
-    """Return the checkpoint of the best model, or raise if it is not complete."""
+    """Return the checkpoint of the best model, or raise if it is not whole."""
     best = Path(trainer.state.best_model_checkpoint)
     damage = on_main(trainer.accelerator.is_main_process, lambda: check(best).damage)
     if damage is not None:

@@ -28,11 +28,11 @@ def rotation(args: TrainingArguments, lineage: Lineage) -> Callable[..., None]:
 @contextlib.contextmanager
 def replacing(folder: Path, trainer: RolloutTrainer) -> Iterator[None]:
     """
-    Set an old checkpoint aside until the new one in its place is complete; every process must enter.
+    Set an old checkpoint aside until the new one in its place is whole; every process must enter.
 
     If the save fails, the old checkpoint is brought back.
     """
-    advice = "free disk space or repair the folder, then resume from the last complete checkpoint"
+    advice = "make room or mend the folder, and resume from the last whole checkpoint"
     writes = trainer.args.should_save
     with writing(folder, f"the checkpoint of update {trainer.state.global_step}", advice):
         if writes:

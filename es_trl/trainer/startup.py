@@ -43,7 +43,9 @@ def report(
     if args.method is not None:
         sections.append(describe_method(args))
     if tries := args.dynamic_sampling_tries:
-        sections.append(f"dynamic sampling: up to {tries} more generations per rollout to replace uniform prompts")
+        sections.append(
+            f"dynamic sampling: up to {tries} more generations per rollout, for prompts whose rewards are all equal"
+        )
     if loop is not None:
         sections.append("\n".join(f"{name:<10}  {part}" for name, part in part_rows(loop.describe())))
     if loop is not None and loop.schedule is not None:
@@ -84,8 +86,8 @@ def stage_table(planned: Sequence[PlannedStage], num_rollouts: int | None) -> st
         for stage, end in zip(planned, ends, strict=True)
     ]
     note = (
-        "(longest: tokens of the longest completion; parts: per micro-batch; cost: tokens per rollout relative to "
-        "stage 0;\nshare: of the tokens of the run; cost and share assume that all completions are the longest)"
+        "(longest: tokens of the longest completion; parts: number per micro-batch; cost: tokens per rollout relative "
+        "to stage 0;\nshare: of the run's tokens; tokens, cost and share assume that every completion is the longest)"
     )
     return f"{as_table(header, rows)}\n{note}"
 
@@ -144,7 +146,10 @@ def run_warnings(args: ESGRPOConfig, geometry: Geometry, loop: EntropyLoop | Non
 def _controller_warnings(loop: EntropyLoop, rollouts: int) -> Iterator[str]:
     controller, actuator = loop.controller, loop.actuators[0]
     if isinstance(controller, DeadBandController) and controller.warmup >= rollouts:
-        yield f"the warm-up of dead_band is {controller.warmup} rollouts but the run has only {rollouts}: lower warmup"
+        yield (
+            f"the warm-up of dead_band ({controller.warmup} rollouts) is not shorter than the run ({rollouts} "
+            "rollouts): lower warmup"
+        )
     if isinstance(controller, SignStepController) and len(loop.actuators) == 1:
         delta, span = controller.delta, actuator.high - actuator.low
         if delta * rollouts < span / 2:

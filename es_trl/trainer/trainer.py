@@ -1,4 +1,4 @@
-"""`ESGRPOTrainer`: runs with entropy control, which save complete checkpoints and resume from them.
+"""`ESGRPOTrainer`: runs with entropy control, which save whole checkpoints and resume from them.
 
 Its methods are short overrides of TRL's; the rules are in other files.
 """
@@ -115,7 +115,7 @@ class ESGRPOTrainer(RolloutTrainer):
 
         Args:
             resume_from_checkpoint (`str` or `bool`, *optional*):
-                Folder of a checkpoint, or `True` for the latest complete one in `output_dir`. A finished run is only
+                Folder of a checkpoint, or `True` for the latest whole one in `output_dir`. A finished run is only
                 loaded.
             trial, ignore_keys_for_eval (*optional*):
                 As in `GRPOTrainer.train`.
