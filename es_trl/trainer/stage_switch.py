@@ -48,8 +48,9 @@ def check_engine(vllm_generation: Any, planned: Sequence[PlannedStage]) -> None:
         return
     if length <= longest:
         raise ValueError(
-            f"{knob} must be > {longest}, since it counts prompt and completion and a stage has completions of "
-            f"{longest} tokens, got {length}: set it to {longest} plus the longest prompt, for example {longest + 2048}"
+            f"{knob} must be above {longest}, the longest completion of a stage, because it counts prompt and "
+            f"completion, got {length} tokens: set it to {longest} plus the longest prompt, for example "
+            f"{longest + 2048}"
         )
 
 
