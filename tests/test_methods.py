@@ -183,7 +183,7 @@ AENT = ["--method", "aent", "--entropy_actuator", "clamped_bonus"]
             {"method": "aent", "entropy_actuator": {"start": 0.5}},
             "ClampedBonusActuator must begin within its bounds .* got 0.5 for clamped_bonus",
         ),
-        ({"method": "aer", "use_adaptive_entropy": True}, "two controllers would fight"),
+        ({"method": "aer", "use_adaptive_entropy": True}, "must be false when another controller moves the entropy"),
         (
             {"entropy_schedule": {"kind": "constant", "target": 1}, "entropy_actuator": "adaptive_target"},
             "`use_adaptive_entropy` must be true with adaptive_target, got false",
@@ -213,4 +213,4 @@ def test_plan_shows_each(method, capsys):
 
 def test_a_warm_up_as_long_as_the_run_is_a_warning(capsys):
     assert cli(["plan", "recipes/countdown_es.yaml", "--max_steps", "240", *AENT]) == 0
-    assert "the warm-up of dead_band is 30 rollouts, and the run has 30" in capsys.readouterr().out
+    assert "the warm-up of dead_band (30 rollouts) is not shorter than the run (30 rollouts)" in capsys.readouterr().out

@@ -12,7 +12,7 @@ from es_trl.lab import countdown_dataset, countdown_reward
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"use_adaptive_entropy": True}, "two controllers"),
+        ({"use_adaptive_entropy": True}, "must be false when another controller"),
         ({"entropy_actuator": "clip", "loss_type": "sapo"}, "no authority with loss_type"),
         (
             {"entropy_actuator": "clip", "steps_per_generation": 1, "per_device_train_batch_size": 16},

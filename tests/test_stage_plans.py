@@ -59,10 +59,13 @@ def test_plan_sees_the_local_files_of_every_stage(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "warning"),
     [
-        (["--entropy_schedule", "{kind: cosine, start: 0.4, end: 0.1}"], "the stage at the onset is the whole run"),
+        (
+            ["--entropy_schedule", "{kind: cosine, start: 0.4, end: 0.1}"],
+            "starts at the onset is the whole run",
+        ),
         (["--curriculum", "none", "--datasets", "none"], "rollouts in the run                       160"),
         (["--dynamic_sampling_tries", "3"], "dynamic sampling: up to 3 more generations per rollout"),
-        (["--loss_type", "dr_grpo"], "dr_grpo divides by max_completion_length, that of the first stage (12)"),
+        (["--loss_type", "dr_grpo"], "dr_grpo divides the loss by the max_completion_length of the first stage (12)"),
         (["--curriculum", "[{start: 0.5, num_generations: 16}]"], "no stage takes prompts from hard"),
     ],
 )

@@ -16,7 +16,7 @@ def test_text_and_messages_are_not_mixed(tmp_path):
 def test_a_curriculum_that_comes_late_is_refused(tmp_path):
     trainer = make(tmp_path, datasets=DATASETS["train"])
     trainer.add_callback(Curriculum([Stage(0.5)]))
-    with pytest.raises(ValueError, match="this Curriculum has no data sets: give it in `callbacks`"):
+    with pytest.raises(ValueError, match="this Curriculum has no datasets: give it to the trainer in `callbacks`"):
         trainer.train()
 
 
@@ -45,5 +45,5 @@ def test_several_data_sets_without_stages_are_refused(tmp_path):
 
 
 def test_two_curricula_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="there are two of Curriculum"):
+    with pytest.raises(ValueError, match="the run has 2 Curriculum callbacks"):
         make(tmp_path, curriculum=[{"start": 0.5}], callbacks=[Curriculum([Stage(0.5)])])

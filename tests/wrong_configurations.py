@@ -52,7 +52,7 @@ IN_RECIPES = [
     ("num_generations: -4", "`num_generations` must be a whole number >= 1, got -4"),
     ("per_device_train_batch_size: 0", "`per_device_train_batch_size` must be a whole number >= 1, got 0"),
     ("eval_strategy: steps\neval_steps: 4\nper_device_eval_batch_size: 3", "`per_device_eval_batch_size` times the"),
-    ("eval_strategy: steps\neval_steps: 4\nper_device_eval_batch_size: 8", "there is no `eval_dataset`"),
+    ("eval_strategy: steps\neval_steps: 4\nper_device_eval_batch_size: 8", "the trainer has no `eval_dataset`"),
     # sampling and optimisation
     ("temperature: 0", "`temperature` must be a finite number > 0, got 0"),
     ("temperature: -1.0", "got -1.0: set it to 1, which is the default"),
@@ -93,10 +93,10 @@ IN_RECIPES = [
     ("max_step: 8", "did you mean 'max_steps'"),
     ("temperature: [1.0]", "`temperature` must be a number, got [1.0]: set one"),
     # model, folder, resume
-    ("model_name_or_path: {tmp}/nothing", "no folder that is there"),
-    ("model_name_or_path: ./nothing/here/at/all", "no folder that is there"),
-    ("model_name_or_path: someone/nothing", "neither such a folder nor can such a name be read from the Hub"),
-    ("model_name_or_path: {tmp}", "this folder has no config.json"),
+    ("model_name_or_path: {tmp}/nothing", "a folder that does not exist"),
+    ("model_name_or_path: ./nothing/here/at/all", "a folder that does not exist"),
+    ("model_name_or_path: someone/nothing", "which is not a folder and cannot be read from the Hub"),
+    ("model_name_or_path: {tmp}", "a folder without a config.json"),
     ("model_name_or_path: {tmp}/recipe.yaml", "which is a file"),
     ("output_dir: {tmp}/recipe.yaml", "`output_dir` must be a folder that can be written to"),
     ("output_dir: {tmp}/recipe.yaml/run", "`output_dir` must be a folder that can be written to"),
