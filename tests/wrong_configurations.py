@@ -82,7 +82,7 @@ IN_RECIPES = [
     ("save_strategy: sometimes", "`save_strategy` must be one of no, steps, epoch, best"),
     ("report_to: no", "`report_to` must be text or a list, got False (YAML reads no and off as false): set none"),
     ("curriculum: off", "`curriculum` must be a list, got False (YAML reads no and off as false): set none"),
-    ("use_vllm: true", "`use_vllm` is true, and vLLM is not installed"),
+    ("use_vllm: true", "`use_vllm` is true but vLLM is not installed"),
     ("report_to: wandbb", "`report_to` must be one of"),
     ("loss_type: on", "`loss_type` must be text, got True"),
     ("output_dir: 2024-01-01", "`output_dir` must be text, got datetime.date(2024, 1, 1): put it in quotes"),
