@@ -89,7 +89,7 @@ def test_the_clamped_entropy_is_measured_and_held(lab_trainer):
 
 def test_a_method_and_a_scheduler_of_ones_own_are_refused(lab_trainer):
     scheduler = EntropyScheduler((0.4).__mul__, HoldController(), RecordOnlyActuator())
-    with pytest.raises(ValueError, match="`method` must be unset with an EntropyScheduler in `callbacks`, got grpo"):
+    with pytest.raises(ValueError, match="`method` must be unset when `callbacks` has an EntropyScheduler, got grpo"):
         lab_trainer(method="grpo", callbacks=[scheduler], **PLAIN)
 
 
