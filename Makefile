@@ -11,7 +11,7 @@ TRL_LOWER = 1.15.0
 
 install: .venv/installed
 
-# torch first, by its pin: pulled in by another package it would be the newest CUDA build.
+# torch comes first, with its pinned version. As a dependency of another package it would be the newest CUDA build.
 .venv/installed: setup.cfg constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt torch
@@ -21,17 +21,17 @@ install: .venv/installed
 demo: install
 	$(BIN)/accelerate launch --config_file accelerate_configs/cpu.yaml recipes/countdown_es.py
 
-# One worker per core. The tests of a file stay together, because they share runs; files with slow tests begin first.
+# One worker per core. The tests of a file run in one worker, because they share runs. Files with slow tests begin first.
 PYTEST = $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test: install
 	$(PYTEST)
 
-# Without the tests that start processes or train long: below 90 seconds on two cores.
+# All tests except those that start processes or train for long. It takes less than 90 seconds on two cores.
 test-fast: install
 	$(PYTEST) -m "not slow"
 
-# The lowest TRL that setup.cfg allows, laid over the environment. It needs Triton, which a CPU interprets.
+# A sample of the tests with the lowest TRL that setup.cfg allows. This TRL needs Triton, which a CPU can only interpret.
 test-trl-lower: export PYTHONPATH = $(CURDIR)/.trl-lower
 test-trl-lower: export TRITON_INTERPRET = 1
 test-trl-lower: .trl-lower/installed
@@ -46,12 +46,12 @@ test-trl-lower: .trl-lower/installed
 	$(BIN)/pip install -q --disable-pip-version-check --no-deps --target .trl-lower -c constraints.txt triton
 	touch $@
 
-# Real vLLM on a CPU, in an environment of its own: some minutes on two cores.
+# Tests with real vLLM on a CPU, in a separate environment. They take some minutes on two cores.
 test-vllm: .venv-vllm/installed
 	$(VLLM_BIN)/python -m pytest tests_vllm
 
-# torch first here, too. vLLM's wheel by its hash and without what its metadata names; then that, as it was tested, but
-# for three packages that pip misses aloud (see dependencies.txt).
+# torch comes first here, too. Then comes vLLM's wheel, with its hash checked and without its dependencies. The tested versions
+# of the dependencies come last. Three are left out, about which pip complains (see dependencies.txt).
 .venv-vllm/installed: setup.cfg constraints.txt tests_vllm/requirements.txt tests_vllm/dependencies.txt
 	$(PYTHON) -m venv .venv-vllm
 	$(VLLM_BIN)/pip install -q --disable-pip-version-check -c constraints.txt torch
@@ -60,15 +60,15 @@ test-vllm: .venv-vllm/installed
 		-r tests_vllm/dependencies.txt -e ".[deepspeed,peft,test]"
 	touch $@
 
-# The outputs that are committed: about a minute.
+# Run the notebook and save its outputs, which are committed. It takes about a minute.
 notebook: install
 	$(BIN)/python tests/execute_notebook.py examples/entropy_scheduling.ipynb
 
-# Six long runs, two at a time: about three hours on two cores.
+# Six long runs, two at a time. They take about three hours on two cores.
 bench: install
 	$(BIN)/python benchmarks/countdown_long.py run
 
-# How well each method holds entropy: about three hours on two cores; with `ARGS=--short` some minutes.
+# Measure how well each method holds entropy. It takes about three hours on two cores, or some minutes with `ARGS=--short`.
 bench-control: install
 	$(BIN)/python benchmarks/control.py run $(ARGS)
 
@@ -76,7 +76,7 @@ quality: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-# Every extra in one environment, without installing it: vLLM's wheels are for GPUs.
+# Check that all extras resolve together. Nothing is installed, because vLLM's wheels are for GPUs.
 resolve: install
 	$(BIN)/uv pip compile --quiet --python-version 3.11 --extra all --constraint constraints.txt setup.cfg > /dev/null
 

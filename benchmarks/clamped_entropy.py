@@ -1,10 +1,10 @@
-"""AEnt's clamped entropy: its cost relative to TRL's fused head, and the effect of leaving out the tail.
+"""AEnt's clamped entropy: its cost relative to TRL's fused head, and the effect of dropping the tail.
 
 python benchmarks/clamped_entropy.py run      # about six minutes on one core
-python benchmarks/clamped_entropy.py costs    # the cost alone
+python benchmarks/clamped_entropy.py costs    # only the cost
 python benchmarks/clamped_entropy.py report   # from the committed data: summary.md
 
-Its effect on the lab is in results/methods: `aent`, and `aent, p = 0`, the same rule without the clamp.
+results/methods shows its effect on the lab: compare `aent` with `aent, p = 0`, the same rule without the clamp.
 """
 
 import argparse
@@ -29,14 +29,14 @@ from es_trl.actuators.clamped_head import ClampedLogProbs
 
 
 RESULTS = Path(__file__).parent.parent / "results" / "clamped_entropy"
-VOCABULARY = 151_936  # of Qwen2.5
+VOCABULARY = 151_936  # size in Qwen2.5
 TOKENS = 8192
-HIDDEN = 896  # of Qwen2.5-0.5B
-SHARES = (0.25, 0.33, 0.5, 0.9)  # 0.25 to 0.33 are published
+HIDDEN = 896  # size in Qwen2.5-0.5B
+SHARES = (0.25, 0.33, 0.5, 0.9)  # the paper uses 0.25 to 0.33
 
 
 def cost(head: str) -> dict[str, float]:
-    """Return time (s) and peak memory (MiB above hidden states and weights) of one forward and backward."""
+    """Return time (s) and peak memory (MiB above hidden states and weights) of one forward and backward pass."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
     hidden = torch.randn(TOKENS, HIDDEN, requires_grad=True)
@@ -55,18 +55,18 @@ def cost(head: str) -> dict[str, float]:
 
 
 def synthetic(kind: str, scale: float) -> torch.Tensor:
-    """Return logits of 16 tokens: a tail of the whole vocabulary, and a head of a few likely tokens."""
+    """Return logits of 16 tokens: a tail over the whole vocabulary, and five likely tokens above it."""
     generator = torch.Generator().manual_seed(0)
     if kind == "gaussian":
         logits = torch.randn(16, VOCABULARY, generator=generator, dtype=torch.float64) * 2.0
-    else:  # a power law of the ranks, the tail of word frequencies
+    else:  # a power law of the ranks, as word frequencies have
         logits = -torch.arange(1, VOCABULARY + 1, dtype=torch.float64).log().repeat(16, 1)
     logits[:, :5] += scale - torch.arange(5, dtype=torch.float64)
     return logits
 
 
 def change(kind: str, scale: float, share: float) -> dict[str, Any]:
-    """Return the relative change of entropy, and of its gradient by the logits, without `share` of the vocabulary."""
+    """Return how much entropy and its gradient by the logits change, relatively, without `share` of the vocabulary."""
     logits = synthetic(kind, scale).requires_grad_()
     logps = logits.log_softmax(-1)
     entropy = -(logps.exp() * logps).sum(-1)
@@ -87,7 +87,7 @@ def change(kind: str, scale: float, share: float) -> dict[str, Any]:
 
 
 def measure_costs() -> dict[str, dict[str, float]]:
-    """Measure the cost of each head in a process of its own."""
+    """Measure the cost of each head, each in its own process."""
     costs = {}
     for head in ("fused", "clamped"):
         done = subprocess.run([sys.executable, __file__, "cost", head], capture_output=True, text=True, check=True)
@@ -118,18 +118,20 @@ def report() -> str:
     rows += [[name, f"{own['seconds']:.0f}", f"{own['mib']:.0f}"] for name, own in data["costs"].items()]
     tails = [["tail", "entropy, nats", "p", "change of the entropy", "change of its gradient"]]
     for c in data["changes"]:
-        cells = [f"{c['entropy_change']:.1e}", f"{c['gradient_change']:.1e}"]
+        cells = [f"{100.0 * c[name]:.2g} %" for name in ("entropy_change", "gradient_change")]
         tails.append([c["kind"], f"{c['entropy']:.3f}", f"{c['share']:g}", *cells])
     parts = [
         "# AEnt's clamped entropy",
         "`python benchmarks/clamped_entropy.py run`; " + ", ".join(f"{n} {v}" for n, v in data["versions"].items()),
         f"## Cost\n\nForward and backward of {TOKENS:,} tokens x {VOCABULARY:,} of vocabulary, {HIDDEN} hidden, "
-        "float32, one CPU core. `fused` is TRL's head with its entropy; `clamped` is ours with log-probabilities, "
-        f"entropy and clamped entropy, and takes {clamped['seconds'] / fused['seconds']:.2f} times as long. The "
-        f"gradient of the weights takes {4 * VOCABULARY * HIDDEN / 2**20:.0f} MiB of the memory in both.",
+        "float32, one CPU core.\n\n"
+        "- `fused`: TRL's head, with log-probabilities and entropy.\n"
+        "- `clamped`: ours, with log-probabilities, entropy and clamped entropy. It takes "
+        f"{clamped['seconds'] / fused['seconds']:.2f} times as long.\n"
+        f"- Both include {4 * VOCABULARY * HIDDEN / 2**20:.0f} MiB for the gradient of the weights.",
         table(rows).rstrip(),
-        "## Effect of the clamp\n\nChanges relative to the entropy over the whole vocabulary, on synthetic logits: "
-        "five likely tokens over a tail.",
+        "## Effect of the clamp\n\nThe changes are relative to the entropy over the whole vocabulary. The logits are "
+        "synthetic: five likely tokens above a tail.",
         table(tails).rstrip(),
     ]
     return "\n\n".join(parts) + "\n"
@@ -138,7 +140,9 @@ def report() -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=("run", "costs", "report", "cost"))
-    parser.add_argument("head", nargs="?", choices=("fused", "clamped"), help="for `cost`, which `run` calls")
+    parser.add_argument(
+        "head", nargs="?", choices=("fused", "clamped"), help="head to measure with `cost`, which `run` calls"
+    )
     options = parser.parse_args()
     if options.command == "cost":
         print(json.dumps(cost(options.head)))

@@ -1,6 +1,7 @@
-"""Exit codes of recipes whose work is done, on two CPU processes: `python benchmarks/clean_exit.py`.
+"""The exit codes of finished recipes on two CPU processes: `python benchmarks/clean_exit.py`.
 
-gloo's worker thread can drop its last tensor while Python finalises, which aborts the process after all work is done.
+gloo's worker thread can release its last tensor while Python shuts down. This would abort the process after all work is
+done.
 """
 
 import argparse

@@ -1,10 +1,10 @@
-"""How well each method holds the entropy of the Countdown lab to a schedule, with the noise floor beside it.
+"""Error and noise floor of each method that holds the entropy of the Countdown lab to a schedule.
 
 python benchmarks/control.py run            # every method, schedule and seed: about three hours on two cores
 python benchmarks/control.py run --short    # the same code in a few minutes: 20 rollouts, one seed, to runs/control
 python benchmarks/control.py report         # from the committed data: summary.md and the figures
 
-Runs that the data already hold are not run again. Each job is one process with one thread.
+Runs that are already in the data are skipped. Each run is one process with one thread.
 """
 
 import argparse
@@ -51,7 +51,7 @@ def adaptive(delta: float) -> dict[str, Any]:
     return {"use_adaptive_entropy": True, "entropy_coef_delta": delta}
 
 
-# Several steps of each published method are tried on one seed; the best one is run on all seeds.
+# Several step sizes of each published method are tried on one seed. The best one runs on all seeds.
 STEPS = {
     "Algorithm 1, clip_high": (partial(sign_step, CLIP_HIGH), (0.002, 0.005, 0.02)),
     "Algorithm 1, clip": (partial(sign_step, CLIP), (0.02, 0.05, 0.15)),
@@ -66,7 +66,7 @@ METHODS = {
     "self-tuned, clip": control("self_tuned_pid", CLIP),
     "self-tuned, chain": control("self_tuned_pid", [CLIP_HIGH, CLIP, BONUS]),
 }
-# Conditions that the gains were not made for.
+# The gains were tuned only for the first of these conditions.
 CONDITIONS = {
     "reference": {},
     "learning rate x 3": {"learning_rate": 3e-4},
@@ -93,7 +93,7 @@ class Job:
 
 
 class MoveTarget(RolloutCallback):
-    """Moves the target of TRL's adaptive coefficient, a constant in TRL, along a schedule."""
+    """Moves the target of TRL's adaptive entropy coefficient along a schedule; in TRL it is constant."""
 
     def __init__(self, schedule: dict[str, Any]):
         self.schedule = build_part("entropy_schedule", schedule)
@@ -103,7 +103,7 @@ class MoveTarget(RolloutCallback):
 
 
 def run(job: Job) -> dict[str, Any]:
-    """Train one run and return a few of its series, with one entry per rollout."""
+    """Train one run and return some of its series, with one entry per rollout."""
     torch.set_num_threads(1)
     changes = {**CONDITIONS[job.condition], **job.changes}
     options = {name: changes.pop(name) for name in ("num_numbers", "model") if name in changes}
@@ -137,7 +137,7 @@ def step_jobs(rollouts: int) -> list[Job]:
 
 
 def best_methods(runs: dict[tuple, dict[str, Any]], rollouts: int) -> dict[str, dict[str, Any]]:
-    """Return the published methods, each with the step that followed `stable_anneal` best on the first seed."""
+    """Return each published method with its step size of least error on `stable_anneal` and the first seed."""
     best, rows = {}, range(min(SETTLING, rollouts // 2), rollouts)
     for method, (make, steps) in STEPS.items():
         names = {f"{method}, step {step:g}": step for step in steps}
@@ -158,7 +158,7 @@ def reference_jobs(methods: dict[str, dict[str, Any]], seeds: tuple[int, ...], r
 
 
 def condition_jobs(methods: dict[str, dict[str, Any]], rollouts: int) -> list[Job]:
-    """Return runs of the methods that act through an entropy coefficient, under conditions none was tuned for."""
+    """Return the runs of the methods with an entropy bonus, under conditions for which none of them was tuned."""
     chosen = [m for m in methods if m.startswith(("self-tuned, entropy", "Algorithm 1, entropy", "TRL adaptive"))]
     return [
         Job(condition, method, schedule, SEEDS[0], rollouts, methods[method])
@@ -169,12 +169,12 @@ def condition_jobs(methods: dict[str, dict[str, Any]], rollouts: int) -> list[Jo
 
 
 def run_all(jobs: list[Job], data: Path, workers: int) -> None:
-    """Run the jobs that `data` does not hold yet."""
+    """Run the jobs that are not in `data` yet."""
     run_missing(run, {job.key: job for job in jobs}, data, KEY, workers)
 
 
 def make_another_base() -> None:
-    """Make a base with another seed, trained half as long: more entropy and less skill."""
+    """Make a base model with another seed and half of the training, which has more entropy and less skill."""
     folder = Path(CONDITIONS["another base"]["model"])
     if not folder.exists():
         make_base([str(folder), "--seed", "1", "--steps", "2000"])

@@ -1,4 +1,4 @@
-"""Tables and figure of benchmarks/control.py, from its data."""
+"""The tables and the figure of benchmarks/control.py, made from its data."""
 
 import json
 import math
@@ -13,12 +13,17 @@ from es_trl.control.schedules import phase_at, progress_at
 
 
 KEY = ("condition", "method", "schedule", "seed", "rollouts")
-SETTLING = 15  # rollouts at the start that the error leaves out
+SETTLING = 15  # number of rollouts at the start that the error leaves out
 BOUNDS = {"clip_high": (0.1, 0.4), "clip": (-0.65, 1.3), "entropy_bonus": (-1.0, 1.0)}
 SCHEDULES = {
     "constant": {"kind": "constant", "target": 0.35},
     "cosine": {"kind": "cosine", "start": 0.45, "end": 0.05},
     "stable_anneal": {"kind": "stable_anneal", "target": 0.3, "end": 0.05, "ratio": 0.25},
+}
+TITLES = {
+    "constant": "constant: 0.35 nats",
+    "cosine": "cosine: from 0.45 to 0.05 nats",
+    "stable_anneal": "stable_anneal: 0.3 nats, annealed to 0.05 over the last quarter",
 }
 
 
@@ -35,7 +40,7 @@ def target(schedule: str, rollouts: int) -> list[float]:
 
 
 def segments(schedule: str, rollouts: int) -> dict[str, range]:
-    """Return the rollouts that the error is taken over: those of each phase, without the first ones of the run."""
+    """Return the rollouts over which the error is taken: those of each phase, without the first ones of the run."""
     part = build_part("entropy_schedule", SCHEDULES[schedule])
     phases = [phase_at(part, progress_at(rollout, rollouts)) for rollout in range(rollouts)]
     found = {phase: [r for r in range(SETTLING, rollouts) if phases[r] == phase] for phase in ("stable", "anneal")}
@@ -63,7 +68,7 @@ def floor_over(run: dict[str, Any], rows: range) -> float:
 
 
 def settling(run: dict[str, Any]) -> int | None:
-    """Return the first of five rollouts whose mean error is within two of its standard errors; `None` for never."""
+    """Return the first of five rollouts whose mean error is within two of its standard errors, or `None` if never."""
     off, noise = errors(run), run["entropy_se"]
     for first in range(len(off) - 4):
         if abs(mean(off[first : first + 5])) <= 2.0 * rms(noise[first : first + 5]) / 5**0.5:
@@ -72,7 +77,7 @@ def settling(run: dict[str, Any]) -> int | None:
 
 
 def overshoot(run: dict[str, Any]) -> float:
-    """Return how far the mean of five rollouts goes beyond the target in the first phase, nats."""
+    """Return the largest distance of a five-rollout mean beyond the target in the first phase, nats."""
     off = errors(run)
     side = 1.0 if off[0] > 0.0 else -1.0
     last = min(next(iter(segments(run["schedule"], run["rollouts"]).values())).stop, len(off))
@@ -80,24 +85,24 @@ def overshoot(run: dict[str, Any]) -> float:
 
 
 def spread(values: list[float], digits: int = 4) -> str:
-    """Return the mean and, for several seeds, the standard deviation, or the number of runs that broke."""
+    """Return the mean and, for several seeds, the standard deviation; if runs broke, return their number."""
     if any(math.isinf(value) for value in values):
         return f"broke in {sum(map(math.isinf, values))} of {len(values)}"
     return f"{mean(values):.{digits}f}" + (f" ± {stdev(values):.{digits}f}" if len(values) > 1 else "")
 
 
 def bound_share(runs: list[dict[str, Any]]) -> str:
-    """Return the share of rollouts whose control was at a bound."""
+    """Return the share of rollouts whose control was saturated."""
     controls = [control for run in runs for control in run["control"]]
     if controls[0] is None:
         return "-"
     name = runs[0]["method"].split(", ")[1]
-    bounds = BOUNDS.get(name, [bound for pair in BOUNDS.values() for bound in pair])  # a chain has them all
+    bounds = BOUNDS.get(name, [bound for pair in BOUNDS.values() for bound in pair])  # a chain has all bounds
     return f"{mean(control in bounds for control in controls):.2f}"
 
 
 def compare(runs: list[dict[str, Any]], schedule: str) -> str:
-    """Return the table of one schedule: one row per method, seeds together."""
+    """Return the table of one schedule, with one row per method and all seeds together."""
     head = ["method"]
     for phase in segments(schedule, runs[0]["rollouts"]):
         head += [f"error, {phase}", "noise floor", "ratio"]
@@ -118,14 +123,14 @@ def compare(runs: list[dict[str, Any]], schedule: str) -> str:
 
 
 def in_short(runs: list[dict[str, Any]], methods: list[str]) -> str:
-    """Return mean errors over seeds, in brackets over the noise floor: one row per method, one column per phase."""
+    """Return the mean errors over seeds, and in brackets their ratio to the noise floor, as a table of the methods."""
     columns = [(schedule, phase) for schedule in SCHEDULES for phase in segments(schedule, runs[0]["rollouts"])]
     lines = [["method", *[f"{schedule}, {phase}" for schedule, phase in columns]]]
     for method in methods:
         cells = []
         for schedule, phase in columns:
             own = [run for run in runs if run["method"] == method]
-            own = [run for run in own if run["schedule"] == schedule] or own  # without control there is no schedule
+            own = [run for run in own if run["schedule"] == schedule] or own  # runs without control have no schedule
             rows = segments(schedule, runs[0]["rollouts"])[phase]
             own = [{**run, "schedule": schedule} for run in own]
             error, floor = [mean(over(run, rows) for run in own) for over in (error_over, floor_over)]
@@ -140,7 +145,7 @@ def table(lines: list[list[str]]) -> str:
 
 
 def compare_conditions(runs: list[dict[str, Any]], conditions: list[str]) -> str:
-    """Return errors in nats, in brackets over their noise floor: a row per condition and phase, a column per method."""
+    """Return the errors in nats, and in brackets their ratio to the noise floor, as a table of the conditions."""
     methods = list(dict.fromkeys(run["method"] for run in runs))
     by_key = {(run["condition"], run["schedule"], run["method"]): run for run in runs}
     lines = [["condition", "schedule, phase", *methods]]
@@ -172,30 +177,34 @@ def report(
         folder (`Path`):
             Folder to write to.
         uncontrolled (`list[str]`), methods (`list[str]`):
-            Names of the runs without and with a target, in the order of the rows.
+            Names of the methods without and with a target, in the order of the rows.
         conditions (`list[str]`):
-            Names of the conditions, the reference first.
+            Names of the conditions, with the reference first.
+
+    Returns:
+        `str`: the text of `summary.md`.
     """
     reference = [run for run in runs.values() if run["condition"] == conditions[0]]
     others = [run for run in runs.values() if run["condition"] != conditions[0]]
     versions = ", ".join(f"{name} {number}" for name, number in reference[0]["versions"].items())
     parts = [
-        f"# Control of the Countdown lab's entropy: {reference[0]['rollouts']} rollouts per run\n\n{versions}. Errors "
-        "are root-mean-square differences of measured entropy and target in nats, after the first "
-        f"{SETTLING} rollouts. The noise floor is the standard error of a rollout's entropy over the same rollouts: "
-        "the error of a policy that is exactly on target. The number in brackets after a method counts its runs. "
-        "Settled is the first rollout of five whose mean error is within two of its standard errors. Overshoot is the "
-        "largest mean error of five rollouts beyond the target. At a bound is the share of rollouts whose control is "
-        "at a bound.\n"
+        f"# Control of the Countdown lab's entropy: {reference[0]['rollouts']} rollouts per run\n",
+        f"{versions}. The number in brackets after a method counts its runs; ± is the standard deviation over seeds.\n",
+        f"- Error: root mean square of target minus entropy, nats, without the first {SETTLING} rollouts.\n"
+        "- Noise floor: standard error of one rollout's entropy, nats. A policy exactly on target has this error.\n"
+        "- Ratio: error over noise floor.\n"
+        "- Settled: first of five rollouts whose mean error is within two of its standard errors, for each seed.\n"
+        "- Overshoot: largest mean error of five rollouts beyond the target, nats.\n"
+        "- At a bound: share of the rollouts whose control is at a bound of the actuator.\n",
     ]
     parts.append("## In short: mean error in nats (over the noise floor)\n")
     parts.append(in_short(reference, [*uncontrolled, *methods]))
     for schedule in SCHEDULES:
-        parts.append(f"## {schedule}: `{SCHEDULES[schedule]}`\n")
+        parts.append(f"## {TITLES[schedule]}\n")
         own = [run for run in reference if run["schedule"] == schedule and run["method"] in methods]
         own += [run for run in reference if run["method"] in uncontrolled]
         parts.append(compare(sorted(own, key=lambda run: [*uncontrolled, *methods].index(run["method"])), schedule))
-    parts.append("## Tried steps, seed 0, stable_anneal\n")
+    parts.append("## Steps that were tried, seed 0, stable_anneal\n")
     tried = [run for run in reference if "step" in run["method"] and run["seed"] == 0]
     parts.append(compare([run for run in tried if run["schedule"] == "stable_anneal"], "stable_anneal"))
     if others:
@@ -210,7 +219,7 @@ def report(
 
 
 def draw(runs: list[dict[str, Any]], methods: list[str], path: Path) -> None:
-    """Draw the entropy of the first seed on each schedule, one row per method, with the band of the noise."""
+    """Draw the entropy of the first seed and the band of its noise, one row per method and one column per schedule."""
     figure = Figure(figsize=(11.0, 1.55 * len(methods)), dpi=100, layout="constrained")
     axes = figure.subplots(len(methods), len(SCHEDULES), sharex=True, sharey=True, squeeze=False)
     by_key = {(run["method"], run["schedule"]): run for run in runs if run["seed"] == 0}

@@ -1,4 +1,4 @@
-"""The long Countdown run with its entropy schedule against the same run without control, three seeds each.
+"""The long Countdown run with its entropy schedule, compared with the same run without control, on three seeds each.
 
 python benchmarks/countdown_long.py run      # about three hours on two cores: six runs, two at a time
 python benchmarks/countdown_long.py report   # from the committed data: summary.md and compare.png
@@ -28,7 +28,7 @@ def run(arm: str, seed: int) -> None:
 
 
 def summarize() -> str:
-    """Return the table of the README as Markdown."""
+    """Return the table as Markdown."""
     arms = {arm: load(RESULTS, arm) for arm in ARMS}
     rows = [("", *ARMS)]
     windows = {
@@ -56,7 +56,7 @@ def summarize() -> str:
 
 
 def draw() -> Path:
-    """Draw entropy and reward of both arms: one thin line per seed and a thick one for their mean."""
+    """Draw entropy and reward of both arms, with one thin line per seed and a thick line for their mean."""
     figure = Figure(figsize=(8.0, 5.0), dpi=120, layout="constrained")
     for axis, field, window in zip(figure.subplots(2, 1, sharex=True), ("entropy", "reward"), (1, 20), strict=True):
         for arm in ARMS:

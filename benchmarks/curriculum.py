@@ -1,4 +1,4 @@
-"""Effect of each part of the curriculum at anneal onset: `recipes/countdown_curriculum.yaml` and parts of it.
+"""The effect of each change that the stage at the onset makes, in `recipes/countdown_curriculum.yaml`.
 
 python benchmarks/curriculum.py run      # about an hour on one core: five arms, three seeds, one after the other
 python benchmarks/curriculum.py report   # from the committed data: summary.md and compare.png
@@ -43,7 +43,7 @@ def run(arm: str, seed: int) -> None:
 
 
 def summarize() -> str:
-    """Return the table of the README as Markdown."""
+    """Return the table as Markdown."""
     arms = {arm: load(RESULTS, arm) for arm in STAGES}
     rows = [("at anneal onset", *(TITLES[arm] for arm in STAGES))]
     for numbers in ("3 numbers", "4 numbers"):
@@ -69,7 +69,7 @@ def summarize() -> str:
 
 
 def draw() -> Path:
-    """Draw entropy and reward around the switch, the mean of three seeds for each arm."""
+    """Draw entropy and reward around the switch, as the mean of three seeds per arm."""
     figure = Figure(figsize=(8.0, 5.0), dpi=120, layout="constrained")
     for axis, field, window in zip(figure.subplots(2, 1, sharex=True), ("entropy", "reward"), (1, 5), strict=True):
         for arm in STAGES:

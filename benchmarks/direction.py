@@ -1,14 +1,15 @@
-"""Direction in which unlearning wrong completions moves entropy on the lab: Entrocraft and EntroPIC rest on it.
+"""The direction in which training on wrong completions moves entropy on the lab; Entrocraft and EntroPIC depend on it.
 
 python benchmarks/direction.py run      # some minutes on one core
-python benchmarks/direction.py report   # from the committed data
+python benchmarks/direction.py report   # from the committed data: direction.md
 
-A policy-gradient step on token y with advantage A moves the logits along A (e_y - p), and entropy by -A times
+An update on token y with advantage A moves the logits along A (e_y - p). To first order, it changes entropy by -A d
+(Entrocraft, arXiv 2604.26326, Theorem 1) with
 
-    d = p_y (log p_y + H) - sum_j p_j^2 (log p_j + H)
+    d = p_y (log p_y + H) - sum_j p_j^2 (log p_j + H).
 
-to first order (Entrocraft, arXiv 2604.26326, Theorem 1): where d > 0, learning the token lowers entropy and unlearning
-it raises it. Means over the tokens of prompts with right and wrong completions, weighted by |A|.
+If d > 0, a positive advantage lowers entropy and a negative one raises it. The table has the mean of d over the tokens
+of right and of wrong completions, weighted by |A|. Only prompts with both kinds of completions count.
 """
 
 import argparse
@@ -27,13 +28,14 @@ from es_trl import ESGRPOTrainer
 from es_trl.lab import countdown_dataset, countdown_reward
 
 
-DATA = Path(__file__).parent.parent / "results" / "methods" / "direction.json"
+RESULTS = Path(__file__).parent.parent / "results" / "methods"
+DATA = RESULTS / "direction.json"
 ROLLOUTS = (1, 30, 80)  # of grpo, at which it is measured
 SAMPLES = 8
 
 
 def directions(logits: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
-    """Return d of each token, `(batch, tokens)`, from the logits that it was sampled from."""
+    """Return d of each token, `(batch, tokens)`, from the logits from which it was sampled."""
     logps = logits.log_softmax(-1)
     entropy = -(logps.exp() * logps).sum(-1, keepdim=True)
     terms = logps.exp() * (logps + entropy)
@@ -42,7 +44,7 @@ def directions(logits: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
 
 @torch.no_grad()
 def measure(trainer: ESGRPOTrainer) -> dict[str, float]:
-    """Return mean d of right and of wrong completions over 256 prompts, and the share of tokens where it is above 0."""
+    """Return the mean d of right and of wrong completions over 256 prompts, and the share of tokens with d > 0."""
     model, tokenizer = trainer.model.eval(), trainer.processing_class
     torch.manual_seed(0)
     found: dict[str, list[torch.Tensor]] = {"right": [], "wrong": []}
@@ -72,7 +74,7 @@ def measure(trainer: ESGRPOTrainer) -> dict[str, float]:
 
 
 def run() -> None:
-    """Measure at several points of a run without control."""
+    """Measure d after several lengths of a run without control."""
     torch.set_num_threads(1)
     points = []
     for rollouts in ROLLOUTS:
@@ -96,6 +98,7 @@ def main() -> None:
     parser.add_argument("command", choices=("run", "report"))
     if parser.parse_args().command == "run":
         run()
+    (RESULTS / "direction.md").write_text(report())
     print(report())
 
 

@@ -1,4 +1,4 @@
-"""Shared by the benchmarks of the lab: one run, nothing saved and nothing logged, and many of them side by side."""
+"""Helpers of the lab's benchmarks: one run that saves and logs nothing, and many such runs in parallel."""
 
 import json
 import multiprocessing
@@ -23,13 +23,27 @@ def train_on_lab(
     model: str = BASE_MODEL,
 ) -> tuple[ESGRPOTrainer, str | None]:
     """
-    Train one run with `changes` of its configuration.
+    Train one run on the lab.
+
+    Args:
+        rollouts (`int`):
+            Length of the run.
+        seed (`int`):
+            Seed of the run and of its prompts.
+        changes (`dict[str, Any]`):
+            Fields of the configuration that differ from the defaults below.
+        callbacks (`list[RolloutCallback]`):
+            Callbacks of the trainer.
+        num_numbers (`tuple[int, ...]`, *optional*, defaults to `(3,)`):
+            How many numbers a prompt may have.
+        model (`str`, *optional*, defaults to `BASE_MODEL`):
+            Folder of the base model.
 
     Returns:
         The trainer, and the error that broke the run or `None`.
     """
     geometry = {"learning_rate": 1e-4, "steps_per_generation": 8, "per_device_train_batch_size": 64}
-    clip = {} if "method" in changes else {"epsilon_high": 0.28}  # a method has its own upper clip
+    clip = {} if "method" in changes else {"epsilon_high": 0.28}  # a method sets its own upper clip
     changes = {**geometry, **clip, **changes}
     folder = tempfile.mkdtemp()
     args = ESGRPOConfig(
@@ -56,7 +70,7 @@ def train_on_lab(
     failure = None
     try:
         trainer.train()
-    except ValueError as error:  # a policy that broke is a result
+    except ValueError as error:  # a broken policy is a result too
         failure = str(error)
     shutil.rmtree(folder)
     return trainer, failure
@@ -70,19 +84,19 @@ def run_missing(
     workers: int,
 ) -> None:
     """
-    Run the jobs that `data` does not hold yet, each in a process of its own, and append each run as it ends.
+    Run the jobs that are not in `data` yet, each in its own process, and append each run when it ends.
 
     Args:
         run (`Callable`):
             Function from a job to the record of its run.
         jobs (`dict[tuple, Any]`):
-            Jobs by the key that `data` is read with.
+            Jobs by the key of their run in `data`.
         data (`Path`):
             File with one JSON object per run.
         key (`tuple[str, ...]`):
-            Fields of a run that make its key; the last one is not printed.
+            Fields of a run that form its key. All but the last are printed.
         workers (`int`):
-            Number of runs at a time, one core each.
+            Number of parallel runs, which use one core each.
     """
     done = load(data, key)
     missing = [job for name, job in jobs.items() if name not in done]

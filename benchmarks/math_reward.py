@@ -1,6 +1,7 @@
 """The math reward on hostile, gold and easy answers: `python benchmarks/math_reward.py`.
 
-About six minutes on one worker. Gold answers are those of GSM8K and MATH-500, if they are in `../shared/data`.
+It takes about six minutes with one worker. The gold answers are those of GSM8K and MATH-500 in `../shared/data`; a
+dataset that is missing there is skipped.
 """
 
 import contextlib
@@ -28,13 +29,13 @@ SECONDS = 5.0
 def watch(peaks: list[int], done: threading.Event) -> None:
     """Record the largest resident memory of any worker, KiB."""
     while not done.wait(0.05):
-        with contextlib.suppress(OSError, StopIteration):  # one has ended in between
+        with contextlib.suppress(OSError, StopIteration):  # a worker may end in between
             for process in descendants(os.getpid()):
                 peaks[0] = max(peaks[0], status_kib(process, "VmHWM"))
 
 
 def judge_hostile(pool: Workers) -> list[str]:
-    """Judge each hostile answer by itself against the gold answer 7."""
+    """Judge each hostile answer separately against the gold answer 7."""
     peaks, done = [0], threading.Event()
     threading.Thread(target=watch, args=(peaks, done), daemon=True).start()
     seconds, outcomes = [], []
@@ -44,7 +45,7 @@ def judge_hostile(pool: Workers) -> list[str]:
         seconds.append(time.perf_counter() - began)
     done.set()
     return [
-        f"| hostile answers, number accepted | {len(outcomes)}, {sum(outcome is True for outcome in outcomes)} |",
+        f"| hostile answers, accepted | {sum(outcome is True for outcome in outcomes)} of {len(outcomes)} |",
         f"| hostile answers ended at the deadline of {SECONDS:g} s or by the memory limit | {outcomes.count(None)} |",
         f"| slowest hostile answer, s | {max(seconds):.2f} |",
         f"| largest resident memory of a worker, MiB | {peaks[0] / 1024:.0f} |",
@@ -52,7 +53,7 @@ def judge_hostile(pool: Workers) -> list[str]:
 
 
 def judge_golds(pool: Workers, name: str) -> list[str]:
-    """Judge each gold answer of a data set against itself, written in four ways."""
+    """Judge each gold answer of a dataset against itself, written in four ways."""
     path = ROOT.parent / "shared" / "data" / name / "test.jsonl"
     if not path.exists():
         return [f"| {name} | not measured |"]

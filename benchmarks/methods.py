@@ -1,11 +1,11 @@
-"""Each published method on the Countdown lab with everything else equal: how it holds entropy, and pass@k after it.
+"""Entropy error and pass@k of each published method on the Countdown lab, with everything else equal.
 
 python benchmarks/methods.py run            # every method, schedule and seed: about two hours on two cores
 python benchmarks/methods.py run --short    # the same code in some minutes: 10 rollouts, one seed, to runs/methods
-python benchmarks/methods.py time           # some minutes on a quiet core: seconds per rollout of each
+python benchmarks/methods.py time           # some minutes on an idle core: seconds per rollout of each method
 python benchmarks/methods.py report         # from the committed data: summary.md and tracking.png
 
-Runs that the data already hold are not run again. Each run is one process with one thread.
+Runs that are already in the data are skipped. Each run is one process with one thread.
 """
 
 import argparse
@@ -33,8 +33,8 @@ RESULTS = ROOT / "results" / "methods"
 ROLLOUTS = 100
 SEEDS = (0, 1, 2)
 
-# Published numbers throughout, but for coefficients of entropy bonuses: the lab's small model needs 50 times as much.
-# The committed runs count these controls in the published unit.
+# All numbers are the published ones, except the coefficients of entropy bonuses: the lab's small model needs 50 times
+# as much. The committed runs have these controls in the published unit.
 AER = {"high": 0.5}
 AENT = {"low": 0.03, "high": 0.45, "start": 0.1}
 GAIN = {"gain": 0.1}
@@ -62,9 +62,9 @@ def changes_of(method: str, schedule: str) -> dict[str, Any]:
 
 def measure_times() -> dict[str, float]:
     """
-    Return seconds per rollout of each method: the lower quartile over two runs of 10 rollouts without the first two.
+    Return the seconds per rollout of each method: the lower quartile of two runs of 10 rollouts without the first two.
 
-    Other work on the machine can only add to them, and the runs of all methods take turns.
+    Other work on the machine can only make a rollout slower, so a low quantile is used. The methods take turns.
     """
     torch.set_num_threads(1)
     seconds: dict[str, list[float]] = {method: [] for method in METHODS}
@@ -76,7 +76,7 @@ def measure_times() -> dict[str, float]:
 
 
 def run(job: Job) -> dict[str, Any]:
-    """Train one run, sample its model, and return pass@k and a few series with one entry per rollout."""
+    """Train one run, evaluate its model, and return pass@k and some series with one entry per rollout."""
     torch.set_num_threads(1)
     method, schedule, seed, rollouts = job
     trainer, failure = train_on_lab(rollouts, seed, changes_of(method, schedule), [])
@@ -94,7 +94,7 @@ def run(job: Job) -> dict[str, Any]:
 
 
 def jobs(seeds: tuple[int, ...], rollouts: int) -> list[Job]:
-    """Return all runs, every run of a seed before the next seed."""
+    """Return all runs, sorted by seed."""
     return [
         (method, schedule, seed, rollouts)
         for seed in seeds

@@ -1,4 +1,4 @@
-"""Tables and figure of benchmarks/methods.py, from its data."""
+"""The tables and the figure of benchmarks/methods.py, made from its data."""
 
 import math
 from pathlib import Path
@@ -6,12 +6,12 @@ from statistics import mean
 from typing import Any
 
 import control_report
-from control_report import SCHEDULES, SETTLING, rms, spread, table, target
+from control_report import SCHEDULES, SETTLING, TITLES, rms, spread, table, target
 from matplotlib.figure import Figure
 
 
-OPEN = ("grpo", "dapo", "clip_cov", "kl_cov")  # without a schedule: their runs are compared with each
-COMPLETIONS = 512  # per rollout of the lab
+OPEN = ("grpo", "dapo", "clip_cov", "kl_cov")  # methods without a target, whose runs are compared with every schedule
+COMPLETIONS = 512  # number per rollout in these runs
 KEY = ("method", "schedule", "seed", "rollouts")
 PASSES = ("pass@1", "pass@8", "pass@64")
 COLORS = dict(zip(SCHEDULES, ("#1f6fb4", "#c77700", "#2a9d5c"), strict=True))
@@ -24,12 +24,12 @@ def load(path: Path) -> dict[tuple, Run]:
 
 
 def held(run: Run) -> list[float]:
-    """Return the entropy that the method holds, nats: the clamped one where there is one."""
+    """Return the entropy that the method controls, nats: the clamped one if it is measured."""
     return run["entropy"] if run["clamped_entropy"][0] is None else run["clamped_entropy"]
 
 
 def error(run: Run, schedule: str) -> float:
-    """Return the root-mean-square distance to the target, or the middle of a band, after the first rollouts, nats."""
+    """Return the root-mean-square error without the first rollouts, nats; the target of a band is its middle."""
     if run["failure"]:
         return math.inf
     off = [wanted - own for wanted, own in zip(target(schedule, run["rollouts"]), held(run), strict=True)]
@@ -37,18 +37,18 @@ def error(run: Run, schedule: str) -> float:
 
 
 def of_seeds(runs: dict[tuple, Run], method: str, schedule: str) -> list[Run]:
-    """Return the runs of a method on a schedule; a method without control has the same runs for each."""
+    """Return the runs of a method on a schedule; a method without control has the same runs for every schedule."""
     own = "none" if method in OPEN else schedule
     return [run for key, run in sorted(runs.items(), key=lambda item: item[0][2]) if key[:2] == (method, own)]
 
 
 def cells(values: list[float], digits: int = 3) -> str:
-    """Return mean and standard deviation over seeds, if there are any."""
+    """Return mean and standard deviation over seeds, or "-" without values."""
     return spread(values, digits) if values else "-"
 
 
 def rows_of(runs: dict[tuple, Run], methods: list[str], schedule: str) -> list[list[str]]:
-    """Return the table of one schedule: one row per method, seeds together."""
+    """Return the table of one schedule, with one row per method and all seeds together."""
     rows = [["method", "error, nats", "entropy at the end", "reward at the end", *PASSES]]
     for method in methods:
         own = of_seeds(runs, method, schedule)
@@ -59,7 +59,7 @@ def rows_of(runs: dict[tuple, Run], methods: list[str], schedule: str) -> list[l
 
 
 def in_short(runs: dict[tuple, Run], times: dict[str, float], methods: list[str]) -> list[list[str]]:
-    """Return the README's table: the error on every schedule, pass@k after the anneal, and the time."""
+    """Return the short table: the error on every schedule, pass@k after the anneal, and the time."""
     rows = [["method", *(f"error, {schedule}" for schedule in SCHEDULES), *PASSES, "time per rollout"]]
     for method in methods:
         found = [[error(run, schedule) for run in of_seeds(runs, method, schedule)] for schedule in SCHEDULES]
@@ -72,31 +72,34 @@ def in_short(runs: dict[tuple, Run], times: dict[str, float], methods: list[str]
 
 
 def dapo_tokens(runs: dict[tuple, Run]) -> float:
-    """Return the ratio of the tokens that dapo's runs generated to those that they trained on."""
+    """Return how many times as many tokens dapo's runs generated as they trained on."""
     own = of_seeds(runs, "dapo", "none")
     trained = sum(COMPLETIONS * sum(run["completion_tokens"]) for run in own)
     return 1.0 + sum(run["extra_tokens"] for run in own) / trained
 
 
 def report(runs: dict[tuple, Run], times: dict[str, float], methods: list[str], folder: Path) -> str:
-    """Write summary.md and tracking.png, and return the text of the former."""
+    """Write summary.md and tracking.png into `folder`, and return the text of summary.md."""
     rollouts, versions = next((run["rollouts"], run["versions"]) for run in runs.values())
     seeds = len({key[2] for key in runs})
     parts = [
         f"# Published methods on the Countdown lab: {rollouts} rollouts, {seeds} seed{'s' * (seeds > 1)}",
         "`python benchmarks/methods.py run`; " + ", ".join(f"{name} {number}" for name, number in versions.items()),
-        "Published numbers, with the coefficients of entropy bonuses times 50; the targets are the schedule's. Error: "
-        "root mean square of target minus the entropy that the method holds, nats, after "
-        f"{SETTLING} rollouts; for a band, of its middle. At the end: mean of the last 10 rollouts. pass@k: 250 "
-        "prompts of three numbers, 64 completions per prompt. Methods without control have no target; their error is "
-        "the distance of the same runs to each schedule. Time: lower quartile of 16 rollouts on one core, relative to "
-        "grpo, in runs of their own. "
-        f"Mean ± standard deviation over seeds. The runs of dapo generated {dapo_tokens(runs):.2f} times the tokens "
-        "that they trained on.",
+        "- Numbers: the published ones, but the coefficients of entropy bonuses are 50 times as large. The targets are "
+        "those of the schedule.\n"
+        "- Error: root mean square of target minus the entropy that the method holds, nats, without the first "
+        f"{SETTLING} rollouts. The target of a band is its middle.\n"
+        "- Methods without control (grpo, dapo, clip_cov, kl_cov) have no target. Their error is the distance of the "
+        "same runs to each schedule.\n"
+        "- At the end: mean of the last 10 rollouts.\n"
+        "- pass@k: 250 prompts of three numbers, 64 completions per prompt.\n"
+        "- Time: lower quartile of 16 rollouts on one core, relative to grpo, in runs of their own.\n"
+        "- ±: standard deviation over seeds.\n"
+        f"- The runs of dapo generated {dapo_tokens(runs):.2f} times the tokens that they trained on.",
         "## In short\n\nError on each schedule in nats, mean over seeds; pass@k after stable_anneal.",
         table(in_short(runs, times, methods)).rstrip(),
     ]
-    parts += [f"## {schedule}\n\n{table(rows_of(runs, methods, schedule)).rstrip()}" for schedule in SCHEDULES]
+    parts += [f"## {TITLES[schedule]}\n\n{table(rows_of(runs, methods, schedule)).rstrip()}" for schedule in SCHEDULES]
     folder.mkdir(parents=True, exist_ok=True)
     text = "\n\n".join(parts) + "\n"
     (folder / "summary.md").write_text(text)
@@ -105,7 +108,7 @@ def report(runs: dict[tuple, Run], times: dict[str, float], methods: list[str], 
 
 
 def draw(runs: dict[tuple, Run], methods: list[str], path: Path) -> None:
-    """Draw target and entropy of the first seed, one panel per method, one colour per schedule."""
+    """Draw target and entropy of the first seed, with one panel per method and one colour per schedule."""
     figure = Figure(figsize=(11.0, 1.9 * math.ceil(len(methods) / 4)), dpi=100, layout="constrained")
     axes = figure.subplots(math.ceil(len(methods) / 4), 4, sharex=True, sharey=True, squeeze=False).flatten()
     for axis in axes[len(methods) :]:

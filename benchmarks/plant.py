@@ -1,4 +1,4 @@
-"""Effect of a control on the entropy of the Countdown lab: runs whose control is moved at random, and the fits.
+"""The effect of a control on the entropy of the Countdown lab, fitted to runs whose control moves at random.
 
 python benchmarks/plant.py run      # nine runs of 100 rollouts, about a quarter of an hour on one core
 python benchmarks/plant.py report   # from the committed data: summary.md
@@ -36,7 +36,7 @@ ROLLOUTS = 100
 
 @dataclass
 class DitheredPID(PIDController):
-    """A PID with `amplitude` added or taken away at random in every rollout."""
+    """A PID controller whose output is moved by plus or minus `amplitude` at random in every rollout."""
 
     amplitude: float = 0.3
 
@@ -81,7 +81,7 @@ RUNS: dict[str, tuple[Any, DitheredPID, Any, dict[str, Any]]] = {
 
 
 def run(name: str) -> dict[str, Any]:
-    """Train one run and return entropy and control of every rollout."""
+    """Train one run and return the entropy and the control of every rollout."""
     schedule, controller, actuator, changes = RUNS[name]
     options = {"num_numbers": changes["num_numbers"]} if "num_numbers" in changes else {}
     changes = {key: value for key, value in changes.items() if key != "num_numbers"}
@@ -96,11 +96,20 @@ def run(name: str) -> dict[str, Any]:
 
 def fit(entropy: list[float], control: list[float], first: int = 1) -> tuple[numpy.ndarray, numpy.ndarray, float]:
     """
-    Fit a rollout's change by least squares to the controls of this and the last rollout, both times the entropy.
+    Fit the change of entropy from rollout to rollout by least squares.
+
+    The regressors are control times entropy of this rollout, control times entropy of the last one, and a constant.
+
+    Args:
+        entropy (`list[float]`), control (`list[float]`):
+            Entropy (nats) and control of every rollout.
+        first (`int`, *optional*, defaults to `1`):
+            First rollout whose change is fitted.
 
     Returns:
-        Coefficients (sensitivity to this rollout's and to the last one's control, and minus the drift in nats), their
-        standard errors, and the standard deviation of the residuals, nats.
+        The coefficients, their standard errors, and the standard deviation of the residuals in nats. The coefficients
+        are the sensitivity to the control of this rollout, that to the control of the last one, and minus the drift in
+        nats.
     """
     entropies, efforts = numpy.array(entropy), numpy.array(control) * numpy.array(entropy)
     change = numpy.diff(entropies)[first:]
@@ -113,7 +122,7 @@ def fit(entropy: list[float], control: list[float], first: int = 1) -> tuple[num
 
 
 def summarize() -> str:
-    """Return the fits of all runs, and of the falling target in thirds, as Markdown."""
+    """Return the fits of all runs, and of each third of the falling target, as Markdown."""
     runs = {run["run"]: run for run in map(json.loads, (RESULTS / "runs.jsonl").read_text().splitlines())}
     columns = ("run", "mean entropy", "sensitivity, at once", "one rollout later")
     columns += ("carried", "drift, nats", "residual, nats")
@@ -135,11 +144,14 @@ def summarize() -> str:
         )
     head = (
         "# The plant: effect of one unit of control on the lab's entropy, per rollout\n\n"
-        "The change of entropy from rollout to rollout is fitted by least squares to control times entropy, of this "
-        "rollout and of the last one, and a constant. The sensitivity is the share of the entropy that a unit of "
-        "control moves; carried is the part of it that comes one rollout later. The unit is 1 of the bonus, a power of "
-        "ten of `clip`, and 1 of `epsilon_high`, counted from 0.28. ± is one standard error; the residual is its "
-        "standard deviation.\n\n"
+        "The change of entropy from one rollout to the next is fitted by least squares. Its terms are control times "
+        "entropy of this rollout, the same of the rollout before, and a constant.\n\n"
+        "- Sensitivity: share of the entropy that one unit of control moves, at once and one rollout later.\n"
+        "- Carried: the part of both that comes one rollout later.\n"
+        "- Drift: entropy lost per rollout without control, nats.\n"
+        "- Residual: standard deviation of what the fit leaves, nats.\n"
+        "- Unit of control: 1 of the bonus, a power of ten of `clip`, 1 of `epsilon_high` counted from 0.28.\n"
+        "- ±: one standard error.\n\n"
     )
     return head + "\n".join(lines) + "\n"
 

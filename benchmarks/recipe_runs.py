@@ -1,4 +1,4 @@
-"""Shared by the benchmarks of whole recipes: a run of the lab, pass@k of its model, and the spread over seeds."""
+"""Helpers of the benchmarks of whole recipes: a run on the lab, pass@k of its model, and the spread over seeds."""
 
 import json
 import os
@@ -27,12 +27,12 @@ def run_recipe(recipe: str, options: list[str], name: str, results: Path) -> Non
 
 
 def collect(run_dir: Path, name: str, results: Path) -> None:
-    """Copy a finished run's history, and sample its model on prompts drawn with another seed."""
+    """Copy the history of a finished run, and evaluate its model on prompts that are drawn with another seed."""
     import torch
 
     from es_trl.lab.evaluate import evaluate_model
 
-    torch.set_num_threads(1)  # two threads on two shared cores are many times slower
+    torch.set_num_threads(1)  # on two shared cores, two threads are many times slower than one
     results.mkdir(parents=True, exist_ok=True)
     shutil.copy(run_dir / HISTORY_FILE, results / f"{name}.jsonl")
     scores = {**evaluate_model(str(run_dir)), "versions": {p: version(p) for p in ("torch", "transformers", "trl")}}
@@ -40,7 +40,7 @@ def collect(run_dir: Path, name: str, results: Path) -> None:
 
 
 def load(results: Path, arm: str) -> list[tuple[list[dict], dict]]:
-    """Return history and pass@k of each seed of an arm."""
+    """Return the history and pass@k of each seed of an arm."""
     names = [results / f"{arm}_seed{seed}" for seed in SEEDS]
     return [(read_history(n.with_suffix(".jsonl")), json.loads(n.with_suffix(".json").read_text())) for n in names]
 
@@ -51,7 +51,7 @@ def spread(values: list[float]) -> str:
 
 
 def dress(axis: Any, field: str, window: int) -> None:
-    """Set label and grid of an axis that shows a field of the history."""
+    """Set the label and the grid of an axis that shows a field of the history."""
     axis.set_ylabel("entropy, nats" if field == "entropy" else f"reward, mean of {window} rollouts")
     axis.grid(alpha=0.25, linewidth=0.6)
     axis.spines[["top", "right"]].set_visible(False)

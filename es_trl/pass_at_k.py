@@ -10,12 +10,25 @@ from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerB
 
 def pass_at_k(samples: int, correct: int, k: int) -> float:
     """
-    Return the unbiased estimate of the chance that one of `k` completions is right (paper, Eq. 6).
+    Return an unbiased estimate of the probability that at least one of `k` completions is right (paper, Eq. 6).
 
-    `correct` of a prompt's `samples` completions are right; `k` is at most `samples`.
+    Args:
+        samples (`int`):
+            Number of completions of the prompt.
+        correct (`int`):
+            Number of right completions among them, from 0 to `samples`.
+        k (`int`):
+            Number of completions in question, from 1 to `samples`.
+
+    Returns:
+        `float`: the estimate, from 0 to 1.
+
+    Raises:
+        ValueError: for numbers out of these ranges.
     """
     if not 1 <= k <= samples or not 0 <= correct <= samples:
-        raise ValueError(f"`k` must be from 1 to {samples}, and `correct` from 0, got {k} and {correct}: set k to 1")
+        words = f"got {k} and {correct}: change them, or take more samples"
+        raise ValueError(f"`k` must be from 1 to {samples}, and `correct` from 0 to {samples}, {words}")
     return 1.0 - math.comb(samples - correct, k) / math.comb(samples, k)
 
 
@@ -30,17 +43,26 @@ def count_correct(
     seed: int = 0,
 ) -> list[int]:
     """
-    Return how many completions per prompt get a reward above 0, sampled at temperature 1.
+    Return for each prompt how many completions get a reward above 0, sampled at temperature 1.
 
     Args:
-        model (`PreTrainedModel`), tokenizer (`PreTrainedTokenizerBase`):
-            The policy, and a tokenizer that pads on the left.
-        dataset (`Dataset`), reward (reward function):
-            Rows with a text `prompt` and the columns that `reward` reads; it is called as TRL calls it.
-        samples (`int`), max_new_tokens (`int`):
-            Completions per prompt, and tokens that a completion may have.
-        seed (`int`):
-            Seed of the sampling; it leaves the random state of torch as it was.
+        model (`PreTrainedModel`):
+            The policy.
+        tokenizer (`PreTrainedTokenizerBase`):
+            A tokenizer that pads on the left.
+        dataset (`Dataset`):
+            Rows with a text column `prompt` and the columns that `reward` reads.
+        reward (`Callable[..., list[float]]`):
+            A reward function with TRL's signature.
+        samples (`int`, *optional*, defaults to `64`):
+            Completions per prompt.
+        max_new_tokens (`int`, *optional*, defaults to `16`):
+            Largest number of tokens per completion.
+        seed (`int`, *optional*, defaults to `0`):
+            Seed of the sampling. The random state of torch is restored afterwards.
+
+    Returns:
+        `list[int]`: one count per prompt.
     """
     was_training = model.training
     model.eval()
@@ -48,7 +70,7 @@ def count_correct(
     ends = {"pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.eos_token_id}
     config = GenerationConfig(max_new_tokens=max_new_tokens, **sampling, **ends)
     counts, prompts_per_batch = [], max(1, 1024 // samples)
-    # an evaluation during a run must not move the random numbers of the run
+    # an evaluation during a run must not change the random numbers of the run
     with torch.random.fork_rng([model.device] if model.device.type == "cuda" else []):
         torch.manual_seed(seed)
         for start in range(0, len(dataset), prompts_per_batch):
@@ -64,5 +86,18 @@ def count_correct(
 
 
 def summarize(counts: Sequence[int], samples: int, ks: Sequence[int] = (1, 8, 64)) -> dict[str, float]:
-    """Return the mean pass@k over prompts for each k; pass@1 is the accuracy."""
+    """
+    Return the mean pass@k over prompts; pass@1 is the accuracy.
+
+    Args:
+        counts (sequence of `int`):
+            Number of right completions of each prompt.
+        samples (`int`):
+            Completions per prompt.
+        ks (sequence of `int`, *optional*, defaults to `(1, 8, 64)`):
+            Values of k, each from 1 to `samples`.
+
+    Returns:
+        `dict[str, float]`: means by the names `"pass@1"`, `"pass@8"` and so on.
+    """
     return {f"pass@{k}": sum(pass_at_k(samples, count, k) for count in counts) / len(counts) for k in ks}

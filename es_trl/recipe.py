@@ -113,7 +113,7 @@ class RecipeParser:
         if not values and bool in kinds:
             return {name: True}
         if not values:
-            raise ValueError(f"the option --{option} has no value: put one behind it")
+            raise ValueError(f"the option --{option} has no value: write one after it")
         if list in kinds and name not in NESTED and (len(values) > 1 or str not in kinds):
             return {name: as_type(name, values, hint)}
         if len(values) > 1:
@@ -149,7 +149,7 @@ def _config_of(options: list[tuple[str, list[str]]]) -> Path | None:
     named = [values for name, values in options if name == "config"]
     for values in named:
         if len(values) != 1:
-            raise ValueError(f"the option --config must have one value, got {len(values)}: put a YAML file behind it")
+            raise ValueError(f"the option --config must have one value, got {len(values)}: write a YAML file after it")
     if len(named) > 1:
         raise ValueError(f"the recipe must be one YAML file, got {' '.join(sum(named, []))}: name one")
     return Path(named[0][0]) if named else None

@@ -135,7 +135,7 @@ def _has_model(folder: Path) -> bool:
 
 def _push(trainer: ESGRPOTrainer, dataset_name: str | None) -> None:
     """Push for the last time, after which the Hub has everything, or end the run with what to do about it."""
-    # the Hub takes no card that names a data set it has not
+    # the Hub takes no card that names a dataset it has not
     on_hub = dataset_name is not None and not is_local(dataset_name) and HUB_NAME.fullmatch(dataset_name)
     try:
         trainer.push_to_hub(dataset_name=dataset_name if on_hub else None)

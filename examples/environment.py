@@ -1,9 +1,12 @@
-"""TRL's `environment_factory` under a schedule: the model calls a tool, and entropy is that of the tokens it wrote.
+"""An entropy schedule with TRL's `environment_factory`, where the model calls a tool.
 
-Each answer is a call of `check`, which returns its value and asks again, so a task has two tries. The lab's base model
-has never seen a second try: this shows the wiring, not a gain.
+Each answer is a call of the tool `check`. The tool returns the value of the answer and asks the question again, so a
+task has two tries. The entropy is that of the tokens that the model generated, without the tokens of the tool.
 
-Run it, half a minute on a CPU: `python examples/environment.py`
+The example shows how the pieces fit together. It shows no gain, because the lab's base model was not trained for a
+second try.
+
+Run it (half a minute on a CPU): `python examples/environment.py`
 """
 
 import torch
@@ -16,7 +19,7 @@ from es_trl.lab.countdown import evaluate
 from es_trl.tracking.history import summarize
 
 
-# The lab's model knows no chat format: a message is its text, and the model's text up to <eos> calls `check`.
+# The lab's model has no chat format. So a message is only its text, and the model's text up to <eos> calls `check`.
 CHAT = "{% for m in messages %}{{ m.content }}{% if m.tool_calls %}{{ m.tool_calls }}<eos>{% endif %}{% endfor %}"
 CALL = {"type": "function", "function": {"name": "check", "arguments": {"answer": "{content}"}}}
 FIELD = {"open_pattern": "(?=[^<])", "close": "<eos>", "content": "text", "repeats": True, "transform": CALL}
@@ -24,7 +27,7 @@ ANSWER = {"start_anchor": ":", "fields": {"tool_calls": FIELD}, "defaults": {"ro
 
 
 class TwoTries:
-    """One task. Its public methods are the model's tools; TRL makes one of it for each completion, and resets it."""
+    """One task, of which TRL creates and resets one object per completion. The method `check` is the model's tool."""
 
     def reset(self, prompt: list[dict[str, str]], numbers: list[int], target: int, **row: object) -> None:
         self.question, self.numbers, self.target, self.solved = prompt[-1]["content"], numbers, target, False
@@ -51,7 +54,7 @@ def make_trainer(output_dir: str, rollouts: int, **changes: object) -> ESGRPOTra
         output_dir,
         rollouts,
         per_device_train_batch_size=16,
-        max_completion_length=32,  # room for two tries, and for the tool's answer to the first
+        max_completion_length=32,  # room for two tries and for the tool's answer to the first
         max_tool_calling_iterations=2,
         entropy_schedule={"kind": "constant", "target": 0.4},
         entropy_actuator={"kind": "entropy_bonus", "low": -1.0, "high": 1.0},

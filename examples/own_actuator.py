@@ -1,9 +1,10 @@
-"""An actuator of your own moves entropy: a bonus for surprise, without a gradient through the entropy.
+"""A custom actuator: a bonus for the surprise of a token, which needs no gradient through the entropy.
 
-The expected surprise of a token is the entropy at its position, so tokens that surprise more than that get a higher
-advantage (REINFORCE on the entropy). It needs log-probabilities only of the tokens that were sampled.
+The surprise of a token is its negative log-probability. Its expected value is the entropy at this position. So a token
+with more surprise than the entropy gets a higher advantage (REINFORCE on the entropy). The actuator needs only the
+log-probabilities of the sampled tokens.
 
-Run it, half a minute on a CPU: `python examples/own_actuator.py`
+Run it (half a minute on a CPU): `python examples/own_actuator.py`
 """
 
 from collections.abc import Mapping
@@ -20,13 +21,13 @@ from es_trl.tracking.history import summarize
 
 @dataclass(frozen=True)
 class SurpriseBonus(Actuator):
-    """Advantage per nat of surprise beyond the expected, from `low` to `high`."""
+    """Actuator whose control, from `low` to `high`, is the advantage per nat of surprise above the entropy."""
 
     low: float = -1.0
     high: float = 1.0
 
     def settings(self, control: float, args: ESGRPOConfig) -> dict[str, float]:
-        return {"surprise": control}  # a name of its own; more of it means more entropy
+        return {"surprise": control}  # any name will do; a larger control must mean more entropy
 
     def advantages(self, batch: MicroBatch, settings: Mapping[str, float]) -> torch.Tensor:
         advantages = batch.inputs["advantages"]

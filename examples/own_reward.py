@@ -1,6 +1,6 @@
-"""A reward of your own beside the lab's, under a schedule: half a minute on a CPU.
+"""A custom reward in addition to that of the lab, with an entropy schedule.
 
-Run it: `python examples/own_reward.py`
+Run it (half a minute on a CPU): `python examples/own_reward.py`
 """
 
 import torch
@@ -12,7 +12,7 @@ from es_trl.tracking.history import summarize
 
 
 def in_order(completions: list[str], numbers: list[list[int]], **kwargs: object) -> list[float]:
-    """Return 1 for each answer that has the numbers in the order of the prompt, whatever its value, else 0."""
+    """Return 1 for each completion that uses the numbers in the order of the prompt, and 0 for each other one."""
     digits = [[int(char) for char in text if char.isdecimal()] for text in completions]
     return [float(own == given) for own, given in zip(digits, numbers, strict=True)]
 
@@ -30,7 +30,7 @@ def main() -> None:
     trainer = ESGRPOTrainer(BASE_MODEL, rewards, args, train_dataset=countdown_dataset(2000, seed=1))
     trainer.train()
     print(summarize(trainer.history.records))
-    logs = [log for log in trainer.state.log_history if "rewards/in_order/mean" in log]  # one per 10 rollouts
+    logs = [log for log in trainer.state.log_history if "rewards/in_order/mean" in log]  # one log per 10 rollouts
     for name in ("countdown_reward", "in_order"):
         first, last = (log[f"rewards/{name}/mean"] for log in (logs[0], logs[-1]))
         print(f"{name:<17} {first:.3f} -> {last:.3f}")

@@ -1,13 +1,13 @@
-"""Schedules side by side before any training: without a model or torch, in a moment.
+"""A preview of three schedules side by side, without a model and without torch.
 
-Run it: `python examples/preview_schedule.py`
+Run it (less than a second): `python examples/preview_schedule.py`
 """
 
 from es_trl import CallableSchedule, CosineSchedule, StableAnnealSchedule, sketch
 
 
 def hold_then_decay(progress: float) -> float:
-    """A schedule of your own is a function from progress in [0, 1] to nats: here 0.4, then a geometric decay."""
+    """Return 0.4 nats for the first half of the run, then decay geometrically to 0.1; `progress` is in [0, 1]."""
     return 0.4 * 0.25 ** max(0.0, 2.0 * progress - 1.0)
 
 

@@ -61,7 +61,7 @@ def test_authority(actuator, changes):
         (
             ClipHighActuator(),
             {"steps_per_generation": 1},
-            "1 update per rollout.*steps_per_generation to 2 or .*: 16",
+            "1 update per rollout.*steps_per_generation to 2 or .*16 for the 16 updates",
         ),
         (ClipActuator(), {"steps_per_generation": 1}, "clip has no authority with 1 update per rollout"),
         (
@@ -71,7 +71,7 @@ def test_authority(actuator, changes):
         ),
         (ClipHighActuator(), {"loss_type": "vespo"}, "no authority with loss_type='vespo'"),
         (ClipActuator(), {"loss_type": "cispo"}, "clip has no authority with loss_type='cispo'"),
-        (ClipHighActuator(), {"loss_type": "cispo"}, "must be > 1 with .*cap on the ratio.*or loss_type: dapo"),
+        (ClipHighActuator(), {"loss_type": "cispo"}, "must be > 1 with .*caps the ratio.*or loss_type: dapo"),
         (
             ClipHighActuator(),
             {"importance_sampling_level": "sequence"},
@@ -156,5 +156,5 @@ def test_kl_coef_of_zero_is_refused():
 
 
 def test_clip_beyond_a_thousandfold_is_refused():
-    with pytest.raises(ValueError, match="powers of ten from -3 to 3, got -1000 and 1.3: set both within -3 and 3"):
+    with pytest.raises(ValueError, match="exponents of ten from -3 to 3, got -1000 and 1.3: set both within -3 and 3"):
         ClipActuator(low=-1000)

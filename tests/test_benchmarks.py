@@ -2,8 +2,11 @@ import json
 import math
 import sys
 from pathlib import Path
+from statistics import mean
 
 import pytest
+
+from es_trl.tracking.history import read_history
 
 
 ROOT = Path(__file__).parent.parent
@@ -73,12 +76,6 @@ def test_a_short_run_is_reported_too(tmp_path):
     assert "| method | constant, stable | cosine, anneal | stable_anneal, anneal |" in text
 
 
-def test_the_readme_quotes_the_summary():
-    summary = (ROOT / "results" / "control" / "summary.md").read_text()
-    short = summary.split("## In short")[1].split("\n\n")[1]
-    assert short.count("\n") == 12 and short in (ROOT / "README.md").read_text()
-
-
 def test_the_data_hold_what_the_summary_says():
     lines = (ROOT / "results" / "control" / "runs.jsonl").read_text().splitlines()
     runs = [json.loads(line) for line in lines]
@@ -89,7 +86,6 @@ def test_the_data_hold_what_the_summary_says():
 def test_the_curriculums_summary_is_made_from_its_data():
     summary = (ROOT / "results" / "countdown_curriculum" / "summary.md").read_text()
     assert curriculum.summarize() == summary
-    assert summary in (ROOT / "README.md").read_text()
 
 
 def method_run(method, schedule, entropy, clamped=None, failure=None, seed=0):
@@ -121,14 +117,65 @@ def test_the_methods_summary_is_made_from_its_data(tmp_path):
     times = json.loads((results / "times.json").read_text())
     summary = methods_report.report(runs, times, list(methods.METHODS), tmp_path)
     assert summary == (results / "summary.md").read_text()
-    short = summary.split("## In short")[1].split("\n\n")[2]
-    assert short.count("\n") == len(methods.METHODS) + 1 and short in (ROOT / "README.md").read_text()
 
 
 def test_the_clamped_entropys_summary_is_made_from_its_data():
     import clamped_entropy
 
     assert clamped_entropy.report() == (clamped_entropy.RESULTS / "summary.md").read_text()
+
+
+def test_the_long_runs_summary_is_made_from_its_data():
+    import countdown_long
+
+    assert countdown_long.summarize() == (countdown_long.RESULTS / "summary.md").read_text()
+
+
+def test_the_plants_summary_is_made_from_its_data():
+    import plant
+
+    assert plant.summarize() == (plant.RESULTS / "summary.md").read_text()
+
+
+def test_the_directions_table_is_made_from_its_data():
+    import direction
+
+    assert direction.report() == (direction.RESULTS / "direction.md").read_text()
+
+
+def test_the_page_of_the_lab_has_the_data_of_base_and_demo():
+    page = (ROOT / "docs" / "results" / "lab.md").read_text()
+    for name, passes in json.loads((ROOT / "results" / "lab" / "base.json").read_text()).items():
+        (row,) = [line for line in page.splitlines() if line.startswith(f"| {name}")]
+        assert row.endswith("| " + " | ".join(f"{passes[k]:.3f}" for k in methods_report.PASSES) + " |")
+    records = read_history(ROOT / "results" / "countdown_es" / "es_history.jsonl")
+    stable = [record for record in records[control_report.SETTLING :] if record["stage"] == "stable"]
+    anneal = [record for record in records if record["stage"] == "anneal"]
+    for field in ("error", "entropy_se"):
+        values = [control_report.rms([record[field] for record in phase]) for phase in (stable, anneal)]
+        assert f"| {values[0]:.3f} | {values[1]:.3f} |" in page
+    assert f"from {records[0]['entropy']:.3f} to {records[-1]['entropy']:.3f} nats" in page
+    first, last = [mean(record["reward"] for record in part) for part in (records[:10], records[-10:])]
+    assert f"from {first:.2f} to {last:.2f}" in page
+
+
+def test_the_findings_have_the_ratios_of_the_data():
+    findings = (ROOT / "results" / "control" / "findings.md").read_text()
+    runs = control_report.load(ROOT / "results" / "control" / "runs.jsonl")
+
+    def error(condition, method, schedule, phase):
+        (run,) = [run for key, run in runs.items() if key[:4] == (condition, method, schedule, 0)]
+        rows = control_report.segments(schedule, 100)[phase]
+        return control_report.error_over(run, rows), control_report.floor_over(run, rows)
+
+    own, first, trl = "self-tuned, entropy_bonus", "Algorithm 1, entropy_bonus, step 0.001", "TRL adaptive, step 0.005"
+    for condition in list(control.CONDITIONS)[1:]:
+        (constant, floor), (anneal, _) = (
+            error(condition, own, *where) for where in (("constant", "stable"), ("stable_anneal", "anneal"))
+        )
+        ratios = [constant / error(condition, method, "constant", "stable")[0] for method in (first, trl)]
+        ratios += [anneal / error(condition, trl, "stable_anneal", "anneal")[0], constant / floor]
+        assert f"| {condition} | {' | '.join(f'{ratio:.2f}' for ratio in ratios)} |" in findings.replace("**", "")
 
 
 def test_the_direction_is_that_of_the_entropy():

@@ -195,9 +195,9 @@ def test_a_resume_with_narrower_bounds_keeps_to_them():
 
 
 def test_an_empty_chain_and_a_repeated_actuator_are_refused():
-    with pytest.raises(ValueError, match="the chain of actuators must have at least one, got none"):
+    with pytest.raises(ValueError, match="the chain of actuators must have at least one actuator, got none"):
         ActuatorChain(PIDController(), [])
-    with pytest.raises(ValueError, match="must have each once, got ClipActuator, ClipActuator: name each once"):
+    with pytest.raises(ValueError, match="must not repeat an actuator, got ClipActuator, ClipActuator: name each once"):
         ActuatorChain(PIDController(), [ClipActuator(), ClipActuator(-0.1, 0.1)])
 
 

@@ -54,14 +54,14 @@ def test_a_target_that_would_jump_is_refused_unless_told(update, change, message
     ("change", "listed"),
     [
         ({"max_steps": 24}, "max_steps was 20 and is 24: progress is counted over another length"),
-        ({"temperature": 0.8}, "temperature was 1.0 and is 0.8: completions are sampled in another way"),
-        ({"loss_type": "grpo"}, "loss_type was dapo and is grpo: the run from here on is another one"),
+        ({"temperature": 0.8}, "temperature was 1.0 and is 0.8: completions are sampled differently"),
+        ({"loss_type": "grpo"}, "loss_type was dapo and is grpo: the rest of the run differs"),
         ({"warmup_steps": 5}, "warmup_steps was 0 and is 5: the learning rate follows another curve"),
-        ({"max_grad_norm": 0.5}, "max_grad_norm was 1.0 and is 0.5: the run from here on is another one"),
-        ({"scale_rewards": "batch"}, "scale_rewards was group and is batch: the run from here on is another one"),
-        ({"learning_rate": 1e-5}, "learning_rate was 0.001 and is 1e-05: the checkpoint's optimizer keeps"),
+        ({"max_grad_norm": 0.5}, "max_grad_norm was 1.0 and is 0.5: the rest of the run differs"),
+        ({"scale_rewards": "batch"}, "scale_rewards was group and is batch: the rest of the run differs"),
+        ({"learning_rate": 1e-5}, "learning_rate was 0.001 and is 1e-05: the optimizer keeps the checkpoint's"),
         ({"entropy_actuator": {**BONUS["entropy_actuator"], "high": 0.1}}, "the control is moved into the new bounds"),
-        ({"prompts": 36}, "prompts was 32 and is 36: the prompts are other ones"),
+        ({"prompts": 36}, "prompts was 32 and is 36: the prompts and their order differ"),
         ({"seed": 4}, "seed was 3 and is 4: the prompts come in another order"),
     ],
 )
@@ -82,7 +82,7 @@ def test_other_data_and_rewards_are_listed(finished, lab_args, capsys):
     other.train(resume_from_checkpoint=str(finished / "checkpoint-16"))
     changes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("changed: ")]
     assert len(changes) == 2 and "rewards was ['countdown_reward'] and is ['countdown_rewards']" in changes[0]
-    assert "prompts_digest was" in changes[1] and changes[1].endswith("the prompts are other ones")
+    assert "prompts_digest was" in changes[1] and changes[1].endswith("the prompts differ")
 
 
 def test_what_is_no_json_is_compared_as_its_text(lab_args):

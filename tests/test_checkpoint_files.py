@@ -12,14 +12,14 @@ from es_trl.checkpoints.lineage import belongs, fresh, resumed
 def test_the_latest_whole_checkpoint_is_found(tmp_path):
     for step in (4, 8, 16, 32, 100):
         made(tmp_path / f"checkpoint-{step}")
-    (tmp_path / "checkpoint-100" / "trainer_state.json").unlink()  # a save that was cut short, and so was the next
+    (tmp_path / "checkpoint-100" / "trainer_state.json").unlink()  # an interrupted save, like the next one
     (tmp_path / "checkpoint-32" / "trainer_state.json").write_text('{"epoch": 0.')
-    (tmp_path / "checkpoint-16" / "optimizer.pt").unlink()  # a removal that was
+    (tmp_path / "checkpoint-16" / "optimizer.pt").unlink()  # an interrupted removal
     (tmp_path / "checkpoint-best").mkdir()
     assert find_checkpoint(True, tmp_path) == str(tmp_path / "checkpoint-8")
     assert find_checkpoint(str(tmp_path / "checkpoint-4"), tmp_path) == str(tmp_path / "checkpoint-4")
     assert find_checkpoint(None, tmp_path) is find_checkpoint(False, tmp_path) is None
-    for step, lack in ((100, "it has no trainer_state.json"), (32, "is damaged"), (16, "it lacks optimizer.pt")):
+    for step, lack in ((100, "trainer_state.json is missing"), (32, "is damaged"), (16, "optimizer.pt is missing")):
         with pytest.raises(ValueError, match=f"not a whole checkpoint .*{lack}.* resume from .*checkpoint-8"):
             find_checkpoint(str(tmp_path / f"checkpoint-{step}"), tmp_path)
 
@@ -101,16 +101,20 @@ def test_a_lineage_leaves_out_other_runs_and_abandoned_futures():
 def test_a_run_is_not_taken_for_another(tmp_path):
     made(tmp_path / "checkpoint-100", run=1)
     other = [["second", None]]
-    with pytest.raises(ValueError, match="the latest run in .* has no whole checkpoint, and .*-100 is not of that run"):
+    with pytest.raises(
+        ValueError, match="the latest run in .* has no whole checkpoint, and .*-100 belongs to another run"
+    ):
         find_checkpoint(True, tmp_path, other)
     made(tmp_path / "checkpoint-4", run=2, lineage=other)
     assert find_checkpoint(True, tmp_path, other) == str(tmp_path / "checkpoint-4")
     assert find_checkpoint(True, tmp_path, LINEAGE) == str(tmp_path / "checkpoint-100")
-    with pytest.raises(ValueError, match="several runs have left checkpoints in .*-100 and checkpoint-4 among them"):
+    with pytest.raises(
+        ValueError, match="holds checkpoints of several runs .for example checkpoint-100 and checkpoint-4"
+    ):
         find_checkpoint(True, tmp_path)
     (tmp_path / "checkpoint-4" / "optimizer.pt").unlink()
     with pytest.raises(
-        ValueError, match=r"no whole checkpoint .checkpoint-4 is left aside .it lacks optimizer.pt.., and"
+        ValueError, match=r"no whole checkpoint .checkpoint-4 is skipped .optimizer.pt is missing.., and"
     ):
         find_checkpoint(True, tmp_path, other)
     assert runs_in(tmp_path) == {1, 2}

@@ -66,7 +66,7 @@ def test_blocks_name_their_parts(lab_args):
         ({"entropy_schedule": {**STABLE, "target": "high"}}, "`target` must be a number, got 'high': set one"),
         ({"entropy_schedule": {**STABLE, "relative": "yes"}}, "`relative` must be true or false, got 'yes': set one"),
         ({"entropy_schedule": {"kind": ["constant"]}}, "no kind .'constant'."),
-        ({"entropy_schedule": {"kind": "constant", 4: 0.4}}, "no argument 4: set target, relative"),
+        ({"entropy_schedule": {"kind": "constant", 4: 0.4}}, "no argument 4: set only target, relative"),
         ({"entropy_schedule": {"kind": "constant", "target": None}}, "`target` must be a number, got None: set one"),
         ({"entropy_schedule": {"kind": "constant", "target": True}}, "`target` must be a number, got True"),
         ({"entropy_schedule": {"kind": "piecewise", "points": 3}}, "`points` must be at least two pairs .*got 3"),
@@ -84,7 +84,7 @@ def test_blocks_name_their_parts(lab_args):
         ({"entropy_schedule": {"kind": "constant", "target": 10**400}}, "`target` must be a number, got 1000"),
         ({"entropy_schedule": "constant"}, "`entropy_schedule` of kind constant needs `target`: set it"),
         ({"entropy_schedule": {"target": 0.4}}, "must be a mapping with a `kind`, got"),
-        ({"entropy_controller": {"kind": "pid"}}, "`entropy_controller` is set and `entropy_schedule` is not"),
+        ({"entropy_controller": {"kind": "pid"}}, "`entropy_controller` is set but `entropy_schedule` is not"),
         ({"entropy_schedule": STABLE, "entropy_actuator": {"kind": "clip_high", "low": 0.4, "high": 0.1}},
          "`entropy_actuator` of kind clip_high: the bounds of ClipHighActuator must be .* got 0.4 and 0.1: set"),
         ({"entropy_schedule": STABLE, "entropy_controller": {"kind": "sign_step", "window": 2.5}},
@@ -100,13 +100,13 @@ def test_refusals(blocks, message, lab_args):
     ("changes", "message"),
     [
         ({"num_generations": 3}, "`num_generations` must divide the 16 completions of a rollout.*so that 3 divides"),
-        ({"num_generations": 1}, "`num_generations` must be at least 2, as an advantage compares.*set it to 2 or more"),
+        ({"num_generations": 1}, "`num_generations` must be at least 2, because an advantage .*set it to 2 or more"),
         ({"num_generations": 0}, "`num_generations` must be a whole number >= 1, got 0: set 1 or more"),
         ({"gradient_accumulation_steps": 0}, "`gradient_accumulation_steps` must be a whole number >= 1, got 0"),
         ({"steps_per_generation": 1.5}, "`steps_per_generation` must be a whole number >= 1, got 1.5"),
         ({"per_device_train_batch_size": -1}, "`per_device_train_batch_size` must be a whole number >= 1, got -1"),
         ({"num_iterations": None}, "`num_iterations` must be a whole number >= 1, got None"),
-        ({"generation_batch_size": 24}, "both set, and each follows from the other: leave one of them out"),
+        ({"generation_batch_size": 24}, "both set, but each follows from the other: leave one of them out"),
     ],
 )
 def test_geometry_refusals(changes, message, lab_args):

@@ -129,7 +129,7 @@ def test_what_is_no_schedule_is_refused(schedule):
 
 def test_state_of_another_controller_is_refused():
     state = begun(ConstantSchedule(0.4), SignStepController(), ClipHighActuator()).state_dict()
-    with pytest.raises(ValueError, match="by SignStepController on ClipHighActuator and this run controls with PID"):
+    with pytest.raises(ValueError, match="with SignStepController on ClipHighActuator but this run has PID"):
         begun(ConstantSchedule(0.4), PIDController(), EntropyBonusActuator()).load_state_dict(state)
 
 

@@ -100,7 +100,7 @@ def test_every_rollout_has_the_last_stage_that_has_begun(starts, rollouts):
     try:
         planned = plan(*(Stage(start) for start in starts), rollouts=rollouts)
     except ValueError as error:
-        assert "would have no rollout" in str(error)
+        assert "must start after rollout" in str(error)
         return
     for rollout in range(rollouts):
         begun = [start for start in starts if start <= rollout / (rollouts - 1)]
@@ -121,12 +121,12 @@ def test_table():
     [
         (Stage("onset"), {"onset": None}, "entry 1 .* starts at onset, which no rollout from 0 to 99"),
         (Stage(0.5, num_generations=7), {}, "divide the 128 completions .* got 7: set a divisor of 128, or hold"),
-        (Stage(0.5, num_generations=9, hold="prompts"), {}, "16 prompts x 9 completions are 144.* set num_generations"),
-        (Stage(0.5, data="harder"), {}, "stage 1 takes its prompts from 'harder', and the data sets are train, hard"),
+        (Stage(0.5, num_generations=9, hold="prompts"), {}, "the 144 completions .* set num_generations"),
+        (Stage(0.5, data="harder"), {}, "stage 1 takes its prompts from 'harder' but the datasets are train, hard"),
         (Stage(0.5), {"rollouts": None}, "set max_steps"),
         (Stage(0.5, overlong_cache=5000), {}, "stage 1 must be at most the 4096 .* got 5000: set for example 1024"),
         (Stage(0.5, max_completion_length=16384), {"use_vllm": True, "vllm_max_model_length": 6144},
-         "vllm_max_model_length must be above 16384, .* got 6144 .* for example 18432"),
+         "vllm_max_model_length must be above 16384, .* got 6144: .* for example 18432"),
     ],
 )  # fmt: skip
 def test_impossible_plans_are_refused(stage, changes, message):
@@ -140,12 +140,15 @@ def test_a_run_of_one_rollout_has_no_later_stage():
 
 
 def test_a_length_that_generation_kwargs_fix_is_refused():
-    with pytest.raises(ValueError, match="generation_kwargs sets max_new_tokens, which stays"):
+    with pytest.raises(ValueError, match="generation_kwargs sets max_new_tokens for the whole run"):
         plan(Stage(0.5, max_completion_length=16384), generation_kwargs={"max_new_tokens": 100})
 
 
 def test_stages_without_a_rollout_are_refused():
-    with pytest.raises(ValueError, match="entry 2 .* starts at rollout 50 of 100, and the one before it at rollout 50"):
+    with pytest.raises(
+        ValueError,
+        match="entry 2 .* must start after rollout 50 of 100, where the entry before it starts, got rollout 50",
+    ):
         plan(Stage(0.5), Stage(0.5))
 
 
@@ -157,7 +160,7 @@ def test_stages_without_a_rollout_are_refused():
         ({"start": 0.5, "num_generations": 1}, "`num_generations` must be a whole number >= 2, got 1"),
         ({"start": 0.5, "max_completion_length": 0}, "`max_completion_length` must be a whole number >= 1, got 0"),
         ({"start": 0.5, "hold": "tokens"}, "`hold` must be `completions` or `prompts`, got 'tokens'"),
-        ({"start": 0.5, "data": {}}, "`data` must be the name of a data set or names with weights, got {}"),
+        ({"start": 0.5, "data": {}}, "`data` must be the name of a dataset, or names with weights, got {}"),
         ({"start": 0.5, "data": {"easy": 0}}, "`data.easy` must be a finite number > 0, got 0"),
     ],
 )

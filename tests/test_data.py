@@ -73,7 +73,7 @@ def test_columns_may_have_each_others_names(tmp_path):
         ),
         ("a.jsonl", '{"prompt": "x", "solution": "1"}\n{"prompt": "y"}\n', "row 1 of .* has no 'solution': fill it in"),
         ("a.jsonl", '{"prompt": "x", "solution": "$$"}\n', "row 0 of .* has an empty 'solution': drop the row"),
-        ("no/such-set", None, "is no local file and cannot be loaded from the Hub"),
+        ("no/such-set", None, "is not a local file and cannot be loaded from the Hub"),
         (
             "a.jsonl",
             "{broken\n",
@@ -89,7 +89,7 @@ def test_refusals(name, content, message, tmp_path):
 
 
 def test_no_data_set_is_refused():
-    with pytest.raises(ValueError, match="no data set is named: set dataset_name"):
+    with pytest.raises(ValueError, match="`dataset_name` must be set: name a dataset of the Hub"):
         load_problems(DataArguments())
 
 
@@ -126,7 +126,7 @@ def test_filter_by_numeric_columns(bounds, kept, tmp_path):
         ({"level": ["0", 2]}, "for 'level': set the least and the greatest value"),
         (
             {"solution": [0, 2]},
-            "the column 'solution' of .*, which must hold numbers, got '1': choose a column",
+            "must name a column of numbers, but 'solution' of .* holds '1': choose another",
         ),
         ([0, 2], "`dataset_filter` must be a mapping, got"),
     ],
@@ -149,13 +149,13 @@ def test_named_data_sets_inherit_what_they_do_not_give(tmp_path):
     sets = load_named(args, load_problems)
     assert list(sets) == ["train", "hard"] and len(sets["train"]) == 5
     assert [row[0]["content"] for row in sets["hard"]["prompt"]] == ["d!", "e!"]
-    assert len(load_named(DataArguments(path), load_problems)) == 5  # one data set is itself
+    assert len(load_named(DataArguments(path), load_problems)) == 5  # one dataset is itself
 
 
 @pytest.mark.parametrize(
     ("datasets", "message"),
     [
-        ({"train": {}}, "names a data set 'train', which is the top level's"),
+        ({"train": {}}, "names a dataset 'train', which is the top level's"),
         ({"hard": {"dataset_nam": "x"}}, "unknown key 'dataset_nam' for 'hard', did you mean 'dataset_name'"),
         ({"hard": "x.jsonl"}, "has 'x.jsonl' for 'hard': set a mapping"),
         (["hard"], "`datasets` must be a mapping, got"),

@@ -188,7 +188,7 @@ def test_nested_columns(verl):
         ({"answer_column": "data_source.x"}, "has no column 'data_source.x'"),
         ({"prompt_column": "extra_info", "answer_column": "extra_info.index"}, "to a field .extra_info.q"),
         ({"dataset_filter": {"extra_info.indx": [0, 1]}}, "'extra_info.indx', did you mean 'extra_info.index'"),
-        ({"dataset_filter": {"extra_info": [0, 1]}}, "must hold numbers, got {"),
+        ({"dataset_filter": {"extra_info": [0, 1]}}, "must name a column of numbers, but 'extra_info' of .* holds {"),
     ],
 )  # fmt: skip
 def test_nested_names_that_are_wrong_are_refused_with_the_right_ones(arguments, message, verl):

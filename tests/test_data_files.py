@@ -58,7 +58,7 @@ def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     write(tmp_path / "a.jsonl", [{"prompt": "at home", "solution": "1"}])
     assert prompt_of("~/a.jsonl") == "at home"
-    with pytest.raises(ValueError, match=f"the data set {tmp_path}/b.jsonl does not exist"):
+    with pytest.raises(ValueError, match=f"the dataset {tmp_path}/b.jsonl does not exist"):
         load_rows(DataArguments("~/b.jsonl"))
 
 

@@ -96,7 +96,7 @@ def test_another_number_of_processes_is_refused(tmp_path):
     options = {"by_rule": False, "per_device_train_batch_size": 4, "max_steps": 4, "save_steps": 2, **BONUS}
     launch(tmp_path / "run", 1, "cpu", save_strategy="steps", **options)
     checkpoint = str(tmp_path / "run" / "checkpoint-2")
-    with pytest.raises(AssertionError, match="with num_processes 1 and this run has 2"):
+    with pytest.raises(AssertionError, match="with num_processes 1 but this run has 2"):
         launch(tmp_path / "again", 2, "ddp", resume_from=checkpoint, **{**options, "per_device_train_batch_size": 2})
 
 

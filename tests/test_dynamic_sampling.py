@@ -154,13 +154,13 @@ def test_columns_that_rewards_log_follow_their_completions(tmp_path):
 def test_images_are_refused(column, tmp_path):
     dataset = known(["mixed"] * 8).rename_column("kind", column)
     args = ESGRPOConfig(str(tmp_path), **LAB_ARGS, dynamic_sampling_tries=1)
-    with pytest.raises(ValueError, match=f"dynamic sampling together with {column}"):
+    with pytest.raises(ValueError, match=f"dynamic sampling cannot replace single prompts with {column}"):
         ESGRPOTrainer(BASE_MODEL, reward_by_kind, args, train_dataset=dataset)
 
 
 def test_tools_are_refused(tmp_path):
     args = ESGRPOConfig(str(tmp_path), **LAB_ARGS, dynamic_sampling_tries=1)
-    with pytest.raises(ValueError, match="dynamic sampling together with tools"):
+    with pytest.raises(ValueError, match="dynamic sampling cannot replace single prompts with tools"):
         ESGRPOTrainer(BASE_MODEL, reward_by_kind, args, train_dataset=known(["mixed"] * 8), tools=[len])
 
 

@@ -156,9 +156,9 @@ def test_too_few_kept_keep_all_and_say_so():
 @pytest.mark.parametrize(
     ("rewards", "side"),
     [
-        ([1.0, 0.0, 0.0, 1.0], "got 0 to 1 in rollout 3: it trains on negative rewards alone where entropy is below"),
-        ([1.1, 0.1, 0.1, 1.1], "got 0.1 to 1.1 in rollout 3: it trains on negative rewards alone where entropy is bel"),
-        ([0.0, -1.0] * 2, "got -1 to 0 in rollout 3: it trains on positive rewards alone where entropy is above"),
+        ([1.0, 0.0, 0.0, 1.0], "got 0 to 1 in rollout 3, because it trains only on negative rewards while .* below"),
+        ([1.1, 0.1, 0.1, 1.1], "got 0.1 to 1.1 in rollout 3, because it trains only on negative rewards .* below"),
+        ([0.0, -1.0] * 2, "got -1 to 0 in rollout 3, because it trains only on positive rewards while .* above"),
     ],
 )
 def test_rewards_without_a_sign_are_refused_in_the_code_variant(rewards, side):
@@ -221,7 +221,7 @@ def test_the_weights_are_the_term_of_the_authors_code():
             lambda: SampleFilterActuator(min_kept=2.0),
             "`min_kept` must be a finite number >= 0 and <= 1, got 2.0: set a share",
         ),
-        (lambda: SampleFilterActuator(low=-0.5), "a completion is kept or not: set -1 and 1"),
+        (lambda: SampleFilterActuator(low=-0.5), "the filter reads only a sign: set -1 and 1"),
         (lambda: SampleWeightActuator(high=1.5), "right completions would be unlearned"),
         (
             lambda: ClipCovActuator(cov_low=5.0),

@@ -13,7 +13,7 @@ from es_trl.lab.prompts import load_countdown
         (
             "countdown:3,four",
             None,
-            "counts of numbers from 2 to 6 behind 'countdown:', got 'countdown:3,four': set countdown:3",
+            "counts from 2 to 6 after 'countdown:', got 'countdown:3,four': set for example countdown:3",
         ),
         ("countdown:3", {"count": [4, 4]}, "keeps no row of countdown:3: 'count' goes from 3 to 3 there"),
     ],

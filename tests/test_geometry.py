@@ -51,7 +51,7 @@ def test_length_of_a_run_in_epochs():
     args = Args()
     args.max_steps = -1
     geometry = Geometry.of(args)
-    assert geometry.rollouts is None and "set by the data set" in geometry.table()
+    assert geometry.rollouts is None and "set by the dataset" in geometry.table()
     # 17,000 prompts fill 33 rollouts of 512, 528 updates an epoch; the last rollout may be used in part
     assert geometry.with_prompts(17_000, 2.0).max_steps == 1056
     assert geometry.with_prompts(17_000, 1.01).rollouts == 34

@@ -115,10 +115,10 @@ def test_what_cannot_be_pushed_is_refused_before_a_model_is_looked_for(pushed):
         "wrong token": ("HTTP 401 Unauthorized", "log in with `hf auth login`, or set HF_TOKEN"),
         "foreign namespace": ("HTTP 403 Forbidden, You don't have the rights", "set hub_model_id to a repository"),
         "foreign repository": ("HTTP 403 Forbidden, You don't have write access", "set hub_model_id to a repository"),
-        "public repository": ("tester/public is there already and public", "set hub_private_repo: false to publish"),
+        "public repository": ("tester/public exists already and is public", "set hub_private_repo: false to publish"),
         "no name": ("Repo id must be in the form", "set hub_model_id to a name of the form namespace/name"),
-        "private Space": ("which Trackio can only make public", "set hub_private_repo: false to publish both"),
-        "token in a field": ("`model_init_kwargs` must hold no access token", "log in with"),
+        "private Space": ("because Trackio makes only public Spaces", "set hub_private_repo: false to publish both"),
+        "token in a field": ("`model_init_kwargs` must not hold an access token", "log in with"),
         "a mirror": ("/tester/mirror",),  # its address: nothing is refused
         "a broken mirror": ("HTTP 500", "check the connection to"),
         "no Hub": ("ConnectError: [Errno 111] Connection refused", "or set push_to_hub: false"),
@@ -145,8 +145,8 @@ def test_an_outage_is_said_and_made_up_for_at_the_next_save(pushed):
 
 def test_a_save_during_a_push_is_said_and_sent_at_the_end(pushed):
     message = (
-        "the push of update 8 to tester/left_out was left out, as that of update 4 still runs; the next save or the "
-        "end of the training tries again"
+        "the push of update 8 to tester/left_out was skipped, because the push of update 4 still runs; the next save "
+        "or the end of the training tries again"
     )
     assert pushed.saw("left_out")["output"].count(message) == 1
     titles, files = zip(*pushed.commits("left_out"), strict=True)

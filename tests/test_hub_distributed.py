@@ -43,5 +43,5 @@ def test_two_processes_are_refused_alike(tmp_path):
     with LocalHub({}) as hub:
         done = launch_two(tmp_path, hub, TOKEN)
     assert done.returncode != 0 and TOKEN not in done.stdout
-    said = "ValueError: push_to_hub is set and tester/two cannot be pushed to (HTTP 401 Unauthorized"
+    said = "ValueError: `push_to_hub` is true but tester/two cannot be pushed to (HTTP 401 Unauthorized"
     assert done.stdout.count(said) == 2

@@ -62,18 +62,18 @@ def without(*names):
 @pytest.mark.parametrize(
     ("names", "others", "words"),
     [
-        ((), {}, "this folder has no config.json"),
+        ((), {}, "a folder without a config.json"),
         ((), {"adapter_config": {"base_model_name_or_path": BASE_MODEL}}, "an adapter without its base model"),
-        (without("config.json"), {}, "this folder has no config.json"),
+        (without("config.json"), {}, "a folder without a config.json"),
         (without("config.json"), {"config": "{torn"}, "config.json cannot be read (It looks like the config file"),
         (without("config.json"), {"config": {}}, "config.json cannot be read (Unrecognized model"),
         (without("config.json"), {"config": []}, "config.json cannot be read"),
         (without("config.json"), {"config": {"model_type": "newer_than_this"}}, "model type `newer_than_this`"),
-        (without("config.json"), {"config": {"model_type": "qwen2"}}, "names no `architectures`"),
+        (without("config.json"), {"config": {"model_type": "qwen2"}}, "has no `architectures`"),
         (
             without("config.json"),
             {"config": {"model_type": "bert", "architectures": ["BertModel"]}},
-            "cannot write text",
+            "cannot generate text",
         ),
         (without("model.safetensors"), {}, "has no weights: put model.safetensors into it"),
         (
@@ -81,7 +81,11 @@ def without(*names):
             {"model.safetensors.index": {"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}},
             "lacks model-1.safetensors, model-2.safetensors",
         ),
-        (without("model.safetensors"), {"model.safetensors.index": "{torn"}, "is no index of weights"),
+        (
+            without("model.safetensors"),
+            {"model.safetensors.index": "{torn"},
+            "model.safetensors.index.json cannot be read",
+        ),
         (without(*TOKENIZER), {}, "has no tokenizer: give a `processing_class`"),
         (without("tokenizer.json"), {"tokenizer": "{torn"}, "the tokenizer of"),
     ],
@@ -94,10 +98,10 @@ def test_a_models_folder_lacks_something(names, others, words, folder, build):
 @pytest.mark.parametrize(
     ("model", "words"),
     [
-        ("no/such/folder/here", "the model is 'no/such/folder/here', which is no folder that is there"),
-        ("~/model", "which is no folder that is there"),
-        ("someone/model", "neither such a folder nor can such a name be read from the Hub (We couldn't connect to"),
-        ("", "which is no folder"),
+        ("no/such/folder/here", "the model is 'no/such/folder/here', which is a folder that does not exist"),
+        ("~/model", "which is a folder that does not exist"),
+        ("someone/model", "which is not a folder and cannot be read from the Hub (We couldn't connect to"),
+        ("", "which is a folder that does not exist"),
         (None, "`model` must be a folder or a name as text, or a PreTrainedModel, got None"),
         (Path(BASE_MODEL), "`model` must be a folder or a name as text"),
     ],
@@ -108,7 +112,9 @@ def test_a_models_name_is_none(model, words, build):
 
 def test_a_model_that_is_given_needs_a_tokenizer(build):
     model = Qwen2ForCausalLM(Qwen2Config(vocab_size=16, hidden_size=8, num_hidden_layers=1, num_attention_heads=1))
-    assert "the model has no name to find its tokenizer by: give a `processing_class`" in refused(build, model)
+    assert "the model has no name by which its tokenizer can be found: give a `processing_class`" in refused(
+        build, model
+    )
     assert "`processing_class` must be a tokenizer" in refused(build, given={"processing_class": BASE_MODEL})
     named = AutoModelForCausalLM.from_pretrained(BASE_MODEL)
     assert build(named).processing_class.eos_token_id is not None
@@ -133,13 +139,16 @@ def test_chats_need_a_chat_template(build):
         (["math_rewards"], "as `from es_trl.rewards import math_reward`"),
         (
             [countdown_reward, "someone/judge"],
-            "the reward model is 'someone/judge', and there is neither such a folder",
+            "the reward model is 'someone/judge', which is not a folder and cannot be read from the Hub",
         ),
-        ("/no/judge", "the reward model is '/no/judge', which is no folder that is there"),
-        ([countdown_reward, None], "`reward_funcs` must hold functions, models or their names, got None"),
+        ("/no/judge", "the reward model is '/no/judge', which is a folder that does not exist"),
+        (
+            [countdown_reward, None],
+            "`reward_funcs` must hold functions, reward models or names of reward models, got None",
+        ),
         (type(get_soft_overlong_punishment(1, 0)), "or an object that can be called"),
-        (None, "`reward_funcs` is empty: give at least one"),
-        ([], "`reward_funcs` is empty: give at least one"),
+        (None, "No reward source provided: give at least one"),
+        ([], "No reward source provided: give at least one"),
     ],
 )
 def test_a_reward_is_none(reward, words, build):
@@ -154,10 +163,13 @@ def test_a_reward_is_none(reward, words, build):
             {"reward": [countdown_reward, accuracy_reward], "reward_weights": [1.0]},
             "(1) must match number of reward functions (2)",
         ),
-        ({"eval_strategy": "steps", "eval_steps": 2}, "`eval_strategy` is 'steps', and there is no `eval_dataset`"),
+        (
+            {"eval_strategy": "steps", "eval_steps": 2},
+            "is 'steps' but the trainer has no `eval_dataset`",
+        ),
         (
             {"data": IterableDataset.from_generator(lambda: iter(())), "max_steps": -1},
-            "`max_steps` must be above 0 where",
+            "`max_steps` must be > 0 when",
         ),
         ({"data": [{"prompt": "1"}]}, "must be a `Dataset` or `IterableDataset`, got `list`"),
         ({"report_to": "clearml"}, "`report_to` names clearml, which is not installed"),

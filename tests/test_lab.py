@@ -99,7 +99,7 @@ def test_pass_at_k_by_hand():
     # of 4 samples 2 right: a pair misses both in 1 of 6 draws
     assert pass_at_k(4, 2, 1) == 0.5 and pass_at_k(4, 2, 2) == pytest.approx(5 / 6) and pass_at_k(4, 2, 3) == 1.0
     assert summarize([0, 4], 4, ks=(1, 4)) == {"pass@1": 0.5, "pass@4": 0.5}
-    with pytest.raises(ValueError, match="`k` must be from 1 to 4, and `correct` from 0, got 5 and 2: set k to 1"):
+    with pytest.raises(ValueError, match="`k` must be from 1 to 4, and `correct` from 0 to 4, got 5 and 2: change"):
         pass_at_k(4, 2, 5)
 
 

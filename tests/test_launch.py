@@ -27,14 +27,14 @@ def test_what_is_launched_as_asked_passes():
 
 def test_tasks_of_slurm_that_know_nothing_of_each_other_are_refused():
     step = {"SLURM_STEP_NUM_TASKS": "4"}
-    with pytest.raises(ValueError, match="srun has started 4 processes that know nothing of each other"):
+    with pytest.raises(ValueError, match="srun started 4 processes that are not connected"):
         check_launch(ONE, step)
     check_launch(TWO_ON_CPU, {**step, "WORLD_SIZE": "2", "LOCAL_RANK": "0"})
     check_launch(ONE, {"SLURM_STEP_NUM_TASKS": "1"})
 
 
 def test_master_addr_where_one_process_was_started_is_refused():
-    with pytest.raises(ValueError, match="MASTER_ADDR is set as for several.*Or one is meant: unset MASTER_ADDR"):
+    with pytest.raises(ValueError, match="MASTER_ADDR is set as for several.*for one process, unset MASTER_ADDR"):
         check_launch(ONE, {**LAUNCHED, "MASTER_ADDR": "node0", "WORLD_SIZE": "8"})
 
 
@@ -64,16 +64,17 @@ def test_what_shards_nothing_is_refused():
     shard = Parameter(own=0, ds_numel=60, ds_tensor=Parameter(own=30))
     deepspeed, fsdp = DistributedType.DEEPSPEED, DistributedType.FSDP
     said = check_sharding(trainer_of([shard], deepspeed), {"ACCELERATE_USE_DEEPSPEED": "true"})
-    assert said == "DeepSpeed ZeRO-3 on 2 processes; this one holds 30 of 60 parameters"
-    assert check_sharding(trainer_of(whole, fsdp, processes=1), {}).startswith("FSDP2 on 1 process; this one holds 100")
+    assert said == "DeepSpeed ZeRO-3 on 2 processes; this process holds 30 of 60 parameters"
+    said = check_sharding(trainer_of(whole, fsdp, processes=1), {})
+    assert said.startswith("FSDP2 on 1 process; this process holds 100")
     for kind in (deepspeed, fsdp):
-        with pytest.raises(ValueError, match="each holds all 100 parameters: nothing is sharded"):
+        with pytest.raises(ValueError, match="each process holds all 100 parameters, so nothing is sharded"):
             check_sharding(trainer_of(whole, kind), {})
 
 
 def test_the_precision_of_the_launch_takes_the_place_of_the_recipes():
     trainer = trainer_of([Parameter(own=1)], DistributedType.MULTI_CPU, precision="bf16")
-    assert "has mixed_precision bf16, which is what runs" in check_sharding(trainer, {})
+    assert "so the run trains in bf16" in check_sharding(trainer, {})
     trainer.args.bf16 = True
     assert "warning" not in check_sharding(trainer, {})
 
@@ -81,17 +82,17 @@ def test_the_precision_of_the_launch_takes_the_place_of_the_recipes():
 def test_a_missing_engine_is_refused():
     trainer = trainer_of([Parameter(own=1)], DistributedType.MULTI_CPU)
     for flag, name in (("ACCELERATE_USE_DEEPSPEED", "DeepSpeed"), ("ACCELERATE_USE_FSDP", "FSDP")):
-        with pytest.raises(ValueError, match=f"asks for {name}, and the run came up with DDP"):
+        with pytest.raises(ValueError, match=f"asks for {name} but the run has DDP"):
             check_sharding(trainer, {flag: "true"})
     trainer.args.fsdp = ["full_shard"]  # in the recipe, of which the environment knows nothing
-    with pytest.raises(ValueError, match="asks for FSDP, and the run came up with DDP"):
+    with pytest.raises(ValueError, match="asks for FSDP but the run has DDP"):
         check_sharding(trainer, {})
 
 
 def test_fsdp_1_of_a_recipe_is_refused():
     trainer = trainer_of([Parameter(own=1)], DistributedType.FSDP, processes=1)
     trainer.accelerator.state.fsdp_plugin.fsdp_version = 1
-    with pytest.raises(ValueError, match="FSDP 1 is asked for"):
+    with pytest.raises(ValueError, match="FSDP 1 is not supported"):
         check_sharding(trainer, {})
 
 
@@ -112,11 +113,11 @@ def test_the_compiled_collective_is_left_out_on_a_cpu():
 REFUSED = {
     "several processes that are one": (
         shipped("ddp", distributed_type="MULTI_CPU", num_processes=2, mixed_precision="no", use_cpu=True),
-        "accelerate has started one process, and MASTER_ADDR is set as for several",
+        "accelerate started one process but MASTER_ADDR is set as for several",
     ),
     "FSDP that is DDP": (
         shipped("fsdp2", num_processes=2, mixed_precision="no", use_cpu=True),
-        "asks for FSDP, and accelerate trains with DDP on a CPU instead",
+        "asks for FSDP but accelerate trains with DDP on a CPU",
     ),
 }
 
@@ -154,7 +155,7 @@ def test_a_reference_model_without_weights_is_refused(tmp_path):
     options["output_dir"] = str(tmp_path)
     done = run(command(written(tmp_path, config), "tests/distributed_worker.py", json.dumps(options)))
     assert done.returncode == 1
-    assert "beta is 0.1 and FSDP loads the weights on one process alone" in done.stdout, done.stdout[-3000:]
+    assert "`beta` is 0.1 but FSDP loads the weights on one process only" in done.stdout, done.stdout[-3000:]
 
 
 def test_every_configuration_is_documented():

@@ -98,7 +98,7 @@ def test_too_little_data_is_refused_when_training_begins(rows, lab_args):
     data = countdown_dataset(8, seed=1).select(range(rows))
     trainer = ESGRPOTrainer(BASE_MODEL, countdown_reward, lab_args(), data, countdown_dataset(4, seed=2))
     assert "eval_loss" in trainer.evaluate()
-    with pytest.raises(ValueError, match=f"has {rows} prompts and one rollout takes 4: set steps"):
+    with pytest.raises(ValueError, match=f"has {rows} prompts but one rollout takes 4: set steps"):
         trainer.train()
 
 

@@ -15,23 +15,23 @@ from es_trl.planning.limits import check_fits
     ("options", "message"),
     [
         (["--per_device_train_batch_size", "32", "--steps_per_generation", "16", "--gradient_accumulation_steps", "1"],
-         "stage 0 is projected to need 125.6 of 79.1 GiB per GPU in `backward`, 104.1 of them for activations and "
-         "logits: set per_device_train_batch_size to 8, and steps_per_generation and gradient_accumulation_steps to 4 "
-         "times their values"),
+         "stage 0 is projected to need 125.6 GiB per GPU in `backward` (h100-80 has 79.1 GiB), 104.1 GiB of it for "
+         "activations and logits: set per_device_train_batch_size to 8, and multiply steps_per_generation and "
+         "gradient_accumulation_steps by 4"),
         (["--gradient_checkpointing", "false"], "for activations and logits: set gradient_checkpointing: true"),
         (["--vllm_gpu_memory_utilization", "0.15"],
-         "0.15 gives vLLM 11.9 GiB, and it is projected to need 14.2 for weights, 2.2 beside them and 0.3 for one "
-         "sequence of 6,144 tokens: set vllm_gpu_memory_utilization to 0.22"),
-        (["--vllm_gpu_memory_utilization", "0.9"], "71.2 of them for vLLM: set vllm_gpu_memory_utilization to 0.64"),
+         "0.15 gives vLLM 11.9 GiB, but vLLM is projected to need 14.2 GiB for weights, 2.2 GiB for its work and 0.3 "
+         "GiB for one sequence of 6,144 tokens: set vllm_gpu_memory_utilization to 0.22"),
+        (["--vllm_gpu_memory_utilization", "0.9"], "of it for vLLM: set vllm_gpu_memory_utilization to 0.64"),
         (["--vllm_gpu_memory_utilization", "0.21", "--gpu", "a100-80"], "set vllm_gpu_memory_utilization to 0.22"),
         (["--vllm_gpu_memory_utilization", "0.8", "--vllm_enable_sleep_mode", "false"],
          "for vLLM: set vllm_enable_sleep_mode: true"),
         (["--vllm_gpu_memory_utilization", "0.3", "--gpu", "a100-40"],
-         "raise vllm_tensor_parallel_size, by which vLLM's weights are divided"),
+         "raise vllm_tensor_parallel_size, so that more GPUs share vLLM's weights"),
         (["--num_processes", "1"],
          "for weights, gradients and optimizer: set use_peft: true, or train on more GPUs with --config_file "
          "accelerate_configs/zero3.yaml"),
-        (["--use_vllm", "false"], "140.0 of them for KV cache of generate: set use_vllm: true"),
+        (["--use_vllm", "false"], "140.0 GiB of it for KV cache of generate: set use_vllm"),
         (["--vllm_tensor_parallel_size", "6"],
          "`vllm_tensor_parallel_size` must divide the 8 processes, got 6: set 2"),
         (["--steps_per_generation", "2048"],
@@ -46,12 +46,12 @@ def test_what_does_not_fit_is_refused_with_what_to_set(options, message, capsys)
 
 def test_a_model_too_large_for_its_launch(capsys):
     said = refused(capsys, "qwen7b_es.yaml", "--config_file", str(ROOT / "accelerate_configs" / "ddp.yaml"))
-    assert "70.9 of them for weights, gradients and optimizer: shard the weights with --config_file acc" in said
+    assert "70.9 GiB of it for weights, gradients and optimizer: shard the weights with --config_file acc" in said
     said = refused(capsys, "dapo32b_anneal.yaml", *ZERO3, "--num_processes", "8", "--steps_per_generation", "512",
                    "--gradient_accumulation_steps", "32")  # fmt: skip
     assert (
-        "train on 32 GPUs with ZeRO-3 (--num_processes 32), and steps_per_generation and gradient_accumulation_steps "
-        "divided by 4" in said
+        "train on 32 GPUs with ZeRO-3 (--num_processes 32), and divide steps_per_generation and "
+        "gradient_accumulation_steps by 4" in said
     )
 
 
@@ -101,6 +101,6 @@ def test_where_no_number_follows(changes, setting):
 def test_near_the_limit_is_a_warning(capsys):
     assert check_fits([SEVEN], H100) == []
     (warning,) = check_fits([SEVEN, replace(SEVEN, engine=replace(SEVEN.engine, utilization=0.7))], H100)
-    assert warning.startswith("stage 1 is projected to take 75.5 of 79.1 GiB per GPU in `generate`")
+    assert warning.startswith("stage 1 is projected to take 75.5 GiB per GPU in `generate` (h100-80 has 79.1 GiB)")
     plan = planned(capsys, "qwen7b_es.yaml", *ZERO3, "--vllm_gpu_memory_utilization", "0.7")
     assert f"warning: {warning.replace('stage 1', 'stage 0')}" in plan

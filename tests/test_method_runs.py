@@ -89,7 +89,7 @@ def test_the_clamped_entropy_is_measured_and_held(lab_trainer):
 
 def test_a_method_and_a_scheduler_of_ones_own_are_refused(lab_trainer):
     scheduler = EntropyScheduler((0.4).__mul__, HoldController(), RecordOnlyActuator())
-    with pytest.raises(ValueError, match="`method` must be unset with an EntropyScheduler in `callbacks`, got grpo"):
+    with pytest.raises(ValueError, match="`method` must be unset when `callbacks` has an EntropyScheduler, got grpo"):
         lab_trainer(method="grpo", callbacks=[scheduler], **PLAIN)
 
 
@@ -246,13 +246,13 @@ def test_the_open_loops_slow_the_fall_of_entropy(method, changes, lab_trainer):
     assert len({record["control"] for record in records}) == 1
 
 
-def test_the_readmes_own_method(lab_trainer):
+def test_the_documentations_own_method(lab_trainer):
     from dataclasses import dataclass
 
     import es_trl
 
-    readme = (Path(__file__).parent.parent / "README.md").read_text()
-    (code,) = [block for block in readme.split("```")[1::2] if "class DampPositives" in block]
+    page = (Path(__file__).parent.parent / "docs" / "methods" / "own_method.md").read_text()
+    (code,) = [block for block in page.split("```")[1::2] if "class DampPositives" in block]
     names = {"dataclass": dataclass, "torch": torch, **{name: getattr(es_trl, name) for name in es_trl.__all__}}
     exec(code.removeprefix("python\n"), names)
     assert len([line for line in code.split("\n\n\n")[0].splitlines() if line]) <= 10

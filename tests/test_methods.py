@@ -1,6 +1,7 @@
 """The methods by name: what each is made of, and what it refuses."""
 
 import pytest
+from launching import ROOT
 from method_runs import CONTROLLED, OPEN, PLAIN
 
 from es_trl.__main__ import main as cli
@@ -14,6 +15,17 @@ def parts_of(lab_args, **changes):
 
 def test_the_names():
     assert set(METHODS) == {*CONTROLLED, *OPEN, "skywork"}
+
+
+def test_the_documentations_table_has_each_with_its_parts():
+    rows = (ROOT / "docs" / "methods" / "index.md").read_text().splitlines()
+    for name, method in METHODS.items():
+        (row,) = [row for row in rows if row.startswith(f"| [`{name}`]")]
+        kinds = [block["kind"] for block in method.blocks.values() if block]
+        if method.actuator["kind"] == "record_only":
+            assert row.endswith("| none | none | none |")
+        else:  # the row below `es` refers to its schedule
+            assert [kind for kind in kinds if f"`{kind}`" not in row] == (["stable_anneal"] if name == "es_pid" else [])
 
 
 def test_published_numbers(lab_args):
@@ -64,7 +76,7 @@ def test_without_a_schedule_nothing_is_held(lab_args):
     assert parts_of(lab_args, method="aer", entropy_schedule="null", entropy_controller="none") is None
     assert parts_of(lab_args, method="clip_cov", entropy_schedule="none")[0] is None
     with pytest.raises(
-        ValueError, match="`entropy_controller` must be none, as method es_pid has no target here, got 'pid'"
+        ValueError, match="`entropy_controller` must be none, because method es_pid has no target here, got 'pid'"
     ):
         lab_args(method="es_pid", entropy_schedule="none", entropy_controller="pid")
 
@@ -105,7 +117,7 @@ def test_any_method_takes_any_schedule(method, lab_args):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"method": "entrocaft"}, "there is no method 'entrocaft', did you mean 'entrocraft'"),
+        ({"method": "entrocaft"}, "`method` must be a known name, got 'entrocaft', did you mean 'entrocraft'"),
         (
             {"method": "aer", "entropy_controller": "pid"},
             "`entropy_controller` must be of kind dead_band for method aer, got 'pid': set that kind",
@@ -116,7 +128,7 @@ def test_any_method_takes_any_schedule(method, lab_args):
         ),
         (
             {"method": "grpo", "entropy_actuator": "clip"},
-            "`entropy_actuator` must be none, as method grpo has no target here, got 'clip'",
+            "`entropy_actuator` must be none, because method grpo has no target here, got 'clip'",
         ),
         ({"method": "aent", "entropy_controller": {"width": -0.1}}, "`width` must be a finite number >= 0, got -0.1"),
         (
@@ -124,13 +136,13 @@ def test_any_method_takes_any_schedule(method, lab_args):
             "`width` must be a finite number >= 0, got -0.1",
         ),
         ({"method": "aer", "entropy_actuator": {"tau": 0.4}}, "has no argument 'tau'"),
-        ({"method": False}, "there is no method False"),
+        ({"method": False}, "`method` must be a known name, got False"),
         ({"method": "aer", "entropy_schedule": "{bad"}, "`entropy_schedule` is not valid YAML .while parsing"),
         (
             {"method": "dapo", "max_completion_length": None},
-            "`max_completion_length` must be a number for method dapo, whose `overlong_cache`",
+            "`max_completion_length` must be a number for method dapo, because `overlong_cache`",
         ),
-        ({"entropy_actuator": "clip_cov"}, "there is no target to hold"),
+        ({"entropy_actuator": "clip_cov"}, "the loop has no target"),
     ],
 )
 def test_what_a_configuration_refuses(changes, message, lab_args):
@@ -158,7 +170,7 @@ AENT = ["--method", "aent", "--entropy_actuator", "clamped_bonus"]
         ),
         (
             {"entropy_schedule": {"kind": "constant", "target": 1}, "entropy_actuator": ["clip_high", "kl_cov"]},
-            "KLCovActuator must be the only actuator, because it acts from the first rollout on",
+            "KLCovActuator must be the only actuator, because it already acts at its first control",
         ),
         ({"method": "clip_cov", "loss_type": "sapo"}, "`loss_type` must be a clipped loss with clip_cov, got 'sapo'"),
         (
@@ -171,10 +183,10 @@ AENT = ["--method", "aent", "--entropy_actuator", "clamped_bonus"]
             {"method": "aent", "entropy_actuator": {"start": 0.5}},
             "ClampedBonusActuator must begin within its bounds .* got 0.5 for clamped_bonus",
         ),
-        ({"method": "aer", "use_adaptive_entropy": True}, "two controllers would fight"),
+        ({"method": "aer", "use_adaptive_entropy": True}, "must be false when another controller moves the entropy"),
         (
             {"entropy_schedule": {"kind": "constant", "target": 1}, "entropy_actuator": "adaptive_target"},
-            "TRL's adaptive entropy coefficient, which is off",
+            "`use_adaptive_entropy` must be true with adaptive_target, got false",
         ),
     ],
 )
@@ -188,7 +200,7 @@ def test_the_code_variant_refuses_rewards_without_a_sign(lab_trainer):
         return [max(value, 0.0) for value in countdown_reward(**columns)]
 
     code = {"method": "entrocraft", "entropy_actuator": {"variant": "code"}}
-    with pytest.raises(ValueError, match="Let the reward be 1 for right and -1 for wrong, or set variant: paper"):
+    with pytest.raises(ValueError, match="return for example 1 for right and -1 for wrong, or set variant: paper"):
         lab_trainer(reward=zero_or_one, per_device_train_batch_size=16, **code, **PLAIN).train()
 
 
@@ -201,4 +213,4 @@ def test_plan_shows_each(method, capsys):
 
 def test_a_warm_up_as_long_as_the_run_is_a_warning(capsys):
     assert cli(["plan", "recipes/countdown_es.yaml", "--max_steps", "240", *AENT]) == 0
-    assert "the warm-up of dead_band is 30 rollouts, and the run has 30" in capsys.readouterr().out
+    assert "the warm-up of dead_band (30 rollouts) is not shorter than the run (30 rollouts)" in capsys.readouterr().out

@@ -41,5 +41,5 @@ def test_a_weight_for_it_is_taken(lab_args):
 def test_two_punishments_are_refused(lab_args):
     theirs = get_soft_overlong_punishment(10, 4)
     assert theirs.__name__ == NAME
-    with pytest.raises(ValueError, match="`overlong_cache` must be 0 with a soft overlong punishment"):
+    with pytest.raises(ValueError, match="`overlong_cache` must be 0 when the reward functions"):
         add_punishment([own, theirs], lab_args(), None, 10, [4])

@@ -114,7 +114,10 @@ def test_a_run_with_objects_is_that_with_mappings_and_resumes_from_it(lab_traine
         ({"entropy_schedule": SCHEDULE, "entropy_actuator": [BONUS, 3]}, "`entropy_actuator` must be .* got 3: set"),
         ({"curriculum": [SCHEDULE]}, "`curriculum` must have a mapping for entry 1, got StableAnnealSchedule"),
         ({"curriculum": Stage("onset")}, "`curriculum` must be a list of stages, got Stage"),
-        ({"entropy_schedule": lambda progress: 0.4}, "must be an object that can be pickled, as the configuration is"),
+        (
+            {"entropy_schedule": lambda progress: 0.4},
+            "must be an object that can be pickled, because the configuration",
+        ),
     ],
 )
 def test_wrong_objects_are_refused(blocks, message, lab_args):

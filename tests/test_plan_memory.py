@@ -54,12 +54,12 @@ def test_gpus_and_processes_are_the_commands(capsys):
 
 def test_a_launch_that_nothing_describes_is_not_refused(capsys):
     assert planned(capsys, "qwen7b_es.yaml").endswith(
-        "no memory projection: name the launch's accelerate config, for example --config_file "
-        "accelerate_configs/zero3.yaml, or give --num_processes\n\n"
+        "no memory projection: the launch is not known: give --config_file accelerate_configs/zero3.yaml, or another "
+        "config, or --num_processes\n\n"
     )
     eight = planned(capsys, "qwen7b_es.yaml", "--num_processes", "8")
-    assert "8 GPUs, ZeRO-3" in eight and "ZeRO-3 is assumed: name the launch's accelerate config" in eight
-    assert "is assumed" not in planned(capsys, "qwen7b_es.yaml", *ZERO3)
+    assert "8 GPUs, ZeRO-3" in eight and "the plan assumes ZeRO-3: give the launch's accelerate config" in eight
+    assert "assumes" not in planned(capsys, "qwen7b_es.yaml", *ZERO3)
 
 
 @pytest.mark.parametrize(
@@ -87,10 +87,13 @@ def test_bf16_weights_without_an_fp32_copy_hardly_move(rate, share):
     ("options", "why"),
     [
         (["--model_name_or_path", "no/such"], "the config of no/such cannot be read"),
-        (["--optim", "adafactor"], "optim adafactor is not known, adamw_torch and adamw_torch_fused are"),
-        (["--use_peft", "true", "--lora_target_modules", "lm_head"], "LoRA on lm_head is not known"),
-        (["--use_peft", "true", "--use_dora", "true"], "the recipe sets use_dora"),
-        (["--load_in_8bit", "true"], "the recipe sets load_in_8bit"),
+        (
+            ["--optim", "adafactor"],
+            "the projection covers optim adamw_torch and adamw_torch_fused, but the recipe has ada",
+        ),
+        (["--use_peft", "true", "--lora_target_modules", "lm_head"], "the projection does not cover LoRA on lm_head"),
+        (["--use_peft", "true", "--use_dora", "true"], "the projection does not cover use_dora, which"),
+        (["--load_in_8bit", "true"], "the projection does not cover load_in_8bit, which"),
     ],
 )
 def test_what_is_not_known_is_one_line(options, why, capsys):
@@ -109,7 +112,7 @@ def test_a_local_folder_gives_its_shape(tmp_path, capsys):
 def test_other_layers_are_a_warning(tmp_path, capsys):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "qwen3_moe", "num_hidden_layers": 2}))
     plan = planned(capsys, "qwen7b_es.yaml", *ZERO3, "--model_name_or_path", str(tmp_path))
-    assert "activations are projected for layers like Llama's, and those of qwen3_moe may take more" in plan
+    assert "the projection assumes layers like Llama's, and the activations of qwen3_moe may need more" in plan
 
 
 @pytest.mark.parametrize("options", [["--use_cpu"], ["--use_cpu=true"], ["--config_file", str(CONFIGS / "cpu.yaml")]])

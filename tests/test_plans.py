@@ -25,12 +25,12 @@ def test_plan_of_the_papers_recipe_on_8_gpus(capsys):
         (["--loss_type", "vespo"], "no authority with loss_type='vespo'"),
         (["--entropy_schedule.ratio", "2"], "`ratio` must be a finite number >= 0 and <= 1, got 2"),
         (["--entropy_actuator.low", "0.5"], "set `low` below `high`"),
-        (["--use_adaptive_entropy", "true"], "two controllers would fight"),
+        (["--use_adaptive_entropy", "true"], "must be false when another controller moves the entropy"),
         (["--num_processes", "0"], "--num_processes must be 1 or more, got 0"),
         (["--lerning_rate", "1"], "did you mean 'learning_rate'"),
         (["--entropy_schedule.target"], "the option --entropy_schedule.target has no value"),
         (["--num_process", "2"], "unknown option --num_process"),
-        (["--dataset_name", "/tmp"], "the data set /tmp is a folder"),
+        (["--dataset_name", "/tmp"], "the dataset /tmp is a folder"),
     ],
 )
 def test_plan_refuses_in_one_line(options, message, capsys):
@@ -46,11 +46,11 @@ def test_plan_counts_a_local_file_and_warns(tmp_path, capsys):
     plan = capsys.readouterr().out
     # 100 prompts fill one rollout of 64 an epoch
     assert "rollouts in the run                       2" in plan
-    for warning in ("the anneal has only 1 of 2 rollouts", "control by at most 0.01",
-                    "drops most long completions: set token_truncate"):  # fmt: skip
+    for warning in ("the anneal phase has only 1 of 2 rollouts", "control by at most 0.01",
+                    "long completions are cut or masked: set it to token_truncate"):  # fmt: skip
         assert warning in plan
     assert cli(["plan", str(ROOT / "recipes" / "qwen7b_es.yaml"), *options, "--num_processes", "8"]) == 2
-    assert "train_dataset has 100 prompts and one rollout takes 512" in capsys.readouterr().err
+    assert "train_dataset has 100 prompts but one rollout takes 512" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -59,12 +59,12 @@ def test_plan_counts_a_local_file_and_warns(tmp_path, capsys):
         (
             "sign_step",
             "entropy_bonus",
-            "sign_step crosses the actuator's whole range of 0.04 in 8 rollouts: lower delta",
+            "sign_step crosses the actuator's range of 0.04 in only 8 rollouts: lower delta",
         ),
         (
             "pid",
             '["clip_high", "entropy_bonus"]',
-            "one set of gains serves controls of different units",
+            "the actuators of the chain have different units",
         ),
         ("self_tuned_pid", '["clip_high", "entropy_bonus"]', None),
     ],

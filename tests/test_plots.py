@@ -65,7 +65,7 @@ def test_figure_of_a_chain(tmp_path, monkeypatch):
     monkeypatch.setattr(Figure, "savefig", lambda self, *args, **kwargs: (drawn.append(self), savefig(self, *args)))
     assert cli(["plot", str(tmp_path)]) == 0
     axes = {axis.get_ylabel(): axis for axis in drawn[0].axes}
-    lines = {line.get_label(): line for line in axes["control, of its range"].get_lines()}
+    lines = {line.get_label(): line for line in axes["control / range"].get_lines()}
     assert list(lines["ClipHighActuator"].get_ydata()[:20]) == pytest.approx([1.0] * 20)
     assert list(lines["EntropyBonusActuator"].get_ydata()[20:]) == pytest.approx([0.5] * 20)
     # the hand-over is marked in every panel, and the band is two standard errors wide on each side

@@ -157,7 +157,9 @@ def test_copies_remember_what_was_named(tmp_path):
 
 
 def test_a_parser_that_names_everything_is_no_users_word(tmp_path):
-    words = "every field is named, so that nothing is left to method es: set fewer, parse a recipe with RecipeParser"
+    words = (
+        "`method` es has no effect, because every field is named: name fewer fields, parse a recipe with RecipeParser"
+    )
     with pytest.raises(ValueError, match=words):
         TrlParser((ESGRPOConfig,)).parse_args_and_config(["--output_dir", str(tmp_path), "--method", "es", "--use_cpu"])
     schedule = '{"kind": "constant", "target": 0.4}'

@@ -104,10 +104,10 @@ def test_state_goes_on_in_a_pass_that_a_fresh_draw_began():
 @pytest.mark.parametrize(
     ("other", "message"),
     [
-        (lambda: order({"train": 14}), "sizes {'train': 13}, and this run has {'train': 14}"),
-        (lambda: order({"train": 13}, seed=4), "seed 3, and this run has 4"),
-        (lambda: order({"train": 13}, shuffle=False), "shuffle True, and this run has False"),
-        (lambda: order({"train": 13}, {"train": 0.5}), "weights {'train': 1.0}, and this run has {'train': 0.5}"),
+        (lambda: order({"train": 14}), "sizes {'train': 13} but this run has {'train': 14}"),
+        (lambda: order({"train": 13}, seed=4), "seed 3 but this run has 4"),
+        (lambda: order({"train": 13}, shuffle=False), "shuffle True but this run has False"),
+        (lambda: order({"train": 13}, {"train": 0.5}), "weights {'train': 1.0} but this run has {'train': 0.5}"),
     ],
 )
 def test_state_of_another_order_is_refused(other, message):

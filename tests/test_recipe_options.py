@@ -47,7 +47,7 @@ def test_any_field_of_a_block_can_be_overridden():
         ),
         ("seed: many", [], "`seed` must be a whole number, got 'many': set one"),
         ("seed: 1", ["--max_steps", "few"], "`max_steps` must be a whole number, got 'few': set one"),
-        ("seed: 1", ["--config"], "the option --config must have one value, got 0: put a YAML file behind it"),
+        ("seed: 1", ["--config"], "the option --config must have one value, got 0: write a YAML file after it"),
         ("max_steps: [1]", [], "`max_steps` must be a whole number, got .1.: set one"),
         ("num_generations: null", [], "`num_generations` must be a whole number >= 1, got None"),
         ("seed: null", [], "`seed` must be a whole number, got None: set one"),

@@ -12,14 +12,14 @@ from es_trl.lab import countdown_dataset, countdown_reward
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"use_adaptive_entropy": True}, "two controllers"),
+        ({"use_adaptive_entropy": True}, "must be false when another controller"),
         ({"entropy_actuator": "clip", "loss_type": "sapo"}, "no authority with loss_type"),
         (
             {"entropy_actuator": "clip", "steps_per_generation": 1, "per_device_train_batch_size": 16},
             "1 update per rollout",
         ),
         ({"entropy_actuator": ["entropy_bonus", "kl_coef"]}, "kl_coef has no authority with beta=0.*set beta"),
-        ({"entropy_actuator": ["clip", "clip"]}, "each once, got ClipActuator, ClipActuator: name each"),
+        ({"entropy_actuator": ["clip", "clip"]}, "not repeat an actuator, got ClipActuator, ClipActuator: name each"),
     ],
 )
 def test_refused_before_weights_load(changes, message, lab_args):
@@ -31,8 +31,8 @@ def test_refused_before_weights_load(changes, message, lab_args):
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ({"promt": ["1 2=3:"] * 8}, "no column 'prompt', did you mean 'promt'"),
-        ({}, "no column 'prompt'"),
+        ({"promt": ["1 2=3:"] * 8}, "must have a column 'prompt', got promt: .* did you mean 'promt'"),
+        ({}, "must have a column 'prompt', got none"),
     ],
 )
 def test_unfit_data_is_refused_before_weights_load(rows, message, lab_args):

@@ -146,7 +146,7 @@ def test_checkpoint_of_another_trainer_is_refused(checkpoint, lab_trainer):
 
 
 def test_checkpoint_of_other_blocks_is_refused(checkpoint, lab_trainer):
-    with pytest.raises(ValueError, match=r"with the rollout callbacks \['EntropyScheduler'\] and this run has \[\]"):
+    with pytest.raises(ValueError, match=r"with the rollout callbacks \['EntropyScheduler'\] but this run has \[\]"):
         lab_trainer(**RUN).train(resume_from_checkpoint=str(checkpoint))
 
 
@@ -169,7 +169,7 @@ def test_a_callback_without_a_state_comes_and_goes(checkpoint, lab_trainer, tmp_
 
 def test_checkpoint_of_another_actuator_is_refused(checkpoint, lab_trainer):
     other = {**BONUS, "entropy_actuator": {"kind": "clip"}}
-    with pytest.raises(ValueError, match="by PIDController on EntropyBonusActuator and this run controls with PIDCon"):
+    with pytest.raises(ValueError, match="with PIDController on EntropyBonusActuator but this run has PIDCon"):
         lab_trainer(**RUN, **other).train(resume_from_checkpoint=str(checkpoint))
 
 
@@ -187,13 +187,13 @@ def test_checkpoint_outlives_a_run_that_began_anew(whole_run, lab_trainer, tmp_p
 def test_checkpoint_of_another_version_is_refused(checkpoint, lab_trainer):
     path = checkpoint / "es_state.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "version": 99}))
-    with pytest.raises(ValueError, match="version 99 and this es_trl reads version 5"):
+    with pytest.raises(ValueError, match="version 99 but this es_trl reads version 5"):
         lab_trainer(**RUN, **BONUS).train(resume_from_checkpoint=str(checkpoint))
 
 
 def test_missing_history_is_refused(checkpoint, lab_trainer):
     (checkpoint / "es_history.jsonl").unlink()
-    with pytest.raises(ValueError, match="not a whole checkpoint .it lacks es_history.jsonl"):
+    with pytest.raises(ValueError, match="not a whole checkpoint .es_history.jsonl is missing"):
         lab_trainer(**RUN, **BONUS).train(resume_from_checkpoint=str(checkpoint))
 
 
@@ -255,7 +255,7 @@ def test_a_torn_rollout_is_one_sentence(lab_trainer, tmp_path):
 def test_other_data_is_refused(lab_trainer, tmp_path):
     run = {**RUN, "max_steps": 4, "dynamic_sampling_tries": 1}
     lab_trainer(**run).train()
-    with pytest.raises(ValueError, match="sizes {'train': 12}, and this run has {'train': 16}"):
+    with pytest.raises(ValueError, match="sizes {'train': 12} but this run has {'train': 16}"):
         lab_trainer(**{**run, "max_steps": 8, "prompts": 16}).train(resume_from_checkpoint=True)
 
 
@@ -264,7 +264,7 @@ def test_other_data_is_refused(lab_trainer, tmp_path):
 def test_a_stage_that_has_moved_is_refused(change, lab_trainer, tmp_path):
     run = {**RUN, "curriculum": [{"start": 0.5, "num_generations": 8}], "prompts": 16}
     lab_trainer(**run).train()
-    with pytest.raises(ValueError, match="in stage 1, from rollout 2 on, of 2 prompts x 8 .* no such stage"):
+    with pytest.raises(ValueError, match="in stage 1 .from rollout 2 on, 2 prompts x 8 .* no such stage"):
         lab_trainer(**{**run, **change}).train(resume_from_checkpoint=str(tmp_path / "run" / "checkpoint-16"))
 
 

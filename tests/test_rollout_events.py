@@ -101,7 +101,7 @@ def test_callbacks_as_people_add_them(lab_trainer):
 
 def test_two_schedulers_are_refused(lab_trainer):
     scheduler = EntropyScheduler(ConstantSchedule(0.4), PIDController(), ClipHighActuator())
-    with pytest.raises(ValueError, match="there are two of EntropyScheduler"):
+    with pytest.raises(ValueError, match="the run has 2 EntropyScheduler callbacks"):
         lab_trainer(callbacks=[scheduler], **BONUS)
 
 

@@ -43,7 +43,9 @@ def test_a_run_that_began_anew_does_not_go_on_with_the_earlier_one(lab_trainer, 
     first.train()
     assert runs_of(first) == [1, 1]
     killed(lab_trainer(**RUN, **BONUS, callbacks=[Dies(2)]))  # afresh in the same folder, before its first checkpoint
-    with pytest.raises(ValueError, match="the latest run in .* has no whole checkpoint, and .*-8 is not of that run"):
+    with pytest.raises(
+        ValueError, match="the latest run in .* has no whole checkpoint, and .*-8 belongs to another run"
+    ):
         lab_trainer(**RUN, **BONUS).train(resume_from_checkpoint=True)
     second = lab_trainer(**{**RUN, "max_steps": 4}, **BONUS)
     second.train()
@@ -74,7 +76,7 @@ def test_an_abandoned_future_is_not_gone_on_with(lab_trainer, tmp_path):
         "checkpoint-8",
     ]
     (folder / "_es_run.json").unlink()
-    with pytest.raises(ValueError, match="several runs have left checkpoints in .* set resume_from_checkpoint to"):
+    with pytest.raises(ValueError, match="holds checkpoints of several runs .* set resume_from_checkpoint to"):
         lab_trainer(**run).train(resume_from_checkpoint=True)
 
 

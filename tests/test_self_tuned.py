@@ -75,9 +75,7 @@ def test_a_resume_with_wider_bounds_keeps_what_was_learned():
 
 
 def test_a_resume_with_another_dead_time_is_refused():
-    with pytest.raises(
-        ValueError, match="`dead_time` must be the 1 with which the checkpoint was written, got 2: set 1"
-    ):
+    with pytest.raises(ValueError, match="`dead_time` must be 1, as in the checkpoint, got 2: set dead_time to 1"):
         begun(dead_time=2).load_state_dict(begun().state_dict())
 
 

@@ -44,7 +44,7 @@ def test_a_stage_can_end_the_punishment(tmp_path):
 def test_two_punishments_are_refused(tmp_path):
     own = get_soft_overlong_punishment(12, 6)
     make(tmp_path, reward=[countdown_reward, own], curriculum=[{"start": 0.5, "max_completion_length": 16}])
-    with pytest.raises(ValueError, match="would be punished twice: keep one of them"):
+    with pytest.raises(ValueError, match="which would act twice: keep only one of them"):
         make(tmp_path, reward=[countdown_reward, own], curriculum=[{"start": 0.5, "overlong_cache": 4}])
 
 

@@ -29,12 +29,12 @@ def test_plan_of_the_papers_curriculum(capsys):
         (["--curriculum", "[{data: hard}]"], "`curriculum` of entry 1 needs `start`"),
         (["--curriculum", "{start: onset}"], "`curriculum` must be a list of stages, got {'start': 'onset'}"),
         (["--curriculum", "[onset]"], "`curriculum` must have a mapping for entry 1, got 'onset'"),
-        (["--curriculum", "[{start: 0.5, data: harder}]"], "the data sets are train, hard"),
+        (["--curriculum", "[{start: 0.5, data: harder}]"], "the datasets are train, hard"),
         (["--curriculum", "[{start: 0.5, num_generations: 24}]"], "set a divisor of 512, or hold: prompts"),
         (["--entropy_schedule.ratio", "0"], "`ratio` must be > 0 for a target that goes from 0.3"),
         (["--entropy_schedule", "{kind: constant, target: 0.4}"], "at onset, which no rollout from 0 to 159"),
         (["--max_steps", "-1"], "set max_steps"),
-        (["--curriculum", "none"], "is a dict of data sets (train, hard): set `curriculum`"),
+        (["--curriculum", "none"], "is a dict of datasets (train, hard) but there is no curriculum: set `curriculum`"),
         (["--datasets", "{hard: {dataset_filter: [3]}}"], "`dataset_filter` must be a mapping, got [3]"),
         (["--overlong_cache", "14"], "overlong_cache must be at most the 12 tokens of a completion, got 14"),
         (["--use_vllm", "true", "--vllm_max_model_length", "16"], "set it to 16 plus the longest prompt"),
@@ -53,16 +53,19 @@ def test_plan_sees_the_local_files_of_every_stage(tmp_path, capsys):
     for levels, refused in (([0, 5], False), ([3, 5], True)):
         assert cli([*plan, "--datasets", f"{{hard: {{dataset_filter: {{level: {levels}}}}}}}"]) == refused
         said = capsys.readouterr().err
-        assert ("stage 1 takes up to 64 prompts of 'hard' for one rollout, and it has 60" in said) == refused
+        assert ("stage 1 takes up to 64 prompts of 'hard' per rollout but this dataset has only 60" in said) == refused
 
 
 @pytest.mark.parametrize(
     ("options", "warning"),
     [
-        (["--entropy_schedule", "{kind: cosine, start: 0.4, end: 0.1}"], "the stage at the onset is the whole run"),
+        (
+            ["--entropy_schedule", "{kind: cosine, start: 0.4, end: 0.1}"],
+            "starts at the onset is the whole run",
+        ),
         (["--curriculum", "none", "--datasets", "none"], "rollouts in the run                       160"),
         (["--dynamic_sampling_tries", "3"], "dynamic sampling: up to 3 more generations per rollout"),
-        (["--loss_type", "dr_grpo"], "dr_grpo divides by max_completion_length, that of the first stage (12)"),
+        (["--loss_type", "dr_grpo"], "dr_grpo divides the loss by the max_completion_length of the first stage (12)"),
         (["--curriculum", "[{start: 0.5, num_generations: 16}]"], "no stage takes prompts from hard"),
     ],
 )

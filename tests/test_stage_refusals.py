@@ -8,7 +8,7 @@ from es_trl import Curriculum, Stage
 
 def test_text_and_messages_are_not_mixed(tmp_path):
     chat = DATASETS["hard"].map(lambda row: {"prompt": [{"role": "user", "content": row["prompt"]}]})
-    with pytest.raises(ValueError, match="of which one has prompts of text and the other of messages"):
+    with pytest.raises(ValueError, match="but one has prompts of text and the other has messages"):
         make(tmp_path, datasets={"train": DATASETS["train"], "hard": chat},
              curriculum=[{"start": 0.5, "data": {"train": 1, "hard": 1}}])  # fmt: skip
 
@@ -16,7 +16,7 @@ def test_text_and_messages_are_not_mixed(tmp_path):
 def test_a_curriculum_that_comes_late_is_refused(tmp_path):
     trainer = make(tmp_path, datasets=DATASETS["train"])
     trainer.add_callback(Curriculum([Stage(0.5)]))
-    with pytest.raises(ValueError, match="this Curriculum has no data sets: give it in `callbacks`"):
+    with pytest.raises(ValueError, match="this Curriculum has no datasets: give it to the trainer in `callbacks`"):
         trainer.train()
 
 
@@ -24,12 +24,12 @@ def test_a_curriculum_that_comes_late_is_refused(tmp_path):
     ("datasets", "stage", "message"),
     [
         ({"train": DATASETS["train"], "hard": DATASETS["hard"].select(range(1))}, SWITCH,
-         "stage 1 takes up to 2 prompts of 'hard' for one rollout, and it has 1"),
+         "stage 1 takes up to 2 prompts of 'hard' per rollout but this dataset has only 1"),
         ({"train": DATASETS["train"], "hard": DATASETS["hard"].remove_columns("target")},
-         {**SWITCH, "data": {"train": 1, "hard": 1}}, "stage 1 mixes .* of which only one has target"),
-        ({"easy": DATASETS["train"]}, SWITCH, "stage 0 takes its prompts from 'train', and the data sets are easy"),
+         {**SWITCH, "data": {"train": 1, "hard": 1}}, "stage 1 mixes .* but only one has target"),
+        ({"easy": DATASETS["train"]}, SWITCH, "stage 0 takes its prompts from 'train' but the datasets are easy"),
         (DATASETS["train"].to_iterable_dataset(), {"start": 0.5}, "must be a datasets.Dataset .* by their row, got It"),
-        (DATASETS["train"], SWITCH, "stage 1 takes its prompts from 'hard', and the data sets are train"),
+        (DATASETS["train"], SWITCH, "stage 1 takes its prompts from 'hard' but the datasets are train"),
     ],
 )  # fmt: skip
 def test_data_that_cannot_fill_a_stage_is_refused(datasets, stage, message, tmp_path):
@@ -38,10 +38,12 @@ def test_data_that_cannot_fill_a_stage_is_refused(datasets, stage, message, tmp_
 
 
 def test_several_data_sets_without_stages_are_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"is a dict of data sets \(train, hard\): set `curriculum`"):
+    with pytest.raises(
+        ValueError, match=r"is a dict of datasets \(train, hard\) but there is no curriculum: set `curriculum`"
+    ):
         make(tmp_path)
 
 
 def test_two_curricula_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="there are two of Curriculum"):
+    with pytest.raises(ValueError, match="the run has 2 Curriculum callbacks"):
         make(tmp_path, curriculum=[{"start": 0.5}], callbacks=[Curriculum([Stage(0.5)])])

@@ -22,7 +22,7 @@ def test_round_trip(tmp_path):
         ('{"version": 3, "roll', "es_state.json is damaged .*: resume from another checkpoint"),
         ("[]", "es_state.json is damaged .it holds no JSON object"),
         ('{"version": 5}', "es_state.json is damaged .its digest does not match"),
-        ("{}", "has version None and this es_trl reads version 5"),
+        ("{}", "has version None but this es_trl reads version 5"),
     ],
 )
 def test_a_damaged_or_foreign_state_is_one_sentence(text, message, tmp_path):
@@ -55,7 +55,7 @@ def test_every_change_of_a_state_is_found(tmp_path):
 )
 def test_counts_that_do_not_belong_together_are_refused(change, tmp_path):
     folder = made(tmp_path / "checkpoint-14", **change)
-    with pytest.raises(ValueError, match="micro-batches, .* which do not belong together: resume from another"):
+    with pytest.raises(ValueError, match="micro-batches, .* which contradict each other: resume from another"):
         RunState.load(folder, CALLBACKS, GEOMETRY)
 
 
@@ -64,10 +64,10 @@ def test_counts_that_do_not_belong_together_are_refused(change, tmp_path):
     [
         (
             {"num_processes": 1},
-            "with num_processes 2 and this run has 1, .* set num_processes to 2, or start",
+            "with num_processes 2 but this run has 1, .* set num_processes to 2, or start",
         ),
-        ({"steps_per_generation": 8}, "with steps_per_generation 4 and this run has 8, which shifts the rollouts"),
-        ({"num_generations": 2}, "with num_generations 8 and this run has 2"),
+        ({"steps_per_generation": 8}, "with steps_per_generation 4 but this run has 8, so its rollouts would not"),
+        ({"num_generations": 2}, "with num_generations 8 but this run has 2"),
     ],
 )
 def test_another_geometry_is_refused(change, message, tmp_path):
@@ -84,5 +84,7 @@ def test_what_a_process_has_left_goes_round(tmp_path):
     path = tmp_path / "es_rollout_1.pt"
     path.write_bytes(path.read_bytes()[:99])
     for process in (0, 1):
-        with pytest.raises(ValueError, match=f"es_rollout_{process}.pt cannot be read .* inside a rollout"):
+        with pytest.raises(
+            ValueError, match=f"es_rollout_{process}.pt cannot be read .* open rollout: restore the file"
+        ):
             load_rollout(tmp_path, process, torch.device("cpu"))

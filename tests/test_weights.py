@@ -127,7 +127,7 @@ def test_a_reference_model_that_moves_goes_on_from_where_it_was(tmp_path):
     )
     still = trainer(base, tmp_path / "still", beta=0.05)
     still.train()
-    with pytest.raises(ValueError, match="`sync_ref_model` is set and .* holds no reference model"):
+    with pytest.raises(ValueError, match="`sync_ref_model` is true but .* holds no reference model"):
         trainer(base, tmp_path / "moved", **moves).train(
             resume_from_checkpoint=str(tmp_path / "still" / "checkpoint-4")
         )

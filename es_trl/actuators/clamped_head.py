@@ -1,7 +1,8 @@
-"""Entropy over the top of the vocabulary, in the model's own forward, without holding the logits of a batch.
+"""The clamped entropy, computed in the model's forward pass without the logits of a whole batch in memory.
 
-TRL's fused head goes over the vocabulary in tiles, so it never has a whole row of logits, as a rank needs. For the
-policy it is replaced by a head whose tiles are some tokens wide and the whole vocabulary long.
+The clamped entropy is the entropy over the top tokens of the vocabulary. To find them, all logits of a position must be
+known together. TRL's fused head splits the vocabulary into tiles, so it never has them together. For the policy it is
+replaced by a head whose tiles hold some positions and the whole vocabulary.
 
 Source of the clamped entropy: "On Entropy Control in LLM-RL Algorithms" (arXiv 2509.03493).
 """
@@ -17,11 +18,12 @@ from trl.kernels.chunked_logprob import _addmm_fp32
 from ..common.temporarily import temporarily
 
 
-TILE = 2**24  # logits held at once on a CPU, 64 MiB of each float32 buffer; an accelerator takes eight times as many
+# Number of logits in a tile on a CPU, which takes 64 MiB per float32 buffer. An accelerator takes eight times as many.
+TILE = 2**24
 
 
 class ClampedHead:
-    """A policy whose fused head returns the clamped entropy, too; TRL calls it as it calls the policy."""
+    """A wrapper of the policy whose fused head also returns the clamped entropy. TRL calls it like the policy."""
 
     def __init__(self, model: torch.nn.Module, clamp: float) -> None:
         self.model = model
@@ -31,23 +33,23 @@ class ClampedHead:
     def __call__(self, **inputs: Any) -> Any:
         with temporarily(trl.trainer.utils, _ChunkedLogProbFunction=self._function):
             outputs = self.model(**inputs)
-        self._entropies.append(outputs.log_sum_sq_probs)  # the field that TRL shapes and leaves unread
+        self._entropies.append(outputs.log_sum_sq_probs)  # TRL reshapes this field and does not read it
         return outputs
 
     def entropies(self, positions: int) -> torch.Tensor:
-        """Return the clamped entropies of the last `positions` of each sequence, `(batch, positions)`, nats."""
+        """Return the clamped entropies in nats of the last `positions` of each sequence, `(batch, positions)`."""
         return torch.cat(self._entropies)[:, -positions:]
 
 
 class ClampedLogProbs(torch.autograd.Function):
     """
-    Log-probabilities of the targets, entropy, and clamped entropy of `softmax(transform(hidden @ weight.T + bias))`.
+    Log-probabilities of the targets, entropy and clamped entropy of `softmax(transform(hidden @ weight.T + bias))`.
 
-    The clamped entropy is that of the softmax over the tokens that are left when the lowest `int(clamp * vocabulary)`
-    logits of each row are left out (those equal to the lowest of the rest stay). The choice has no gradient.
+    For the clamped entropy, each row leaves out its lowest `int(clamp * vocabulary)` logits. A logit that equals the
+    lowest of the rest stays. The softmax is taken over the tokens that stay, and the choice has no gradient.
 
-    Arguments and results are those of TRL's chunked function, with `clamp` before them and the clamped entropy in the
-    place of `log_sum_sq_probs`.
+    `clamp` is the first argument. The others, and the results, are those of TRL's chunked function, with the clamped
+    entropy in the place of `log_sum_sq_probs`.
     """
 
     @staticmethod
@@ -60,7 +62,8 @@ class ClampedLogProbs(torch.autograd.Function):
         targets: torch.Tensor,
         *options: Any,
     ) -> tuple[torch.Tensor | None, ...]:
-        temperature, _, softcap, logit_scale, _ = options  # TRL's tiles and its choice of outputs do not matter here
+        """Return log-probabilities, entropies and clamped entropies of the targets, and twice `None`."""
+        temperature, _, softcap, logit_scale, _ = options  # the rest are TRL's tile size and its choice of outputs
         autocast = torch.is_autocast_enabled(hidden.device.type)
         ctx.compute_dtype = torch.get_autocast_dtype(hidden.device.type) if autocast else hidden.dtype
         ctx.transform = (logit_scale, softcap, 1.0 / temperature)
@@ -74,7 +77,7 @@ class ClampedLogProbs(torch.autograd.Function):
             threshold = logits.kthvalue(dropped + 1, dim=1, keepdim=True).values
             exponentials = logits.exp()
             log_sum, entropy = _moments(exponentials, logits)
-            exponentials *= logits.clone().ge_(threshold)  # a float mask: a boolean one is several times slower
+            exponentials *= logits.clone().ge_(threshold)  # a float mask, because a boolean one is several times slower
             clamped_log_sum, clamped = _moments(exponentials, logits)
             results.append(torch.cat([target - log_sum, entropy, clamped, top, threshold, log_sum, clamped_log_sum], 1))
         result = torch.cat(results) if results else hidden.new_zeros(0, 7, dtype=torch.float32)
@@ -85,6 +88,7 @@ class ClampedLogProbs(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
+        """Return the gradients by `hidden`, `weight` and `bias`, from recomputed logits."""
         hidden, weight, bias, targets, result = ctx.saved_tensors
         with trl.trainer.utils.maybe_gather_lm_head_ctx(weight, bias):
             sums = [
@@ -106,7 +110,7 @@ class ClampedLogProbs(torch.autograd.Function):
                     add = torch.Tensor.addmm_ if sums[1].dtype == torch.float64 else _addmm_fp32
                     add(sums[1], grad.t(), hidden[rows].to(ctx.compute_dtype))
         sums = [None if s is None else s.to(t.dtype) for s, t in zip(sums, (hidden, weight, bias), strict=True)]
-        return None, *sums, *[None] * 6  # targets and the options
+        return None, *sums, *[None] * 6  # none for the targets and the options
 
 
 def _tiles(hidden: torch.Tensor, vocabulary: int) -> list[slice]:
@@ -118,7 +122,11 @@ def _tiles(hidden: torch.Tensor, vocabulary: int) -> list[slice]:
 def _logits(
     hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, transform: tuple[float, float | None, float]
 ) -> tuple[torch.Tensor, torch.Tensor | float]:
-    """Return logits as the model samples from them, in float32 at least, and their slope by the head's product."""
+    """
+    Return the logits that the model samples from, and their derivative by the head's matrix product.
+
+    The logits are in float32, or in float64 for a float64 weight.
+    """
     logit_scale, softcap, inverse_temperature = transform
     logits = torch.mm(hidden.to(weight.dtype), weight.t())
     if bias is not None:
@@ -132,7 +140,11 @@ def _logits(
 
 
 def _moments(exponentials: torch.Tensor, logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the logarithm of the sum, and the entropy, of weights and their logarithms, `(tokens, 1)` each."""
+    """
+    Return the logarithm of the sum of unnormalized probabilities, and their entropy, both of shape `(tokens, 1)`.
+
+    `logits` are the logarithms of `exponentials`.
+    """
     total = exponentials.sum(dim=1, keepdim=True)
     return total.log(), total.log() - (exponentials * logits).sum(dim=1, keepdim=True) / total
 
@@ -141,9 +153,10 @@ def _logits_grad(
     logits: torch.Tensor, result: torch.Tensor, targets: torch.Tensor, given: list[torch.Tensor | None]
 ) -> torch.Tensor:
     """
-    Return the gradient by the logits, whose memory is reused.
+    Return the gradient by the logits; the memory of `logits` is reused.
 
-    d log p_target / dz_j = 1[j = target] - p_j, and dH / dz_j = -p_j (log p_j + H), for both entropies.
+    The derivatives are d log p_target / dz_j = 1[j = target] - p_j and, for both entropies, dH / dz_j =
+    -p_j (log p_j + H).
     """
     grad_logps, grad_entropy, grad_clamped = given
     _, entropy, clamped, top, threshold, log_sum, clamped_log_sum = result.split(1, dim=1)
@@ -151,7 +164,7 @@ def _logits_grad(
     factor = torch.zeros_like(logits) if grad_logps is None else grad_logps.expand_as(logits).clone()
     if grad_clamped is not None:
         keeps = logits.clone().ge_(threshold)
-        share = (log_sum - clamped_log_sum).exp()  # of p in the clamped policy
+        share = (log_sum - clamped_log_sum).exp()  # factor from p to the probability in the clamped policy
         term = logits + (clamped - clamped_log_sum)
         factor += term.mul_(keeps).mul_(grad_clamped * share)
     if grad_entropy is not None:

@@ -1,4 +1,4 @@
-"""The PPO clip bounds, one or both."""
+"""Actuators for the PPO clip bounds: the upper one alone, or both."""
 
 import math
 from dataclasses import dataclass
@@ -11,12 +11,18 @@ from .checks import CLIPPED_LOSSES, check_clip_binds, configured_epsilon_high
 @dataclass(frozen=True)
 class ClipHighActuator(Actuator):
     """
-    The upper PPO clip bound, `epsilon_high` (clip-higher; what the paper's Algorithm 1 moves).
+    An actuator that moves the upper PPO clip bound, `epsilon_high`, as the paper's Algorithm 1 does.
+
+    With `loss_type="cispo"`, `epsilon_high` is a cap on the ratio and not an offset from 1, so both bounds must be
+    above 1.
+
+    Source: "Entropy Scheduling in Reinforcement Learning for Large Language Models", Algorithm 1.
 
     Args:
-        low (`float`), high (`float`):
-            Bounds of `epsilon_high`, above 0. For `loss_type="cispo"`, where it is a cap on the ratio and not an
-            offset from 1, both are above 1.
+        low (`float`, *optional*, defaults to `0.1`):
+            Lower bound of `epsilon_high`, above 0.
+        high (`float`, *optional*, defaults to `0.4`):
+            Upper bound of `epsilon_high`.
     """
 
     low: float = 0.10
@@ -28,14 +34,16 @@ class ClipHighActuator(Actuator):
         check_number("low", self.low, "0.10", above=0)
 
     def initial(self, args: ActuatorArgs) -> float:
+        """Return the configured upper clip."""
         return configured_epsilon_high(args)
 
     def check(self, args: ActuatorArgs) -> None:
+        """Raise `ValueError` if the clip cannot act, or if the bounds do not fit the loss."""
         check_clip_binds("clip_high", args, (*CLIPPED_LOSSES, "cispo"))
         if args.loss_type == "cispo" and self.low <= 1.0:
             raise ValueError(
                 f"the bounds of clip_high must be > 1 with loss_type='cispo', got {self.low} and {self.high}, because "
-                "it is a cap on the ratio there: set for example 2 and 8, with epsilon_high: 5, or loss_type: dapo"
+                "epsilon_high then caps the ratio: set for example 2 and 8, with epsilon_high: 5, or loss_type: dapo"
             )
         if args.importance_sampling_level == "sequence" and self.high > 0.01:
             raise ValueError(
@@ -50,14 +58,17 @@ class ClipHighActuator(Actuator):
 @dataclass(frozen=True)
 class ClipActuator(Actuator):
     """
-    Both PPO clip bounds, moved against each other by one control.
+    An actuator that moves both PPO clip bounds in opposite directions.
 
-    The control is a power of ten: `epsilon_high` is multiplied by 10**control and `epsilon_low` divided by it, so at 0
-    both are what the configuration says. A tight lower clip protects unlikely tokens and a wide upper one feeds them.
+    The control is an exponent of ten: `epsilon_high` is multiplied by `10**control`, and `epsilon_low` is divided by
+    it. At 0 both have their configured values. A higher control raises entropy, because the updates then lower unlikely
+    tokens less and raise them more.
 
     Args:
-        low (`float`), high (`float`):
-            Bounds of the control, around 0. At `low`, `epsilon_low` must still be below 1.
+        low (`float`, *optional*, defaults to `-0.65`):
+            Lower bound of the control, from -3 to 0. `epsilon_low` must stay below 1 there.
+        high (`float`, *optional*, defaults to `1.3`):
+            Upper bound of the control, from 0 to 3.
     """
 
     low: float = -0.65
@@ -67,13 +78,15 @@ class ClipActuator(Actuator):
         super().__post_init__()
         if max(-self.low, self.high) > 3.0:
             words = f"got {self.low} and {self.high}: set both within -3 and 3"
-            raise ValueError(f"the bounds of clip must be powers of ten from -3 to 3, {words}")
+            raise ValueError(f"the bounds of clip must be exponents of ten from -3 to 3, {words}")
 
     def settings(self, control: float, args: ActuatorArgs) -> dict[str, float]:
+        """Return `epsilon_low` and `epsilon_high` for a control."""
         high = configured_epsilon_high(args) * 10.0**control
         return {"epsilon_low": args.epsilon * 10.0**-control, "epsilon_high": high}
 
     def check(self, args: ActuatorArgs) -> None:
+        """Raise `ValueError` if the clip cannot act, or if the bounds do not fit the loss."""
         check_clip_binds("clip", args, CLIPPED_LOSSES)
         highest = self.settings(self.high, args)["epsilon_high"]
         if args.delta is not None and highest > args.delta - 1.0:

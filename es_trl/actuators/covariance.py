@@ -1,7 +1,8 @@
-"""Clip-Cov and KL-Cov: the few tokens that lower entropy most are left out or held back.
+"""Clip-Cov and KL-Cov, which act on the few tokens that lower entropy most.
+
+These are the tokens with the highest covariance of advantage and log-probability, chosen within each micro-batch.
 
 Source: "The Entropy Mechanism of Reinforcement Learning for Reasoning Language Models" (arXiv 2505.22617), section 4.
-The tokens are chosen within each micro-batch.
 """
 
 from collections.abc import Mapping
@@ -17,11 +18,13 @@ from .checks import CLIPPED_LOSSES
 
 
 NO_CLIP = 1e9  # an upper clip that no ratio reaches
-FAR = 20.0  # nats that a token's log-probability moves by; beyond, one over the ratio would overflow
+FAR = 20.0  # largest change in nats of a token's log-probability; beyond it, one over the ratio could overflow
 
 
 def covariances(advantages: torch.Tensor, logps: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Return (A - mean A) (log pi - mean log pi) of each token, with means over the scored ones; paper, Eq. 9."""
+    """
+    Return (A - mean A) (log pi - mean log pi) of each token, where the means are over the scored tokens (paper, Eq. 9).
+    """
     mask = mask.bool()
     advantages = per_token(advantages, logps)
     centred = [values - values[mask].mean() for values in (advantages, logps)]
@@ -29,20 +32,28 @@ def covariances(advantages: torch.Tensor, logps: torch.Tensor, mask: torch.Tenso
 
 
 def per_token(advantages: torch.Tensor, logps: torch.Tensor) -> torch.Tensor:
-    """Return advantages of shape `(batch, tokens)`, a completion's for each of its tokens."""
+    """Return the advantages with the shape `(batch, tokens)` of `logps`, repeated over tokens if necessary."""
     return (advantages.unsqueeze(1) if advantages.dim() == 1 else advantages).expand_as(logps)
 
 
 @dataclass(frozen=True)
 class ClipCovActuator(Actuator):
     """
-    Takes the gradient from a share of the tokens, drawn at random from those of high covariance.
+    An actuator that leaves some tokens without a gradient, drawn at random from those of high covariance (Clip-Cov).
+
+    The control is the share of the scored tokens that is drawn, at least one token per micro-batch.
 
     Args:
-        ratio (`float`), low (`float`), high (`float`):
-            First value and bounds of the control: the share of the scored tokens, at least one per micro-batch.
-        cov_low (`float`), cov_high (`float`):
-            Covariances between which a token is drawn.
+        ratio (`float`, *optional*, defaults to `2e-4`):
+            First value of the control, within the bounds.
+        cov_low (`float`, *optional*, defaults to `1.0`):
+            Covariance above which a token can be drawn, below `cov_high`.
+        cov_high (`float`, *optional*, defaults to `5.0`):
+            Covariance below which a token can be drawn.
+        low (`float`, *optional*, defaults to `0.0`):
+            Lower bound of the control, at least 0.
+        high (`float`, *optional*, defaults to `0.05`):
+            Upper bound of the control, at most 1.
     """
 
     ratio: float = 2e-4
@@ -62,12 +73,15 @@ class ClipCovActuator(Actuator):
             raise ValueError(f"`cov_low` must be < `cov_high`, {words}")
 
     def initial(self, args: ActuatorArgs) -> float:
+        """Return `ratio`."""
         return self.ratio
 
     def check(self, args: ActuatorArgs) -> None:
+        """Raise `ValueError` unless the loss clips the ratio of each token."""
         _check_tokens("clip_cov", args)
 
     def advantages(self, batch: MicroBatch, settings: Mapping[str, float]) -> torch.Tensor:
+        """Return advantages of shape `(batch, tokens)`, 0 for the drawn tokens."""
         advantages, ratio = per_token(batch.inputs["advantages"], batch.logps), settings["clip_cov_ratio"]
         scored = batch.mask.bool()
         if ratio == 0.0 or not scored.any():
@@ -88,16 +102,22 @@ class ClipCovActuator(Actuator):
 @dataclass(frozen=True)
 class KLCovActuator(Actuator):
     """
-    A penalty on how far the tokens of highest covariance have moved from the policy that sampled; no token is clipped.
+    An actuator that penalizes the tokens of highest covariance for moving from the policy that sampled them (KL-Cov).
 
-    The gradient of A * ratio - coefficient * |log pi - log pi_old| is that of (A - coefficient * sign / ratio) * ratio,
-    so TRL's loss gets it as an advantage per token, and it has the weight of the token in any loss.
+    The control is the coefficient of the penalty, and no token is clipped. The objective A * ratio - coefficient *
+    |log pi - log pi_old| has the gradient of (A - coefficient * sign / ratio) * ratio. So the penalty enters TRL's loss
+    as an advantage per token, and has the token's weight with every `loss_type`.
 
     Args:
-        ratio (`float`):
-            Share of the scored tokens, at least one per micro-batch (the authors': 2e-3 for 7B, 2e-4 for 32B).
-        coefficient (`float`), low (`float`), high (`float`):
-            First value and bounds of the control (the authors' scripts: 1; verl's YAML: 0.1).
+        ratio (`float`, *optional*, defaults to `2e-3`):
+            Share of the scored tokens that is penalized, above 0 and at most 1, at least one token per micro-batch. The
+            authors use 2e-3 for 7B models and 2e-4 for 32B models.
+        coefficient (`float`, *optional*, defaults to `1.0`):
+            First value of the control, within the bounds. The authors' scripts use 1, and verl's YAML 0.1.
+        low (`float`, *optional*, defaults to `0.0`):
+            Lower bound of the control.
+        high (`float`, *optional*, defaults to `10.0`):
+            Upper bound of the control.
     """
 
     ratio: float = 2e-3
@@ -111,16 +131,21 @@ class KLCovActuator(Actuator):
         check_number("ratio", self.ratio, "a share of the tokens, for example 2e-3", above=0, most=1)
 
     def initial(self, args: ActuatorArgs) -> float:
+        """Return `coefficient`."""
         return self.coefficient
 
     def settings(self, control: float, args: ActuatorArgs) -> dict[str, float]:
+        """Return the coefficient, and clip bounds so wide that no ratio is clipped."""
         return {"kl_cov_coef": control, "epsilon_low": 1.0, "epsilon_high": NO_CLIP}
 
     def check(self, args: ActuatorArgs) -> None:
+        """Raise `ValueError` if the loss, the geometry or another option does not allow KL-Cov."""
         _check_tokens("kl_cov", args)
         if updates_per_rollout(args) <= 1:
-            words = f"set steps_per_generation to {2 * args.gradient_accumulation_steps} or another multiple"
-            raise ValueError(f"kl_cov has no authority with one update per rollout: {words}")
+            words = f"{2 * args.gradient_accumulation_steps} or another multiple of gradient_accumulation_steps"
+            raise ValueError(
+                f"kl_cov has no authority with one update per rollout: set steps_per_generation to {words}"
+            )
         if args.delta is not None:
             raise ValueError(f"`delta` must be unset with kl_cov, which clips no ratio, got {args.delta}: remove delta")
         if args.off_policy_mask_threshold is not None:
@@ -128,6 +153,7 @@ class KLCovActuator(Actuator):
             raise ValueError(f"`off_policy_mask_threshold` must be unset with kl_cov, {words}")
 
     def advantages(self, batch: MicroBatch, settings: Mapping[str, float]) -> torch.Tensor:
+        """Return advantages of shape `(batch, tokens)`, minus the penalty for the chosen tokens."""
         advantages = per_token(batch.inputs["advantages"], batch.logps)
         scored = batch.mask.bool()
         if not scored.any():

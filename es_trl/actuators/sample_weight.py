@@ -1,4 +1,4 @@
-"""EntroPIC: completions of positive advantage weigh more and those of negative less, or the other way round.
+"""EntroPIC: opposite weights for completions with positive and with negative advantages.
 
 Source: "EntroPIC" (arXiv 2511.15248), whose alpha is minus the control here.
 """
@@ -15,14 +15,17 @@ from .batch import MicroBatch
 @dataclass(frozen=True)
 class SampleWeightActuator(Actuator):
     """
-    Positive advantages times 1 - control, negative ones times 1 + control.
+    An actuator that multiplies positive advantages by 1 - control, and negative ones by 1 + control.
 
-    Right completions are mostly likely already, so learning from them lowers entropy, and unlearning wrong ones raises
-    it. The authors' code does so only on tokens above a probability that is not public; here it is every token.
+    Right completions are mostly likely already, so learning from them lowers entropy. Unlearning wrong completions
+    raises it. The authors' code weights only the tokens above some probability, which is not public. Here every token
+    is weighted.
 
     Args:
-        low (`float`), high (`float`):
-            Bounds of the control, within -1 and 1.
+        low (`float`, *optional*, defaults to `-1.0`):
+            Lower bound of the control, at least -1.
+        high (`float`, *optional*, defaults to `1.0`):
+            Upper bound of the control, at most 1.
     """
 
     low: float = -1.0
@@ -36,5 +39,6 @@ class SampleWeightActuator(Actuator):
             raise ValueError(f"the bounds of sample_weight must be from -1 to 1, {words}: set both within -1 and 1")
 
     def advantages(self, batch: MicroBatch, settings: Mapping[str, float]) -> torch.Tensor:
+        """Return the weighted advantages, in the shape that they had."""
         advantages = batch.inputs["advantages"]
         return advantages * (1.0 - settings["sample_weight"] * advantages.sign())

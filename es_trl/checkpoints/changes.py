@@ -1,4 +1,4 @@
-"""What differs between the run that wrote a checkpoint and the one that resumes it, and what that means."""
+"""Differences between the run that wrote a checkpoint and the run that resumes from it, and their effects."""
 
 import hashlib
 import json
@@ -12,11 +12,11 @@ from ..control.loop import EntropyLoop
 from ..curriculum.planned import PlannedStage
 
 
-_SAMPLING = "completions are sampled in another way, and entropy is not comparable with what came before"
-_LENGTH = "progress is counted over another length, and with it targets, stages and the decay of the learning rate"
+_SAMPLING = "completions are sampled differently, so entropy cannot be compared with the earlier rollouts"
+_LENGTH = "progress is counted over another length, so targets, stages and learning rates differ"
 _ORDER = "the prompts come in another order"
-_KEPT = "the checkpoint's optimizer keeps the value that it has"
-_OTHER = "the run from here on is another one than without the change"
+_KEPT = "the optimizer keeps the checkpoint's value"
+_OTHER = "the rest of the run differs from a run without the change"
 _RATE = "the learning rate follows another curve"
 
 _MEANINGS: dict[str, str] = {
@@ -25,16 +25,16 @@ _MEANINGS: dict[str, str] = {
     **dict.fromkeys(("learning_rate", "weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon", "optim"), _KEPT),
     **dict.fromkeys(("seed", "data_seed", "shuffle_dataset"), _ORDER),
     **dict.fromkeys(("lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps"), _RATE),
-    "schedule": "the targets from here on are other ones",
-    "controller": "the control reacts in another way",
+    "schedule": "the remaining targets differ",
+    "controller": "the control reacts differently",
     "actuators": "the control is moved into the new bounds",
-    "stages": "the stages from here on are other ones",
-    "rewards": "completions are rewarded in another way",
-    "prompts": "the prompts are other ones, in another order",
-    "prompts_digest": "the prompts are other ones",
+    "stages": "the remaining stages differ",
+    "rewards": "completions are rewarded differently",
+    "prompts": "the prompts and their order differ",
+    "prompts_digest": "the prompts differ",
 }
-# fields that a resumed run may change without a word: what is written, said and pushed, and where it runs; the geometry
-# is refused elsewhere, and the loop's own blocks are compared as the parts that they make
+# Fields that are not compared. Most concern only output, logging, pushes or the machine. Changes of the geometry are
+# refused elsewhere, and the blocks of the loop are compared as the parts that they describe.
 _FREE = re.compile(
     "output_dir|overwrite_output_dir|run_name|project|report_to|disable_tqdm|remove_unused_columns|logging_.*|log_.*"
     "|save_.*|eval_.*|.*_eval|per_device_eval.*|do_.*|load_best.*|metric_for.*|greater_is.*"
@@ -55,11 +55,22 @@ def describe_run(
     rewards: list[str],
 ) -> dict[str, Any]:
     """
-    Describe a run for its checkpoints, as JSON values.
+    Describe a run for its checkpoints.
 
     Args:
+        args (`ESGRPOConfig`):
+            Configuration of the run.
+        loop (`EntropyLoop`, *optional*):
+            Its control loop.
+        planned (`Sequence[PlannedStage]`, *optional*):
+            Its stages.
         data (`(int, str)`):
-            Rows of the training data, `None` for a stream, and a digest of its prompts.
+            Number of rows of the training data (`None` for a stream), and the digest of its prompts.
+        rewards (`list[str]`):
+            Names of its reward functions.
+
+    Returns:
+        `dict[str, Any]`: the description, in JSON values.
     """
     names = [each.name for each in fields(args) if not _FREE.fullmatch(each.name)]
     described: dict[str, Any] = {name: getattr(args, name) for name in names}
@@ -69,11 +80,11 @@ def describe_run(
     if planned is not None:
         described["stages"] = [asdict(stage) for stage in planned]
     described |= {"rewards": rewards, "prompts": data[0], "prompts_digest": data[1]}
-    return json.loads(json.dumps(_plain(described), default=_text))  # as a checkpoint gives it back
+    return json.loads(json.dumps(_plain(described), default=_text))  # the same values as after reading a checkpoint
 
 
 def prompts_digest(dataset: Any, most: int = 100) -> str:
-    """Return a digest of up to `most` prompts that are spread over a data set; empty for a stream."""
+    """Return a digest of up to `most` prompts, spread evenly over a dataset. For a stream it is empty."""
     if not hasattr(dataset, "__len__") or "prompt" not in dataset.column_names or len(dataset) == 0:
         return ""
     places = sorted({place * len(dataset) // most for place in range(most)})
@@ -82,7 +93,7 @@ def prompts_digest(dataset: Any, most: int = 100) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value whose mappings have text for keys, as JSON needs."""
+    """Return a value whose mappings have only strings as keys, as JSON requires."""
     if isinstance(value, dict):
         return {str(name): _plain(part) for name, part in value.items()}
     return [_plain(part) for part in value] if isinstance(value, list | tuple) else value
@@ -92,10 +103,23 @@ def check_changes(
     before: dict[str, Any], now: dict[str, Any], targets: tuple[float | None, float | None], allowed: bool
 ) -> list[str]:
     """
-    List the differences of two runs, as [`describe_run`] has them, one sentence each.
+    List the differences of two runs.
+
+    Args:
+        before (`dict[str, Any]`):
+            The run that wrote the checkpoint, as [`describe_run`] returns it.
+        now (`dict[str, Any]`):
+            The run that resumes.
+        targets (`(float, float)`):
+            Target of the next rollout in both runs, in nats; `None` without a schedule.
+        allowed (`bool`):
+            Whether these targets may differ.
+
+    Returns:
+        `list[str]`: one sentence per difference, with its effect.
 
     Raises:
-        ValueError: where their `targets` of the next rollout differ, unless that is `allowed`.
+        ValueError: if the targets differ and `allowed` is false.
     """
     names = [name for name in {**now, **before} if before.get(name) != now.get(name)]
     changes = [
@@ -111,11 +135,11 @@ def check_changes(
         old, new = ("none" if target is None else f"{target:.4g}" for target in targets)
         raise ValueError(
             f"the target of the next rollout would jump from {old} to {new} ({because}): resume with the values that "
-            "the checkpoint was written with, or set resume_with_changes: true to go on with the new ones"
+            "the checkpoint was written with, or set resume_with_changes: true to use the new ones"
         )
     return changes
 
 
 def _text(value: Any) -> Any:
-    """Return what JSON has of a value, without its place in memory, which differs from run to run."""
+    """Return a value as JSON has it. The memory address in a `repr` is removed, as it differs from run to run."""
     return value.item() if hasattr(value, "item") else re.sub(r" at 0x[0-9a-f]+", "", str(value))

@@ -1,4 +1,4 @@
-"""Which checkpoint a run goes on from, and which are kept."""
+"""The choice of the checkpoint that a run resumes from, and of the checkpoints to delete."""
 
 import contextlib
 import shutil
@@ -14,7 +14,7 @@ from .files import Checkpoint, check, read_state
 from .lineage import Lineage, belongs
 
 
-ASIDE = "_"  # first letter of a checkpoint's name that makes room for another of the same update
+ASIDE = "_"  # prefix of an old checkpoint's name while a new one of the same update is written
 
 logger = logging.get_logger(__name__)
 
@@ -23,13 +23,24 @@ def find_checkpoint(
     resume: str | Path | bool | None, run_dir: str | Path, lineage: Lineage | None = None, measure: bool = True
 ) -> str | None:
     """
-    Return the checkpoint to resume from: the folder `resume`, or for `True` the latest whole one in `run_dir`.
+    Return the checkpoint to resume from.
 
     Args:
+        resume (`str`, `Path` or `bool`, *optional*):
+            Folder of a checkpoint, or `True` for the latest whole checkpoint in `run_dir`.
+        run_dir (`str` or `Path`):
+            `output_dir` of the run.
         lineage (`Lineage`, *optional*):
-            The run whose checkpoints `True` stands for. Without it all must be of one run.
-        measure (`bool`):
-            Whether to read every file, or only to look that all are there.
+            The run to which the checkpoint must belong if `resume` is `True`. Without it, all checkpoints in the folder
+            must belong to one run.
+        measure (`bool`, *optional*, defaults to `True`):
+            Whether to verify the content of every file, or only that it exists.
+
+    Returns:
+        `str`: the folder, or `None` if `resume` is `None` or `False`.
+
+    Raises:
+        ValueError: if no whole checkpoint is found.
     """
     if not isinstance(resume, str | Path):
         return _latest(Path(run_dir), lineage, measure) if resume else None
@@ -37,7 +48,7 @@ def find_checkpoint(
         state = "is a file" if Path(resume).is_file() else "does not exist"
         raise ValueError(
             f"`resume_from_checkpoint` must be a checkpoint's folder, got {str(resume)!r}, which {state}: set it to "
-            "one, or to true for the latest whole one in output_dir"
+            "such a folder, or to true for the latest whole checkpoint in output_dir"
         )
     found = check(Path(resume), measure)
     if found.damage is not None:
@@ -55,10 +66,19 @@ def runs_in(run_dir: Path) -> set[int]:
 
 def remove_old(run_dir: Path, lineage: Lineage, limit: int | None, keep: str | None) -> None:
     """
-    Delete the checkpoints of the run `lineage` with the fewest updates, until it has `limit` of them.
+    Delete the oldest checkpoints of a run.
 
-    The order is that of their updates, whatever the clock said. The best checkpoint `keep` and those of other runs
-    stay; without a `limit` above 0 all do.
+    The checkpoints with the fewest updates count as the oldest, as clocks may be wrong. Those of other runs stay.
+
+    Args:
+        run_dir (`Path`):
+            `output_dir` of the run.
+        lineage (`Lineage`):
+            The run.
+        limit (`int`, *optional*):
+            Number of checkpoints to keep. With `None` or 0 all are kept.
+        keep (`str`, *optional*):
+            The best checkpoint, which is kept in any case.
     """
     if limit is None or limit <= 0:
         return
@@ -70,28 +90,28 @@ def remove_old(run_dir: Path, lineage: Lineage, limit: int | None, keep: str | N
 
 
 def discard(checkpoint: Path) -> None:
-    """Delete a checkpoint so that a part of it is never taken for a whole one."""
+    """Delete a checkpoint. If this is interrupted, the rest does not count as a whole checkpoint."""
     with contextlib.suppress(OSError):
         (checkpoint / TRAINER_STATE_NAME).unlink(missing_ok=True)
     shutil.rmtree(checkpoint, ignore_errors=True)
 
 
 def set_aside(checkpoint: Path) -> None:
-    """Make room for a checkpoint of the same update; the old one stays under another name until that is whole."""
+    """Rename a checkpoint to make room for a new one of the same update. It is kept until the new one is whole."""
     if checkpoint.exists():
         discard(_aside(checkpoint))
         checkpoint.rename(_aside(checkpoint))
 
 
 def bring_back(checkpoint: Path) -> None:
-    """Put the checkpoint that was set aside in the place of one whose save failed."""
+    """Replace a checkpoint whose save failed by the one that was set aside for it."""
     discard(checkpoint)
     if _aside(checkpoint).exists():
         _aside(checkpoint).rename(checkpoint)
 
 
 def tidy(run_dir: Path) -> None:
-    """Finish what a kill has left: bring back what was set aside for a save that was cut short, delete the rest."""
+    """Clean up after a killed run: bring back old checkpoints whose replacement is not whole, delete the others."""
     for path in run_dir.glob(f"{ASIDE}{PREFIX_CHECKPOINT_DIR}-*"):
         place = path.with_name(path.name.removeprefix(ASIDE))
         if (place / TRAINER_STATE_NAME).exists():
@@ -101,10 +121,10 @@ def tidy(run_dir: Path) -> None:
 
 
 def drop_aside(checkpoint: Path) -> None:
-    """Delete what was set aside for a checkpoint, and empty folders beside it, which transformers may leave."""
+    """Delete the checkpoint that was set aside for this one, and empty folders that transformers may have left."""
     discard(_aside(checkpoint))
     for path in checkpoint.parent.glob(f"{PREFIX_CHECKPOINT_DIR}-*"):
-        with contextlib.suppress(OSError):  # it is not empty
+        with contextlib.suppress(OSError):  # the folder is not empty
             path.rmdir()
 
 
@@ -115,10 +135,10 @@ def _latest(run_dir: Path, lineage: Lineage | None, measure: bool) -> str:
         if lineage is not None and found.lineage is not None and not belongs(found.lineage, found.update, lineage):
             others.append(found.path)
             continue
-        if measure and found.damage is None:  # only a checkpoint that could be taken is read whole
+        if measure and found.damage is None:  # reading all files is slow, so only a candidate is read
             found = check(found.path)
         if found.damage is not None:
-            damaged.append(f"{found.path.name} is left aside ({found.damage})")
+            damaged.append(f"{found.path.name} is skipped ({found.damage})")
             continue
         if lineage is None:
             _check_one_run(found, run_dir)
@@ -128,8 +148,8 @@ def _latest(run_dir: Path, lineage: Lineage | None, measure: bool) -> str:
     reasons = f" ({'; '.join(damaged)})" if damaged else ""
     if others:
         raise ValueError(
-            f"the latest run in {run_dir} has no whole checkpoint{reasons}, and {others[0]} is not of that run: start "
-            "without resume_from_checkpoint, or set it to that folder to go on from there"
+            f"the latest run in {run_dir} has no whole checkpoint{reasons}, and {others[0]} belongs to another run: "
+            "start without resume_from_checkpoint, or set it to that folder to resume the other run"
         )
     raise ValueError(
         f"{run_dir} holds no whole checkpoint to resume from{reasons}: start the run without resume_from_checkpoint"
@@ -137,17 +157,17 @@ def _latest(run_dir: Path, lineage: Lineage | None, measure: bool) -> str:
 
 
 def _check_one_run(latest: Checkpoint, run_dir: Path) -> None:
-    """Raise where nothing says which run a folder holds, and several have left checkpoints in it."""
+    """Raise if a folder holds checkpoints of several runs. Call it if there is no record of the latest run."""
     own = _of_run(run_dir, [[session, None] for session, _ in latest.lineage])
     if strangers := [path for _, path, _ in _states(run_dir) if path not in own]:
         raise ValueError(
-            f"several runs have left checkpoints in {run_dir}, {latest.path.name} and {strangers[0].name} among them, "
-            "and nothing there says which was the latest: set resume_from_checkpoint to the folder of one"
+            f"{run_dir} holds checkpoints of several runs (for example {latest.path.name} and {strangers[0].name}) but "
+            "no record of the latest run: set resume_from_checkpoint to the folder of one checkpoint"
         )
 
 
 def _checked(run_dir: Path, measure: bool) -> Iterator[Checkpoint]:
-    """Check the checkpoints of a folder one by one, the one of the most updates first."""
+    """Check the checkpoints of a folder one by one, beginning with the one of the most updates."""
     return (check(path, measure) for _, path in reversed(_numbered(run_dir)))
 
 
@@ -157,7 +177,7 @@ def _numbered(run_dir: Path) -> list[tuple[int, Path]]:
 
 
 def _states(run_dir: Path) -> Iterator[tuple[int, Path, dict[str, Any]]]:
-    """Yield update, folder and state of each checkpoint whose state can be read, in the order of updates."""
+    """Yield the update, the folder and the state of each checkpoint with a readable state, in the order of updates."""
     for update, path in _numbered(run_dir):
         with contextlib.suppress(OSError, ValueError):
             yield update, path, read_state(path)

@@ -1,7 +1,7 @@
-"""Whether a checkpoint is whole: the list of its files, by which each is checked.
+"""The check that a checkpoint is whole, by the list of its files.
 
-A save writes `es_state.json` when every process is done with its files, and `trainer_state.json` last. The former lists
-size and SHA-256 of every file, and has digests of its own content and of the latter's.
+A save writes `es_state.json` when every process has written its files, and `trainer_state.json` last. `es_state.json`
+lists the size and the SHA-256 of every file. It also holds digests of its own content and of `trainer_state.json`.
 """
 
 import hashlib
@@ -26,47 +26,50 @@ class Checkpoint:
     """A checkpoint folder."""
 
     path: Path
-    update: int  # as its name says
-    lineage: Lineage | None  # `None` where its state cannot be read
-    damage: str | None  # `None` where it is whole
+    update: int  # from the name of the folder
+    lineage: Lineage | None  # `None` if its state cannot be read
+    damage: str | None  # why the checkpoint is not whole; `None` if it is
 
 
 def list_files(checkpoint: Path, accelerator: Accelerator) -> dict[str, list[Any]]:
-    """Return size and SHA-256 of every file by its path in the checkpoint; every process reads a share of them."""
+    """Return the size and the SHA-256 of every file, by its path in the checkpoint. Each process reads a share."""
     names = sorted(str(path.relative_to(checkpoint)) for path in checkpoint.rglob("*") if path.is_file())
     own = names[accelerator.process_index :: accelerator.num_processes]
     return dict(gather_object([(name, _measure(checkpoint / name)) for name in own]))
 
 
 def with_digest(content: dict[str, Any]) -> str:
-    """Return the content of a state file as JSON, with its version and a digest by which damage is found."""
-    content = json.loads(json.dumps({"version": STATE_VERSION, **content}))  # as it will be read
+    """Return the content of a state file as JSON text, with its version and a digest that reveals damage."""
+    content = json.loads(
+        json.dumps({"version": STATE_VERSION, **content})
+    )  # the digest must be that of the values as read
     return json.dumps({**content, "digest": _digest(content)}, indent=2)
 
 
 def trainer_state_digest(content: dict[str, Any], exported: dict[str, Any]) -> str:
     """
-    Return a digest of `trainer_state.json`, but for `stateful_callbacks`, which transformers fills in last.
+    Return a digest of `trainer_state.json`.
 
-    Their states by name are `exported`, without those of several of one name.
+    Its `stateful_callbacks` are left out, because transformers fills them in last. Instead, `exported` gives the states
+    of the callbacks by name, except for names that several callbacks share.
     """
     rest = {name: value for name, value in content.items() if name != "stateful_callbacks"}
     return _digest(json.loads(json.dumps([rest, exported])))
 
 
 def read_state(checkpoint: Path) -> dict[str, Any]:
-    """Read the content of a checkpoint's state file, or raise where it is missing, damaged, or of another version."""
+    """Read a checkpoint's state file, or raise a ValueError if it is missing, damaged, or of another version."""
     path = checkpoint / STATE_FILE
     if not path.exists():
         raise ValueError(
-            f"{checkpoint} has no {STATE_FILE}, as of another trainer or with save_only_model: start a new run with "
-            "the checkpoint as the model"
+            f"{checkpoint} has no {STATE_FILE}, because another trainer wrote it or save_only_model was set: start a "
+            "new run with the checkpoint as the model"
         )
     content = read_mapping(path)
     version = content.pop("version", None)
     if version != STATE_VERSION:
-        found = f"{path} has version {version} and this es_trl reads version {STATE_VERSION}"
-        raise ValueError(f"{found}: resume with the es_trl that wrote it")
+        found = f"{path} has version {version} but this es_trl reads version {STATE_VERSION}"
+        raise ValueError(f"{found}: resume with the version of es_trl that wrote it")
     digest = content.pop("digest", None)
     if digest != _digest({"version": version, **content}):
         raise ValueError(f"{path} is damaged (its digest does not match): resume from another checkpoint")
@@ -74,7 +77,7 @@ def read_state(checkpoint: Path) -> dict[str, Any]:
 
 
 def read_mapping(path: Path, advice: str = "resume from another checkpoint") -> dict[str, Any]:
-    """Read a JSON object from a file, or raise with the advice where there is none."""
+    """Read a JSON object from a file, or raise a ValueError with the advice."""
     try:
         content = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
@@ -85,13 +88,14 @@ def read_mapping(path: Path, advice: str = "resume from another checkpoint") -> 
 
 
 def check(checkpoint: Path, measure: bool = True) -> Checkpoint:
-    """Check a checkpoint against its own list of files; `measure` reads them all."""
+    """Check a checkpoint against its own list of files. With `measure` the content of all files is verified, too."""
     number = checkpoint.name.rpartition("-")[2]
     update, lineage = int(number) if number.isdecimal() else -1, None
     try:
         if not (checkpoint / TRAINER_STATE_NAME).exists():
-            reason = "so its save was cut short" if (checkpoint / STATE_FILE).exists() else "so it is no checkpoint"
-            raise ValueError(f"it has no {TRAINER_STATE_NAME}, {reason}")
+            has_state = (checkpoint / STATE_FILE).exists()
+            reason = "the save was interrupted" if has_state else "the folder is not a checkpoint"
+            raise ValueError(f"{TRAINER_STATE_NAME} is missing, so {reason}")
         trainer_state = read_mapping(checkpoint / TRAINER_STATE_NAME)
         state = read_state(checkpoint)
         lineage = state["lineage"]
@@ -102,7 +106,7 @@ def check(checkpoint: Path, measure: bool = True) -> Checkpoint:
             raise ValueError(f"{TRAINER_STATE_NAME} is damaged (its digest does not match)")
         for name, measured in state["files"].items():
             if not (checkpoint / name).is_file():
-                raise ValueError(f"it lacks {name}")
+                raise ValueError(f"{name} is missing")
             if measure and _measure(checkpoint / name) != measured:
                 raise ValueError(f"{name} is damaged")
     except (OSError, ValueError) as error:

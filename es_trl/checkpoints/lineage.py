@@ -1,8 +1,8 @@
-"""Which checkpoints are of the run that a folder holds: those that its present state comes from.
+"""The lineage of a run, which tells its own checkpoints from others in the same folder.
 
-Every start of a run, fresh or resumed, is a session with an identifier of its own. A run's lineage lists its sessions,
-and for each the update up to which it counts: a resume from update 8 leaves out what the session before made after 8.
-So checkpoints of an abandoned future, and those of other runs in the same folder, are never taken for the run's own.
+Every start of a run, fresh or resumed, begins a session with a random identifier. The lineage of a run lists its
+sessions, and for each session the last update that counts. For example, after a resume from update 8, checkpoints that
+the earlier session wrote after update 8 no longer belong to the run. Checkpoints of other runs never do.
 """
 
 import uuid
@@ -10,29 +10,29 @@ from dataclasses import dataclass, field
 from typing import Any
 
 
-Lineage = list[list[Any]]  # pairs of a session and the update up to which it counts; `None` for the present session
+Lineage = list[list[Any]]  # pairs of a session and its last update that counts; `None` for the present session
 
 
 @dataclass(frozen=True)
 class Identity:
-    """By what a run is known: its number in the folder, from 1, and its sessions. The default has not begun."""
+    """The number of a run in its folder, from 1, and its lineage. The default is for a run that has not begun."""
 
     number: int | None = None
     lineage: Lineage = field(default_factory=list)
 
 
 def fresh() -> Lineage:
-    """Return the lineage of a run that starts afresh."""
+    """Return the lineage of a new run."""
     return [[uuid.uuid4().hex[:16], None]]
 
 
 def resumed(lineage: Lineage, update: int) -> Lineage:
-    """Return the lineage of a run that goes on from a checkpoint of this lineage, made at `update`."""
+    """Return the lineage of a run that resumes from a checkpoint with this lineage, written at `update`."""
     *earlier, (session, _) = lineage
     return [*earlier, [session, update], *fresh()]
 
 
 def belongs(written: Lineage, update: int, lineage: Lineage) -> bool:
-    """Return whether a checkpoint, written at `update` with the lineage `written`, is of the run `lineage`."""
+    """Return whether a checkpoint, written at `update` with the lineage `written`, belongs to the run `lineage`."""
     session = written[-1][0]
     return any(own == session and (last is None or update <= last) for own, last in lineage)

@@ -1,6 +1,6 @@
-"""Whose folder an `output_dir` is: one run at a time writes into it, and each has a number there, for people.
+"""The run that an `output_dir` belongs to, and the lock that lets only one run at a time write into it.
 
-`_es_run.json` names the run whose history the folder holds, by its lineage.
+`_es_run.json` holds the lineage of the run whose history is in the folder. Each run has a number there, for people.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from .files import read_mapping
 from .lineage import Identity, Lineage
 
 
-# the underscore keeps both off the Hub: they are of this machine
+# Names with an underscore are not pushed to the Hub, and both files matter only on this machine.
 RUN_FILE = "_es_run.json"
 LOCK_FILE = "_es_run.lock"
 
@@ -31,9 +31,9 @@ logger = logging.get_logger(__name__)
 
 def enter_run_folder(args: TrainingArguments) -> None:
     """
-    Make `output_dir` of `args` absolute, in place, and raise unless files can be written there.
+    Make `args.output_dir` absolute, in place, and raise a ValueError unless files can be written there.
 
-    A reward function or a tool may change the working directory, and what is saved later would go elsewhere.
+    The path must be absolute because a reward function or a tool may change the working directory.
     """
     folder = os.path.abspath(args.output_dir)
     try:
@@ -51,16 +51,16 @@ def enter_run_folder(args: TrainingArguments) -> None:
 @contextlib.contextmanager
 def only_run(run_dir: Path, is_main: bool) -> Iterator[None]:
     """
-    Keep other runs from writing into a folder for as long as the block runs; every process enters it.
+    Keep other runs from writing into a folder while the block runs. Every process must enter it.
 
-    The main process holds the lock, which is the operating system's and so ends with it, however that ends.
+    The main process holds a lock of the operating system, which is released even if the process is killed.
     """
     lock = FileLock(run_dir / LOCK_FILE)
     on_main(is_main, lambda: _acquire(lock, run_dir))
     try:
         yield
     finally:
-        lock.release()  # nothing where it was not acquired
+        lock.release()  # does nothing in processes that did not acquire it
 
 
 def _acquire(lock: FileLock, run_dir: Path) -> None:
@@ -78,7 +78,7 @@ def _acquire(lock: FileLock, run_dir: Path) -> None:
 
 
 def current_lineage(run_dir: Path) -> Lineage | None:
-    """Return the lineage of the run that a folder holds; `None` where nothing says."""
+    """Return the lineage of the run that a folder holds, or `None` if the folder has no record of it."""
     path = run_dir / RUN_FILE
     if not path.exists():
         return None
@@ -87,9 +87,9 @@ def current_lineage(run_dir: Path) -> Lineage | None:
 
 def find_start(resume: str | bool | None, run_dir: Path, measure: bool = True) -> str | None:
     """
-    Call [`find_checkpoint`], with the run that the folder holds for `True`.
+    Call [`find_checkpoint`]. For `True` it looks only at the run that the folder holds.
 
-    With `measure` the folder must be locked: what a kill has left of a save is put right first.
+    With `measure` it first cleans up after a killed run, so the folder must be locked.
     """
     if measure:
         tidy(run_dir)
@@ -98,12 +98,12 @@ def find_start(resume: str | bool | None, run_dir: Path, measure: bool = True) -
 
 
 def next_run(run_dir: Path) -> int:
-    """Return the number of a run that starts afresh: one more than those that left checkpoints in the folder."""
+    """Return the number of a new run: one more than the largest number of the folder's checkpoints."""
     return 1 + max(runs_in(run_dir), default=0)
 
 
 def write_run(run_dir: Path, run: Identity) -> None:
-    """Say which run the folder holds from here on, and which process trains it."""
+    """Record the run that the folder holds from now on, and the process that trains it."""
     content = {"run": run.number, "lineage": run.lineage, "host": socket.gethostname(), "process": os.getpid()}
     write_atomically(run_dir / RUN_FILE, json.dumps(content) + "\n")
 
@@ -112,5 +112,5 @@ def _owner(run_dir: Path) -> str:
     try:
         content = read_mapping(run_dir / RUN_FILE)
         return f" (process {content['process']} on {content['host']})"
-    except (ValueError, KeyError):  # the other run has not got that far
+    except (ValueError, KeyError):  # the other run has not written the file yet
         return ""

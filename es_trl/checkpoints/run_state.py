@@ -1,7 +1,7 @@
-"""What a checkpoint holds of a run beside what transformers saves.
+"""The state of a run in a checkpoint, beside the files that transformers writes.
 
-`es_state.json` is the same for all processes; `es_rollout_<process>.pt` is there where the checkpoint is inside a
-rollout, with what this process still has to train on.
+`es_state.json` is the same for all processes. A checkpoint inside a rollout also has `es_rollout_<process>.pt`, which
+holds the micro-batches that this process still has to train on.
 """
 
 from dataclasses import asdict, dataclass, field
@@ -19,34 +19,49 @@ from .lineage import Identity
 
 @dataclass
 class RunState:
-    """Where a run is. The fields are the keys of `es_state.json`, which has `run` and `lineage` for the identity."""
+    """The state of a run. Its fields are the keys of `es_state.json`, with `run` and `lineage` for `identity`."""
 
     identity: Identity
-    trainer_state: str  # digest of `trainer_state.json`, which is written after the state
-    files: dict[str, list[Any]]  # size and SHA-256 of every other file, by its path in the checkpoint
+    trainer_state: str  # digest of `trainer_state.json`
+    files: dict[str, list[Any]]  # size and SHA-256 of all other files, by path in the checkpoint
     global_step: int
     epoch: float | None
-    geometry: dict[str, int]  # numbers that tie updates to rollouts and processes; a resumed run must have the same
+    geometry: dict[str, int]  # sizes that map updates to rollouts and processes; must not change on a resume
     micro_step: int  # TRL's `_step`
     rollout: int  # finished rollouts; also the position in the history
-    record: RolloutRecord | None  # the rollout under way, where the checkpoint is inside one
-    clip_fractions: list[float]  # of its micro-batches so far
-    seconds: float  # spent on it so far
+    record: RolloutRecord | None  # record of the open rollout; `None` between rollouts
+    clip_fractions: list[float]  # clip fractions of the open rollout's micro-batches so far
+    seconds: float  # time spent on the open rollout so far
     settings: dict[str, float]  # trainer attributes that actuators have set
-    metrics: dict[str, list[float]] = field(default_factory=dict)  # TRL's `_metrics` since the last line of the log
-    callbacks: list[tuple[str, dict[str, Any]]] = field(default_factory=list)  # class name and state of each
-    configuration: dict[str, Any] = field(default_factory=dict)  # as `describe_run` has it
-    next_target: float | None = None  # of the rollout that comes next; `None` without a schedule
+    metrics: dict[str, list[float]] = field(default_factory=dict)  # TRL's `_metrics` since the last log line
+    callbacks: list[tuple[str, dict[str, Any]]] = field(
+        default_factory=list
+    )  # class name and state of each rollout callback
+    configuration: dict[str, Any] = field(default_factory=dict)  # from `describe_run`
+    next_target: float | None = None  # target of the next rollout, in nats; `None` without a schedule
 
     def save(self, checkpoint: str | Path) -> None:
-        """Write the state into a checkpoint folder."""
+        """Write the state into a checkpoint's folder."""
         content = {"run": self.identity.number, "lineage": self.identity.lineage, **asdict(self)}
         del content["identity"]
         write_atomically(Path(checkpoint) / STATE_FILE, with_digest(content))
 
     @classmethod
     def load(cls, checkpoint: str | Path, callbacks: list[str], geometry: dict[str, int]) -> "RunState":
-        """Read the state of a checkpoint of a run with this geometry, and callbacks of these classes with a state."""
+        """
+        Read the state of a checkpoint.
+
+        Args:
+            checkpoint (`str` or `Path`):
+                Folder of the checkpoint.
+            callbacks (`list[str]`):
+                Class names of this run's rollout callbacks that keep a state.
+            geometry (`dict[str, int]`):
+                Geometry of this run.
+
+        Raises:
+            ValueError: if the state is damaged, or if callbacks or geometry differ from those of the checkpoint.
+        """
         path = Path(checkpoint) / STATE_FILE
         content = read_state(Path(checkpoint))
         try:
@@ -59,20 +74,20 @@ class RunState:
         saved = [name for name, _ in state.callbacks]
         if saved != callbacks:
             raise ValueError(
-                f"the checkpoint was written with the rollout callbacks {saved} and this run has {callbacks}: resume "
+                f"the checkpoint was written with the rollout callbacks {saved} but this run has {callbacks}: resume "
                 f"with the same entropy_* and curriculum blocks, dynamic_sampling_tries and callbacks, {new_run}"
             )
         for name, value in geometry.items():
             if (saved := state.geometry.get(name)) != value:
                 raise ValueError(
-                    f"the checkpoint was written with {name} {saved} and this run has {value}, which shifts the "
-                    f"rollouts against the updates: set {name} to {saved}, {new_run}"
+                    f"the checkpoint was written with {name} {saved} but this run has {value}, so its rollouts would "
+                    f"not match its updates: set {name} to {saved}, {new_run}"
                 )
         state._check_counts(path)
         return state
 
     def _check_counts(self, path: Path) -> None:
-        """Raise unless micro-batches, updates and rollouts are those of one moment, at the end of an update."""
+        """Raise unless the numbers of micro-batches, updates and rollouts agree, as they do after every update."""
         per_rollout = self.geometry["steps_per_generation"] * self.geometry["num_iterations"]
         finished, inside = divmod(self.micro_step, per_rollout)
         expected = finished if inside > 0 else None
@@ -80,25 +95,25 @@ class RunState:
         if not agrees or self.micro_step > self.global_step * self.geometry["gradient_accumulation_steps"]:
             raise ValueError(
                 f"{path} counts {self.micro_step} micro-batches, {self.global_step} updates and {self.rollout} "
-                "rollouts, which do not belong together: resume from another checkpoint"
+                "rollouts, which contradict each other: resume from another checkpoint"
             )
 
 
 def save_rollout(checkpoint: Path, process: int, micro_batches: list[dict[str, Any]]) -> None:
-    """Write what this process still has to train on of the rollout under way."""
+    """Write the micro-batches of the open rollout that this process still has to train on."""
     with atomic_replacement(_rollout_file(checkpoint, process)) as file:
         torch.save(micro_batches, file)
 
 
 def load_rollout(checkpoint: Path, process: int, device: torch.device) -> list[dict[str, Any]]:
-    """Read what this process still had to train on when the checkpoint was written inside a rollout."""
+    """Read the micro-batches that [`save_rollout`] wrote for this process."""
     path = _rollout_file(checkpoint, process)
     try:
         micro_batches = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # pickle and zip have a dozen kinds for a file that is not what it was
+    except Exception as error:  # pickle and zip raise many kinds of errors for a damaged file
         raise ValueError(
-            f"{path} cannot be read ({error!r}), and the checkpoint is inside a rollout: restore the file, or resume "
-            "from another checkpoint"
+            f"{path} cannot be read ({error!r}), but it holds the rest of the checkpoint's open rollout: restore the "
+            "file, or resume from another checkpoint"
         ) from error
     return send_to_device(micro_batches, device)
 

@@ -1,4 +1,4 @@
-"""Weights that are all loaded, and the weights of a reference model that moves."""
+"""The check that all weights are loaded, and the weights of a reference model that changes."""
 
 from pathlib import Path
 from typing import Any
@@ -9,16 +9,16 @@ from safetensors.torch import load_file, save_file
 
 
 def held(parameter: torch.Tensor) -> torch.Tensor:
-    """Return the part of a parameter that this process holds: its shard under ZeRO-3 and FSDP2, else all of it."""
+    """Return the part of a parameter that this process holds: a shard with ZeRO-3 and FSDP2, otherwise all of it."""
     parameter = getattr(parameter, "ds_tensor", parameter)
     return parameter.to_local() if hasattr(parameter, "to_local") else parameter
 
 
 def not_loaded(model: torch.nn.Module, load_result: Any) -> list[str]:
     """
-    Return the parameters that `load_state_dict` left as they were, and the keys that it did not know.
+    Return the names that `load_state_dict` could not match: parameters that it did not load, and unknown keys.
 
-    A missing name that shares its memory with a loaded one, as tied weights do, is not among them.
+    A missing parameter that shares its memory with a loaded one is left out, because tied weights do so.
     """
     state = model.state_dict(keep_vars=True)
     missing = set(load_result.missing_keys)
@@ -29,11 +29,12 @@ def not_loaded(model: torch.nn.Module, load_result: Any) -> list[str]:
 
 def load_converted(model: torch.nn.Module, checkpoint: Path) -> None:
     """
-    Load a checkpoint whose parameters `save_pretrained` has converted, or raise where one is on one side only.
+    Load a checkpoint whose parameters `save_pretrained` has converted. Raise unless all parameters match.
 
-    transformers converts mixtures of experts and others on saving, and only `from_pretrained` converts them back.
+    transformers converts some models on saving, for example mixtures of experts. Only `from_pretrained` converts them
+    back.
     """
-    # every shorter type fits into this one, and none of the checkpoint's is rounded
+    # A type into which every value of the checkpoint fits without rounding
     dtype = torch.float64 if any(value.dtype == torch.float64 for value in model.parameters()) else torch.float32
     loaded, info = type(model).from_pretrained(checkpoint, config=model.config, dtype=dtype, output_loading_info=True)
     left = sorted({*info["missing_keys"], *info["unexpected_keys"], *map(str, info["mismatched_keys"])})
@@ -44,9 +45,10 @@ def load_converted(model: torch.nn.Module, checkpoint: Path) -> None:
 
 def load_adapter(model: torch.nn.Module, checkpoint: Path) -> None:
     """
-    Load the active adapter of a model, which transformers leaves out where the checkpoint holds others beside it.
+    Load the active adapter of a model. transformers does not load it if the checkpoint holds several adapters.
 
-    A parameter on one side only, or that does not take the value that the checkpoint has, is refused.
+    Raises:
+        ValueError: if the names of the parameters differ, or if one does not take the checkpoint's value.
     """
     from peft import get_peft_model_state_dict, load_peft_weights, set_peft_model_state_dict
 
@@ -62,7 +64,7 @@ def load_adapter(model: torch.nn.Module, checkpoint: Path) -> None:
 
 
 def unloaded(checkpoint: Path, names: list[str]) -> str:
-    """Return the message for a checkpoint that is not of this model."""
+    """Return the error message for a checkpoint that does not fit the model."""
     shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
     return (
         f"{checkpoint} does not hold the weights of this model ({shown} cannot be matched): resume with the model, the "
@@ -71,24 +73,24 @@ def unloaded(checkpoint: Path, names: list[str]) -> str:
 
 
 def weights_are_finite(model: torch.nn.Module, accelerator: Accelerator) -> bool:
-    """Return whether every weight is a number, on all processes; each looks at the shards that it holds."""
+    """Return whether every weight is finite, on all processes. Each process checks its own shards."""
     broken = sum(not held(parameter).isfinite().all().item() for parameter in model.parameters())
     return accelerator.reduce(torch.tensor(broken, device=accelerator.device), reduction="sum").item() == 0
 
 
 def save_reference(model: torch.nn.Module, checkpoint: Path, process: int) -> None:
-    """Write the part of a reference model that this process holds; where all hold the same, the first one writes it."""
+    """Write the part of a reference model that this process holds. Without sharding only process 0 writes."""
     path = _reference_file(model, checkpoint, process)
     if path is not None:
         save_file({name: held(value).detach().cpu().contiguous() for name, value in model.named_parameters()}, path)
 
 
 def load_reference(model: torch.nn.Module, checkpoint: Path, process: int) -> None:
-    """Load what [`save_reference`] wrote."""
+    """Load the part of a reference model that [`save_reference`] wrote."""
     path = _reference_file(model, checkpoint, process) or _reference_file(model, checkpoint, 0)
     if not path.exists():
         raise ValueError(
-            f"`sync_ref_model` is set and {checkpoint} holds no reference model: resume from a checkpoint of a run "
+            f"`sync_ref_model` is true but {checkpoint} holds no reference model: resume from a checkpoint of a run "
             "with sync_ref_model, or set it to false"
         )
     saved = load_file(path)

@@ -1,14 +1,14 @@
 """
-What every folder may use; it imports nothing of the package.
+Helpers for every folder of the package; they import nothing else of it.
 
 - `lazy.py`: names of a package that load on first use.
-- `nearest.py`: the known name that a misspelt one is nearest to.
-- `processes.py`: what one process does for all of a run.
+- `nearest.py`: the known name nearest to a misspelt one.
+- `processes.py`: work that the main process does for all.
 - `refusals.py`: a user's mistake as one line.
-- `shown.py`: values in messages.
+- `shown.py`: values as text for messages.
 - `tables.py`: tables as plain text.
-- `temporarily.py`: attributes that are set for a while.
-- `writing.py`: files that are replaced whole or not at all.
+- `temporarily.py`: attributes with temporary values.
+- `writing.py`: writes that replace a whole file or leave it as it was.
 
 A helper goes here when two folders need it.
 """

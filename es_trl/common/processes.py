@@ -1,4 +1,4 @@
-"""What one process does for all of a run."""
+"""Work that the main process does for all processes of a run."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -12,7 +12,11 @@ _Result = TypeVar("_Result")
 
 
 def on_main(is_main: bool, do: Callable[[], _Result]) -> _Result:
-    """Call a function on the main process alone, and return its result, or raise its refusal, on every process."""
+    """
+    Call a function on the main process only.
+
+    Every process returns its result. If it raises a `ValueError` or a `SaveError`, every process raises that error.
+    """
     outcome: list[_Result | Exception | None] = [None, None]
     if is_main:
         try:

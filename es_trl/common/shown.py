@@ -1,4 +1,4 @@
-"""Values in messages."""
+"""Values as text for messages."""
 
 from typing import Any
 

@@ -8,7 +8,7 @@ from rich.table import Table
 
 
 def as_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table as text, without colour and lines; all columns but the first are aligned to the right."""
+    """Return a table as text without colour or lines: the first column is left-aligned, the others right-aligned."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for index, name in enumerate(header):
         table.add_column(name, justify="right" if index else "left", no_wrap=True)
@@ -18,7 +18,7 @@ def as_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def as_text(table: Table) -> str:
-    """Return a table as lines of at most 120 characters, without colour and trailing blanks."""
+    """Return a table as lines of at most 120 characters, without colour or trailing blanks."""
     text = io.StringIO()
     console = Console(file=text, width=120, color_system=None, force_jupyter=False, markup=False, highlight=False)
     console.print(table)

@@ -1,4 +1,4 @@
-"""Attributes with other values for a while."""
+"""Attributes with temporary values."""
 
 import contextlib
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from typing import Any
 
 @contextlib.contextmanager
 def temporarily(target: object, **values: Any) -> Iterator[None]:
-    """Give attributes of `target` other values for as long as the block runs."""
+    """Set attributes of `target` while the block runs, and restore them afterwards."""
     before = {name: getattr(target, name) for name in values}
     try:
         for name, value in values.items():

@@ -1,4 +1,4 @@
-"""Files that are replaced whole or not at all; a failure to write one is one sentence."""
+"""Writes that replace a whole file or leave it as it was, and a one-sentence error if a write fails."""
 
 import contextlib
 import errno
@@ -11,17 +11,30 @@ from typing import BinaryIO
 from safetensors import SafetensorError
 
 
-# words of the plain RuntimeError that torch raises where it cannot write an archive
+# torch raises a plain RuntimeError with one of these words where it cannot write an archive
 _TORCH_CANNOT_WRITE = ("PytorchStreamWriter", "inline_container", "Parent directory", "cannot be opened")
 
 
 class SaveError(RuntimeError):
-    """A file of the run could not be written. The message says which, why, and what to do."""
+    """The error for a file of the run that could not be written: its message names file, cause and remedy."""
 
 
 @contextlib.contextmanager
 def writing(path: str | Path, what: str, advice: str = "make room or mend the folder") -> Iterator[None]:
-    """Raise a `SaveError` about `what` for an `OSError`, and for what torch and safetensors raise in its place."""
+    """
+    Raise a `SaveError` if a write in the block fails.
+
+    Args:
+        path (`str` or `Path`):
+            The file or folder that the block writes.
+        what (`str`):
+            What is written, the subject of the message, for example "the history".
+        advice (`str`, *optional*, defaults to `"make room or mend the folder"`):
+            What the user should do.
+
+    Raises:
+        SaveError: for an `OSError`, and for the errors that torch and safetensors raise in its place.
+    """
     try:
         yield
     except (OSError, SafetensorError, RuntimeError) as error:
@@ -35,20 +48,20 @@ def _cause(error: Exception, path: Path) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     folder = next(folder for folder in (path, *path.absolute().parents) if folder.is_dir())
-    if shutil.disk_usage(folder).free < 1 << 20:  # torch does not name the cause
+    if shutil.disk_usage(folder).free < 1 << 20:  # torch does not name a full disk as the cause
         return os.strerror(errno.ENOSPC)
     return " ".join(str(error).split())[:200]
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Replace the content of a file, so that a reader sees the old or the new one also after a kill."""
+    """Replace the content of a file, so that a reader finds the whole old or the whole new text, even after a kill."""
     with atomic_replacement(path) as file:
         file.write(text.encode())
 
 
 @contextlib.contextmanager
 def atomic_replacement(path: Path) -> Iterator[BinaryIO]:
-    """Yield a file that takes the place of `path` once all of it is written; raise a `SaveError` where it is not."""
+    """Yield a file that replaces `path` once it is completely written; raise a `SaveError` if a write fails."""
     temporary = path.with_name(path.name + ".tmp")
     with writing(path, path.name):
         try:
@@ -58,6 +71,6 @@ def atomic_replacement(path: Path) -> Iterator[BinaryIO]:
                 os.fsync(file.fileno())
             os.replace(temporary, path)
         except BaseException:
-            with contextlib.suppress(OSError):  # on a full disk every byte counts
+            with contextlib.suppress(OSError):  # an unfinished file must not fill the disk further
                 temporary.unlink(missing_ok=True)
             raise

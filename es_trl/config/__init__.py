@@ -1,15 +1,15 @@
-"""What a user may set, and what becomes of it.
+"""The configuration: its fields, the parts that its blocks describe, and the checks of both.
 
-- `config.py`: `ESGRPOConfig`: the fields, and the order in which they are read, checked and built.
+- `config.py`: `ESGRPOConfig`, which reads, checks and builds its fields in this order.
 - `registry.py`: the kinds of schedule, controller and actuator that a block may name.
-- `parser.py`: a block (a mapping, a kind or an object) becomes the object that it describes, or is refused.
+- `parser.py`: functions that build a part from a block (a mapping, a kind or an object).
 - `methods.py`: the published methods by name.
-- `presets.py`: a method beneath the user's own values, and where these depart from it.
-- `field_checks.py`: ranges and choices of TRL's fields.
-- `sizes.py`: counts, and the sizes of a rollout.
-- `values.py`: a value of YAML or of a command line as the type of its field.
+- `presets.py`: the merge of a method with the user's own values, and the list of their differences.
+- `field_checks.py`: range and choice checks for TRL's fields.
+- `sizes.py`: checks for counts and for the sizes of a rollout.
+- `values.py`: conversion of values from YAML or a command line to the type of their field.
 - `collectives.py`: a workaround for DeepSpeed on a CPU.
 
-A new kind is one row in `registry.py`. A new method is one row in `METHODS`. A new field stands in `ESGRPOConfig` with
-its line in the docstring and, where it has a range, one row in `RANGES`.
+To add a kind, add one row to `registry.py`. To add a method, add one entry to `METHODS`. To add a field, add it to
+`ESGRPOConfig` and to its docstring. If the field has a range, add its name to `field_checks.py`, too.
 """

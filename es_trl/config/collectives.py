@@ -1,4 +1,4 @@
-"""A workaround for DeepSpeed on a CPU, which must stand before the processes are set up."""
+"""A workaround for DeepSpeed on a CPU, to be applied before the processes are set up."""
 
 import os
 from collections.abc import Mapping
@@ -6,10 +6,14 @@ from collections.abc import Mapping
 
 def leave_out_compiled_collective(environ: Mapping[str, str] = os.environ) -> None:
     """
-    Let DeepSpeed on a CPU use gloo alone, before it sets up its processes (deepspeedai/DeepSpeed#7625).
+    Make DeepSpeed on a CPU use gloo alone (deepspeedai/DeepSpeed#7625).
 
-    It would compile a collective over shared memory first, which needs a C++ compiler and ninja in PATH, takes half a
-    minute and changes no number. `environ` is what `accelerate launch` left for its processes.
+    Otherwise DeepSpeed first compiles a collective over shared memory. This needs a C++ compiler and ninja in PATH,
+    takes half a minute and changes no number. Call this before DeepSpeed sets up its processes.
+
+    Args:
+        environ (`Mapping[str, str]`, *optional*):
+            The environment variables of the process, in which `accelerate launch` says whether it uses DeepSpeed.
     """
     if environ.get("ACCELERATE_USE_DEEPSPEED") != "true":
         return

@@ -1,4 +1,4 @@
-"""`ESGRPOConfig`: TRL's configuration, and the blocks that name schedule, controller, actuator and stages."""
+"""`ESGRPOConfig`: TRL's configuration with blocks for the schedule, the controller, the actuator and the stages."""
 
 import copy
 from collections.abc import Callable
@@ -21,7 +21,7 @@ from .registry import BLOCKS, PARTS
 from .sizes import check_counts, check_groups
 
 
-# A schedule alone is held without gains, by what acts in every geometry and with every loss.
+# Used when only a schedule is given: these two need no gains and work with every geometry and every loss.
 DEFAULT_KINDS = {"entropy_controller": "self_tuned_pid", "entropy_actuator": "entropy_bonus"}
 
 
@@ -38,44 +38,47 @@ class ESGRPOConfig(GRPOConfig):
     """
     Configuration of [`ESGRPOTrainer`]: [`~trl.GRPOConfig`], the blocks of the control loop, and the curriculum.
 
-    A block is a mapping with a `kind` and the arguments of the class that the kind names, as documented there; a kind
-    alone, which stands for its defaults; or the object itself. With only `entropy_schedule` the controller is
-    `self_tuned_pid` and the actuator `entropy_bonus`; the paper's own method is `sign_step` on `clip_high`. With no
-    block the trainer is `GRPOTrainer`. Afterwards the fields hold the objects.
+    A block is a mapping with a `kind` and the arguments of the class that the kind names. A block may also be the kind
+    alone, which uses the default arguments, or the object itself. After construction the fields hold the objects.
+
+    If only `entropy_schedule` is set, the controller is `self_tuned_pid` and the actuator is `entropy_bonus`. The
+    paper's own method is `sign_step` on `clip_high`. Without any block the trainer trains like `GRPOTrainer`.
 
     Parameters:
         method (`str`, *optional*):
-            A published method by name (`methods.py`, `docs/methods.md`): its schedule, controller and actuator, and
-            what it sets of TRL's fields, each where it is not named here. What is named is kept, also where it is TRL's
-            default or `None`; another kind of controller or actuator than the method's is refused.
+            Name of a published method (`config/methods.py`, `docs/methods/index.md`). The method gives a schedule, a
+            controller, an actuator and values of some of TRL's fields. A value that you give yourself is kept, even if
+            it is TRL's default or `None`. The controller and the actuator must be of the method's kinds, except with
+            `es_pid`.
         entropy_schedule (`dict`, `str` or `Schedule`, *optional*):
-            Target entropy over the run: kind `constant`, `linear`, `cosine`, `stable_anneal` or `piecewise`
-            (`control/shapes.py`), or a function of progress. For example
+            Target entropy over the run, in nats: kind `constant`, `linear`, `cosine`, `stable_anneal` or `piecewise`
+            (`control/shapes.py`), or a function from the progress (0 to 1) to the target. For example
             `{kind: stable_anneal, target: 0.4, end: 0.05, ratio: 0.1}` or `StableAnnealSchedule(0.4, 0.05)`.
         entropy_controller (`dict`, `str` or `Controller`, *optional*):
-            Turns the error into a control: kind `self_tuned_pid`, `pid`, `sign_step` (Algorithm 1), `dead_band`,
-            `band_sign`, `hold` or `follow` (`control/`). Each trainer gets a copy of an object.
+            Computes the control from the error: kind `self_tuned_pid`, `pid`, `sign_step` (the paper's Algorithm 1),
+            `dead_band`, `band_sign`, `hold` or `follow` (`control/`). Each trainer works on its own copy of an object.
         entropy_actuator (`dict`, `str`, `Actuator` or a list of these, *optional*):
-            Turns the control into settings of the trainer: kind `clip_high`, `clip`, `entropy_bonus`, `kl_coef`,
-            `difficulty_bonus`, `clamped_bonus`, `sample_filter`, `sample_weight`, `clip_cov`, `kl_cov` or
-            `adaptive_target` (`actuators/`). In a list the next one takes over where one cannot move entropy
-            (`control/handover.py`). The default bounds of `entropy_bonus`, -0.02 and 0.02, fit models of billions of
-            parameters; small models need more (the Countdown lab: -1 and 1).
+            Computes settings of the trainer from the control: kind `clip_high`, `clip`, `entropy_bonus`, `kl_coef`,
+            `difficulty_bonus`, `clamped_bonus`, `sample_filter`, `sample_weight`, `clip_cov`, `kl_cov`,
+            `adaptive_target` or `record_only` (`actuators/`). In a list, the next actuator takes over when one can no
+            longer move entropy (`control/handover.py`). The default bounds of `entropy_bonus`, -0.02 and 0.02, suit
+            models with billions of parameters. Small models need wider bounds, for example -1 and 1 in the lab.
         curriculum (`list`, *optional*):
-            Stages in their order: [`Stage`] objects, or mappings of its arguments (`curriculum/stages.py`). For example
-            `[{start: onset, data: hard, num_generations: 32, max_completion_length: 16384}]`.
-        dynamic_sampling_tries (`int`):
-            Generations beside a rollout's own in which prompts are replaced whose completions all got the same reward
-            (`curriculum/dynamic_sampling.py`), from 0 (off). DAPO's code has 10.
-        overlong_cache (`int`):
-            Tokens before the longest completion over which the soft overlong punishment grows to -1, from 0 (off). It
-            is one more reward function, of weight 1 unless a weight more than functions is given.
-        resume_with_changes (`bool`):
-            Whether a resume goes on where the target of the next rollout would jump, because the schedule or the length
-            of the run differs from the checkpoint's. Other changes are listed, and always allowed.
+            The stages in order, as [`Stage`] objects or as mappings of its arguments (`curriculum/stages.py`). For
+            example `[{start: onset, data: hard, num_generations: 32, max_completion_length: 16384}]`.
+        dynamic_sampling_tries (`int`, *optional*, defaults to `0`):
+            Maximum number of extra generations per rollout, at least 0 (off). They replace prompts whose completions
+            all got the same reward (`curriculum/dynamic_sampling.py`). DAPO's code uses 10.
+        overlong_cache (`int`, *optional*, defaults to `0`):
+            Number of tokens before `max_completion_length` over which the soft overlong punishment falls from 0 to -1
+            (DAPO, equation 13), at least 0 (off). The punishment is one more reward function. Its weight is 1, or the
+            last of `reward_weights` if they are one more than your reward functions.
+        resume_with_changes (`bool`, *optional*, defaults to `False`):
+            Whether a run may resume although the target of the next rollout jumps. It jumps if the schedule or the
+            length of the run differs from the checkpoint's. All other changes are allowed and listed.
 
     Raises:
-        ValueError: for a block that names an unknown kind or argument, or a value out of its range.
+        ValueError: if a block names an unknown kind or argument, or if a value is out of its range.
     """
 
     method: str | None = _field(f"A published method: {', '.join(METHODS)}.")
@@ -84,29 +87,31 @@ class ESGRPOConfig(GRPOConfig):
     )
     entropy_controller: dict[str, Any] | str | Controller | None = _block("Controller", "entropy_controller")
     entropy_actuator: dict[str, Any] | str | list[Any] | Actuator | None = _block("Actuator", "entropy_actuator")
-    curriculum: list[Any] | str | None = _field("Stages: a list of mappings with `start` and what changes there.")
-    dynamic_sampling_tries: int = _field("Most generations of fresh prompts for those whose rewards are equal.", 0)
-    overlong_cache: int = _field("Tokens before the longest completion over which a punishment grows.", 0)
-    resume_with_changes: bool = _field("Whether a resume goes on where the target of the next rollout jumps.", False)
+    curriculum: list[Any] | str | None = _field(
+        "Stages: a list of mappings, each with `start` and the values that it changes."
+    )
+    dynamic_sampling_tries: int = _field("Most extra generations per rollout to replace prompts of equal rewards.", 0)
+    overlong_cache: int = _field("Tokens before the longest completion over which the punishment grows.", 0)
+    resume_with_changes: bool = _field("Whether to resume although the target of the next rollout jumps.", False)
 
     def __new__(cls, *args: Any, **kwargs: Any) -> "ESGRPOConfig":
-        # what is named is kept under a method, also where it equals the default; copies and pickles bring their own
+        # A method keeps named values, even if they equal the default. Copies and pickles bring their own `_named`.
         config = super().__new__(cls)
         names = [each.name for each in fields(cls) if each.init]
         config._named = frozenset(names[: len(args)]) | kwargs.keys()
         return config
 
     def is_left_to_method(self, name: str) -> bool:
-        """Return whether the user has left a field to the method."""
+        """Return whether the method may set the field `name`, because the user gave no value for it."""
         return name not in self._named and getattr(self, name) == ESGRPOConfig.__dataclass_fields__[name].default
 
     @property
     def names_all(self) -> bool:
-        """Whether every field was named, as by a parser that does not know which ones the user gave."""
+        """Whether every field was named, as TRL's parser does, which cannot tell the user's values from defaults."""
         return self._named.issuperset(each.name for each in fields(self) if each.init)
 
     def __post_init__(self) -> None:
-        for each in fields(self):  # NumPy's numbers become Python's, which JSON has
+        for each in fields(self):  # JSON has no NumPy numbers
             if isinstance(value := getattr(self, each.name), np.generic):
                 setattr(self, each.name, value.item())
         for name in ("method", *BLOCKS, "curriculum"):
@@ -114,19 +119,19 @@ class ESGRPOConfig(GRPOConfig):
         check_counts(self)
         apply_method(self)
         check_fields(self)
-        self._build_blocks()  # refuses a bad block here, long before a model loads
+        self._build_blocks()  # refuses a bad block long before a model loads
         check_cache(self.overlong_cache, self.max_completion_length, "overlong_cache")
-        leave_out_compiled_collective()  # the processes are set up in the next lines
+        leave_out_compiled_collective()  # `super().__post_init__` sets up the processes
         both_sizes = None not in (self.generation_batch_size, self.steps_per_generation)
         try:
             super().__post_init__()
         except ValueError:
-            if getattr(self, "distributed_state", None) is not None:  # else it is not the sizes that were refused
-                check_groups(self, both_sizes)  # says what to set, where TRL says what is wrong
+            if getattr(self, "distributed_state", None) is not None:  # otherwise the error is not about sizes
+                check_groups(self, both_sizes)  # TRL's message does not say what to set
             raise
 
     def _build_blocks(self) -> None:
-        """Put the objects that the blocks describe into their fields."""
+        """Replace each block by the object that it describes."""
         self.curriculum = build_stages(self.curriculum) if self.curriculum not in (None, []) else None
         if self.entropy_actuator == []:
             raise ValueError("`entropy_actuator` is an empty list: name at least one kind, for example entropy_bonus")
@@ -142,31 +147,43 @@ class ESGRPOConfig(GRPOConfig):
                 setattr(self, name, build_part(name, block))
         if given and self.entropy_schedule is None and self.entropy_controller.needs_target:
             raise ValueError(
-                f"`{given[0]}` is set and `entropy_schedule` is not, so there is no target to hold: set "
+                f"`{given[0]}` is set but `entropy_schedule` is not, so the loop has no target: set "
                 "`entropy_schedule`, for example {kind: constant, target: 0.4}"
             )
 
     @property
     def device(self) -> torch.device:
-        # accelerate names the CPU of each process "cpu:0", and torch cannot load an optimizer to a device of that name
+        """The device of this process."""
+        # accelerate calls the CPU of each process "cpu:0", and torch cannot load an optimizer to a device of that name
         device = super().device
         return torch.device("cpu") if device.type == "cpu" else device
 
     def build_parts(self) -> tuple[Schedule | None, Controller, list[Actuator]] | None:
-        """Return schedule, controller and actuators for one loop alone, or `None` where no block names any."""
-        self._build_blocks()  # they may have been set since
+        """
+        Build the parts of one control loop.
+
+        Returns:
+            `(Schedule, Controller, list[Actuator])`: copies, so that no two loops share a part. `None` if no block is
+            set. The schedule is `None` if the controller needs no target and none is set.
+        """
+        self._build_blocks()  # a block may have been set after construction
         if self.entropy_controller is None:
             return None
         schedule, controller, actuators = copy.deepcopy([getattr(self, name) for name in BLOCKS])
         return schedule, controller, actuators if isinstance(actuators, list) else [actuators]
 
     def build_stages(self) -> list[Stage] | None:
-        """Return the stages of the `curriculum` block, or `None` where there is none."""
+        """
+        Build the stages of the `curriculum` block.
+
+        Returns:
+            `list[Stage]`: the stages in order, or `None` without a `curriculum` block.
+        """
         self._build_blocks()
         return self.curriculum
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields with their parts as blocks, for JSON."""
+        """Return the fields as JSON values, with each part as its block."""
         return {
             name: as_block(name, value) if name in (*BLOCKS, "curriculum") else value
             for name, value in super().to_dict().items()

@@ -1,4 +1,4 @@
-"""What the fields of TRL's configuration may be, where TRL or transformers would find it out only while they train."""
+"""Range and choice checks for the fields that TRL and transformers would reject only during training."""
 
 import json
 import math
@@ -22,7 +22,7 @@ from ..common.nearest import nearest
 from .values import kinds_of, members_of
 
 
-# numbers are finite, those of a field of type int whole
+# Ranges and the fields that have them. Numbers must be finite, and whole in a field of type int.
 _RANGES = {
     "": "max_grad_norm num_train_epochs max_steps entropy_coef",
     "> 0": "temperature repetition_penalty delta",
@@ -36,7 +36,7 @@ _RANGES = {
 }
 RANGES = {name: allowed for allowed, names in _RANGES.items() for name in names.split()}
 _SIGNS = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le}
-# other values, by which TRL or vLLM leave a thing out
+# Values outside the range by which TRL or vLLM turn a feature off
 _NONE: dict[str, tuple[Any, ...]] = {"top_k": (None, -1), "epsilon_high": (math.inf,), "delta": (math.inf,)}
 MAPPINGS = (
     *("model_init_kwargs", "generation_kwargs", "chat_template_kwargs"),
@@ -58,10 +58,16 @@ CHOICES = {
 
 def check_fields(args: TrainingArguments) -> None:
     """
-    Raise unless every field is in its range or among its choices; before and after the `__post_init__` of `args`.
+    Raise unless every field is in its range or among its choices.
+
+    It works before and after the `__post_init__` of `args`.
+
+    Args:
+        args (`TrainingArguments`):
+            The configuration.
 
     Raises:
-        ValueError: naming the field, what it must be and what to set.
+        ValueError: if a field has a wrong value. The message says what to set.
     """
     kinds = {name: kinds_of(hint) for name, hint in get_type_hints(type(args)).items()}
     for field in fields(args):
@@ -77,12 +83,14 @@ def check_fields(args: TrainingArguments) -> None:
         is_used = getattr(args, f"{kind}_strategy") == "steps" and steps is not None
         if is_used and not _holds(steps, "> 0"):
             raise ValueError(
-                f"`{kind}_steps` must be a finite number > 0, got {steps!r}: set how many updates lie between two, or "
-                f"{kind}_strategy: no"
+                f"`{kind}_steps` must be a finite number > 0, got {steps!r}: set the number of updates between "
+                f"two, or {kind}_strategy: no"
             )
     weights = args.reward_weights
     if weights is not None and not (isinstance(weights, list | tuple) and all(_holds(w, "") for w in weights)):
-        raise ValueError(f"`reward_weights` must be a list of finite numbers, got {weights!r}: set one per function")
+        raise ValueError(
+            f"`reward_weights` must be a list of finite numbers, got {weights!r}: set one per reward function"
+        )
     _check_pairs(args)
     for name in MAPPINGS:
         _check_mapping(name, getattr(args, name))
@@ -91,28 +99,32 @@ def check_fields(args: TrainingArguments) -> None:
 
 
 def _check_pairs(args: TrainingArguments) -> None:
-    """Raise where a field needs another one that is not there."""
+    """Raise if a field is set without the other field that it needs."""
     if args.sync_ref_model and args.beta == 0.0:
         raise ValueError(
-            "`sync_ref_model` is true and `beta` is 0, so there is no reference model: set beta above 0, or "
+            "`sync_ref_model` is true but `beta` is 0, so the run has no reference model: set beta above 0, or "
             "sync_ref_model: false"
         )
     if getattr(args.save_strategy, "value", args.save_strategy) == "best" and args.metric_for_best_model is None:
-        raise ValueError("`save_strategy` is best, and there is no metric: set `metric_for_best_model`")
+        raise ValueError("`save_strategy` is best but `metric_for_best_model` is not set: set it to a metric")
 
 
 def check_kernels(args: TrainingArguments) -> None:
-    """Raise unless the kernels that a training takes are installed; a trainer that only evaluates needs none."""
+    """Raise unless the kernels that training uses are installed. A trainer that only evaluates needs none."""
     if args.use_liger_kernel and not is_liger_kernel_available():
-        raise ValueError("`use_liger_kernel` is true, and liger-kernel is not installed: install it, or set false")
+        raise ValueError("`use_liger_kernel` is true but liger-kernel is not installed: install it, or set it to false")
 
 
 def check_optimizer(args: TrainingArguments) -> None:
     """
-    Raise unless the optimizer and the curve of the learning rate can be made, which is tried with a single number.
+    Raise unless the optimizer and the learning rate scheduler can be built. It builds both for a single weight.
+
+    Args:
+        args (`TrainingArguments`):
+            The configuration.
 
     Raises:
-        ValueError: with the words of torch or transformers.
+        ValueError: if one cannot be built. The message quotes torch or transformers.
     """
     if str(getattr(args.optim, "value", args.optim)).startswith(_NEED_THE_MODEL):
         return
@@ -125,8 +137,8 @@ def check_optimizer(args: TrainingArguments) -> None:
         reason = " ".join(str(error).split()).rstrip(".")
         raise ValueError(
             f"`optim` {getattr(args.optim, 'value', args.optim)} with lr_scheduler_type "
-            f"{getattr(args.lr_scheduler_type, 'value', args.lr_scheduler_type)} cannot be made ({reason}): set optim, "
-            "optim_args, adam_*, lr_scheduler_type and lr_scheduler_kwargs to what goes together"
+            f"{getattr(args.lr_scheduler_type, 'value', args.lr_scheduler_type)} cannot be built ({reason}): change "
+            "optim, optim_args, adam_*, lr_scheduler_type or lr_scheduler_kwargs so that they fit together"
         ) from error
 
 
@@ -139,7 +151,7 @@ def check_trackers(args: TrainingArguments) -> None:
 
 
 def _check_mapping(name: str, value: Any) -> None:
-    """Raise unless `value` is a mapping, or the JSON of one as a command line gives it."""
+    """Raise unless `value` is a mapping, or its JSON text from a command line."""
     try:
         is_mapping = value is None or isinstance(value if isinstance(value, dict) else json.loads(value), dict)
     except (ValueError, TypeError):
@@ -162,7 +174,7 @@ def _check_choice(name: str, value: Any, allowed: Sequence[Any]) -> None:
 
 
 def _holds(value: Any, allowed: str, whole: bool = False) -> bool:
-    """Return whether `value` is a finite number, and a whole one where that is asked, for which `allowed` is true."""
+    """Return whether `value` is a finite number in the range `allowed`, and a whole number if `whole`."""
     if isinstance(value, bool) or not isinstance(value, Real) or not -math.inf < value < math.inf:
         return False
     conditions = [condition.split() for condition in allowed.split(" and ") if condition]
@@ -170,7 +182,7 @@ def _holds(value: Any, allowed: str, whole: bool = False) -> bool:
 
 
 def _check_number(name: str, value: Any, allowed: str, whole: bool, default: Any) -> None:
-    """Raise unless `value` is such a number; the default is the advice where it is one."""
+    """Raise unless `value` is such a number. The message advises the default if that is such a number."""
     if not _holds(value, allowed, whole):
         advice = "it to such a number, or leave it out"
         if _holds(default, allowed, whole):

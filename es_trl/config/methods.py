@@ -1,7 +1,7 @@
-"""The published methods by name: each a schedule, a controller and an actuator, and what it sets of TRL's fields.
+"""The published methods by name: each has a schedule, a controller, an actuator and values of some of TRL's fields.
 
-`presets.py` puts them beneath the user's own values. `docs/methods.md` has the equations, where each number comes
-from, and what differs from the authors' code.
+`presets.py` merges a method with the user's own values. `docs/methods/index.md` gives the equations, the source of each
+number, and the differences from the authors' code.
 """
 
 from collections.abc import Mapping
@@ -14,22 +14,26 @@ from .registry import BLOCKS
 @dataclass(frozen=True)
 class Method:
     """
-    A point in schedule x controller x actuator.
+    A combination of schedule, controller and actuator, with values of TRL's fields.
 
     Args:
         title (`str`):
-            One line that says what it is.
-        schedule (`dict`, *optional*), controller (`dict`), actuator (`dict`):
-            Its blocks, as in a recipe. Without a schedule of its own the loop is open where the user gives none.
-        settings (`Mapping[str, Any]`):
-            Values of TRL's fields, each of which counts where the user has not named the field. A function gets the
-            configuration; it returns `None` where a value cannot be known.
-        needs (`tuple[str, ...]`):
-            Those of `settings` without which it is another method.
-        always (`bool`):
-            Whether controller and actuator are there without a schedule, too.
-        replaceable (`bool`):
-            Whether a recipe may name other kinds of controller and actuator: our default, which is no published method.
+            Description in one line.
+        schedule (`dict`, *optional*):
+            Block of the schedule, as in a recipe. If it is `None` and the user gives no schedule, there is no target.
+        controller (`dict`):
+            Block of the controller.
+        actuator (`dict`):
+            Block of the actuator.
+        settings (`Mapping[str, Any]`, *optional*, defaults to `{}`):
+            Values for fields of the configuration that the user has not named. A function gets the configuration and
+            returns the value, or `None` if the configuration does not determine it.
+        needs (`tuple[str, ...]`, *optional*, defaults to `()`):
+            Names of the `settings` that the user may not change.
+        always (`bool`, *optional*, defaults to `False`):
+            Whether the controller and the actuator are used without a schedule, too.
+        replaceable (`bool`, *optional*, defaults to `False`):
+            Whether the user may name other kinds of controller and actuator. Only our own default, `es_pid`, allows it.
     """
 
     title: str
@@ -43,20 +47,20 @@ class Method:
 
     @property
     def blocks(self) -> dict[str, dict[str, Any] | None]:
-        """Its blocks by the names of their fields."""
+        """The three blocks by the names of their fields."""
         return dict(zip(BLOCKS, (self.schedule, self.controller, self.actuator), strict=True))
 
     def values(self, args: Any) -> dict[str, Any]:
-        """Return its values of TRL's fields in a configuration."""
+        """Return the values of `settings` for the configuration `args`."""
         return {name: own(args) if callable(own) else own for name, own in self.settings.items()}
 
 
 def _dapo_cache(args: Any) -> int | None:
-    """Return DAPO's overlong cache, 4,096 of 20,480 tokens."""
+    """Return DAPO's overlong cache, which is a fifth of the longest completion (4,096 of 20,480 tokens)."""
     return None if args.max_completion_length is None else max(args.max_completion_length // 5, 1)
 
 
-# the paper advises 0.3 to 0.5 nats and annealing over the last tenth; it gives no end
+# The paper advises a target of 0.3 to 0.5 nats and an anneal phase of the last tenth. The end of 0.05 is our choice.
 STABLE_ANNEAL = {"kind": "stable_anneal", "target": 0.4, "end": 0.05, "ratio": 0.1}
 OPEN_LOOP = ({"kind": "hold"}, {"kind": "record_only"})
 

@@ -1,4 +1,4 @@
-"""The blocks of a configuration: mappings, kinds and objects made into the parts of a loop, or refused."""
+"""Conversion between the blocks of a configuration (mappings, kinds or objects) and the parts that they describe."""
 
 import dataclasses
 import pickle
@@ -14,7 +14,7 @@ from .values import NONE, as_argument, read_yaml_text
 
 
 def read_block(block: str, value: Any) -> Any:
-    """Return a block with the mapping or list that its text holds, and `None` for `none`."""
+    """Return a block with YAML text read as a mapping or a list, and `none` as `None`."""
     if not isinstance(value, str):
         return value
     return read_yaml_text(f"`{block}`", value) if value.startswith(("{", "[")) else None if value in NONE else value
@@ -22,32 +22,37 @@ def read_block(block: str, value: Any) -> Any:
 
 def build_part(block: str, value: Any) -> Any:
     """
-    Return the object that a block describes.
+    Build the part that a block describes.
 
     Args:
         block (`str`):
             `"entropy_schedule"`, `"entropy_controller"` or `"entropy_actuator"`.
         value (`dict[str, Any]`, `str` or object):
-            `kind`, and arguments of the class that it names; the kind alone; or the object itself.
+            A mapping of `kind` and the arguments of the class that it names, or the kind alone, or the object itself.
+
+    Returns:
+        `Schedule`, `Controller` or `Actuator`: the part. An object is returned as it is.
 
     Raises:
-        ValueError: for an unknown kind or argument (naming the nearest known one) and for a value that does not fit.
+        ValueError: if a kind or an argument is unknown (the message names the nearest one), or a value does not fit.
     """
     kinds = PARTS[block]
     arguments = {"kind": value} if isinstance(value, str) else value
     if not isinstance(arguments, dict):
         return _checked_object(block, value)
     if "kind" not in arguments:
-        raise ValueError(f"`{block}` must be a mapping with a `kind`, got {value!r}: set it to {', '.join(kinds)}")
+        raise ValueError(
+            f"`{block}` must be a mapping with a `kind`, got {value!r}: set it to one of {', '.join(kinds)}"
+        )
     kind = arguments["kind"]
     if not isinstance(kind, str) or kind not in kinds:
-        raise ValueError(f"`{block}` has no kind {kind!r}{nearest(str(kind), kinds)}: set it to {', '.join(kinds)}")
+        raise ValueError(f"`{block}` has no kind {kind!r}{nearest(str(kind), kinds)}: set one of {', '.join(kinds)}")
     rest = {name: value for name, value in arguments.items() if name != "kind"}
     return _build(block, f"kind {kind}", kinds[kind], rest)
 
 
 def build_stages(value: Any) -> list[Stage]:
-    """Return the stages of a `curriculum` block: a list of [`Stage`], or of mappings of its arguments."""
+    """Build the stages of a `curriculum` block: a list of [`Stage`] objects or of mappings of its arguments."""
     if not isinstance(value, list):
         example = "[{start: onset, num_generations: 32}]"
         raise ValueError(f"`curriculum` must be a list of stages, got {value!r}: set for example {example}")
@@ -58,7 +63,7 @@ def build_stages(value: Any) -> list[Stage]:
 
 
 def as_block(block: str, part: Any) -> Any:
-    """Return a part as the block that makes it, in JSON values; a text for one that has no kind."""
+    """Return the block of a part, in JSON values; for a part without a kind, its `repr`."""
     if isinstance(part, list):
         return [as_block(block, one) for one in part]
     kind = kind_of(block, part)
@@ -69,19 +74,19 @@ def as_block(block: str, part: Any) -> Any:
 
 
 def kind_of(block: str, part: Any) -> str | None:
-    """Return the kind of a part; `None` for one that is not in the registry."""
+    """Return the kind of a part, or `None` if its class is not in the registry."""
     return next((kind for kind, of_kind in PARTS.get(block, {}).items() if type(part) is of_kind), None)
 
 
 def _build(block: str, part: str, kind: type, arguments: Any) -> Any:
-    """Return a dataclass from the mapping that a block holds; `part` says in messages where it stands."""
+    """Build an object of the dataclass `kind` from its `arguments`. Messages name it as `part`."""
     known = {f.name: f for f in dataclasses.fields(kind)}
     if not isinstance(arguments, dict):
-        raise ValueError(f"`{block}` must have a mapping for {part}, got {arguments!r}: set {', '.join(known)}")
+        raise ValueError(f"`{block}` must have a mapping for {part}, got {arguments!r}: set some of {', '.join(known)}")
     for name in arguments:
         if name not in known:
             raise ValueError(
-                f"`{block}` of {part} has no argument {name!r}{nearest(str(name), known)}: set {', '.join(known)}"
+                f"`{block}` of {part} has no argument {name!r}{nearest(str(name), known)}: set only {', '.join(known)}"
             )
     required = [f.name for f in known.values() if f.default is f.default_factory is dataclasses.MISSING]
     missing = [f"`{name}`" for name in required if name not in arguments]
@@ -95,7 +100,7 @@ def _build(block: str, part: str, kind: type, arguments: Any) -> Any:
 
 
 def _checked_object(block: str, value: Any) -> Any:
-    """Return a part that was given as an object, or raise unless it can be one and be saved with the model."""
+    """Return a part that was given as an object. Raise unless it is a part and can be pickled."""
     if isinstance(value, type | list | tuple | set | bool | int | float) or value is None:
         example = f"{value.__name__}(...)" if isinstance(value, type) else ", ".join(PARTS[block])
         raise ValueError(f"`{block}` must be a mapping with a `kind`, or an object, got {value!r}: set {example}")
@@ -109,7 +114,7 @@ def _checked_object(block: str, value: Any) -> Any:
         pickle.dumps(value)
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         raise ValueError(
-            f"`{block}` must be an object that can be pickled, as the configuration is saved with the model, got "
+            f"`{block}` must be an object that can be pickled, because the configuration is saved with the model, got "
             f"{value!r} ({error}): define its class or function at the top level of a module"
         ) from None
     return value

@@ -1,4 +1,4 @@
-"""A method as a preset: it stands beneath the user's own values, and counts only where the user has said nothing."""
+"""The merge of a method with the user's own values: the method fills in only what the user has not set."""
 
 from typing import Any
 
@@ -10,34 +10,34 @@ from .registry import BLOCKS
 
 def apply_method(args: Any) -> None:
     """
-    Fill in what the method of a configuration gives and the user has left open.
+    Set the fields that the user has left to the method of a configuration.
 
     Args:
         args (`ESGRPOConfig`):
-            The configuration, changed in place.
+            The configuration, which is changed in place.
 
     Raises:
-        ValueError: for an unknown method, and for what contradicts the method.
+        ValueError: if the method is unknown, or if a value of the user contradicts it.
     """
     if args.method is None:
         return
     if not isinstance(args.method, str) or args.method not in METHODS:
-        known = ", ".join(METHODS)
         raise ValueError(
-            f"there is no method {args.method!r}{nearest(str(args.method), METHODS)}: set {known}, or none"
+            f"`method` must be a known name, got {args.method!r}{nearest(str(args.method), METHODS)}: set "
+            f"{', '.join(METHODS)} or none"
         )
     if args.names_all and all(isinstance(getattr(args, name), dict | str | None) for name in BLOCKS):
         raise ValueError(
-            f"every field is named, so that nothing is left to method {args.method}: set fewer, parse a recipe with "
-            "RecipeParser in the place of TrlParser, and change a copy.copy in the place of dataclasses.replace"
+            f"`method` {args.method} has no effect, because every field is named: name fewer fields, parse a recipe "
+            "with RecipeParser instead of TrlParser, or change a copy.copy instead of calling dataclasses.replace"
         )
     method = METHODS[args.method]
     for name, own in method.values(args).items():
         if args.is_left_to_method(name):
             if own is None:
                 raise ValueError(
-                    f"`max_completion_length` must be a number for method {args.method}, whose `{name}` follows from "
-                    f"it, got None: set it, or `{name}`"
+                    f"`max_completion_length` must be a number for method {args.method}, because `{name}` is computed "
+                    f"from it, got None: set it, or set `{name}`"
                 )
             setattr(args, name, own)
         elif name in method.needs and getattr(args, name) != own:
@@ -53,7 +53,7 @@ def apply_method(args: Any) -> None:
         elif schedule is None and not method.always:
             if given.get(name) is not None:
                 raise ValueError(
-                    f"`{name}` must be none, as method {args.method} has no target here, got {given[name]!r}: set "
+                    f"`{name}` must be none, because method {args.method} has no target here, got {given[name]!r}: set "
                     f"`entropy_schedule`, or remove `{name}`"
                 )
         else:
@@ -61,15 +61,15 @@ def apply_method(args: Any) -> None:
 
 
 def _schedule(method: Method, given: dict[str, Any]) -> Any:
-    """Return the user's schedule where there is one, with what it leaves open from the method's."""
+    """Return the user's schedule, completed from the method's, or the method's if the user gives none."""
     own, schedule = method.schedule, given.get("entropy_schedule", method.schedule)
     if own is None or not isinstance(schedule, dict) or "kind" in schedule:
-        return schedule  # one with a kind is whole: the method's may be relative
+        return schedule  # a schedule with a kind is complete; adding to it could make it relative
     return {**own, **schedule}
 
 
 def _merged(name: str, given: Any, method: str) -> Any:
-    """Return the user's controller or actuator, with what it leaves open from the method's."""
+    """Return the user's controller or actuator, completed with the arguments of the method's."""
     own = METHODS[method].blocks[name]
     block = {"kind": given} if isinstance(given, str) else given
     if isinstance(block, dict) and block.get("kind", own["kind"]) == own["kind"]:
@@ -78,20 +78,20 @@ def _merged(name: str, given: Any, method: str) -> Any:
         return block
     got = "none" if given is None else repr(given)
     raise ValueError(
-        f"`{name}` must be of kind {own['kind']} for method {method}, got {got}: set that kind, none on the "
-        "command line for the method's own, or leave the method out"
+        f"`{name}` must be of kind {own['kind']} for method {method}, got {got}: set that kind, leave the method "
+        f"out, or give --{name} none to replace a recipe's block by the method's"
     )
 
 
 def describe_method(args: Any) -> str:
-    """Return a configuration's method as text: what it sets of TRL's fields, and where the user departs from it."""
+    """Describe the method of a configuration as text: the fields that it sets, and those that the user has changed."""
     method = METHODS[args.method]
     values = {name: own for name, own in method.values(args).items() if own is not None}
     kept = [f"{name} {_text(own)}" for name, own in values.items() if getattr(args, name) == own]
     changed = {name: (getattr(args, name), own) for name, own in values.items() if getattr(args, name) != own}
     for name, own in method.blocks.items():
         block = getattr(args, name)
-        # without a schedule controller and actuator are left out, which the schedule says alone
+        # Without a schedule the controller and the actuator are absent, too. The line of the schedule is enough.
         if own is not None and (block is not None or name == "entropy_schedule"):
             changed |= _departures(name, as_block(name, block), as_block(name, build_part(name, own)))
     lines = [f"method      {args.method}: {method.title}"]
@@ -102,7 +102,7 @@ def describe_method(args: Any) -> str:
 
 
 def _departures(name: str, block: Any, own: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Return what a block of the configuration has in another way than the method's own, with both values."""
+    """Return the values by which a block differs from the method's `own`, as pairs of the user's and the method's."""
     if not isinstance(block, dict) or block["kind"] != own["kind"]:
         return {name: (block, own["kind"])}
     return {f"{name}.{each}": (block[each], value) for each, value in own.items() if block[each] != value}

@@ -15,7 +15,7 @@ from ..actuators import (
 from ..control import algorithm1, band, open_loop, pid, self_tuned, shapes
 
 
-# A new part is one file (named in the docstring of its folder), one test and one row here.
+# A new part needs a file (named in the docstring of its folder), a test and a row here.
 PARTS: dict[str, dict[str, type]] = {
     "entropy_schedule": {
         "constant": shapes.ConstantSchedule,

@@ -1,4 +1,4 @@
-"""Counts, and the sizes of a rollout: what cannot be divided as the configuration says."""
+"""Checks of counts, and of the sizes of a rollout that must divide each other."""
 
 import math
 
@@ -13,7 +13,7 @@ FROM_ZERO = ("dynamic_sampling_tries", "overlong_cache")
 
 
 def check_counts(args: GRPOConfig) -> None:
-    """Raise unless the fields that count something are counts, before anything divides by them."""
+    """Raise unless all fields that are counts are whole numbers in their range, before anything divides by them."""
     for name in (*COUNTS, *OPTIONAL, *FROM_ZERO):
         value = getattr(args, name)
         if name not in OPTIONAL or value is not None:
@@ -22,30 +22,33 @@ def check_counts(args: GRPOConfig) -> None:
 
 def check_groups(args: GRPOConfig, both_sizes: bool) -> None:
     """
-    Raise where TRL refuses the sizes of a rollout, with what to set.
+    Explain why TRL refuses the sizes of a rollout.
 
     Args:
         args (`GRPOConfig`):
-            The configuration, whose own `__post_init__` has raised.
+            A configuration whose TRL `__post_init__` has raised.
         both_sizes (`bool`):
-            Whether `generation_batch_size` and `steps_per_generation` were both given.
+            Whether the user gave both `generation_batch_size` and `steps_per_generation`.
+
+    Raises:
+        ValueError: if a size is the cause. The message says what to set.
     """
     if args.num_generations < 2:
         raise ValueError(
-            f"`num_generations` must be at least 2, as an advantage compares completions of one prompt, got "
-            f"{args.num_generations}: set it to 2 or more, for example 8"
+            f"`num_generations` must be at least 2, because an advantage compares completions of one prompt, "
+            f"got {args.num_generations}: set it to 2 or more, for example 8"
         )
     completions, micro_batch = args.generation_batch_size, args.per_device_train_batch_size * args.world_size
     if both_sizes:
         raise ValueError(
-            "`generation_batch_size` and `steps_per_generation` are both set, and each follows from the other: leave "
+            "`generation_batch_size` and `steps_per_generation` are both set, but each follows from the other: leave "
             "one of them out"
         ) from None
     if completions is not None and completions % micro_batch != 0:
         unit = math.lcm(micro_batch, args.num_generations)
         raise ValueError(
             f"`generation_batch_size` must be a multiple of {micro_batch} (per_device_train_batch_size x processes) "
-            f"and of num_generations, {args.num_generations}, got {completions}: set "
+            f"and of num_generations ({args.num_generations}), got {completions}: set "
             f"{math.ceil(completions / unit) * unit}"
         ) from None
     if completions is not None and completions % args.num_generations != 0:
@@ -57,6 +60,6 @@ def check_groups(args: GRPOConfig, both_sizes: bool) -> None:
     rows, group = args.per_device_eval_batch_size * args.world_size, args.num_generations_eval or args.num_generations
     if args.eval_strategy != "no" and rows % group != 0:
         raise ValueError(
-            f"`per_device_eval_batch_size` times the processes must be a multiple of {group}, the completions per "
-            f"prompt, got {rows}: set it to {group}, or num_generations_eval to a divisor of {rows}"
+            f"`per_device_eval_batch_size` times the processes must be a multiple of {group} (completions per "
+            f"prompt), got {rows}: set it to {group}, or num_generations_eval to a divisor of {rows}"
         ) from None

@@ -1,6 +1,6 @@
-"""A value of YAML or of a command line as the type of its field.
+"""Conversion of values from YAML or a command line to the type of their field.
 
-YAML 1.1 reads 1e-3 as text and no as false, and a command line gives text alone.
+It is needed because YAML 1.1 reads 1e-3 as text and no as false, and a command line gives only text.
 """
 
 from enum import Enum
@@ -14,9 +14,13 @@ from pydantic.errors import PydanticUserError
 from .registry import PARTS
 
 
-NONE = ("none", "null")  # how text takes a value away
+NONE = ("none", "null")  # text that stands for None
 NESTED = (*PARTS, "curriculum", "datasets", "dataset_filter")  # fields that hold mappings or lists of them
-SWITCHES = ("resume_from_checkpoint", "scale_rewards", "trackio_static_space_id")  # text that may be true or false, too
+SWITCHES = (
+    "resume_from_checkpoint",
+    "scale_rewards",
+    "trackio_static_space_id",
+)  # fields of text that may also be true or false
 WANTED = {
     dict: "a mapping",
     float: "a number",
@@ -28,52 +32,58 @@ WANTED = {
 
 
 def kinds_of(hint: Any) -> set[type]:
-    """Return the types that a hint allows, without what they hold."""
+    """Return the types that a type hint allows, without their arguments: `list[int] | None` gives `list` and `None`."""
     parts = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
     return {get_origin(part) or part for part in parts}
 
 
 def members_of(kind: Any) -> list[Any]:
-    """Return the values of an enumeration; of another type none."""
+    """Return the values of an enumeration, or an empty list for another type."""
     return [member.value for member in kind] if isinstance(kind, type) and issubclass(kind, Enum) else []
 
 
 def as_type(name: str, value: Any, hint: Any) -> Any:
     """
-    Return a value as the type of its field.
+    Convert a value to the type of its field.
 
     Args:
-        name (`str`), value (`Any`):
-            The field, and what YAML, a command line or a caller gives for it.
+        name (`str`):
+            Name of the field.
+        value (`Any`):
+            The value from YAML, a command line or a caller.
         hint (`Any`):
-            Its type hint.
+            Type hint of the field.
+
+    Returns:
+        `Any`: the value as that type.
 
     Raises:
-        ValueError: where the value is of another type.
+        ValueError: if the value cannot be converted.
     """
     kinds = kinds_of(hint)
     if value is False and any("no" in members_of(kind) for kind in kinds):
-        return "no"  # the unquoted word
+        return "no"  # YAML reads an unquoted no as False
     fits = type(value) in kinds and (not isinstance(value, list) or name in NESTED)
     if fits or (isinstance(value, bool) and name in SWITCHES):
         return value
     try:
-        if isinstance(value, bool):  # which would count as 0 or 1
+        if isinstance(value, bool):  # pydantic would convert it to 0 or 1
             raise ValueError
         listed = isinstance(value, str) and list in kinds and str not in kinds
         return TypeAdapter(hint).validate_python([value] if listed else value)
-    except (ValueError, PydanticUserError):  # the latter for a type that text cannot stand for
+    except (ValueError, PydanticUserError):  # the latter if pydantic cannot convert to the type
         words = [word for kind, word in WANTED.items() if kind in kinds and not (kind is str and name in NESTED)]
         wanted = " or ".join(words) or "one of its values"
         advice = "put it in quotes" if wanted == "text" else "set one"
         if value is False and (name in NESTED or name in ("report_to", "method")):
             advice = "set none"
-        reason = ", as YAML reads yes, no, on and off" if isinstance(value, bool) else ""
+        meaning = "yes and on as true" if value is True else "no and off as false"
+        reason = f" (YAML reads {meaning})" if isinstance(value, bool) else ""
         raise ValueError(f"`{name}` must be {wanted}, got {value!r}{reason}: {advice}") from None
 
 
 def as_argument(name: str, value: Any, hint: Any) -> Any:
-    """Return a value as the number or switch that an argument of a part is; every other one as it is."""
+    """Convert an argument of a part if it is a number or a bool, and return every other one as it is."""
     kinds = kinds_of(hint)
     if not kinds <= {float, int, bool, type(None)}:
         return value
@@ -83,7 +93,7 @@ def as_argument(name: str, value: Any, hint: Any) -> Any:
 
 
 def read_yaml_text(name: str, text: str) -> Any:
-    """Return what YAML reads in a text; `name` says in a message whose text it is."""
+    """Return the value of a YAML text. Messages say that the text belongs to `name`."""
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:

@@ -1,4 +1,4 @@
-"""Alarms: states of a run that a person should look at, one message each. Pure functions of the history."""
+"""Alarms: messages about states of a run that a person should look at. Each alarm is a pure function of the history."""
 
 import importlib
 import logging
@@ -10,29 +10,33 @@ from typing import Any
 
 Records = list[dict[str, Any]]
 
-PATIENCE = 10  # rollouts in a row before a state is an alarm
-COLLAPSE = 0.25  # of the target
-EXPLOSION = 2.0  # times the larger of the target and the first rollout's entropy
-IDLE_CLIP = 1e-4  # share of tokens; below it a clip bound moves nothing
+PATIENCE = 10  # rollouts in a row that a state must last before it is an alarm
+COLLAPSE = 0.25  # entropy below this share of the target is an alarm
+EXPLOSION = 2.0  # entropy above this multiple of the target, and of the first rollout's entropy, is an alarm
+IDLE_CLIP = 1e-4  # share of the tokens; a clip bound that fewer tokens reach moves nothing
 
 logger = logging.getLogger(__name__)
 
 
 def new_alarms(records: Records) -> list[str]:
-    """Return the alarms that begin with the last rollout; one that held in the ten rollouts before is not repeated."""
+    """
+    Return the messages of the alarms that begin with the last rollout.
+
+    An alarm that was already on in one of the [`PATIENCE`] rollouts before is not repeated.
+    """
     if records[-1]["entropy"] is None:
         return []
-    # entropies of different stages are those of different prompts
+    # each stage has its own prompts, so entropies of different stages cannot be compared
     stage = records[-1]["curriculum_stage"]
     records = [record for record in records if record["curriculum_stage"] == stage and record["entropy"] is not None]
-    # the history when each of the rollouts before was measured, and not yet trained on
+    # the history as it was at each earlier rollout, when that rollout was measured and not yet trained on
     lasts = range(max(len(records) - 1 - PATIENCE, 0), len(records) - 1)
     earlier = [[*records[:last], {**records[last], "clip_high_fraction": None}] for last in lasts]
     return [message for alarm in ALARMS if (message := alarm(records)) and not any(alarm(before) for before in earlier)]
 
 
 def saturation(records: Records) -> str | None:
-    """Say that control and entropy were stuck, at a bound and on one side of the target, for [`PATIENCE`] rollouts."""
+    """Return a message if the control was at one bound, and entropy on one side, for [`PATIENCE`] rollouts."""
     recent = records[-PATIENCE:]
     errors, controls = [record["error"] for record in recent], {record["control"] for record in recent}
     stuck = len(recent) == PATIENCE and len(controls) == 1 and all(record["saturated"] for record in recent)
@@ -46,7 +50,7 @@ def saturation(records: Records) -> str | None:
 
 
 def divergence(records: Records) -> str | None:
-    """Say that the error grew over three windows of five rollouts, by more than the noise of a window's mean."""
+    """Return a message if the error grew over three windows of five rollouts by more than its noise."""
     if len(records) < 15:
         return None
     windows = [records[-15:-10], records[-10:-5], records[-5:]]
@@ -62,7 +66,7 @@ def divergence(records: Records) -> str | None:
 
 
 def collapse(records: Records) -> str | None:
-    """Say that entropy is below a quarter of its target."""
+    """Return a message if entropy is below a quarter of its target."""
     last = records[-1]
     if last["entropy"] >= COLLAPSE * last["target"]:
         return None
@@ -73,18 +77,18 @@ def collapse(records: Records) -> str | None:
 
 
 def explosion(records: Records) -> str | None:
-    """Say that entropy is above twice its first value and twice its target."""
+    """Return a message if entropy is above twice its first value and above twice its target."""
     last, ceiling = records[-1], EXPLOSION * max(records[0]["entropy"], records[-1]["target"])
     if last["entropy"] <= ceiling:
         return None
     return (
-        f"entropy has exploded to {last['entropy']:.3f} nats with a target of {last['target']:.3f}: look at the "
+        f"entropy has exploded to {last['entropy']:.3f} nats with a target of {last['target']:.3f}: read some of the "
         "completions. Go back to an earlier checkpoint with narrower actuator bounds or a lower learning_rate"
     )
 
 
 def idle_clip(records: Records) -> str | None:
-    """Say that the upper clip is the actuator and no token reached it for [`PATIENCE`] rollouts."""
+    """Return a message if the upper clip is the actuator and almost no token reached it."""
     done = [record for record in records[-PATIENCE - 1 :] if record["clip_high_fraction"] is not None][-PATIENCE:]
     if len(done) < PATIENCE or records[-1]["actuator"] != "ClipHighActuator":
         return None
@@ -92,8 +96,8 @@ def idle_clip(records: Records) -> str | None:
     if share >= IDLE_CLIP:
         return None
     return (
-        f"at most {share:.1e} of the tokens reached the upper clip in {PATIENCE} rollouts, so it moves nothing: make "
-        "more updates per rollout (steps_per_generation), lower epsilon_high, or use entropy_bonus"
+        f"at most {share:.1e} of the tokens reached the upper clip in each of {PATIENCE} rollouts, so the clip moves "
+        "nothing: raise steps_per_generation for more updates per rollout, lower epsilon_high, or use entropy_bonus"
     )
 
 
@@ -101,7 +105,7 @@ ALARMS: tuple[Callable[[Records], str | None], ...] = (saturation, divergence, c
 
 
 def announce(rollout: int, events: list[dict[str, str]], trackers: list[str]) -> None:
-    """Log each event, its `kind` and `message`, in one line; send alarms to the trackers that have alerts."""
+    """Log the `kind` and `message` of each event in one line, and send alarms to the trackers that have alerts."""
     for event in events:
         logger.warning("entropy %s at rollout %d: %s", event["kind"].replace("_", "-"), rollout, event["message"])
         if event["kind"] != "alarm":
@@ -112,5 +116,5 @@ def announce(rollout: int, events: list[dict[str, str]], trackers: list[str]) ->
                 importlib.import_module("trackio").alert(**alert)
             if "wandb" in trackers:
                 importlib.import_module("wandb").run.alert(**alert)
-        except Exception as error:  # of any kind that a tracker's network raises: the run is worth more than its alert
+        except Exception as error:  # a tracker may raise anything, and a failed alert must not end the run
             logger.warning("the alert could not be sent: %r", error)

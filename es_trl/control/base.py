@@ -1,7 +1,7 @@
 """Base classes of controllers and actuators.
 
-A controller turns target and measured entropy into a control, once per rollout; an actuator turns the control into
-settings of the trainer or acts on the tensors of its loss.
+Once per rollout, a controller turns target and measured entropy into a control. An actuator turns the control into
+settings of the trainer, or acts on the tensors of its loss.
 
 Source: "Entropy Scheduling in Reinforcement Learning for Large Language Models", Algorithm 1 and section 4.1.
 """
@@ -15,70 +15,118 @@ from .values import check_bounds
 
 @dataclass(frozen=True)
 class PlantKnowledge:
-    """The knowledge of the plant that a learning controller has after a rollout."""
+    """
+    The knowledge that a learning controller has of the plant, which is how entropy answers the control.
 
-    acts: bool  # whether its control is known to move entropy
-    push: float  # change of entropy per rollout by the present control, as a share of the entropy
-    strength: float  # change per rollout that the whole range of the control surely makes, as such a share
-    dead_time: int  # rollouts from a control to the first entropy that shows it, at least 1
-    estimate: dict[str, float]  # learned numbers, for the history
+    Args:
+        acts (`bool`):
+            Whether the control is known to move entropy.
+        push (`float`):
+            Change of entropy per rollout that the present control causes, as a share of the entropy.
+        strength (`float`):
+            Change of entropy per rollout that the whole range of the control causes at least, as a share of the
+            entropy.
+        dead_time (`int`):
+            Number of rollouts from a control to the first entropy that shows its effect, at least 1.
+        estimate (`dict[str, float]`):
+            Learned numbers by name, for the history.
+    """
+
+    acts: bool
+    push: float
+    strength: float
+    dead_time: int
+    estimate: dict[str, float]
 
 
 class Controller:
     """
-    Turns target and entropy into a control.
+    The base class of controllers, which turn target and entropy into a control.
 
-    A subclass defines `begin`, `update`, `rebase`, `state_dict` and `load_state_dict`. One that learns overrides
-    `take_over` and `knowledge` as well. It holds nothing but numbers, in the unit of its actuator's control.
+    A subclass defines `begin`, `update`, `rebase`, `state_dict` and `load_state_dict`. A controller that learns
+    overrides `take_over` and `knowledge`, too. All numbers are in the unit of the actuator's control.
     """
 
     needs_target: bool = True
-    """Whether it needs a schedule."""
+    """Whether the controller needs a schedule."""
 
     gives_sign: bool = False
-    """Whether its control says more, less or neither, and nothing else."""
+    """Whether only the sign of the control has a meaning: more entropy, less entropy, or neither."""
 
     def begin(self, initial: float, low: float, high: float) -> None:
-        """Start afresh from the control `initial`, to move within [`low`, `high`]."""
+        """
+        Start afresh.
+
+        Args:
+            initial (`float`):
+                The control to start from.
+            low (`float`):
+                Lower bound of the control.
+            high (`float`):
+                Upper bound of the control.
+        """
         raise NotImplementedError
 
     def update(self, target: float, entropy: float, slope: float, noise: float | None) -> float:
         """
-        Return the control for the updates of this rollout, within the bounds.
+        Return the control for the updates of this rollout.
 
         Args:
-            target (`float`), entropy (`float`), slope (`float`):
-                Scheduled and measured entropy, and the target's change until the next rollout, nats.
+            target (`float`):
+                Scheduled entropy of this rollout in nats.
+            entropy (`float`):
+                Measured entropy of this rollout in nats.
+            slope (`float`):
+                Change of the target until the next rollout in nats.
             noise (`float`, *optional*):
-                Standard error of the measured entropy, nats; `None` where it is not known.
+                Standard error of the measured entropy in nats, or `None` if it is not known.
+
+        Returns:
+            `float`: the control, within the bounds.
         """
         raise NotImplementedError
 
     def rebase(self, target: float, entropy: float, noise: float | None) -> None:
-        """Forget past entropies and keep the control: `entropy` is the first on other prompts or lengths."""
+        """
+        Keep the control and forget past entropies, because prompts or lengths have changed.
+
+        The arguments are those of `update`. `entropy` is the first one on the new prompts or lengths.
+        """
         raise NotImplementedError
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state as JSON values."""
+        """Return the state as JSON values, for a checkpoint."""
         raise NotImplementedError
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up a saved state; called after [`begin`]."""
+        """Restore a saved state. The loop calls `begin` first."""
         raise NotImplementedError
 
     def take_over(self, initial: float, low: float, high: float, holds: bool) -> None:
-        """Begin with another actuator; `holds` says whether the last one stays at its control or went back."""
+        """
+        Go on with another actuator after a hand-over.
+
+        Args:
+            initial (`float`):
+                The control that the other actuator starts from.
+            low (`float`):
+                Lower bound of that control.
+            high (`float`):
+                Upper bound of that control.
+            holds (`bool`):
+                Whether the actuator before stays at its control, or has gone back to the one that it started from.
+        """
         self.begin(initial, low, high)
 
     @property
     def knowledge(self) -> PlantKnowledge | None:
-        """Knowledge of the plant; `None` where the controller does not learn, or has seen nothing yet."""
+        """The knowledge of the plant, or `None` if the controller has learned nothing."""
         return None
 
 
 @dataclass
 class ActuatorArgs:
-    """The fields of `GRPOConfig` that actuators read, with TRL's defaults; a configuration serves as it is."""
+    """The fields of `GRPOConfig` that actuators read, with TRL's defaults. A `GRPOConfig` can take its place."""
 
     epsilon: float = 0.2
     epsilon_high: float | None = None
@@ -97,7 +145,15 @@ class ActuatorArgs:
 
 @dataclass(frozen=True)
 class Kept:
-    """Share of a rollout's completions that are trained on, and why none is left out where the control asks for it."""
+    """
+    The share of a rollout's completions that is trained on.
+
+    Args:
+        share (`float`):
+            Share of the completions, from 0 to 1.
+        message (`str`, *optional*):
+            The reason, if all completions are kept although the control asks to leave some out.
+    """
 
     share: float
     message: str | None = None
@@ -105,62 +161,101 @@ class Kept:
 
 class Actuator:
     """
-    Turns a control into attributes of the trainer, or acts on the tensors of its loss.
+    The base class of actuators, which turn a control into attributes of the trainer or act on the tensors of its loss.
 
-    A subclass is a frozen dataclass with `low` and `high`, the bounds of its control. It names its `setting`, or
-    defines `settings`, and overrides the rest as needed. One that overrides `kept`, `advantages` or `bonus` reads its
-    settings there, by names of its own; the settings of the others are attributes of the trainer.
+    A subclass is a frozen dataclass with the bounds `low` and `high` of its control. If the control is its only
+    setting, it names that `setting`; otherwise it defines `settings`. It overrides the other methods as needed.
+
+    The settings are attributes of the trainer, for example `epsilon_high`. A subclass that overrides `kept`,
+    `advantages` or `bonus` is different: its settings have names of its own, and these methods read them.
     """
 
     low: float
     high: float
 
     setting: str
-    """Name of its only setting, whose value is the control; one with other settings defines `settings`."""
+    """Name of the only setting, whose value is the control."""
 
     clamp: float = 0.0
-    """Share of the vocabulary, lowest logits first, that is left out of the entropy which the loop holds."""
+    """Share of the vocabulary, lowest logits first, that the measured and controlled entropy leaves out."""
 
     alone: bool = False
-    """Whether it acts at the control it begins with, and so cannot wait in a chain."""
+    """Whether the actuator already acts at its initial control, so that it cannot wait in a chain."""
 
     needs_sign: bool = False
-    """Whether it reads the sign of the control alone, and so needs a controller that gives one."""
+    """Whether the actuator reads only the sign of the control, so that its controller must give a sign."""
 
     def __post_init__(self) -> None:
         check_bounds(type(self).__name__, getattr(self, "low", None), getattr(self, "high", None))
 
     @property
     def reads_settings(self) -> bool:
-        """Whether it reads its settings itself, which then need not be attributes of the trainer."""
+        """Whether the actuator reads its settings itself, so that they need not be attributes of the trainer."""
         own = ("kept", "advantages", "bonus")
         return any(getattr(type(self), name) is not getattr(Actuator, name) for name in own)
 
     def initial(self, args: ActuatorArgs) -> float:
-        """Return the control whose settings are those of the configuration."""
+        """Return the control at which the settings are those of the configuration `args`."""
         return 0.0
 
     def settings(self, control: float, args: ActuatorArgs) -> dict[str, float]:
-        """Return names with their values. More control means more entropy."""
+        """
+        Return the settings for a control. A higher control must mean more entropy.
+
+        Args:
+            control (`float`):
+                The control, from `low` to `high`.
+            args (`ActuatorArgs`):
+                The configuration.
+
+        Returns:
+            `dict[str, float]`: values by name.
+        """
         return {self.setting: control}
 
     def check(self, args: ActuatorArgs) -> None:
-        """Raise `ValueError` where the actuator has no authority, or less than its bounds say."""
+        """Raise `ValueError` if the actuator has no authority under `args`, or cannot use all of its range."""
 
     def columns(self, scores: Any, args: ActuatorArgs) -> dict[str, Any]:
-        """Return columns for the batch of a rollout, one row per completion of all processes, from its `Scores`."""
+        """
+        Return columns that are added to the batch of a rollout.
+
+        Args:
+            scores (`Scores`):
+                The scores of the rollout, over all processes.
+            args (`ActuatorArgs`):
+                The configuration.
+
+        Returns:
+            `dict[str, torch.Tensor]`: columns by name, one row per completion of all processes.
+        """
         return {}
 
     def kept(self, batch: Any, settings: Mapping[str, float]) -> Kept | None:
-        """Return how many completions are used; `None` where all are. Asked once per rollout."""
+        """Return the share of completions that is trained on, or `None` for all; called once per rollout."""
         return None
 
     def advantages(self, batch: Any, settings: Mapping[str, float]) -> Any:
-        """Return the advantages of a `MicroBatch` to train on, of shape `(batch,)` or `(batch, tokens)`."""
+        """
+        Return the advantages to train on.
+
+        Args:
+            batch (`MicroBatch`):
+                The micro-batch, whose `inputs["advantages"]` are the present advantages.
+            settings (`Mapping[str, float]`):
+                The present settings of all actuators.
+
+        Returns:
+            `torch.Tensor` of shape `(batch,)` or `(batch, tokens)`.
+        """
         return batch.inputs["advantages"]
 
     def bonus(self, batch: Any, settings: Mapping[str, float]) -> Any:
-        """Return the term that is added to the objective of a micro-batch, a tensor with gradient or 0."""
+        """
+        Return a term that is added to the objective of a micro-batch; training maximizes the objective.
+
+        The arguments are those of `advantages`. The term is a scalar tensor with gradient, or 0.
+        """
         return 0.0
 
 

@@ -1,4 +1,4 @@
-"""Checks of controllers and actuators, which may be a user's own."""
+"""Checks of controllers and actuators, which a user may have written."""
 
 import inspect
 import json
@@ -9,7 +9,7 @@ from .base import Actuator, ActuatorArgs, Controller
 from .values import check_bounds, is_number
 
 
-# methods with the arguments that the loop calls them with
+# each method with the names of the arguments that the loop passes
 CONTROLLER_CALLS: dict[str, tuple[str, ...]] = {
     "begin": ("initial", "low", "high"),
     "update": ("target", "entropy", "slope", "noise"),
@@ -22,7 +22,7 @@ REST = sorted(name for name in vars(Controller) if not name.startswith("_") and 
 
 
 def check_controller(controller: Any) -> None:
-    """Raise unless `controller` is an object with all that a loop asks of it, naming what it lacks."""
+    """Raise `ValueError` unless `controller` is an object with every method and attribute that the loop uses."""
     if isinstance(controller, type | str | Mapping) or not hasattr(controller, "__dict__"):
         example = f"{controller.__name__}()" if isinstance(controller, type) else "PIDController()"
         words = f"got {controller!r}: give for example {example}, or set `entropy_controller` in ESGRPOConfig"
@@ -31,13 +31,13 @@ def check_controller(controller: Any) -> None:
     lacking = [call for call in CONTROLLER_CALLS if getattr(kind, call, None) in (None, getattr(Controller, call))]
     lacking += [attribute for attribute in REST if not hasattr(kind, attribute)]
     if lacking:
-        words = f"{', '.join(lacking)}: add them, in a subclass of es_trl.Controller, which has the rest"
+        words = f"{', '.join(lacking)}: add them in a subclass of es_trl.Controller, which defines the others"
         raise ValueError(f"the controller {kind.__name__} must define {words}")
     _check_calls(controller, CONTROLLER_CALLS)
 
 
 def as_actuators(actuator: Any) -> list[Actuator]:
-    """Return one actuator or several as a list, or raise, naming what one lacks."""
+    """Return one actuator or several as a list; raise `ValueError` if one lacks a method or an attribute."""
     several = isinstance(actuator, Sequence) and not isinstance(actuator, str | bytes)
     actuators = list(actuator) if several else [actuator]
     for one in actuators:
@@ -57,18 +57,19 @@ def as_actuators(actuator: Any) -> list[Actuator]:
 
 
 def check_initial(actuator: Actuator, args: ActuatorArgs) -> None:
-    """Raise unless the control of an actuator begins within its bounds."""
+    """Raise `ValueError` unless the initial control of an actuator is within its bounds."""
     initial = actuator.initial(args)
     if not (is_number(initial) and actuator.low <= initial <= actuator.high):
         names = ", ".join(checked_settings(actuator, actuator.low, args))
         raise ValueError(
             f"the control of {type(actuator).__name__} must begin within its bounds [{actuator.low:g}, "
-            f"{actuator.high:g}], got {initial!r}{names and f' for {names}'}: widen `low` and `high`, or move it"
+            f"{actuator.high:g}], got {initial!r}{names and f' for {names}'}: widen `low` and `high`, or change "
+            "the initial value"
         )
 
 
 def checked_control(controller: Controller, control: Any, low: float, high: float) -> float:
-    """Return `control` as a float, or raise unless it is a finite number within [`low`, `high`]."""
+    """Return `control` as a float; raise `ValueError` unless it is a finite number within [`low`, `high`]."""
     if not is_number(control) or not low <= control <= high:
         words = f"a finite number within its bounds [{low:g}, {high:g}], got {control!r}: correct its `update`"
         raise ValueError(f"the control of {type(controller).__name__} must be {words}")
@@ -76,19 +77,19 @@ def checked_control(controller: Controller, control: Any, low: float, high: floa
 
 
 def checked_state(part: Any) -> dict[str, Any]:
-    """Return the state of a controller or a callback, or raise unless it is a dict of JSON values."""
+    """Return the state of a controller or a callback; raise `ValueError` unless it is a dict of JSON values."""
     name, state = type(part).__name__, part.state_dict()
     try:
         text = json.dumps(state)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name}.state_dict must return JSON values, got {state!r} ({error}): correct it") from error
     if not isinstance(state, dict) or json.loads(text).keys() != state.keys():
-        raise ValueError(f"{name}.state_dict must return a dict with text for keys, got {state!r}: correct it")
+        raise ValueError(f"{name}.state_dict must return a dict whose keys are text, got {state!r}: correct it")
     return state
 
 
 def checked_settings(actuator: Actuator, control: float, args: ActuatorArgs) -> dict[str, float]:
-    """Return the settings of an actuator at a control, or raise unless they are a mapping of finite numbers."""
+    """Return the settings of an actuator for a control; raise `ValueError` unless they map names to finite numbers."""
     name, settings = type(actuator).__name__, actuator.settings(control, args)
     if not isinstance(settings, Mapping):
         raise ValueError(f"{name}.settings must return a mapping, got {settings!r}: return names with their values")
@@ -104,5 +105,5 @@ def _check_calls(part: Any, calls: Mapping[str, tuple[str, ...]]) -> None:
         try:
             inspect.signature(getattr(part, call)).bind(*arguments)
         except (TypeError, ValueError):
-            words = f"must be a method of ({', '.join(arguments)}): change it"
+            words = f"must accept the arguments ({', '.join(arguments)}): change its signature"
             raise ValueError(f"{type(part).__name__}.{call} {words}") from None

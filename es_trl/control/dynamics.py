@@ -1,10 +1,12 @@
-"""An estimate of the plant: how the entropy of a policy answers a control, with two unknowns learned from the run.
+"""A Kalman filter that learns from the run how entropy answers a control.
+
+"Plant" is control theory's word for what a controller moves. Here the plant is the policy, modelled as
 
     entropy[t+1] = entropy[t] + sensitivity * entropy[t] * control[t] - drift
 
-The plant integrates: a constant control moves entropy on and on. It moves it in proportion to the entropy that is left
-(on the Countdown lab the sensitivity so defined is the same, within its error, at 0.37, 0.26 and 0.12 nats:
-results/plant/summary.md), and a policy that learns loses `drift` nats per rollout by itself.
+with two numbers to learn: `sensitivity` and `drift`. A constant control moves entropy further at every rollout, in
+proportion to the present entropy. On the Countdown lab the sensitivity is the same, within its error, at 0.37, 0.26 and
+0.12 nats (results/plant/summary.md). A policy that learns loses `drift` nats per rollout without any control.
 """
 
 import math
@@ -14,74 +16,92 @@ from typing import Any
 import numpy as np
 
 
-# Adam's momentum carries a part of a control's effect one rollout further: on the Countdown lab 0.24, 0.28 and 0.11
-# of it with 4, 8 and 16 updates per rollout (results/plant/summary.md).
+# Adam's momentum delays a share of a control's effect by one rollout. On the Countdown lab this share is 0.24, 0.28 and
+# 0.11 with 4, 8 and 16 updates per rollout (results/plant/summary.md).
 CARRIED = 0.25
-OUTLIER = 3.0  # standard deviations; one measurement further off weighs less, and a second one in a row is believed
-# How much each number changes at random per rollout, as a standard deviation: entropy and drift in that of a
-# measurement, the sensitivity in itself. More makes the control nervous, less makes it late.
+# A measurement more than this many standard deviations off gets a lower weight; a second one in a row is believed.
+OUTLIER = 3.0
+# The standard deviation of each number's random change per rollout: of entropy and drift as a multiple of the
+# measurement's standard error, of the sensitivity as a share of itself. With larger values the control follows the
+# noise, with smaller values it reacts late.
 ENTROPY_CHANGE, DRIFT_CHANGE, SENSITIVITY_CHANGE = 0.4, 0.05, 0.05
-# A control of 1 is expected to move entropy by half of itself per rollout, give or take as much: careful with a quick
-# plant, and found wrong within rollouts with a slow one, because no effect shows.
+# Before any measurement, a control of 1 is expected to move entropy by half of itself per rollout, with a standard
+# deviation of the same size. This keeps the first controls small, in case they act strongly. If they act weakly, the
+# filter soon corrects the number, because the expected effect does not show.
 PRIOR_SENSITIVITY = 0.5
-PRIOR_DRIFT = 0.03  # standard deviation of the first drift, over the entropy
+PRIOR_DRIFT = 0.03  # standard deviation of the initial drift, as a share of the entropy
 
 
 class PlantEstimator:
     """
-    A Kalman filter of entropy, drift and sensitivity: recursive least squares that knows the noise of each measurement.
+    A Kalman filter of entropy, drift and sensitivity, which weighs each measurement by its noise.
 
-    A rollout begins with [`measure`] and ends with [`act`]. Until the first measurement entropy, drift and pending are
-    0, and the sensitivity is the prior. The dead time, at least 1, is that of [`SelfTunedPIDController`].
+    Call [`measure`] at the beginning of each rollout and [`act`] at its end. Before the first measurement `entropy`,
+    `drift` and `pending` are 0, and `sensitivity` has its prior value.
+
+    Args:
+        dead_time (`int`, *optional*, defaults to `1`):
+            Number of rollouts from a control to the first entropy that shows its effect, at least 1.
     """
 
     def __init__(self, dead_time: int = 1) -> None:
-        self._efforts = deque([0.0] * (dead_time + 1), maxlen=dead_time + 1)  # control times entropy, the latest first
+        # control times entropy of past rollouts, the latest first
+        self._efforts = deque([0.0] * (dead_time + 1), maxlen=dead_time + 1)
         self._state = np.array([0.0, 0.0, PRIOR_SENSITIVITY])  # entropy, drift, sensitivity
         self._covariance = np.diag([0.0, 0.0, PRIOR_SENSITIVITY**2])
         self.measured = False
         self._doubted = False
-        self.drift_gain = 0.0  # share of a surprise that goes to the drift: the integral action of a loop around this
+        # the share of the last prediction error that changed the drift: the integral action of a controller
+        self.drift_gain = 0.0
 
     @property
     def entropy(self) -> float:
-        """Filtered entropy, nats."""
+        """The filtered entropy in nats."""
         return float(self._state[0])
 
     @property
     def drift(self) -> float:
-        """Entropy lost per rollout without control, nats."""
+        """The entropy in nats that is lost per rollout without control."""
         return float(self._state[1])
 
     @property
     def sensitivity(self) -> float:
-        """Change of entropy per rollout and unit of control, as a share of the entropy."""
+        """The change of entropy per rollout and unit of control, as a share of the entropy."""
         return float(self._state[2])
 
     @property
     def sensitivity_sd(self) -> float:
-        """Standard deviation of the sensitivity's estimate."""
+        """The standard deviation of the estimate of the sensitivity."""
         return math.sqrt(self._covariance[2, 2])
 
     @property
     def pending(self) -> float:
-        """Change of entropy that past controls will still make, nats."""
+        """The change of entropy in nats that past controls will still cause."""
         efforts = list(self._efforts)
         return self.sensitivity * (sum(efforts[:-2]) + CARRIED * efforts[-2])
 
     def change_control(self, holds: bool) -> None:
-        """Go on with another control of unknown sensitivity; `holds` says whether the last one goes on acting."""
+        """
+        Go on with another actuator, whose sensitivity is not known.
+
+        With `holds` the actuator before stays at its control, so the effect of that control becomes a part of the
+        drift.
+        """
         held = self._efforts[0] if holds else 0.0
         entropy, drift, sensitivity = self._state
         self._state = np.array([entropy, drift - sensitivity * held, PRIOR_SENSITIVITY])
-        across = np.array([1.0, -held])  # shares of the old drift and sensitivity in the new drift
+        across = np.array([1.0, -held])  # weights of the old drift and of the old sensitivity in the new drift
         before, self._covariance = self._covariance, np.diag([self._covariance[0, 0], 0.0, PRIOR_SENSITIVITY**2])
         self._covariance[0, 1] = self._covariance[1, 0] = (across * before[0, 1:]).sum()
         self._covariance[1, 1] = (np.outer(across, across) * before[1:, 1:]).sum()
         self._efforts = deque([0.0] * len(self._efforts), maxlen=len(self._efforts))
 
     def rebase(self, entropy: float, noise: float) -> None:
-        """Go on from `entropy`, of other prompts or lengths; sensitivity and drift stay as known, as shares of it."""
+        """
+        Go on from the first entropy on other prompts or lengths, with its standard error `noise`, both in nats.
+
+        Sensitivity and drift keep their values as shares of the entropy.
+        """
         if not self.measured:
             return self.measure(entropy, noise)
         ratio = entropy / max(self.entropy, noise)
@@ -91,18 +111,18 @@ class PlantEstimator:
         self._doubted = False
 
     def rescale(self, factor: float) -> None:
-        """Count the control in a unit that is `factor` times as large."""
+        """Change to a unit of the control that is `factor` times as large."""
         self._efforts = deque([effort / factor for effort in self._efforts], maxlen=len(self._efforts))
         units = np.array([1.0, 1.0, factor])
         self._state = self._state * units
         self._covariance = self._covariance * units * units[:, None]
 
     def act(self, control: float) -> None:
-        """Take note of the control of this rollout, 0 where nothing is done."""
+        """Record the control of this rollout, 0 if nothing acts."""
         self._efforts.appendleft(control * max(self.entropy, 0.0))
 
     def measure(self, entropy: float, noise: float) -> None:
-        """Take in the entropy of a rollout and its standard error, above 0, both in nats."""
+        """Take in the entropy of a rollout and its standard error `noise`, which is above 0, both in nats."""
         if not self.measured:
             self.measured = True
             self._state[0] = entropy
@@ -112,8 +132,8 @@ class PlantEstimator:
         self._correct(entropy, noise)
 
     def _predict(self, noise: float) -> None:
-        # The model as operations on rows and columns, M C M^T: a general product would sum in another order on another
-        # machine's BLAS, and the control would differ in its last bit.
+        # The product M C M^T is written as operations on rows and columns. A matrix product would sum in an order that
+        # depends on the machine's BLAS, so that the control would differ in its last bit.
         effort = (1.0 - CARRIED) * self._efforts[-2] + CARRIED * self._efforts[-1]
         state, covariance = self._state, self._covariance.copy()
         self._state = np.array([state[0] - state[1] + effort * state[2], state[1], state[2]])
@@ -146,7 +166,7 @@ class PlantEstimator:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up a saved state."""
+        """Restore a saved state."""
         self._efforts = deque(state["efforts"], maxlen=len(state["efforts"]))
         self.measured = bool(state["state"])
         if self.measured:

@@ -1,4 +1,4 @@
-"""A chain of actuators: one acts, the next takes over where it cannot, and control returns when it can."""
+"""A chain of actuators: one acts at a time, and the next one takes over when it can no longer move entropy."""
 
 import contextlib
 import copy
@@ -10,41 +10,60 @@ from .base import Actuator, ActuatorArgs, Controller
 from .checks import check_initial, checked_control, checked_settings, checked_state
 
 
-PATIENCE = 5  # rollouts in a row that a hand-over takes, and a dead time: so long that noise alone causes none
+# Rollouts in a row that a condition must hold before a hand-over, plus the dead time beyond one rollout. The number is
+# large enough that noise alone causes no hand-over.
+PATIENCE = 5
 
 
 @dataclass
 class Link:
-    """An actuator that acts or waits for control to come back."""
+    """The state of an actuator that acts, or that waits for control to return."""
 
-    entry: float  # the control that it took over with, which left everything as it was
-    epsilon_high: float | None  # the upper clip at that rollout
+    entry: float  # its control when it took over, at which its settings did not change
+    epsilon_high: float | None  # the upper clip when it took over
     control: float
-    # entropy that was missing when it handed over: 1 more, -1 less, 0 where control is not to come back
+    # sign of the error when it handed over: 1 if entropy was too low, -1 if too high, 0 if control is not to return
     side: int = 0
-    strength: float | None = None  # that of the controller's knowledge when it handed over
+    strength: float | None = None  # `PlantKnowledge.strength` when it handed over
 
 
 class ActuatorChain:
     """
-    Lets one controller act through the first actuator that can move entropy.
+    A chain through which one controller acts on the first actuator that can move entropy.
 
-    An actuator hands over to the next one where for [`PATIENCE`] rollouts in a row it was at the same bound with
-    entropy on the same side of the target, or at a bound without an effect that its controller could tell from none. It
-    stays at its control. The next one takes over bumplessly, from the control that leaves the trainer as it is. Control
-    returns as soon as the one after it pushes the other way for as many rollouts, and no harder than the one that waits
-    could. Before [`begin`] no setting is applied, and the control is the one nearest to 0 within the bounds.
+    An actuator hands over to the next one in two cases, each of which must last [`PATIENCE`] rollouts in a row:
+
+    - It is at the same bound, and entropy stays on the same side of the target.
+    - It is at a bound, and its controller sees no effect of the control.
+
+    It then stays at its control, and the next actuator starts from the control that leaves the trainer's settings as
+    they are, so nothing jumps. Control returns when the next actuator has pushed in the opposite direction for as many
+    rollouts, with a push that the waiting actuator could make, too.
+
+    Before [`begin`] no setting is applied, and the control is the value nearest to 0 within the bounds.
+
+    Args:
+        controller (`Controller`):
+            The controller.
+        actuators (sequence of `Actuator`):
+            The actuators in their order, at least one and each kind at most once. An actuator that is `alone` must be
+            the only one.
+
+    Raises:
+        ValueError: for actuators that cannot form a chain.
     """
 
     def __init__(self, controller: Controller, actuators: Sequence[Actuator]) -> None:
         if not actuators:
-            raise ValueError("the chain of actuators must have at least one, got none: name one")
+            raise ValueError("the chain of actuators must have at least one actuator, got none: name one")
         names = [_name(actuator) for actuator in actuators]
         if len(set(names)) < len(names):
-            raise ValueError(f"the chain of actuators must have each once, got {', '.join(names)}: name each once")
+            raise ValueError(
+                f"the chain of actuators must not repeat an actuator, got {', '.join(names)}: name each once"
+            )
         alone = [name for name, one in zip(names, actuators, strict=True) if getattr(one, "alone", False)]
         if alone and len(names) > 1:
-            words = f"because it acts from the first rollout on, got {', '.join(names)}: name it alone"
+            words = f"because it already acts at its first control, got {', '.join(names)}: name no other actuator"
             raise ValueError(f"{alone[0]} must be the only actuator, {words}")
         self.controller = controller
         self.actuators = list(actuators)
@@ -56,7 +75,7 @@ class ActuatorChain:
         self.controller.begin(rest, self.actuator.low, self.actuator.high)
 
     def begin(self, args: ActuatorArgs) -> None:
-        """Start afresh under the configuration `args`; raise where an actuator cannot act after those before it."""
+        """Start afresh under the configuration `args`; raise `ValueError` if an actuator has no authority."""
         found = [args]
         for actuator in self.actuators:
             for view in found:
@@ -66,31 +85,31 @@ class ActuatorChain:
             ends = [checked_settings(actuator, bound, view) for view in found for bound in bounds]
             found = [args, *(_view(args, settings.get("epsilon_high", args.epsilon_high)) for settings in ends)]
         self._args, self._links, self.settings = args, [], {}
-        # what only later actuators move is as configured, also after an earlier run of the same trainer
+        # an earlier run of the same trainer may have moved settings of later actuators: all begin as configured
         for actuator in self.actuators:
             self.settings = {**checked_settings(actuator, actuator.initial(args), args), **self.settings}
         self._enter()
         self.controller.begin(self.control, self.actuator.low, self.actuator.high)
-        with contextlib.suppress(AttributeError):  # a state that only an update makes is looked at when it is saved
+        with contextlib.suppress(AttributeError):  # some controllers have a state only after their first update
             checked_state(self.controller)
 
     @property
     def actuator(self) -> Actuator:
-        """The one that acts."""
+        """The actuator that acts."""
         return self.actuators[len(self._links) - 1]
 
     @property
     def control(self) -> float:
-        """The control of the one that acts."""
+        """The control of the actuator that acts."""
         return self._links[-1].control
 
     @property
     def saturated(self) -> bool:
-        """Whether that control is at a bound; one that rests where it began has not been needed yet."""
+        """Whether the control is at a bound. A control that is still where the actuator took over does not count."""
         return self.control in (self.actuator.low, self.actuator.high) and self.control != self._links[-1].entry
 
     def update(self, target: float, entropy: float, slope: float, noise: float | None) -> None:
-        """Move the control of the actuator that acts; the arguments are those of [`Controller.update`]."""
+        """Move the control of the actuator that acts. The arguments are those of [`Controller.update`]."""
         link = self._links[-1]
         control = self.controller.update(target, entropy, slope, noise)
         link.control = checked_control(self.controller, control, self.actuator.low, self.actuator.high)
@@ -103,13 +122,13 @@ class ActuatorChain:
         self._eased = self._eased + 1 if self._could_return() else 0
 
     def rebase(self, target: float, entropy: float, noise: float | None) -> None:
-        """Leave every control as it is; the arguments are those of [`Controller.rebase`]."""
+        """Keep every control after a switch. The arguments are those of [`Controller.rebase`]."""
         self.controller.rebase(target, entropy, noise)
         self._forget()
 
     @property
     def _acts(self) -> bool:
-        """Whether the control moves entropy, as far as the controller can tell."""
+        """Whether the control moves entropy; `True` for a controller that does not learn."""
         return self.controller.knowledge is None or self.controller.knowledge.acts
 
     def _could_return(self) -> bool:
@@ -120,7 +139,7 @@ class ActuatorChain:
         return strong_enough and waiting.side * (link.control - link.entry) < 0.0
 
     def hand_over(self) -> str | None:
-        """Give the control to another actuator where it is due, and return a message; `None` where it stays."""
+        """Hand over to another actuator if it is time; return a message about it, or `None` if nothing changes."""
         link, before, known = self._links[-1], _name(self.actuator), self.controller.knowledge
         patience = PATIENCE + (known.dead_time if known else 1) - 1
         if self._stuck >= patience and len(self._links) < len(self.actuators):
@@ -155,7 +174,7 @@ class ActuatorChain:
         self.settings = {**self.settings, **settings}
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state as JSON values."""
+        """Return the state of the chain and of its controller as JSON values."""
         return {
             "links": [dict(vars(link)) for link in self._links],
             "stuck": self._stuck,
@@ -166,13 +185,14 @@ class ActuatorChain:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up a saved state; called after [`begin`]."""
+        """Restore a saved state; call [`begin`] first."""
         if not self.controller.needs_target:
-            return  # the control is the one of the configuration
+            return  # the control of the present configuration holds
         self._links = [Link(**link) for link in state["links"]]
         self.settings = state["settings"]
         link = self._links[-1]
-        link.control = min(max(link.control, self.actuator.low), self.actuator.high)  # the bounds may have been moved
+        # the configuration may have other bounds than the checkpoint
+        link.control = min(max(link.control, self.actuator.low), self.actuator.high)
         self._apply(link)
         self._stuck, self._stuck_at, self._eased = state["stuck"], state["stuck_at"], state["eased"]
         self.controller.begin(link.control, self.actuator.low, self.actuator.high)
@@ -184,7 +204,7 @@ def _name(actuator: Actuator) -> str:
 
 
 def _view(args: ActuatorArgs, epsilon_high: float | None) -> ActuatorArgs:
-    """Return the configuration as an actuator finds it after another has moved the upper clip, as two of them do."""
+    """Return a copy of `args` with another upper clip, because an earlier actuator may have moved it."""
     view = copy.copy(args)
     view.epsilon_high = epsilon_high
     return view

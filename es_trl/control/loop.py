@@ -1,4 +1,4 @@
-"""The control loop: schedule, controller and actuators together make one tick per rollout."""
+"""The control loop: schedule, controller and actuators together make one decision per rollout."""
 
 import math
 import re
@@ -13,41 +13,64 @@ from .handover import ActuatorChain
 from .schedules import Schedule, as_schedule, check_schedule, phase_at, progress_at
 
 
-UNMEASURED = 5  # rollouts in a row without a token to measure, after which a scheduled run ends
+UNMEASURED = 5  # number of rollouts in a row without a token to measure that ends the run with an error
 
 
 @dataclass(frozen=True)
 class Tick:
     """
-    The loop's decision at one rollout.
+    The decision of the loop at one rollout.
 
-    Entropies are in nats, and the error is target minus entropy. Phase, target and error are `None` without a schedule,
-    entropy and error where nothing was measured.
+    Args:
+        stage (`str`, *optional*):
+            Phase of the schedule, `"stable"` or `"anneal"`; `None` without a schedule.
+        target (`float`, *optional*):
+            Target in nats; `None` without a schedule.
+        entropy (`float`, *optional*):
+            Measured entropy in nats; `None` if nothing was measured.
+        error (`float`, *optional*):
+            Target minus entropy in nats; `None` if one of them is `None`.
+        control (`float`):
+            Control in the unit of the actuator that acts.
+        settings (`dict[str, float]`):
+            Settings of all actuators, by name.
+        saturated (`bool`):
+            Whether the control is at a bound.
+        actuator (`str`):
+            Class name of the actuator that acts.
+        estimate (`dict[str, float]`, *optional*):
+            Numbers that a learning controller has estimated; `None` for other controllers.
+        events (`list[dict[str, str]]`):
+            Events of this rollout, each with `kind` and `message`. A hand-over takes effect at the next rollout.
     """
 
-    stage: str | None  # phase of the schedule, "stable" or "anneal"
+    stage: str | None
     target: float | None
     entropy: float | None
     error: float | None
     control: float
-    settings: dict[str, float]  # of all actuators
+    settings: dict[str, float]
     saturated: bool
-    actuator: str  # class of the one that the control moved
+    actuator: str
     estimate: dict[str, float] | None
-    events: list[dict[str, str]]  # `kind` and `message`; a hand-over has effect from the next rollout
+    events: list[dict[str, str]]
 
 
 class EntropyLoop:
     """
-    Any schedule with any controller and any actuator.
+    The control loop, which combines any schedule with any controller and any actuator.
 
     Args:
         schedule (`Schedule` or `Callable[[float], float]`, *optional*):
-            Target entropy over progress; `None` for a controller that needs no target.
+            Target entropy as a function of progress; `None` for a controller that needs no target.
         controller (`Controller`):
-            Turns target and entropy into a control.
+            Object that turns target and entropy into a control.
         actuator (`Actuator` or sequence of `Actuator`):
-            Turns the control into settings of the trainer; of several, the next takes over where one cannot.
+            Object that turns the control into settings of the trainer. In a sequence, the next actuator takes over when
+            the one before it can no longer move entropy.
+
+    Raises:
+        ValueError: for parts that lack a method or an attribute, or that cannot work together.
     """
 
     def __init__(
@@ -70,19 +93,30 @@ class EntropyLoop:
         self._unmeasured = 0
 
     def begin(self, args: ActuatorArgs) -> None:
-        """Start afresh under the configuration `args`; raise where an actuator has no authority in it."""
+        """
+        Start afresh.
+
+        Args:
+            args (`ActuatorArgs`):
+                The configuration, for example an [`ESGRPOConfig`].
+
+        Raises:
+            ValueError: if an actuator has no authority in the configuration, or if the updates per rollout are not a
+                whole number.
+        """
         updates = updates_per_rollout(args)
         if updates.denominator != 1:
             raise ValueError(
-                f"the updates per rollout must be a whole number, which is the control period, got {updates}: set "
-                f"steps_per_generation to a multiple of gradient_accumulation_steps, {args.gradient_accumulation_steps}"
+                f"the updates per rollout must be a whole number, because the control moves once per rollout, got "
+                f"{updates}: set steps_per_generation to a multiple of gradient_accumulation_steps "
+                f"({args.gradient_accumulation_steps})"
             )
         self.chain.begin(args)
         self.anchor, self._unmeasured = None, 0
 
     @property
     def settings(self) -> dict[str, float]:
-        """The present settings, before the first tick those of the configuration."""
+        """The present settings by name; before the first rollout, those of the configuration."""
         return self.chain.settings
 
     def tick(
@@ -92,17 +126,24 @@ class EntropyLoop:
         Compare the entropy of a rollout with the target, and move the control.
 
         Args:
-            rollout (`int`), num_rollouts (`int`):
-                Index of the rollout, from 0, and rollouts in the run.
-            entropy (`float`, *optional*), noise (`float`, *optional*):
-                Entropy of this rollout under the policy that sampled it, and its standard error, nats. The control
-                stays as it is where nothing was measured.
-            switched (`bool`):
-                Whether the prompts or their lengths differ from those of the last rollout, so that entropy may have
-                jumped although the policy did not change. The control then stays for this rollout.
+            rollout (`int`):
+                Index of the rollout, from 0.
+            num_rollouts (`int`):
+                Number of rollouts in the run.
+            entropy (`float`, *optional*):
+                Entropy of this rollout in nats, under the policy that sampled it. With `None` (nothing was measured)
+                the control stays as it is.
+            noise (`float`, *optional*):
+                Standard error of `entropy` in nats.
+            switched (`bool`, *optional*, defaults to `False`):
+                Whether prompts or lengths differ from those of the last rollout. Entropy may then have jumped although
+                the policy did not change, so the control stays for this rollout.
+
+        Returns:
+            `Tick`: the decision for the updates of this rollout.
 
         Raises:
-            ValueError: for an entropy that is not finite, or was not measured for [`UNMEASURED`] rollouts in a row.
+            ValueError: if the entropy is not finite, or if nothing was measured for 5 rollouts in a row.
         """
         progress = progress_at(rollout, num_rollouts)
         if entropy is None:
@@ -125,7 +166,7 @@ class EntropyLoop:
         return tick
 
     def _hold(self, rollout: int, progress: float) -> Tick:
-        """Return the tick of a rollout without a measurement: everything stays as it is."""
+        """Return the decision for a rollout without a measurement, which changes nothing."""
         self._unmeasured += 1
         if self._unmeasured >= UNMEASURED:
             raise ValueError(
@@ -155,13 +196,13 @@ class EntropyLoop:
         )
 
     def _target(self, progress: float, entropy: float) -> float:
-        if self.schedule is None:  # any entropy is on target
+        if self.schedule is None:  # without a schedule the error is always 0
             return entropy
         target = self.schedule(progress)
         return target * self.anchor if self.schedule.relative else target
 
     def describe(self) -> dict[str, Any]:
-        """Return the loop for people and figures, as JSON values."""
+        """Return schedule, controller, actuators and bounds as JSON values, for people and figures."""
         return {
             "schedule": "none" if self.schedule is None else _described(self.schedule),
             "controller": _described(self.controller),
@@ -174,35 +215,40 @@ class EntropyLoop:
         return [type(part).__name__ for part in (self.controller, *self.actuators)]
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state as JSON values; schedules and actuators have none."""
+        """Return the state as JSON values, for a checkpoint."""
         state = {"anchor": self.anchor, "unmeasured": self._unmeasured, "parts": self._parts}
         return {**state, "chain": self.chain.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up a saved state; called after [`begin`]."""
+        """
+        Restore a saved state; call [`begin`] first.
+
+        Raises:
+            ValueError: if another controller or other actuators wrote the state.
+        """
         if state["parts"] != self._parts:
             written, own = (f"{one} on {', '.join(rest)}" for one, *rest in (state["parts"], self._parts))
             raise ValueError(
-                f"the checkpoint was written by {written} and this run controls with {own}: resume with the controller "
-                "and actuator that wrote it, or start a new run from the checkpoint's weights"
+                f"the checkpoint was written with {written} but this run has {own}: resume with the controller and "
+                "actuator that wrote it, or start a new run from the checkpoint's weights"
             )
         self.anchor, self._unmeasured = state["anchor"], state["unmeasured"]
         self.chain.load_state_dict(state["chain"])
 
 
 def _described(part: Any) -> str:
-    """Return the text of a part, without its place in memory, which differs from run to run."""
+    """Return the `repr` of a part without its address in memory, which differs from run to run."""
     return re.sub(r" at 0x[0-9a-f]+", "", repr(part))
 
 
 def part_rows(described: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return what [`EntropyLoop.describe`] returned as rows of a name and a part, one row per actuator."""
+    """Return the result of [`EntropyLoop.describe`] as rows of a name and a part, one row per actuator."""
     named = [(name, described[name]) for name in ("method", "schedule", "controller") if name in described]
     return [*named, *(("then" if index else "actuator", part) for index, part in enumerate(described["actuators"]))]
 
 
 def broken_policy(rollout: int, evidence: str) -> str:
-    """Return the message for a run whose policy is no longer finite at `rollout`, as `evidence` shows."""
+    """Return the error message for a policy whose logits are no longer finite; `evidence` says how it was noticed."""
     return (
         f"the policy is broken at rollout {rollout} ({evidence}): its logits are no longer finite, and no control can "
         "bring it back. Resume from the last checkpoint, which is intact, with a lower learning_rate or max_grad_norm"

@@ -1,4 +1,4 @@
-"""Open-loop controllers: the measured entropy does not change their control."""
+"""Open-loop controllers, which do not use the measured entropy."""
 
 from dataclasses import dataclass
 
@@ -7,17 +7,19 @@ from .bounded import BoundedController
 
 @dataclass
 class HoldController(BoundedController):
-    """Leaves the control where it began; with a schedule the history still has target and error."""
+    """A controller that keeps the initial control. With a schedule, the history still records target and error."""
 
     needs_target = False
 
     def update(self, target: float, entropy: float, slope: float = 0.0, noise: float | None = None) -> float:
+        """Return the initial control; no argument is used."""
         return self._control
 
 
 @dataclass
 class FollowController(BoundedController):
-    """Passes the target on as the control, for an actuator with a loop of its own (`adaptive_target`)."""
+    """A controller whose control is the target, for an actuator that controls entropy itself (`adaptive_target`)."""
 
     def update(self, target: float, entropy: float, slope: float = 0.0, noise: float | None = None) -> float:
+        """Return the target, moved into the bounds; the other arguments are not used."""
         return self._move_to(target)

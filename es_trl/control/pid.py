@@ -1,4 +1,4 @@
-"""A discrete PID with feed-forward of the target."""
+"""A discrete PID controller with feed-forward of the target."""
 
 from dataclasses import dataclass
 
@@ -6,28 +6,36 @@ from .bounded import BoundedController
 from .values import check_number
 
 
-RELEASE = 0.7  # share of the offset of a bumpless switch that is left after each rollout: a sixth after five
+RELEASE = 0.7  # share of a switch's offset that is left after each rollout, so one sixth of it after five rollouts
 
 
 @dataclass
 class PIDController(BoundedController):
     """
-    A discrete PID with feed-forward of the target; time is counted in rollouts.
+    A discrete PID controller with feed-forward of the target. Time is counted in rollouts.
 
         control = kp * error + integral + kd * (previous entropy - entropy) + kff * slope
         integral = initial + ki * (sum of errors)
 
-    The start is bumpless as in simple-pid's `starting_output`: the integral begins at the control that the trainer
-    has, and an error at the start acts at once. The derivative acts on the measurement, so a step of the target does
-    not kick. An error that would push a saturated control further out is not integrated, so there is no windup. Where
-    the prompts change, an offset keeps the control where it is and shrinks by three tenths per rollout.
+    - Start: the integral begins at the initial control, as with simple-pid's `starting_output`. The first error acts at
+      once.
+    - Derivative: it reads the measured entropy and not the error, so a step of the target causes no kick.
+    - Saturation: an error that would push a saturated control further out is not integrated, so there is no windup.
+    - Switch: when the prompts change, an offset keeps the control as it is. The offset shrinks by 30 % per rollout.
 
     Args:
-        kp (`float`), ki (`float`), kd (`float`):
-            Gains, at least 0, in the unit of the control per nat (`ki`: per nat and rollout).
-        kff (`float`):
-            Feed-forward gain, at least 0: control per nat that the target changes by until the next rollout. It is the
-            inverse of what one unit of control moves entropy by per rollout.
+        kp (`float`, *optional*, defaults to `1.0`):
+            Proportional gain, at least 0: control per nat of error.
+        ki (`float`, *optional*, defaults to `0.05`):
+            Integral gain, at least 0: control per nat of error and rollout.
+        kd (`float`, *optional*, defaults to `0.0`):
+            Derivative gain, at least 0: control per nat by which entropy fell since the rollout before.
+        kff (`float`, *optional*, defaults to `0.0`):
+            Feed-forward gain, at least 0: control per nat by which the target will change until the next rollout. For
+            example, if one unit of control moves entropy by 0.1 nats per rollout, 10 is a good value.
+
+    Raises:
+        ValueError: for a gain below 0.
     """
 
     kp: float = 1.0
@@ -42,12 +50,14 @@ class PIDController(BoundedController):
         super().__post_init__()
 
     def begin(self, initial: float, low: float, high: float) -> None:
+        """Start afresh, with the integral at `initial`."""
         super().begin(initial, low, high)
         self._integral = initial
-        self._offset = 0.0  # keeps a switch of the prompts bumpless
+        self._offset = 0.0  # keeps the control from jumping at a switch
         self._last_entropy: float | None = None
 
     def update(self, target: float, entropy: float, slope: float = 0.0, noise: float | None = None) -> float:
+        """Return the next control; `noise` is not used."""
         self._offset *= RELEASE
         error = target - entropy
         drop = 0.0 if self._last_entropy is None else self._last_entropy - entropy
@@ -60,5 +70,6 @@ class PIDController(BoundedController):
         return self._move_to(control)
 
     def rebase(self, target: float, entropy: float, noise: float | None = None) -> None:
+        """Keep the control with an offset, and forget the entropy before."""
         self._offset = self._control - self.kp * (target - entropy) - self._integral
         self._last_entropy = entropy

@@ -1,4 +1,4 @@
-"""The self-tuned PID: the user names the target, the run gives the gains."""
+"""The self-tuned PID controller, which learns its gains during the run."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,34 +8,45 @@ from .dynamics import PlantEstimator
 from .values import check_count
 
 
-DISTINGUISHABLE = 2.0  # standard deviations of the sensitivity from zero at which the control is known to act
-FIRST_REACH = 0.05  # share of half the range that the first control may go; twice as far once its effect shows
-REVERSED = 2.5  # standard deviations below zero beyond which more control is taken to mean less entropy
+# The control is known to act if the sensitivity is more than this many standard deviations above zero.
+DISTINGUISHABLE = 2.0
+FIRST_REACH = 0.05  # distance that the first control may go from its start, as a share of half the range
+# More control is taken to mean less entropy if the sensitivity is more than this many standard deviations below zero.
+REVERSED = 2.5
 
 
 @dataclass
 class SelfTunedPIDController(Controller):
     """
-    A PID with dead time and feed-forward whose gains come from an estimate of the plant; time is counted in rollouts.
+    A PID controller with dead time and feed-forward that learns its gains from the run. Time is counted in rollouts.
 
         control = initial + kp * (target - expected entropy) + integral + kff * slope
         kp = kff = sensitivity / (sensitivity^2 + its variance) / entropy,  integral = kff * drift
 
-    [`PlantEstimator`] filters each measurement by its own standard error and learns sensitivity and drift from the
-    run. The expected entropy is the filtered one and what earlier controls will still do to it, so the dead time is
-    not answered twice. One rollout is to correct its error, because the filter has taken the noise out already. The
-    drift grows with every error that the model did not expect: that is the integral action. The bounded control enters
-    the model, so nothing winds up. The variance of the sensitivity lowers the gains (the cautious regulator of Astrom
-    and Wittenmark, "Adaptive Control", chapter 7). Until the run says otherwise, more control means more entropy.
+    - Estimate: [`PlantEstimator`] learns sensitivity and drift from the run. It weighs each measurement by its standard
+      error.
+    - Expected entropy: the filtered entropy plus the change that earlier controls will still cause. So the controller
+      does not correct the same error twice during the dead time.
+    - Proportional action: each control aims to correct the whole error in one rollout, because the filter has already
+      removed the noise.
+    - Integral action: each error of the prediction changes the drift.
+    - Saturation: the model receives the bounded control, so there is no windup.
+    - Caution: the variance of the sensitivity lowers the gains (Astrom and Wittenmark's cautious regulator, "Adaptive
+      Control", chapter 7).
+    - Sign: more control means more entropy, until the run shows the opposite.
+    - Start: the first control stays within 5 % of half the range around the initial control. This limit doubles with
+      every dead time that passes, so the run shows how strongly the control acts before a large control can do harm.
+      At a switch the limit starts again at 5 %, and the sensitivity stays as learned.
 
-    The first control stays within a twentieth of half the range of where it began, and may go twice as far with every
-    dead time that passes, so a quick plant is found out before it does harm. The same begins again where the prompts
-    change; the sensitivity stays as learned. Before [`begin`] the control is 0 and its bounds are -1 and 1.
+    Before [`begin`] the control is 0 and its bounds are -1 and 1.
 
     Args:
-        dead_time (`int`):
-            Rollouts from a control to the first entropy that shows it, 1 to 10. 1 where a rollout is sampled by the
-            policy that all earlier updates made; more where generation runs ahead of training.
+        dead_time (`int`, *optional*, defaults to `1`):
+            Number of rollouts from a control to the first entropy that shows its effect, from 1 to 10. It is 1 if each
+            rollout is sampled after all earlier updates, and more if generation runs ahead of training.
+
+    Raises:
+        ValueError: for a dead time out of its range.
     """
 
     dead_time: int = 1
@@ -45,18 +56,21 @@ class SelfTunedPIDController(Controller):
         self.begin(0.0, -1.0, 1.0)
 
     def begin(self, initial: float, low: float, high: float) -> None:
+        """Start afresh from the control `initial`, with nothing learned."""
         self._initial, self._low, self._high = initial, low, high
         self._plant = PlantEstimator(self.dead_time)
         self._gain = self._part = self._center = 0.0
         self._reach = FIRST_REACH
 
     def take_over(self, initial: float, low: float, high: float, holds: bool) -> None:
+        """Go on with another actuator: entropy and drift stay, the sensitivity is learned anew."""
         plant = self._plant
         self.begin(initial, low, high)
         plant.change_control(holds)
         self._plant = plant
 
     def update(self, target: float, entropy: float, slope: float = 0.0, noise: float | None = None) -> float:
+        """Learn from the measured entropy, and return the next control."""
         noise = _usable(noise, entropy)
         plant = self._plant
         plant.measure(entropy, noise)
@@ -64,7 +78,7 @@ class SelfTunedPIDController(Controller):
         expected = plant.entropy + plant.pending - ahead * plant.drift
         wanted = target + ahead * slope - expected + slope + plant.drift
         self._gain = self._cautious_inverse() / max(plant.entropy, noise)
-        near, far = self._center - self._reach, self._center + self._reach  # in half ranges
+        near, far = self._center - self._reach, self._center + self._reach  # in units of half the range
         part = min(max(self._gain * wanted, near), far)
         self._reach = min(2.0 ** (1.0 / self.dead_time) * self._reach, 4.0)
         control = min(max(self._initial + self._scale * part, self._low), self._high)
@@ -73,9 +87,10 @@ class SelfTunedPIDController(Controller):
         return control
 
     def rebase(self, target: float, entropy: float, noise: float | None = None) -> None:
+        """Keep the control and the sensitivity, and move slowly again from this rollout on."""
         self._plant.rebase(entropy, _usable(noise, entropy))
         self._plant.act(self._part)
-        self._center, self._reach = self._part, FIRST_REACH  # the new series is met with as much care as the first
+        self._center, self._reach = self._part, FIRST_REACH  # the new prompts may answer the control more strongly
 
     def _cautious_inverse(self) -> float:
         sensitivity, sd = self._plant.sensitivity, self._plant.sensitivity_sd
@@ -85,11 +100,11 @@ class SelfTunedPIDController(Controller):
 
     @property
     def _scale(self) -> float:
-        return (self._high - self._low) / 2.0  # a unit of the plant's control
+        return (self._high - self._low) / 2.0  # half the range, which is the estimator's unit of control
 
     @property
     def knowledge(self) -> PlantKnowledge | None:
-        """Knowledge of the plant from the run, in nats, rollouts and units of control; `None` before the first one."""
+        """The knowledge from the run, in nats, rollouts and units of control; `None` before the first rollout."""
         plant, unit = self._plant, self._scale
         if not plant.measured:
             return None
@@ -112,16 +127,18 @@ class SelfTunedPIDController(Controller):
         )
 
     def state_dict(self) -> dict[str, Any]:
+        """Return the control and the estimate as JSON values."""
         names = ("initial", "scale", "gain", "part", "center", "reach")
         numbers = {name: getattr(self, f"_{name}") for name in names}
         return {"dead_time": self.dead_time, **numbers, "plant": self._plant.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore a saved state; raise `ValueError` if it has another dead time."""
         if state["dead_time"] != self.dead_time:
             written = state["dead_time"]
-            words = f"with which the checkpoint was written, got {self.dead_time}: set {written}"
-            raise ValueError(f"`dead_time` must be the {written} {words}")
-        unit = self._scale / state["scale"]  # the bounds may have been moved
+            words = f"as in the checkpoint, got {self.dead_time}: set dead_time to {written}"
+            raise ValueError(f"`dead_time` must be {written}, {words}")
+        unit = self._scale / state["scale"]  # the configuration may have other bounds than the checkpoint
         self._initial, self._gain = state["initial"], state["gain"] / unit
         self._part, self._center, self._reach = (state[name] / unit for name in ("part", "center", "reach"))
         self._plant.load_state_dict(state["plant"])
@@ -129,5 +146,10 @@ class SelfTunedPIDController(Controller):
 
 
 def _usable(noise: float | None, entropy: float) -> float:
-    """Return the standard error; a twentieth is assumed without one, and an exact measurement would stop the filter."""
+    """
+    Return a standard error that the filter can use.
+
+    Without one it is assumed to be 5 % of the entropy. It is kept above 0, because the filter would stop after an exact
+    measurement.
+    """
     return max(0.05 * entropy if noise is None else noise, 1e-3 * entropy, 1e-6)

@@ -16,13 +16,16 @@ from .values import check_choice, check_number
 @dataclass(frozen=True)
 class ConstantSchedule:
     """
-    The same target for the whole run ("constant ES").
+    A schedule with the same target for the whole run ("constant ES" in the paper).
 
     Args:
         target (`float`):
-            Target entropy, at least 0 nats.
-        relative (`bool`):
-            Whether targets are multiples of the entropy of the first rollout.
+            Target in nats, at least 0.
+        relative (`bool`, *optional*, defaults to `False`):
+            Whether the target is a multiple of the first rollout's entropy instead of nats; it must then be above 0.
+
+    Raises:
+        ValueError: for an argument out of its range.
     """
 
     target: float
@@ -34,17 +37,25 @@ class ConstantSchedule:
         check_relative("target", self.target, self.relative)
 
     def __call__(self, progress: float) -> float:
+        """Return the target, which is the same at every progress."""
         return self.target
 
 
 @dataclass(frozen=True)
 class LinearSchedule:
     """
-    A straight line from `start` at the first rollout to `end` at the last one.
+    A schedule that is a straight line from `start` at the first rollout to `end` at the last one.
 
     Args:
-        start (`float`), end (`float`), relative (`bool`):
-            First and last target, as in [`ConstantSchedule`].
+        start (`float`):
+            Target at the first rollout in nats, at least 0.
+        end (`float`):
+            Target at the last rollout in nats, at least 0.
+        relative (`bool`, *optional*, defaults to `False`):
+            Whether targets are multiples of the first rollout's entropy instead of nats; `start` must then be above 0.
+
+    Raises:
+        ValueError: for an argument out of its range.
     """
 
     start: float
@@ -58,33 +69,56 @@ class LinearSchedule:
 
     @property
     def onset(self) -> float | None:
+        """0 for a line that falls, otherwise `None`."""
         return 0.0 if self.end < self.start else None
 
     def __call__(self, progress: float) -> float:
+        """Return the target at `progress`."""
         return _between(self.start, self.end, _clamp(progress))
 
 
 @dataclass(frozen=True)
 class CosineSchedule(LinearSchedule):
-    """Half a cosine from `start` at the first rollout to `end` at the last one ("cosine ES"), as [`LinearSchedule`]."""
+    """
+    A schedule that is half a cosine from `start` at the first rollout to `end` at the last one ("cosine ES").
+
+    Args:
+        start (`float`):
+            Target at the first rollout in nats, at least 0.
+        end (`float`):
+            Target at the last rollout in nats, at least 0.
+        relative (`bool`, *optional*, defaults to `False`):
+            Whether targets are multiples of the first rollout's entropy instead of nats; `start` must then be above 0.
+
+    Raises:
+        ValueError: for an argument out of its range.
+    """
 
     def __call__(self, progress: float) -> float:
+        """Return the target at `progress`."""
         return self.end + (self.start - self.end) * _half_cosine(_clamp(progress))
 
 
 @dataclass(frozen=True)
 class StableAnnealSchedule:
     """
-    Constant at `target`, then annealed to `end` over the last `ratio` of the run ("stable with annealing ES").
+    A schedule that stays at `target`, then falls to `end` over the last part of the run ("stable with annealing ES").
 
     Args:
-        target (`float`), end (`float`), relative (`bool`):
-            Target of the stable phase (the paper advises 0.3 to 0.5 nats), and at the last rollout, from 0 to
-            `target`; `relative` as in [`ConstantSchedule`].
-        ratio (`float`):
-            Share of the run that anneals, from 0 (never) to 1 (all of it). The paper advises 0.1.
-        shape (`"linear"` or `"cosine"`):
-            How the target goes down.
+        target (`float`):
+            Target of the stable phase in nats, at least 0. The paper advises 0.3 to 0.5.
+        end (`float`):
+            Target at the last rollout in nats, from 0 to `target`.
+        ratio (`float`, *optional*, defaults to `0.1`):
+            Length of the anneal phase as a share of the run, from 0 (no anneal phase, only if `end` equals `target`) to
+            1 (the whole run). The paper advises 0.1.
+        shape (`"linear"` or `"cosine"`, *optional*, defaults to `"linear"`):
+            Shape of the curve in the anneal phase.
+        relative (`bool`, *optional*, defaults to `False`):
+            Whether targets are multiples of the first rollout's entropy instead of nats; `target` must then be above 0.
+
+    Raises:
+        ValueError: for an argument out of its range.
     """
 
     target: float
@@ -108,13 +142,15 @@ class StableAnnealSchedule:
 
     @property
     def onset(self) -> float | None:
+        """The progress at which the anneal phase begins, or `None` if the target never falls."""
         return 1.0 - self.ratio if self.ratio > 0.0 and self.end < self.target else None
 
     def __call__(self, progress: float) -> float:
+        """Return the target at `progress`."""
         begin = 1.0 - self.ratio
         if self.ratio == 0.0 or progress <= begin:
             return self.target
-        position = (_clamp(progress) - begin) / (1.0 - begin)  # exactly 1 at the last rollout
+        position = (_clamp(progress) - begin) / (1.0 - begin)  # dividing by `ratio` would not give exactly 1 at the end
         remaining = _half_cosine(position) if self.shape == "cosine" else 1.0 - position
         return self.end + (self.target - self.end) * remaining
 
@@ -122,11 +158,19 @@ class StableAnnealSchedule:
 @dataclass(frozen=True)
 class PiecewiseSchedule:
     """
-    Straight lines between points.
+    A schedule of straight lines between points.
 
     Args:
-        points (sequence of `(progress, target)`), relative (`bool`):
-            At least two; progress rises strictly from 0 to 1. Targets are as in [`ConstantSchedule`].
+        points (sequence of `tuple[float, float]`):
+            At least two pairs `(progress, target)`. Progress rises strictly from 0 to 1, and targets are in nats, at
+            least 0. For example, `[[0, 0.4], [0.9, 0.4], [1, 0.05]]` stays at 0.4 nats and falls to 0.05 in the last
+            tenth of the run.
+        relative (`bool`, *optional*, defaults to `False`):
+            Whether targets are multiples of the first rollout's entropy instead of nats; the first one must then be
+            above 0.
+
+    Raises:
+        ValueError: for points that do not meet these conditions.
     """
 
     points: Sequence[tuple[float, float]]
@@ -150,7 +194,7 @@ class PiecewiseSchedule:
 
     @property
     def onset(self) -> float | None:
-        """Progress after which the target falls and never rises again."""
+        """The progress from which the target only falls, or `None` if it does not fall at the end."""
         first = len(self.points) - 1
         while first > 0 and self.points[first - 1][1] >= self.points[first][1]:
             first -= 1
@@ -158,6 +202,7 @@ class PiecewiseSchedule:
         return max(p for p, target in self.points[first:] if target == top) if last < top else None
 
     def __call__(self, progress: float) -> float:
+        """Return the target at `progress`."""
         progress = _clamp(progress)
         (left, start), (right, end) = next(pair for pair in pairwise(self.points) if progress <= pair[1][0])
         return _between(start, end, (progress - left) / (right - left))
@@ -168,7 +213,7 @@ def _clamp(progress: float) -> float:
 
 
 def _between(start: float, end: float, position: float) -> float:
-    """Return the point of a straight line, exact at both ends."""
+    """Return the value at `position` (0 to 1) on a straight line, exact at both ends."""
     return start * (1.0 - position) + end * position
 
 

@@ -1,4 +1,4 @@
-"""A schedule as text."""
+"""A drawing of a schedule as text."""
 
 from collections.abc import Callable
 
@@ -7,13 +7,21 @@ from .schedules import Schedule, as_schedule
 
 def sketch(schedule: Schedule | Callable[[float], float], width: int = 60, height: int = 8) -> str:
     """
-    Return a schedule as text, one column per step of progress and one row per step of target.
+    Return a drawing of a schedule as text, with progress from left to right and the target from bottom to top.
 
     Args:
         schedule (`Schedule` or `Callable[[float], float]`):
-            The schedule to draw; a function from progress in [0, 1] to nats is enough.
-        width (`int`), height (`int`):
-            Columns and rows, at least 2.
+            The schedule, or a function from progress in [0, 1] to nats.
+        width (`int`, *optional*, defaults to `60`):
+            Number of columns, at least 2.
+        height (`int`, *optional*, defaults to `8`):
+            Number of rows, at least 2.
+
+    Returns:
+        `str`: the drawing, with labels, in `height + 3` lines.
+
+    Raises:
+        ValueError: for an object that is no schedule.
     """
     schedule = as_schedule(schedule)
     targets = [schedule(column / (width - 1)) for column in range(width)]

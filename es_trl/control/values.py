@@ -1,4 +1,4 @@
-"""Checks of single values. A message says how the value must be, how it is, and what to set."""
+"""Checks of single values. Each message states the allowed values, the given value and a value to set."""
 
 from collections.abc import Sequence
 from math import inf, isfinite
@@ -14,7 +14,11 @@ def is_number(value: Any) -> bool:
 def check_number(
     name: str, value: Any, fix: str, *, above: float = -inf, least: float = -inf, below: float = inf, most: float = inf
 ) -> None:
-    """Raise unless `value` is a finite number, > `above`, >= `least`, < `below` and <= `most`; `fix` is one to set."""
+    """
+    Raise `ValueError` unless `value` is a finite number, > `above`, >= `least`, < `below` and <= `most`.
+
+    `name` is the name of the value, and `fix` says what to set instead, for example "0.2".
+    """
     if is_number(value) and value > above and value >= least and value < below and value <= most:
         return
     limits = {">": above, ">=": least, "<": below, "<=": most}
@@ -23,7 +27,7 @@ def check_number(
 
 
 def check_count(name: str, value: Any, least: int, most: int | None = None) -> None:
-    """Raise unless `value` is a whole number, Python's or NumPy's, from `least` to `most`."""
+    """Raise `ValueError` unless `value` is a whole number (of Python or NumPy) from `least` to `most`."""
     whole = isinstance(value, Integral) and not isinstance(value, bool)
     if not whole or value < least or (most is not None and value > most):
         words = f">= {least}" if most is None else f"from {least} to {most}"
@@ -31,14 +35,14 @@ def check_count(name: str, value: Any, least: int, most: int | None = None) -> N
 
 
 def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
-    """Raise unless `value` is one of `choices`."""
+    """Raise `ValueError` unless `value` is one of `choices`."""
     if value not in choices:
         words = " or ".join(f"`{choice}`" for choice in choices)
         raise ValueError(f"`{name}` must be {words}, got {value!r}: set one of them")
 
 
 def check_bounds(owner: str, low: Any, high: Any) -> None:
-    """Raise unless the bounds of `owner`, an actuator, are finite numbers with something between them."""
+    """Raise `ValueError` unless the bounds of the actuator `owner` are finite numbers and `low` is below `high`."""
     if not (is_number(low) and is_number(high) and low < high):
         words = f"must be finite numbers, low < high, got {low!r} and {high!r}: set `low` below `high`"
         raise ValueError(f"the bounds of {owner} {words}")

@@ -1,12 +1,12 @@
-"""The curriculum: which prompts a rollout has, and how many completions of which length.
+"""The curriculum: the prompts of each rollout, and the number and length of their completions.
 
 - `stages.py`: the stages that a user writes.
 - `planned.py`: the stages of a particular run, each with all its sizes.
-- `staged_prompts.py`: the stage that a rollout is in, and the prompts that it draws.
-- `prompt_order.py`: the order of prompts, as rows of data sets.
-- `datasets.py`: the data sets that a trainer takes.
-- `dynamic_sampling.py`: fresh prompts for those with nothing to learn from.
+- `staged_prompts.py`: the stage of each rollout, and the prompts that it draws.
+- `prompt_order.py`: the order of prompts, as rows of datasets.
+- `datasets.py`: checks of the datasets that a trainer gets.
+- `dynamic_sampling.py`: fresh prompts in the place of those with equal rewards.
 
-A new field of a stage goes to `Stage` and `PlannedStage`; a rule of a single stage is a check in `Stage.__post_init__`,
-one about the run in `plan_stages`, and one about the data in `datasets.check_stages`.
+A new field of a stage goes to `Stage` and `PlannedStage`. A check of a single stage goes to `Stage.__post_init__`, a
+check that needs the run to `plan_stages`, and a check that needs the data to `datasets.check_stages`.
 """

@@ -1,7 +1,8 @@
-"""Dynamic sampling: prompts whose completions all got the same reward are replaced by fresh ones.
+"""Dynamic sampling: fresh prompts replace those whose completions all got the same reward.
 
-Source: "DAPO: An Open-Source LLM Reinforcement Learning System at Scale" (arXiv 2503.14476), section 3.2. Such a group
-has no advantage to learn from.
+Completions with equal rewards have an advantage of 0, so there is nothing to learn from them.
+
+Source: "DAPO: An Open-Source LLM Reinforcement Learning System at Scale" (arXiv 2503.14476), section 3.2.
 """
 
 import math
@@ -14,22 +15,29 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 
 
-COLUMNS = ("prompt_ids", "completion_ids", "tool_mask", "completion", "logprobs")  # the first that _generate returns
+# the first results of TRL's `_generate`, in its order
+COLUMNS = ("prompt_ids", "completion_ids", "tool_mask", "completion", "logprobs")
 
 
 @dataclass
 class ScoredCompletions:
-    """Prompts with their completions and rewards."""
+    """The completions of some prompts, with their rewards."""
 
-    entries: list[dict[str, Any]]  # one per completion of this process: its row, and the columns of `entries_of`
-    rewards: torch.Tensor  # (completions of all processes, reward functions), NaN where a function gave none
+    entries: list[dict[str, Any]]  # the results of `entries_of`, one per completion of this process
+    rewards: torch.Tensor  # (completions of all processes, reward functions); NaN if a function gave no reward
 
     @staticmethod
     def entries_of(rows: list[dict[str, Any]], generated: tuple[Any, ...], logged: dict[str, list[Any]]) -> list[Any]:
         """
-        Return the entries of completions with these rows of the data set.
+        Return one dict per completion.
 
-        `generated` is what TRL's `_generate` returned, and `logged` are the columns that reward functions logged.
+        Args:
+            rows (`list[dict[str, Any]]`):
+                Rows of the dataset, one per completion.
+            generated (`tuple`):
+                Result of TRL's `_generate` for these rows.
+            logged (`dict[str, list[Any]]`):
+                Columns that reward functions logged.
         """
         columns = {name: column or [None] * len(rows) for name, column in zip(COLUMNS, generated, strict=False)}
         return [
@@ -42,41 +50,53 @@ class ScoredCompletions:
         ]
 
     def columns(self) -> tuple[list[Any] | None, ...]:
-        """Return the entries as `_generate` does, by `COLUMNS`."""
+        """Return the completions in the form of `_generate`, one list per name in `COLUMNS`."""
         columns = ([entry[name] for entry in self.entries] for name in COLUMNS)
         return tuple(column if None not in column else None for column in columns)
 
 
 @dataclass(frozen=True)
 class SamplingCost:
-    """What dynamic sampling did in one rollout, over all processes."""
+    """The cost of dynamic sampling in one rollout, over all processes."""
 
-    tries: int  # generations beside the rollout's own
-    fresh_prompts: int  # that were generated for in them
-    masked_prompts: int  # of equal rewards in the end, masked out of the loss
-    extra_tokens: int  # that were generated in the tries
-    first_reward: float  # mean before anything was replaced: that of the policy on the data as it is
+    tries: int  # generations in addition to the first one
+    fresh_prompts: int  # prompts of these additional generations
+    masked_prompts: int  # prompts that still have equal rewards at the end and are masked out of the loss
+    extra_tokens: int  # completion tokens of the additional generations
+    first_reward: float  # mean reward before any replacement, which shows the policy on the dataset as it is
 
 
 def uniform_groups(rewards: torch.Tensor, num_generations: int) -> torch.Tensor:
     """
-    Return which prompts got the same reward for every completion, compared by equality: bool, `(prompts,)`.
+    Return for each prompt whether all its completions got the same reward.
 
     Args:
         rewards (`torch.Tensor` of shape `(prompts * num_generations, columns)`):
-            Rewards, the completions of a prompt in a row. NaN is no reward: such a completion is left out.
+            Rewards; the completions of a prompt follow each other. A completion without a reward (NaN) is ignored.
+        num_generations (`int`):
+            Completions per prompt.
+
+    Returns:
+        `torch.Tensor` of bool and shape `(prompts,)`.
     """
     groups = rewards.view(-1, num_generations, rewards.shape[-1])
     lowest = torch.where(groups.isnan(), torch.inf, groups).amin(dim=1)
     highest = torch.where(groups.isnan(), -torch.inf, groups).amax(dim=1)
-    return (lowest >= highest).all(dim=1)  # nothing but NaN leaves inf >= -inf
+    return (lowest >= highest).all(dim=1)  # also true for a prompt with NaN only, where it compares inf >= -inf
 
 
 def weighted_sums(rewards: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     """
-    Return the reward of each completion as TRL sums it, `(completions, 1)`, NaN where no function gave one.
+    Return the weighted sum of the rewards of each completion, as TRL does.
 
-    The rewards are `(completions, reward functions)`, the weights `(reward functions,)`.
+    Args:
+        rewards (`torch.Tensor` of shape `(completions, reward functions)`):
+            Rewards; NaN if a function gave no reward.
+        weights (`torch.Tensor` of shape `(reward functions,)`):
+            Weights.
+
+    Returns:
+        `torch.Tensor` of shape `(completions, 1)`: the sums, NaN if no function gave a reward.
     """
     sums = (rewards * weights.to(rewards.device)).nansum(dim=1, keepdim=True)
     return sums.masked_fill(rewards.isnan().all(dim=1, keepdim=True), torch.nan)
@@ -84,15 +104,21 @@ def weighted_sums(rewards: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
 
 class DynamicSampling:
     """
-    Replaces the prompts of a rollout that have nothing to teach, in at most `tries` generations.
+    The replacement of prompts whose completions all got the same reward ("uniform" prompts).
 
-    Every process comes to the same decisions, because all see the same rewards; each try generates as few prompts as
-    are missing, rounded up to what the processes can share equally.
+    Each try generates as many fresh prompts as there are uniform ones, rounded up to a number that the processes can
+    share equally. All processes see the same rewards, so they make the same decisions.
 
     Args:
+        tries (`int`):
+            Largest number of additional generations per rollout.
+        reward_weights (`torch.Tensor` of shape `(reward functions,)`):
+            Weights of the reward functions.
         by_function (`bool`):
-            Whether advantages are made of each function's rewards by itself (`normalize_then_sum`), so that a group is
-            uniform only where it is in all of them; of their weighted sum otherwise.
+            Whether TRL computes advantages for each reward function separately (`normalize_then_sum`). A prompt is then
+            uniform only if it is uniform for every function; otherwise the weighted sum of the rewards decides.
+        accelerator (`Accelerator`):
+            The trainer's accelerator.
     """
 
     def __init__(self, tries: int, reward_weights: torch.Tensor, by_function: bool, accelerator: Accelerator) -> None:
@@ -107,15 +133,21 @@ class DynamicSampling:
         complete: Callable[[list[dict[str, Any]]], ScoredCompletions],
     ) -> tuple[torch.Tensor, SamplingCost]:
         """
-        Replace what can be replaced, in place; return which prompts remain uniform, `(prompts,)`, and the cost.
+        Replace uniform prompts in place, as far as the tries allow.
 
         Args:
             own (`ScoredCompletions`):
-                The rollout as it was generated.
+                The rollout as it was first generated; it is changed in place.
+            num_generations (`int`):
+                Completions per prompt.
             draw (`Callable`):
-                Gives this process's rows of the next so many prompts, one per completion.
+                Function that draws a given number of prompts, and returns this process's rows, one per completion.
             complete (`Callable`):
-                Generates and scores a completion for each of these rows.
+                Function that generates and scores one completion for each of these rows.
+
+        Returns:
+            `tuple[torch.Tensor, SamplingCost]`: for each prompt whether it is still uniform, of shape `(prompts,)`, and
+            the cost.
         """
         uniform = self._uniform(own.rewards, num_generations)
         first_reward = weighted_sums(own.rewards, self._weights).nanmean().item()
@@ -143,21 +175,21 @@ class DynamicSampling:
         return uniform_groups(rewards if self._by_function else weighted_sums(rewards, self._weights), num_generations)
 
     def _shareable(self, prompts: int, num_generations: int) -> int:
-        """Return the least number, at least `prompts`, of prompts whose completions the processes can share equally."""
+        """Return the smallest number >= `prompts` of prompts whose completions the processes can share equally."""
         processes = self._accelerator.num_processes
         unit = processes // math.gcd(processes, num_generations)
         return math.ceil(prompts / unit) * unit
 
 
 def nothing_to_learn(rollout: int, cost: SamplingCost) -> str:
-    """Return the message for a rollout in which no prompt has completions of different rewards."""
+    """Return the error message for a rollout in which every prompt is uniform."""
     if math.isnan(cost.first_reward):
         return (
             f"rollout {rollout} has nothing to learn from, because no reward function gave a reward for any of its "
-            "completions (None or NaN): look at the reward functions, and at the columns that they read"
+            "completions (None or NaN): check the reward functions and the columns that they read"
         )
     return (
         f"rollout {rollout} has no prompt whose completions got different rewards, after {cost.tries} more generations "
         f"for {cost.fresh_prompts} fresh prompts (mean reward {cost.first_reward:.3g}): set dataset_filter for easier "
-        "or harder prompts, raise num_generations or dynamic_sampling_tries, or look at the reward function"
+        "or harder prompts, raise num_generations or dynamic_sampling_tries, or check the reward functions"
     )

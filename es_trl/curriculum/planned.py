@@ -1,4 +1,4 @@
-"""The stages of a particular run: what each of its rollouts holds. Knows neither torch nor TRL."""
+"""The stages of a particular run, each with all its sizes. This module imports neither torch nor TRL."""
 
 import math
 from collections.abc import Collection, Sequence
@@ -12,25 +12,27 @@ from .stages import BASE_DATA, Stage, check_cache
 
 @dataclass(frozen=True)
 class PlannedStage:
-    """A stage of a particular run: everything it has, whether it is new or stays."""
+    """A stage of a particular run with all its values, also those that stay as in the stage before."""
 
     index: int
-    first: int  # rollout
-    data: dict[str, float]  # names of the data sets, and the share of prompts that each gives
+    first: int  # first rollout
+    data: dict[str, float]  # share of the prompts that each dataset gives, by name
     prompts: int  # per rollout, over all processes
     num_generations: int
     completions: int  # per rollout, over all processes
-    max_completion_length: int | None  # `None` where the generation itself decides, in all stages or in none
+    max_completion_length: int | None  # `None` if the generation's own limit holds, in every stage or in none
     overlong_cache: int
-    parts: int  # of each micro-batch of the configuration, one backward pass each, so that none is larger than that
+    # Number of backward passes into which a micro-batch is split, so that none holds more completions than the
+    # configuration's micro-batch.
+    parts: int
 
     @property
     def tokens(self) -> int:
-        """Tokens that a rollout generates at most."""
+        """The largest number of completion tokens per rollout."""
         return self.completions * self.max_completion_length
 
     def changes_from(self, before: "PlannedStage") -> str:
-        """Return what is new, for people."""
+        """Return the changes since the stage `before` as text for people."""
         names = ("data", "prompts", "num_generations", "max_completion_length", "overlong_cache")
         rows = [(name, getattr(before, name), getattr(self, name)) for name in names]
         changes = [f"{name} {as_text(old)} -> {as_text(new)}" for name, old, new in rows if old != new]
@@ -41,13 +43,28 @@ def plan_stages(
     stages: Sequence[Stage], args: GeometryArgs, num_rollouts: int | None, onset: int | None, names: Collection[str]
 ) -> list[PlannedStage]:
     """
-    Return the stages of a run, the first of which starts at rollout 0, or raise where one cannot be had.
+    Return the stages of a run, the first of which starts at rollout 0.
 
-    The configuration `args` (`ESGRPOConfig`) holds before the first stage. `onset` is the first rollout of the anneal
-    phase, and `names` are those of the data sets that there are.
+    Args:
+        stages (sequence of `Stage`):
+            The curriculum; it may be empty.
+        args (`GeometryArgs`):
+            The configuration, whose values hold before the first stage of the curriculum.
+        num_rollouts (`int`, *optional*):
+            Rollouts in the run; `None` if the number is not known.
+        onset (`int`, *optional*):
+            First rollout of the anneal phase; `None` if the schedule has none.
+        names (collection of `str`):
+            Names of the datasets.
+
+    Returns:
+        `list[PlannedStage]`: the stages in their order.
+
+    Raises:
+        ValueError: if a stage is impossible in this run.
     """
     if stages and args.max_completion_length is None:
-        raise ValueError("`max_completion_length` must be known with a curriculum, got None: set it")
+        raise ValueError("`max_completion_length` must be set with a curriculum, got None: set it")
     if stages and num_rollouts is None:
         raise ValueError("the length of the run must be known with a curriculum, got epochs: set max_steps")
     geometry = Geometry.of(args)
@@ -61,9 +78,9 @@ def plan_stages(
             planned.clear()
         elif planned and first <= planned[-1].first:
             raise ValueError(
-                f"entry {number} of the curriculum starts at rollout {first} of {num_rollouts}, and the one before it "
-                f"at rollout {planned[-1].first}, so that one would have no rollout: put the stages in their order "
-                "and their starts farther apart, or raise max_steps"
+                f"entry {number} of the curriculum must start after rollout {planned[-1].first} of {num_rollouts}, "
+                f"where the entry before it starts, got rollout {first}: put the stages in their order and their "
+                "starts farther apart, or raise max_steps"
             )
         try:
             planned.append(_follow(planned[-1] if planned else start, stage, len(planned), first, args))
@@ -74,12 +91,12 @@ def plan_stages(
 
 
 def stage_of(planned: Sequence[PlannedStage], rollout: int) -> PlannedStage:
-    """Return the stage that a rollout belongs to."""
+    """Return the stage of a rollout."""
     return next(stage for stage in reversed(planned) if stage.first <= rollout)
 
 
 def as_text(value: Any) -> str:
-    """Return a size, or names with their shares, for people."""
+    """Return a number, or names with their shares, as text for people."""
     if not isinstance(value, dict):
         return str(value)
     return " + ".join(name if share == 1.0 else f"{share:.0%} {name}" for name, share in value.items())
@@ -116,10 +133,10 @@ def _follow(before: PlannedStage, stage: Stage, index: int, first: int, args: Ge
     parts = math.ceil(rows / args.per_device_train_batch_size)
     if rest or rows % max(parts, 1):
         raise ValueError(
-            f"{prompts} prompts x {generations} completions are {completions}, which the {micro_batches} micro-batches "
-            f"of a rollout (processes x steps_per_generation) and parts of {args.per_device_train_batch_size} "
-            f"completions cannot share equally: set num_generations to a multiple of {before.num_generations}, or "
-            "hold: completions"
+            f"the {completions} completions of a rollout ({prompts} prompts x {generations}) cannot be split equally "
+            f"into {micro_batches} micro-batches (processes x steps_per_generation) with backward passes of at most "
+            f"{args.per_device_train_batch_size} completions: set num_generations to a multiple of "
+            f"{before.num_generations}, or hold: completions"
         )
     return replace(after, prompts=prompts, completions=completions, parts=parts)
 
@@ -128,7 +145,7 @@ def _check(planned: Sequence[PlannedStage], names: Collection[str], args: Any) -
     for stage in planned:
         if unknown := [name for name in stage.data if name not in names]:
             raise ValueError(
-                f"stage {stage.index} takes its prompts from {unknown[0]!r}, and the data sets are {', '.join(names)}: "
+                f"stage {stage.index} takes its prompts from {unknown[0]!r} but the datasets are {', '.join(names)}: "
                 "name one of them under `data`"
             )
         check_cache(stage.overlong_cache, stage.max_completion_length, f"overlong_cache of stage {stage.index}")
@@ -136,14 +153,14 @@ def _check(planned: Sequence[PlannedStage], names: Collection[str], args: Any) -
     fixed = {"max_new_tokens", "max_tokens"} & set(args.generation_kwargs or {})
     if fixed and len(lengths) > 1:
         raise ValueError(
-            f"generation_kwargs sets {fixed.pop()}, which stays, and the stages have different max_completion_length: "
-            "leave it out"
+            f"generation_kwargs sets {fixed.pop()} for the whole run but the stages have different "
+            "max_completion_length: leave it out of generation_kwargs"
         )
     if None in lengths or not args.use_vllm or args.vllm_max_model_length is None:
         return
     if args.vllm_max_model_length <= (longest := max(lengths)):
         raise ValueError(
-            f"vllm_max_model_length must be above {longest}, the longest completion of a stage, got "
-            f"{args.vllm_max_model_length} for prompt and completion together: set it to {longest} plus the longest "
+            f"vllm_max_model_length must be above {longest}, the longest completion of a stage, because it limits "
+            f"prompt and completion together, got {args.vllm_max_model_length}: set it to {longest} plus the longest "
             f"prompt, for example {longest + 2048}"
         )

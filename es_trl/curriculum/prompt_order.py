@@ -1,4 +1,4 @@
-"""The order of prompts: which rows of which data set every rollout answers."""
+"""The order of prompts: the rows and datasets that the rollouts draw."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,25 +9,25 @@ import torch
 @dataclass
 class ShuffledPasses:
     """
-    One data set, dealt in shuffled passes over all its rows.
+    The row order of one dataset, in shuffled passes over all its rows.
 
-    The order is that of TRL's `RepeatSampler`: the same seed gives the same prompts. A draw does not reach over the end
-    of a pass; the rows left over there wait for the next one.
+    The same seed gives the same prompts as TRL's `RepeatSampler`. A draw never spans two passes: if too few rows are
+    left in a pass, they are skipped and a new pass begins.
     """
 
-    size: int  # rows
+    size: int  # number of rows
     seed: int
     shuffle: bool
-    passes: int = field(default=0, init=False)
-    position: int = field(default=0, init=False)
-    last: list[int] = field(default_factory=list, init=False)  # rows that the present pass has last
+    passes: int = field(default=0, init=False)  # finished passes
+    position: int = field(default=0, init=False)  # rows drawn from the present pass
+    last: list[int] = field(default_factory=list, init=False)  # rows that were put at the end of the present pass
 
     def __post_init__(self) -> None:
         self._generator = torch.Generator().manual_seed(self.seed)
         self._order = self._draw_order()
 
     def draw(self, count: int, avoid: set[int]) -> list[int]:
-        """Return the next `count` rows; where that begins a pass, the rows to `avoid` come last in it."""
+        """Return the next `count` rows. If they begin a new pass, the rows in `avoid` are put at its end."""
         if self.position + count > self.size:
             self.passes, self.position, self.last = self.passes + 1, 0, sorted(avoid)
             self._order = self._put_last(self._draw_order())
@@ -40,14 +40,14 @@ class ShuffledPasses:
 
     def _put_last(self, order: list[int]) -> list[int]:
         late = set(self.last)
-        return sorted(order, key=late.__contains__)  # stable: nothing else moves
+        return sorted(order, key=late.__contains__)  # `sorted` is stable, so the other rows keep their order
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state as JSON values."""
         return {"passes": self.passes, "position": self.position, "last": self.last}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up a saved state of the same data set."""
+        """Restore a saved state of the same dataset."""
         self.__post_init__()
         for _ in range(state["passes"]):
             self._order = self._draw_order()
@@ -57,11 +57,21 @@ class ShuffledPasses:
 
 class PromptOrder:
     """
-    The order of prompts of a run: a function of the seed and of what was drawn before, the same on every process.
+    The order of prompts of a run, which is the same on every process.
 
-    Data sets are mixed by their weights: after n prompts of a stage each has given its share of n, to within one or
-    two. A data set goes on in a later stage where it was left. No rollout has a prompt twice, nor one that it has
-    replaced, while there are others. `sizes` are the rows of every data set.
+    - It depends only on the seed and on the earlier draws.
+    - Datasets are mixed by their weights: after n prompts of a stage, each dataset has given its share of n, to within
+      one or two prompts.
+    - A dataset goes on in a later stage where it stopped.
+    - A rollout draws a prompt twice, or draws a prompt that it has replaced, only if no others are left.
+
+    Args:
+        sizes (`dict[str, int]`):
+            Number of rows of each dataset.
+        seed (`int`):
+            Seed of the shuffling.
+        shuffle (`bool`, *optional*, defaults to `True`):
+            Whether rows are shuffled.
     """
 
     def __init__(self, sizes: dict[str, int], seed: int, shuffle: bool = True) -> None:
@@ -71,15 +81,15 @@ class PromptOrder:
         self.begin_rollout()
 
     def enter(self, weights: dict[str, float]) -> None:
-        """Begin a stage, whose mixture is `weights`."""
+        """Begin a stage with these weights of the datasets."""
         self._weights, self._given = weights, dict.fromkeys(weights, 0)
 
     def begin_rollout(self) -> None:
-        """Begin another rollout, which may have prompts of those before."""
+        """Begin a rollout, which may draw the prompts of earlier rollouts again."""
         self._drawn: dict[str, set[int]] = {name: set() for name in self._sets}
 
     def draw(self, count: int) -> list[tuple[str, int]]:
-        """Return the next `count` prompts, each a data set's name and a row."""
+        """Return the next `count` prompts, each as the name of a dataset and a row."""
         places = []
         for name, share in self._shares(count).items():
             rows = self._sets[name].draw(share, self._drawn[name])
@@ -89,7 +99,7 @@ class PromptOrder:
         return places
 
     def _shares(self, count: int) -> dict[str, int]:
-        """Return how many of `count` prompts each data set gives: one after the other from that which owes most."""
+        """Return how many of `count` prompts each dataset gives; the next one comes from the one that owes most."""
         shares = dict.fromkeys(self._weights, 0)
         before = sum(self._given.values())
         for number in range(before + 1, before + count + 1):
@@ -98,17 +108,17 @@ class PromptOrder:
         return shares
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state as JSON values; a checkpoint is never taken while a rollout is drawn."""
+        """Return the state as JSON values. The rows that the present rollout has drawn are not part of it."""
         sets = {name: own.state_dict() for name, own in self._sets.items()}
         return {"source": self._source, "sets": sets, "weights": self._weights, "given": self._given}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up a saved state of the same data, seed and mixture."""
+        """Restore a saved state; raise `ValueError` if its data, seed or weights differ from those of this run."""
         saved = {**state["source"], "weights": state["weights"]}
         for name, own in {**self._source, "weights": self._weights}.items():
             if saved[name] != own:
                 raise ValueError(
-                    f"the checkpoint's order of prompts has {name} {saved[name]}, and this run has {own}: resume with "
+                    f"the checkpoint's order of prompts has {name} {saved[name]} but this run has {own}: resume with "
                     "the data, seed and stages that wrote it, or start a new run with the checkpoint as the model"
                 )
         for name, own_set in self._sets.items():

@@ -1,4 +1,4 @@
-"""The stage that a rollout is in, and the prompts that it draws."""
+"""The stage of each rollout, and the prompts that it draws."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -16,9 +16,17 @@ from .stages import Stage
 
 class StagedPrompts:
     """
-    The stages of one run with their data sets.
+    The stages of one run with their datasets.
 
-    Without stages the configuration's own values hold for the whole run. A data set that a plan cannot see is `None`.
+    Args:
+        stages (sequence of `Stage`):
+            The curriculum. If it is empty, the configuration's own values hold for the whole run.
+        args (`GeometryArgs`):
+            The configuration.
+        datasets (`Mapping[str, Dataset | None]`):
+            Datasets by name. `None` stands for a dataset that a plan cannot read.
+        schedule (`Schedule`, *optional*):
+            The entropy schedule, for stages that start at its onset.
     """
 
     def __init__(
@@ -33,7 +41,7 @@ class StagedPrompts:
         self.restart(args)
 
     def restart(self, args: GeometryArgs) -> None:
-        """Go back to the first rollout, of a run with the configuration `args`."""
+        """Plan the stages for the configuration `args`, and go back to before the first rollout."""
         if self._stages:
             check_one_rollout(args, "a curriculum")
         rollouts = Geometry.of(args).rollouts
@@ -43,12 +51,12 @@ class StagedPrompts:
         check_stages(self.planned, self.datasets)
         sizes = {name: 0 if dataset is None else len(dataset) for name, dataset in self.datasets.items()}
         self._order = PromptOrder(sizes, args.seed, args.shuffle_dataset)
-        self.stage: PlannedStage | None = None  # until the first rollout begins
-        self._awaits_jump = False  # a stage has begun, and no entropy was measured in it yet
+        self.stage: PlannedStage | None = None  # `None` until the first rollout begins
+        self._awaits_jump = False  # true from a switch until the first measured entropy after it
         self._last_entropy: float | None = None
 
     def begin_rollout(self, rollout: int) -> PlannedStage | None:
-        """Take up the stage of a rollout; return the stage before where another one has begun, else `None`."""
+        """Begin a rollout; at a switch return the stage before it, otherwise `None`."""
         before, self.stage = self.stage, stage_of(self.planned, rollout)
         switches = before is not None and self.stage is not before
         self._awaits_jump = self._awaits_jump or switches
@@ -58,7 +66,7 @@ class StagedPrompts:
         return before if switches else None
 
     def jump(self, entropy: float | None) -> float | None:
-        """Return by how much `entropy`, of the present rollout, has jumped with a switch, nats; `None` without one."""
+        """Return the change of entropy in nats at a switch, given the present entropy; `None` without a switch."""
         if entropy is None:
             return None
         awaited = self._awaits_jump and self._last_entropy is not None
@@ -68,9 +76,18 @@ class StagedPrompts:
 
     def draw(self, prompts: int, num_generations: int, processes: tuple[int, int]) -> list[dict[str, Any]]:
         """
-        Draw the next `prompts` of all processes, and return the rows of this one, one per completion.
+        Draw prompts for all processes, and return the rows of this process.
 
-        `processes` are the index of this process, and how many there are.
+        Args:
+            prompts (`int`):
+                Number of prompts, over all processes.
+            num_generations (`int`):
+                Completions per prompt.
+            processes (`tuple[int, int]`):
+                Index of this process, and number of processes.
+
+        Returns:
+            `list[dict[str, Any]]`: one row per completion of this process.
         """
         drawn = [place for place in self._order.draw(prompts) for _ in range(num_generations)]
         process, count = processes
@@ -78,7 +95,7 @@ class StagedPrompts:
         return [dict(self.datasets[name][row]) for name, row in drawn[process * size : (process + 1) * size]]
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state as JSON values; a rollout must have begun."""
+        """Return the state as JSON values, once a rollout has begun."""
         assert self.stage is not None, "a checkpoint comes after an update, and so after a rollout has begun"
         return {
             "stage": asdict(self.stage),
@@ -88,12 +105,12 @@ class StagedPrompts:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up a saved state, or raise where this run has no such stage, or another order of prompts."""
+        """Restore a saved state; raise `ValueError` if this run has no such stage, or another order of prompts."""
         saved = state["stage"]
         if saved not in [asdict(stage) for stage in self.planned]:
             raise ValueError(
-                f"the checkpoint is in stage {saved['index']}, from rollout {saved['first']} on, of {saved['prompts']} "
-                f"prompts x {saved['num_generations']} completions, and this run has no such stage: resume with the "
+                f"the checkpoint is in stage {saved['index']} (from rollout {saved['first']} on, {saved['prompts']} "
+                f"prompts x {saved['num_generations']} completions) but this run has no such stage: resume with the "
                 "curriculum and max_steps that wrote it, or start a new run with the checkpoint as the model"
             )
         self.stage = self.planned[saved["index"]]

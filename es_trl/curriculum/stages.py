@@ -1,7 +1,7 @@
 """The stages of a curriculum, as a user writes them.
 
-Source: "Entropy Scheduling in Reinforcement Learning for Large Language Models", section 5: where annealing begins,
-switch to high-quality data, from 8 to 32 completions per prompt, and from 4k to 16k tokens.
+Source: "Entropy Scheduling in Reinforcement Learning for Large Language Models", section 5. At the onset of annealing,
+the paper switches to high-quality data, from 8 to 32 completions per prompt, and from 4k to 16k tokens.
 """
 
 import math
@@ -12,30 +12,34 @@ from typing import Any, Literal
 from ..control.values import check_choice, check_count, check_number, is_number
 
 
-BASE_DATA = "train"  # the name of the one data set of a trainer that got no names
+BASE_DATA = "train"  # the name of a trainer's only dataset
 
 
 @dataclass(frozen=True)
 class Stage:
     """
-    A point of the run at which something changes. What is not given stays as in the stage before.
+    A stage of the curriculum. A value that is not given stays as in the stage before.
 
     Args:
         start (`float` or `"onset"`):
-            Progress from 0 (the first rollout) to 1 (the last one), or the onset of the entropy schedule. A stage that
-            starts at 0 takes the place of the configuration's own values.
+            Start of the stage: progress from 0 (the first rollout) to 1 (the last one), or the onset of the entropy
+            schedule. A stage that starts at 0 replaces the configuration's own values.
         data (`str` or `dict[str, float]`, *optional*):
-            Name of the data set that prompts come from, or several names with their weights.
+            Name of a dataset, or weights above 0 of several datasets by name. For example, `{"easy": 1, "hard": 3}`
+            takes three quarters of the prompts from `hard`.
         num_generations (`int`, *optional*):
-            Completions per prompt, at least 2 (the paper: 8, then 32).
+            Completions per prompt, at least 2. The paper uses 8, then 32.
         max_completion_length (`int`, *optional*):
-            Tokens that a completion may have (the paper: 4096, then 16384).
+            Largest number of tokens per completion, at least 1. The paper uses 4096, then 16384.
         overlong_cache (`int`, *optional*):
-            Tokens before that length over which the soft overlong punishment grows.
-        hold (`"completions"` or `"prompts"`):
-            What stays where `num_generations` changes: the completions per rollout, so that it has fewer prompts, or
-            its prompts, so that it has more completions. Then the updates per rollout stay as many, and each has more
-            micro-batches of the same size (verl's meaning).
+            Number of tokens before `max_completion_length` in which the soft overlong punishment grows, at least 0.
+        hold (`"completions"` or `"prompts"`, *optional*, defaults to `"completions"`):
+            The number per rollout that stays when `num_generations` changes. With `"completions"` the number of prompts
+            changes. With `"prompts"` the number of completions changes, as in verl: the updates per rollout stay the
+            same, and each update has more micro-batches.
+
+    Raises:
+        ValueError: for an argument out of its range.
     """
 
     start: float | Literal["onset"]
@@ -58,7 +62,7 @@ class Stage:
 
 
 def as_stages(stages: Any) -> list[Stage]:
-    """Return the stages of a curriculum as a list, or raise for what are no stages."""
+    """Return the stages of a curriculum as a list; raise `ValueError` for other objects."""
     listed = list(stages) if isinstance(stages, Sequence) and not isinstance(stages, str) else [stages]
     for stage in listed:
         if not isinstance(stage, Stage):
@@ -67,9 +71,13 @@ def as_stages(stages: Any) -> list[Stage]:
 
 
 def check_cache(cache: int, longest: int | None, name: str) -> None:
-    """Raise where an overlong cache leaves no length of a completion unpunished; `name` is for the message."""
+    """
+    Raise `ValueError` if an overlong cache is larger than the longest completion.
+
+    `name` is the subject of the message.
+    """
     if longest is None and cache > 0:
-        raise ValueError(f"{name} is {cache} and the longest completion is not known: set max_completion_length")
+        raise ValueError(f"{name} is {cache} but `max_completion_length` is None: set max_completion_length")
     if longest is not None and cache > longest:
         raise ValueError(
             f"{name} must be at most the {longest} tokens of a completion, got {cache}: set for example {longest // 4}"
@@ -80,7 +88,8 @@ def _shares(data: Any) -> dict[str, float]:
     weights = {data: 1.0} if isinstance(data, str) else data
     if not isinstance(weights, dict) or not weights:
         raise ValueError(
-            f"`data` must be the name of a data set or names with weights, got {data!r}: set {{easy: 1, hard: 3}}"
+            f"`data` must be the name of a dataset, or names with weights, got {data!r}: set for example "
+            "{easy: 1, hard: 3}"
         )
     for name, weight in weights.items():
         check_number(f"data.{name}", weight, "1", above=0.0)

@@ -1,10 +1,10 @@
 """
-Data sets of a recipe. Names load on first use.
+Datasets of a recipe. Names load on first use.
 
 - `arguments.py`: `DataArguments`, the keys of a recipe. A new key is a field there.
 - `tasks.py`: the rewards of a recipe, and the datasets with the columns that they read.
-- `prompts.py`: the data sets that a recipe names, as a trainer takes them.
-- `reading.py`: rows of a local file or a Hub data set. A new file format goes there.
+- `prompts.py`: the datasets that a recipe names, as a trainer takes them.
+- `reading.py`: rows of a local file or a Hub dataset. A new file format goes there.
 - `exact_json.py`: columns of a JSON file, with every value as the file has it.
 - `rows.py`: chosen rows and their columns, nested ones too, and the refusal that names a row.
 - `row_filter.py`: rows whose numbers are within bounds.

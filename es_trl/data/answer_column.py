@@ -1,4 +1,4 @@
-"""Answers of a data set as text, or a refusal that names the row."""
+"""Answers of a dataset as text. A row with a wrong answer is named."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ def read_answers(rows: Rows, column: str) -> list[str] | list[list[str]]:
     """
     Return the answers of a column of text, finite numbers, or non-empty lists of these, which are alternatives.
 
-    Text stays as it is, numbers get all their digits. Where some row has alternatives, every row is a list.
+    Text stays as it is, and a number is written with all its digits. Where a row has alternatives, every row is a list.
     """
     values = rows.column(column)
     answers = [_texts(value) for value in values]
@@ -21,7 +21,7 @@ def read_answers(rows: Rows, column: str) -> list[str] | list[list[str]]:
 
 
 def _texts(value: Any) -> list[str]:
-    """Return the texts of an answer, one unless it lists several; none where some part is not an answer."""
+    """Return the texts of an answer: one, or several for a list; an empty list where a part is not an answer."""
     try:
         parts = value if isinstance(value, list) else [value]
         texts = [part if isinstance(part, str) else number_text(part) for part in parts]

@@ -1,4 +1,4 @@
-"""The keys of a recipe that name its data sets."""
+"""The keys of a recipe that name its datasets."""
 
 import os
 from dataclasses import dataclass, field, fields, replace
@@ -33,9 +33,9 @@ class DataArguments:
         ValueError: for a value of another type, or two keys that contradict each other.
     """
 
-    dataset_name: str | None = _key(None, "Data set on the Hub, or a local .json, .jsonl or .parquet file.")
-    dataset_config: str | None = _key(None, "Configuration of a Hub data set.")
-    dataset_split: str = _key("train", "Split of a Hub data set; a local file has train, or train[:100] of it.")
+    dataset_name: str | None = _key(None, "Dataset on the Hub, or a local .json, .jsonl or .parquet file.")
+    dataset_config: str | None = _key(None, "Configuration of a Hub dataset.")
+    dataset_split: str = _key("train", "Split of a Hub dataset; a local file has train, or train[:100] of it.")
     prompt_column: str = _key(
         _DEFAULTS["prompt_column"], "Column with the problem: text, or messages of which the last is the user's."
     )
@@ -46,7 +46,7 @@ class DataArguments:
     )
     prompt_format: str = _key("chat", "chat, or text for a base model without a chat template.")
     dataset_filter: dict[str, Any] | str | None = _key(None, f"Numbers of rows to keep: {EXAMPLE}, or null as an end.")
-    datasets: dict[str, Any] | str | None = _key(None, "More data sets by name, with the keys that differ from these.")
+    datasets: dict[str, Any] | str | None = _key(None, "More datasets by name, with the keys that differ from these.")
 
     def __post_init__(self) -> None:
         for name, example in _EXAMPLES.items():
@@ -75,12 +75,12 @@ class DataArguments:
             raise ValueError(f"{must}: set text for a base model without a chat template")
 
     def named(self) -> dict[str, "DataArguments"]:
-        """Return the arguments of every data set by name, first those of the top level, whose name is `train`."""
+        """Return the arguments of every dataset by name, first those of the top level, whose name is `train`."""
         named = {BASE_DATA: replace(self, datasets=None)}
         known = [f.name for f in fields(DataArguments) if f.name != "datasets"]
         for name, values in (self.datasets or {}).items():
             if name == BASE_DATA:
-                raise ValueError(f"`datasets` names a data set {name!r}, which is the top level's: choose another name")
+                raise ValueError(f"`datasets` names a dataset {name!r}, which is the top level's: choose another name")
             if not isinstance(values, dict):
                 raise ValueError(f"`datasets` has {values!r} for {name!r}: set a mapping, as {_EXAMPLES['datasets']}")
             for key in (key for key in values if key not in known):

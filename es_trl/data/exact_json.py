@@ -1,4 +1,4 @@
-"""Columns of a JSON or JSON Lines file, with every value as the file has it: no type is inferred."""
+"""Columns of a JSON or JSON Lines file with the exact values of the file: no type is inferred."""
 
 import json
 from pathlib import Path
@@ -32,7 +32,7 @@ def read_json(path: Path) -> dict[str, list[Any]]:
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         byte = f"0x{error.object[error.start]:02X} in line {line}"
-        raise ValueError(f"the data set {path} must be UTF-8 text, got the byte {byte}: save it as UTF-8") from None
+        raise ValueError(f"the dataset {path} must be UTF-8 text, got the byte {byte}: save it as UTF-8") from None
     if text.lstrip()[:1] == "[":
         records = _parse(text, path, 1)
     else:
@@ -56,4 +56,4 @@ def _parse(text: str, path: Path, line: int) -> Any:
         fault = "is nested too deeply in line {} or later: flatten it"
     except ValueError:  # Python reads integers of up to 4300 digits
         fault = "has an integer of too many digits in line {} or later: write it as text"
-    raise ValueError(f"the data set {path} {fault.format(line)}")
+    raise ValueError(f"the dataset {path} {fault.format(line)}")

@@ -1,4 +1,4 @@
-"""Prompts of a data set, text or chats, or a refusal that names the row."""
+"""Prompts of a dataset as text or chats. A row with a wrong prompt is named."""
 
 from typing import Any
 
@@ -36,7 +36,7 @@ def plain_prompts(rows: Rows, args: DataArguments) -> list[str] | list[Chat]:
 
 
 def read_prompts(rows: Rows, args: DataArguments) -> list[str] | list[Chat]:
-    """Return the prompts of rows as a model takes them; in a chat the suffix goes to the text of the last message."""
+    """Return the prompts of rows as a model takes them. In a chat, the suffix is added to the last message."""
     column, suffix, prompt_format = args.prompt_column, args.prompt_suffix, args.prompt_format
     prompts = plain_prompts(rows, args)
     if isinstance(prompts[0], str):
@@ -61,12 +61,12 @@ def _add(suffix: str, content: str | Chat) -> str | Chat:
 
 
 def _as_parts(content: str | Chat | None) -> Chat | None:
-    """Return a content as a list of parts, as a column of Arrow cannot hold both text and lists."""
+    """Return a content as a list of parts: a column of Arrow cannot hold both text and lists."""
     return [{"type": "text", "text": content}] if isinstance(content, str) else content
 
 
 def _fault(prompt: Any, column: str) -> str | None:
-    """Return the fault of a prompt, as the rest of a sentence that begins with its row; `None` where it has none."""
+    """Return the fault of a prompt as the end of a sentence about its row, or `None` for a good prompt."""
     if prompt is None:
         return f"has no {column!r}: fill it in, or drop the row"
     if prompt == [] or isinstance(prompt, str) and not prompt.strip():
@@ -100,7 +100,7 @@ def _message_fault(message: Any) -> str | None:
 
 
 def _says_something(content: Any) -> bool:
-    """Return whether a content is text that is not blank, or a list of parts of which some is not blank."""
+    """Return whether a content is text that is not blank, or a list of parts with at least one that is not blank."""
     if isinstance(content, str):
         return bool(content.strip()) and is_unicode(content)
     parts = content if isinstance(content, list) else []

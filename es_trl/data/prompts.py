@@ -1,4 +1,4 @@
-"""The data sets of a recipe as a trainer takes them: prompts, with answers or the columns that a reward reads."""
+"""The datasets of a recipe as a trainer takes them: prompts, with answers or the columns that a reward reads."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,15 +16,15 @@ from .rows import CANNOT_HOLD, Rows
 
 
 def open_rows(args: DataArguments) -> Rows:
-    """Return the rows of a data set that its filter keeps, with all columns as the file has them."""
+    """Return the rows of a dataset that its filter keeps, with all columns as the file has them."""
     if args.dataset_name is None:
-        raise ValueError("no data set is named: set dataset_name to one of the Hub, or to a .jsonl or .parquet file")
+        raise ValueError("`dataset_name` must be set: name a dataset of the Hub, or a .json, .jsonl or .parquet file")
     return filter_rows(read_rows(args.dataset_name, args.dataset_config, args.dataset_split), args.dataset_filter or {})
 
 
 def load_rows(args: DataArguments, columns: tuple[str, ...] = ()) -> Dataset:
     """
-    Return the rows of a data set for a reward of one's own: the column `prompt`, and all others under their own names.
+    Return the rows of a dataset for a reward of one's own: the column `prompt`, and all others under their own names.
 
     Every row must have a prompt and all of `columns`. There `a.b` names a nested column, which the result has under
     that name. A JSON column that Arrow cannot hold is left out.
@@ -40,7 +40,7 @@ def load_rows(args: DataArguments, columns: tuple[str, ...] = ()) -> Dataset:
 
 
 def load_named(args: DataArguments, load: Callable[[DataArguments], Dataset]) -> Dataset | dict[str, Dataset]:
-    """Return the data set of a recipe, or several by name, each loaded by `load`, for example [`load_problems`]."""
+    """Return the dataset of a recipe, or several by name, each loaded by `load`, for example [`load_problems`]."""
     named = {name: load(own) for name, own in args.named().items()}
     return named if len(named) > 1 else named[BASE_DATA]
 

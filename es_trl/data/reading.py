@@ -1,4 +1,4 @@
-"""Rows of a data set: a local file of exactly the given name, or a data set of the Hub."""
+"""Rows of a dataset, which is a local file of exactly the given name or a dataset of the Hub."""
 
 import os
 from pathlib import Path
@@ -18,30 +18,30 @@ LOCAL_FORMATS = (".json", ".jsonl", ".parquet")
 
 
 def read_rows(name: str, config: str | None = None, split: str = "train") -> Rows:
-    """Return the rows of a local file, in whose name `~` alone has a special meaning, or of a data set of the Hub."""
+    """Return the rows of a local file, or of a dataset of the Hub. `~` in a file's name is the home folder."""
     path = _expand(name)
     if path.suffix in LOCAL_FORMATS:
         rows = _read_file(path, split)
     elif path.exists():
         kind = "folder" if path.is_dir() else f"{path.suffix} file" if path.suffix else "file without an ending"
         advice = f"set dataset_name to a file ending in {', '.join(LOCAL_FORMATS)}"
-        raise ValueError(f"the data set {path} is a {kind}: {advice}")
+        raise ValueError(f"the dataset {path} is a {kind}: {advice}")
     else:
         try:
             dataset = load_dataset(name, config, split=split)
         except (ConnectionError, FileNotFoundError) as error:
-            fault = f"the data set {name} is no local file and cannot be loaded from the Hub ({error})"
+            fault = f"the dataset {name} is not a local file and cannot be loaded from the Hub ({error})"
             raise ValueError(f"{fault}: set dataset_name to a local file, or check name and connection") from error
         rows = Rows(name, dataset, range(len(dataset)))
     if not rows.numbers and "[" in split:
         raise ValueError(f"`dataset_split` must name rows of {rows.name}, got {split!r}: set it to train")
     if not rows.numbers:
-        raise ValueError(f"the data set {rows.name} is empty: set dataset_name to one with prompts")
+        raise ValueError(f"the dataset {rows.name} is empty: set dataset_name to one with prompts")
     return rows
 
 
 def is_local(name: str) -> bool:
-    """Return whether a data set has the name of a local file, which need not exist."""
+    """Return whether a dataset's name is that of a local file, which need not exist."""
     return Path(name).suffix in LOCAL_FORMATS or os.path.exists(_expand(name))
 
 
@@ -52,14 +52,14 @@ def _expand(name: str) -> Path:
 def _read_file(path: Path, split: str) -> Rows:
     if not path.is_file():
         fault = "is a folder or a device" if path.exists() else "does not exist"
-        raise ValueError(f"the data set {path} {fault}: set dataset_name to a file")
+        raise ValueError(f"the dataset {path} {fault}: set dataset_name to a file")
     try:
         if path.stat().st_size == 0:
-            raise ValueError(f"the data set {path} is empty: set dataset_name to a file with prompts")
+            raise ValueError(f"the dataset {path} is empty: set dataset_name to a file with prompts")
         source = _read_parquet(path) if path.suffix == ".parquet" else read_json(path)
     except OSError as error:
         fault = error.strerror or error
-        raise ValueError(f"the data set {path} cannot be read ({fault}): set dataset_name to another") from error
+        raise ValueError(f"the dataset {path} cannot be read ({fault}): set dataset_name to another") from error
     size = len(source) if isinstance(source, Dataset) else len(next(iter(source.values()), []))
     try:
         (part,) = ReadInstruction.from_spec(split).to_absolute({"train": size})
@@ -70,7 +70,7 @@ def _read_file(path: Path, split: str) -> Rows:
 
 
 def _read_parquet(path: Path) -> Dataset:
-    """Return the table of a file; columns of types that `datasets` does not know are left out, and logged."""
+    """Return the table of a file without the columns whose types `datasets` does not know; these are logged."""
     try:
         with path.open("rb") as file:  # a name would be a pattern or a folder of partitions to pyarrow
             table = pa.parquet.ParquetFile(file).read()
@@ -78,10 +78,10 @@ def _read_parquet(path: Path) -> Dataset:
         if isinstance(error, OSError) and error.errno:
             raise
         fault = " ".join(str(error).split())
-        raise ValueError(f"the data set {path} is not a whole Parquet file ({fault}): write it again") from None
+        raise ValueError(f"the dataset {path} is not a whole Parquet file ({fault}): write it again") from None
     names = table.column_names
     if len(set(names)) < len(names):
-        raise ValueError(f"the data set {path} has two columns of one name, among {', '.join(names)}: rename one")
+        raise ValueError(f"the dataset {path} has two columns of one name, among {', '.join(names)}: rename one")
     unknown = [field.name for field in table.schema if not _is_known(field)]
     if unknown:
         logger.warning(f"the columns {', '.join(unknown)} of {path} are left out: `datasets` does not know their types")

@@ -1,4 +1,4 @@
-"""Rows of a data set whose numbers are within bounds."""
+"""Rows of a dataset whose numbers are within bounds."""
 
 import math
 from dataclasses import replace
@@ -13,7 +13,7 @@ EXAMPLE = "{level: [0, 2]}"
 
 
 def filter_rows(rows: Rows, bounds: dict[str, Any]) -> Rows:
-    """Return the rows whose numbers are within `(low, high)` by column; `None` leaves an end open."""
+    """Return the rows whose numbers lie within the bounds `[low, high]` of each column; `None` leaves an end open."""
     for column, ends in bounds.items():
         if not (isinstance(ends, list | tuple) and len(ends) == 2 and all(_is_number(e) or e is None for e in ends)):
             must = f"set the least and the greatest value to keep, as {EXAMPLE}"
@@ -21,8 +21,8 @@ def filter_rows(rows: Rows, bounds: dict[str, Any]) -> Rows:
         values = rows.column(str(column), "name one of these in dataset_filter")
         wrong = [value for value in values if not (_is_number(value) or value is None)]
         if wrong:
-            must = f"the column {column!r} of {rows.name}, which must hold numbers, got {shown(wrong[0])}"
-            raise ValueError(f"`dataset_filter` compares {must}: choose a column of numbers")
+            must = f"must name a column of numbers, but {column!r} of {rows.name} holds {shown(wrong[0])}"
+            raise ValueError(f"`dataset_filter` {must}: choose another column")
         low, high = -math.inf if ends[0] is None else ends[0], math.inf if ends[1] is None else ends[1]
         kept = [place for place, value in enumerate(values) if value is not None and low <= value <= high]
         if not kept:

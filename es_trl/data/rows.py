@@ -1,4 +1,4 @@
-"""Rows of a data set and their columns, nested ones too, with values as their file has them."""
+"""Rows of a dataset and their columns, also nested ones, with the values of the file."""
 
 import contextlib
 import json
@@ -22,7 +22,7 @@ _MISSING = object()
 
 @dataclass(frozen=True)
 class Rows:
-    """Chosen rows of a data set."""
+    """Chosen rows of a dataset."""
 
     name: str  # for messages
     source: dict[str, list[Any]] | Dataset  # all rows of every column: Python's own values, or Arrow's
@@ -33,7 +33,7 @@ class Rows:
         return self.source.column_names if isinstance(self.source, Dataset) else list(self.source)
 
     def find(self, name: str) -> list[Any] | None:
-        """Return the values of a column, or of its field as `a.b`, one per row; `None` where no row has it."""
+        """Return one value per row of a column, or of its field as `a.b`; `None` where no row has such a column."""
         parts = name.split(".")
         splits = [(".".join(parts[:at]), ".".join(parts[at:])) for at in range(len(parts), 0, -1)]
         top, path = next((split for split in splits if split[0] in self.names), ("", ""))
@@ -46,13 +46,13 @@ class Rows:
         return [None if values[row] is _MISSING else values[row] for row in self.numbers]
 
     def column(self, name: str, advice: str = "rename a column, or set prompt_column or answer_column") -> list[Any]:
-        """Return the values as [`Rows.find`] does; raise a ValueError where no row has such a column."""
+        """Return one value per row as [`Rows.find`]; raise a ValueError where no row has such a column."""
         values = self.find(name)
         if values is None:
             # names that a recipe can use: columns, or the fields that a mapping has in the first row
             known = leaf_names({name: next(iter(self.source[name]), None) for name in self.names})
             has = f"has no column {name!r}{nearest(name, known)}; it has {', '.join(known)}"
-            raise ValueError(f"the data set {self.name} {has}: {advice}")
+            raise ValueError(f"the dataset {self.name} {has}: {advice}")
         return values
 
     def filled(self, name: str) -> list[Any]:
@@ -63,7 +63,7 @@ class Rows:
         return values
 
     def refuse(self, faults: Mapping[int, str]) -> None:
-        """Raise unless `faults` is empty: each is the end of a sentence about a row, by its place among these rows."""
+        """Raise for the first of the `faults`, which are ends of sentences about rows by their place in these rows."""
         if faults:
             place = min(faults)
             more = f" ({len(faults)} rows are refused, and this is the first)" if len(faults) > 1 else ""
@@ -71,9 +71,9 @@ class Rows:
 
     def to_dataset(self, asked: Sequence[str] = ()) -> Dataset:
         """
-        Return all columns, those of mixed types as JSON, and the nested ones among `asked` under their full name.
+        Return all columns, and the nested ones of `asked` under their full name. Mixed types become JSON.
 
-        Those that `datasets` cannot hold are refused where they are among `asked`; others are left out, and logged.
+        A column that `datasets` cannot hold is refused if it is in `asked`. Otherwise it is left out, which is logged.
         """
         nested = [name for name in dict.fromkeys(asked) if name not in self.names]
         if isinstance(self.source, Dataset):
@@ -99,12 +99,12 @@ def leaf_names(value: Any, prefix: str = "") -> list[str]:
 
 
 def is_unicode(text: str) -> bool:
-    """Return whether a text can be written as UTF-8, which JSON's `\\ud800` alone cannot."""
+    """Return whether a text can be written as UTF-8. JSON's `\\ud800` cannot."""
     return text.encode(errors="ignore").decode() == text
 
 
 def _field(value: Any, path: str) -> Any:
-    """Return the field `a.b` of a mapping, all of it where `path` is empty; `_MISSING` where it has no such field."""
+    """Return the field `a.b` of a mapping, or `_MISSING`; an empty `path` returns the mapping itself."""
     while path:
         if not isinstance(value, dict):
             return _MISSING
@@ -116,7 +116,7 @@ def _field(value: Any, path: str) -> Any:
 
 
 def _as_arrow(values: list[Any]) -> pa.Array | None:
-    """Return the values as Arrow has them, or as JSON where types are mixed; `None` where neither returns them."""
+    """Return the values as an Arrow array, or as JSON where types are mixed; `None` where neither can hold them."""
     with contextlib.suppress(*CANNOT_HOLD):
         return pa.array(values)
     try:
@@ -128,7 +128,7 @@ def _as_arrow(values: list[Any]) -> pa.Array | None:
 
 
 def _precision(feature: Any, path: str) -> type[np.floating] | None:
-    """Return the type of a column, or of its field `path`, of floats of 16 or 32 bits, or lists of these."""
+    """Return the type of a column, or of its field `path`, if it holds floats of 16 or 32 bits, or lists of these."""
     for key in path.split(".") if path else ():
         feature = feature.get(key) if isinstance(feature, dict) else None
     while isinstance(feature, List):
@@ -138,7 +138,7 @@ def _precision(feature: Any, path: str) -> type[np.floating] | None:
 
 
 def _shortest(value: Any, precision: type[np.floating]) -> Any:
-    """Return a shorter float as the float64 of its fewest digits: 0.1, where Python has 0.10000000149011612."""
+    """Return a 16- or 32-bit float with its fewest digits: 0.1 instead of 0.10000000149011612."""
     if isinstance(value, list):
         return [_shortest(inner, precision) for inner in value]
     return float(str(precision(value))) if isinstance(value, float) else value

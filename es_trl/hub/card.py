@@ -1,4 +1,4 @@
-"""The model card: the text that TRL writes, then the run, the recipe and the versions."""
+"""The model card: TRL's text, then sections on the run, the recipe and the versions."""
 
 import sys
 import textwrap
@@ -28,14 +28,14 @@ PAPER = {
 }
 CARD_FILE = "README.md"
 RECIPE_FILE = "es_recipe.yaml"
-# TRL's words for a base model and a result that are not on the Hub, and ours
+# Replacements for TRL's text about a base model or a result that is not on the Hub
 _UNNAMED = {"[None](https://huggingface.co/None)": "a model that is not on the Hub", 'model="None"': 'model="."'}
 
 logger = logging.get_logger(__name__)
 
 
 def complete_card(run_dir: Path, packages: Iterable[str]) -> None:
-    """Draw the figure of a run, and append its sections, with the versions of imported `packages`, to TRL's card."""
+    """Draw the figure of a run, and append the sections to TRL's card. `packages` are those whose versions it lists."""
     card = run_dir / CARD_FILE
     written = card.read_text().rstrip()
     for words, ours in _UNNAMED.items():
@@ -46,13 +46,15 @@ def complete_card(run_dir: Path, packages: Iterable[str]) -> None:
 
 
 def write_recipe(run_dir: str | Path, given: dict[str, Any] | None) -> None:
-    """Write the values that a recipe set, without tokens; `None` removes those of an earlier run in the folder."""
+    """Write the values that a recipe set, without tokens. `None` deletes the file of an earlier run in the folder."""
     path = Path(run_dir) / RECIPE_FILE
     if given is None:
         path.unlink(missing_ok=True)
     else:
         path.parent.mkdir(parents=True, exist_ok=True)
-        recipe = {name: value for name, value in given.items() if name != "resume_from_checkpoint"}  # a fresh start
+        recipe = {
+            name: value for name, value in given.items() if name != "resume_from_checkpoint"
+        }  # the pushed recipe is for a new run
         write_atomically(path, yaml.safe_dump(without_tokens(recipe), sort_keys=False, allow_unicode=True, width=110))
 
 
@@ -60,7 +62,7 @@ def _run_section(run_dir: Path) -> str:
     history = run_dir / HISTORY_FILE
     records = read_history(history) if history.exists() else []
     if not records:
-        (run_dir / FIGURE_FILE).unlink(missing_ok=True)  # that of an earlier run in the folder
+        (run_dir / FIGURE_FILE).unlink(missing_ok=True)  # of an earlier run in the folder
         return ""
     lines = ["## Entropy over the run", ""]
     loop = read_loop(run_dir)
@@ -72,7 +74,7 @@ def _run_section(run_dir: Path) -> str:
         plot_run(run_dir)
         lines += [f"![Target and entropy, control, reward and completion length over rollouts]({FIGURE_FILE})", ""]
     except ImportError as error:
-        logger.warning(f"no {FIGURE_FILE}: {error}")
+        logger.warning(f"{FIGURE_FILE} is not drawn: {error}")
     lines += ["| | first rollout | last rollout |", "|---|---|---|"]
     units = {"target": " (nats)", "entropy": " (nats)", "completion_tokens": " (tokens)"}
     for field in ("rollout", "target", "entropy", "control", "reward", "completion_tokens"):
@@ -81,7 +83,7 @@ def _run_section(run_dir: Path) -> str:
     events = [(record["rollout"], event) for record in records for event in record["events"] or []]
     told = [f"- rollout {at}, {event['kind']}: {event['message']}" for at, event in events if event["kind"] != "push"]
     lines += ["", *told] if told else []
-    lines += ["", f"Every rollout is a line of [`{HISTORY_FILE}`]({HISTORY_FILE})."]
+    lines += ["", f"Each line of [`{HISTORY_FILE}`]({HISTORY_FILE}) is the record of one rollout."]
     return "\n".join(lines)
 
 
@@ -89,7 +91,7 @@ def _recipe_section(run_dir: Path) -> str:
     path = run_dir / RECIPE_FILE
     if not path.exists():
         return ""
-    # four, because a recipe's own text may have three
+    # four backticks, because the recipe's text may contain three
     return f"## Recipe\n\n[`{RECIPE_FILE}`]({RECIPE_FILE}), as it was run:\n\n````yaml\n{path.read_text()}````"
 
 

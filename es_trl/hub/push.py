@@ -1,4 +1,4 @@
-"""What became of the uploads of a run: what fails is told, and the next save or the end makes up for it."""
+"""The uploads of a run. Failed ones are logged and repeated at the next save or at the end."""
 
 import shlex
 from collections.abc import Callable, Sequence
@@ -19,27 +19,31 @@ logger = logging.get_logger(__name__)
 
 
 class PushError(RuntimeError):
-    """The last push failed. The message says why, where the model is, and how to push it later."""
+    """The last push of a run failed. The message says why, where the model is, and how to push it later."""
 
 
 @dataclass(frozen=True)
 class Save:
-    """A save that is to be on the Hub."""
+    """A save that is to be pushed."""
 
-    update: int  # updates made
-    checkpoint: str  # its folder
+    update: int  # number of updates so far
+    checkpoint: str  # folder of the checkpoint
 
 
 class Pushes:
     """
-    The uploads of one training to `repository`, on the process that makes them.
+    The uploads of one run, on the process that makes them.
 
-    transformers uploads in the background, reads no result, and leaves a save out without a word while another one is
-    uploaded. Every upload has everything, so the next one makes up for those before it.
+    transformers uploads in the background and does not look at the result. While one save is uploaded, it silently
+    skips the next. Every upload holds all files, so a later one replaces those that were missed.
+
+    Args:
+        repository (`str`):
+            Name of the repository, for messages.
     """
 
     def __init__(self, repository: str) -> None:
-        self.missed: tuple[int, ...] = ()  # updates whose saves did not reach the Hub by themselves
+        self.missed: tuple[int, ...] = ()  # updates whose saves were not pushed at their time
         self._repository = repository
         self._running: list[tuple[Save, list[Future]]] = []
         self._saved: Save | None = None
@@ -48,35 +52,35 @@ class Pushes:
 
     @property
     def running(self) -> Save | None:
-        """The save that is uploaded now, the last one of several; `None` where none is."""
+        """The latest save that is being uploaded, or `None`."""
         return self._running[-1][0] if self._running else None
 
     @property
     def owed(self) -> Save | None:
-        """The last save, where it is not on the Hub; `None` where it is, or where none was to be pushed."""
+        """The last save if it is not on the Hub yet, else `None`."""
         return None if self._saved == self._pushed else self._saved
 
     def send(self, save: Save, upload: Callable[[], None], jobs: Callable[[], Sequence[Future]]) -> None:
-        """Start the `upload` of a save in the background; `jobs` gives the uploads that were started so far."""
+        """Start the `upload` of a save in the background. `jobs` returns the uploads that were started so far."""
         self._saved = save
         earlier = list(jobs())
         try:
             upload()
-        except Exception as error:  # also of a tracker's network: the run is worth more than its push
+        except Exception as error:  # whatever fails here, a failed push must not end the run
             self._miss(save, f"failed ({reason(error)})")
             return
         if started := [job for job in jobs() if job not in earlier]:
             self._running.append((save, started))
-        else:  # transformers sends nothing while one of its own still runs
-            self._miss(save, "was left out, as an earlier one still runs")
+        else:  # transformers starts no upload while one of its own runs
+            self._miss(save, "was skipped, because an earlier one still runs")
 
     def leave_out(self, save: Save) -> None:
-        """Take note that a save is not uploaded, because another one still is."""
+        """Record that a save is not uploaded, because another one still is."""
         self._saved = save
-        self._miss(save, f"was left out, as that of update {self.running.update} still runs")
+        self._miss(save, f"was skipped, because the push of update {self.running.update} still runs")
 
     def settle(self) -> None:
-        """Look at what became of the uploads that have ended."""
+        """Record the results of the uploads that have ended."""
         ended = [push for push in self._running if all(job.done() for job in push[1])]
         self._running = [push for push in self._running if push not in ended]
         for save, jobs in ended:
@@ -86,7 +90,7 @@ class Pushes:
                 self._pushed = save
 
     def take_events(self) -> list[dict[str, str]]:
-        """Return what the history has not been told yet."""
+        """Return the events that are not in the history yet."""
         self.settle()
         told, self._untold = self._untold, []
         return [{"kind": "push", "message": message} for message in told]
@@ -101,15 +105,15 @@ class Pushes:
 
 
 def wait_for_hub(repository: str) -> None:
-    """Ask the Hub for a repository, and again for some seconds where it is away."""
+    """Ask the Hub for a repository, and retry for some seconds if it does not answer."""
     http_backoff("GET", f"{HfApi().endpoint}/api/models/{repository}")
 
 
 def result_of(upload: Any, args: TrainingArguments, repository: str) -> Any:
-    """Wait for an upload, or raise a `PushError`."""
+    """Wait for an upload and return its result, or raise a `PushError`."""
     try:
         return upload.result()
-    except Exception as error:  # HTTP, connection, Xet, card that the Hub does not take
+    except Exception as error:  # HTTP, connection, Xet, or a card that the Hub rejects
         excluded = ["--exclude", "_*", "--exclude", f"{PREFIX_CHECKPOINT_DIR}-*"]
         command = ["hf", "upload", repository, args.output_dir, ".", *excluded]
         command += ["--private"] if args.hub_private_repo else []

@@ -1,4 +1,4 @@
-"""The repository that a run pushes to: opened, or refused, before the model loads."""
+"""The repository that a run pushes to, which is created and checked before the model loads."""
 
 import contextlib
 from collections.abc import Iterator
@@ -15,10 +15,19 @@ from .secrets import HiddenToken, hide_tokens, refuse_tokens
 
 def prepare_push(args: GRPOConfig) -> dict[str, Any]:
     """
-    Open the repository that a run pushes to, or refuse it, and return the fields of `args` to set.
+    Open the repository that a run pushes to. Every process must call it.
 
-    Every process calls it. `hub_token` is sent but not saved, `hub_private_repo` is true unless it is `False`, and
-    `trackio_static_space_id` false unless a Space is named, as transformers would publish the logs in one.
+    Args:
+        args (`GRPOConfig`):
+            Configuration of the run.
+
+    Returns:
+        `dict[str, Any]`: fields of `args` to set. `hub_token` becomes a token that is not saved. `hub_private_repo`
+        becomes true unless it is `False`. `trackio_static_space_id` becomes false unless a Space is named, because
+        transformers would publish the logs in a Space.
+
+    Raises:
+        ValueError: if the run cannot push there, if a private run would become public, or if a field holds a token.
     """
     changes: dict[str, Any] = {"hub_private_repo": _is_private(args)}
     if args.hub_token is not None:
@@ -30,8 +39,8 @@ def prepare_push(args: GRPOConfig) -> dict[str, Any]:
     refuse_tokens(args.to_dict())
     if _is_private(args) and isinstance(args.trackio_static_space_id, str):
         raise ValueError(
-            "`trackio_static_space_id` must not be set in a private run, as it names a Space, which Trackio can only "
-            "make public: leave it out, or set hub_private_repo: false to publish both"
+            "`trackio_static_space_id` must not be set in a private run, because Trackio makes only public Spaces: "
+            "leave it out, or set hub_private_repo: false to publish both"
         )
     url = on_main(args.process_index == 0, lambda: open_repository(args))
     if args.process_index == 0:
@@ -41,9 +50,19 @@ def prepare_push(args: GRPOConfig) -> dict[str, Any]:
 
 def open_repository(args: GRPOConfig, token: str | None = None) -> str:
     """
-    Create the repository of a run unless it exists, with `token` in place of `hub_token`, and return its address.
+    Create the repository of a run unless it exists.
 
-    One that cannot be pushed to is refused, and so is a public one unless `hub_private_repo` is `False`.
+    Args:
+        args (`GRPOConfig`):
+            Configuration of the run.
+        token (`str`, *optional*):
+            Access token to use instead of `args.hub_token`.
+
+    Returns:
+        `str`: address of the repository.
+
+    Raises:
+        ValueError: if it cannot be pushed to, or if it is public although `hub_private_repo` is not `False`.
     """
     token = args.hub_token if token is None else token
     name = Path(args.output_dir).absolute().name if args.hub_model_id is None else args.hub_model_id
@@ -56,8 +75,8 @@ def open_repository(args: GRPOConfig, token: str | None = None) -> str:
             is_private = HfApi().model_info(url.repo_id, token=token, revision=args.hub_revision).private
     if _is_private(args) and not is_private:
         raise ValueError(
-            f"push_to_hub is set and {url.repo_id} is there already and public: set hub_private_repo: false to publish "
-            "the run, or hub_model_id to another name"
+            f"`push_to_hub` is true but {url.repo_id} exists already and is public: set hub_private_repo: false to "
+            "publish the run, or hub_model_id to another name"
         )
     return str(url)
 
@@ -68,7 +87,7 @@ def _is_private(args: GRPOConfig) -> bool:
 
 @contextlib.contextmanager
 def _where_answered() -> Iterator[None]:
-    """Ignore that a mirror of the Hub does not know a question: the first push will tell."""
+    """Ignore that a mirror of the Hub does not support a request. The first push will show whether it works."""
     try:
         yield
     except HfHubHTTPError as error:
@@ -78,11 +97,11 @@ def _where_answered() -> Iterator[None]:
 
 @contextlib.contextmanager
 def refusing(name: str) -> Iterator[None]:
-    """Raise a ValueError that says what to set where the Hub does not let a run push to `name`."""
+    """Raise a ValueError that says what to set if the Hub does not let a run push to `name`."""
     try:
         yield
-    except Exception as error:  # from the connection, the Hub, or a parser that reads the page of a proxy
-        why = f"push_to_hub is set and {name} cannot be pushed to ({reason(error)})"
+    except Exception as error:  # of the connection, the Hub, or the parser of an answer that is a proxy's page
+        why = f"`push_to_hub` is true but {name} cannot be pushed to ({reason(error)})"
         raise ValueError(f"{why}: {_advice(error)}") from error
 
 
@@ -96,11 +115,11 @@ def _advice(error: Exception) -> str:
         return "log in with `hf auth login`, or set HF_TOKEN to a token with write access"
     if 400 <= status < 500:
         return "set hub_model_id to a repository that the token may write, or use the token of its owner"
-    return f"check the connection to {HfApi().endpoint}, or set push_to_hub: false and run `hf upload` in the end"
+    return f"check the connection to {HfApi().endpoint}, or set push_to_hub: false and run `hf upload` after the run"
 
 
 def reason(error: BaseException) -> str:
-    """Return why a request to the Hub failed, in one line and without a token."""
+    """Return the cause of a failed request to the Hub, in one line and without tokens."""
     if isinstance(error, HfHubHTTPError):
         said = f", {error.server_message}" if error.server_message else ""
         text = f"HTTP {error.response.status_code} {error.response.reason_phrase}{said}"

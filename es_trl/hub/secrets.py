@@ -1,17 +1,17 @@
-"""Access tokens, kept out of everything that is written."""
+"""Removal of access tokens from everything that is written."""
 
 import re
 from typing import Any
 
 
-# tokens of the Hub; a short text that begins with hf_ may also be a name
+# Tokens of the Hub. A shorter text that begins with hf_ may be a name.
 TOKEN = re.compile(r"\b(?:(?:hf_oauth_|hf_jwt_|api_org_)[A-Za-z0-9]{16,}|hf_[A-Za-z0-9]{30,})[\w.-]*")
 SECRET_NAME = re.compile(r"(token|key|secret|password)$", re.IGNORECASE)
 HIDDEN = "<token>"
 
 
 class HiddenToken(str):
-    """A token that is sent like any string, is pickled as `None`, and does not show in a `repr`."""
+    """A token that works like any string, but is pickled as `None` and hidden in its `repr`."""
 
     def __repr__(self) -> str:
         return HIDDEN
@@ -26,12 +26,12 @@ class HiddenToken(str):
 
 
 def hide_tokens(text: str) -> str:
-    """Return a text with a placeholder for each part that looks like a token of the Hub."""
+    """Replace everything in a text that looks like a token of the Hub by a placeholder."""
     return TOKEN.sub(HIDDEN, text)
 
 
 def without_tokens(value: Any) -> Any:
-    """Return a recipe without `hub_token`, variables of `env` that are named like secrets, and texts like tokens."""
+    """Return a recipe without `hub_token`, without `env` variables named like secrets, and with hidden tokens."""
     if isinstance(value, dict):
         hidden = {name: without_tokens(part) for name, part in value.items() if name != "hub_token"}
         if isinstance(env := hidden.get("env"), dict):
@@ -43,10 +43,10 @@ def without_tokens(value: Any) -> Any:
 
 
 def refuse_tokens(fields: dict[str, Any]) -> None:
-    """Raise where a field of `TrainingArguments.to_dict()`, which hides those named `..._token`, looks like a token."""
+    """Raise if a field of `TrainingArguments.to_dict()` holds a token. That method hides fields named `..._token`."""
     for name, value in fields.items():
         if TOKEN.search(str(value)):
             raise ValueError(
-                f"`{name}` must hold no access token, as the configuration is saved and pushed with the model: remove "
+                f"`{name}` must not hold an access token, because the configuration is pushed with the model: remove "
                 "it, and log in with `hf auth login` or set HF_TOKEN"
             )

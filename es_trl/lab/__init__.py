@@ -1,11 +1,11 @@
-"""The Countdown lab: a verifiable task, a base model with the skill latent, and a reward, all in the package.
+"""The Countdown lab: a verifiable task, a reward and a small base model, for runs of minutes on a CPU.
 
-- `countdown.py`: the task, its data and its reward.
-- `prompts.py`: the prompts of a recipe.
+- `countdown.py`: the task, its dataset and its reward.
+- `prompts.py`: the prompts that a recipe names.
 - `config.py`: the configuration of a short run.
 - `make_base.py`: the training of the base model in `base/`.
 - `evaluate.py`: pass@k of a Countdown model.
-- `simulated.py`: the entropy of the lab without its model.
+- `simulated.py`: a simulation of the lab's entropy without a model.
 """
 
 from pathlib import Path

@@ -5,7 +5,7 @@ from typing import Any
 from ..config.config import ESGRPOConfig
 
 
-# 32 prompts x 8 completions: half a second per rollout on one core
+# 32 prompts x 8 completions, which takes half a second per rollout on one core
 SHORT_RUN = {
     "num_generations": 8,
     "per_device_train_batch_size": 64,
@@ -26,15 +26,20 @@ SHORT_RUN = {
 
 def lab_config(output_dir: str, rollouts: int, **changes: Any) -> ESGRPOConfig:
     """
-    Return an [`ESGRPOConfig`] for a short run on one CPU core: 32 prompts x 8 completions, 4 updates per rollout.
+    Return an [`ESGRPOConfig`] for a short run on one CPU core.
+
+    A rollout has 32 prompts x 8 completions and 4 updates.
 
     Args:
         output_dir (`str`):
             Folder of the run.
         rollouts (`int`):
-            Length of the run.
+            Number of rollouts in the run.
         changes (`dict[str, Any]`, *optional*):
-            Any fields of the configuration; a `max_steps` among them replaces `rollouts`.
+            Other fields of the configuration. If `max_steps` is among them, it replaces `rollouts`.
+
+    Returns:
+        `ESGRPOConfig`: the configuration.
     """
     values = {**SHORT_RUN, **changes}
     updates = values["steps_per_generation"] // values["gradient_accumulation_steps"]

@@ -1,7 +1,7 @@
-"""Countdown: combine the given numbers, each exactly once, into an expression that has the target value.
+"""The Countdown task: combine the given numbers, each exactly once, into an expression that has the target value.
 
-A prompt is `"3 5 2=17:"`, a right completion `"3*5+2"`. Exact arithmetic verifies it, its difficulty is the count of
-numbers, and every prompt is solvable by construction.
+For the prompt `"3 5 2=17:"`, a right completion is `"3*5+2"`. Exact arithmetic verifies a completion. More numbers make
+a prompt harder, and every prompt has a solution.
 """
 
 import ast
@@ -14,22 +14,22 @@ from fractions import Fraction
 from datasets import Dataset
 
 
-_ALLOWED = re.compile(r"[0-9+\-*/() ]{1,64}")  # longer ones are wrong without being read, so that parsing is bounded
+_ALLOWED = re.compile(r"[0-9+\-*/() ]{1,64}")  # the limit of 64 bounds the time of parsing; longer texts are wrong
 _LEADING_ZERO = re.compile("(?<![0-9])0[0-9]")  # "03" is not one of the given numbers
 _OPERATORS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv}
 
 
 def countdown_dataset(num_prompts: int, seed: int = 0, num_numbers: tuple[int, ...] = (3,)) -> Dataset:
     """
-    Return solvable Countdown prompts, the same for the same arguments.
+    Return solvable Countdown prompts. The same arguments always give the same prompts.
 
     Args:
         num_prompts (`int`):
             Number of rows.
-        seed (`int`):
-            Seed of the generator; rows of different seeds are independent draws from the same distribution.
-        num_numbers (`tuple[int, ...]`):
-            The counts of numbers that a prompt may have, drawn uniformly. More numbers are harder.
+        seed (`int`, *optional*, defaults to `0`):
+            Seed of the generator. Different seeds give independent draws from the same distribution.
+        num_numbers (`tuple[int, ...]`, *optional*, defaults to `(3,)`):
+            Counts of numbers in a prompt, drawn uniformly. More numbers are harder.
 
     Returns:
         `Dataset`: columns `prompt` (str), `numbers` (list of int) and `target` (int).
@@ -45,7 +45,11 @@ def format_prompt(numbers: list[int], target: int) -> str:
 
 
 def draw_task(rng: random.Random, count: int) -> tuple[list[int], int, str]:
-    """Draw numbers, target and one solution: `count` numbers of 1 to 9, operators + - *, target of 1 to 99."""
+    """
+    Return random numbers, a target and one solution.
+
+    There are `count` numbers from 1 to 9. The solution uses the operators + - *, and the target is from 1 to 99.
+    """
     while True:
         numbers = [rng.randint(1, 9) for _ in range(count)]
         order = rng.sample(numbers, count)
@@ -59,13 +63,17 @@ def countdown_reward(
     completions: list[str], numbers: list[list[int]], target: list[int], **kwargs: object
 ) -> list[float]:
     """
-    Return +1 for a right expression, -1 for anything else (paper, Eq. 5).
+    Return the reward of each completion: 1 for a right expression, -1 for anything else (paper, Eq. 5).
 
     Args:
         completions (`list[str]`):
             Texts that the model wrote after the prompts.
-        numbers (`list[list[int]]`), target (`list[int]`):
-            The columns of [`countdown_dataset`], one row per completion.
+        numbers (`list[list[int]]`):
+            Given numbers, one list per completion.
+        target (`list[int]`):
+            Target values, one per completion.
+        kwargs (`dict[str, Any]`, *optional*):
+            Other columns that TRL passes; they are not used.
 
     Returns:
         `list[float]`: one reward per completion.
@@ -77,16 +85,29 @@ def countdown_reward(
 
 
 def is_solution(expression: str, numbers: list[int], target: int) -> bool:
-    """Return whether `expression` uses each of `numbers` exactly once and has the value `target`; never raise."""
+    """
+    Return whether an expression solves a task. It never raises an error.
+
+    Args:
+        expression (`str`):
+            Text of the expression.
+        numbers (`list[int]`):
+            Numbers that the expression must use, each exactly once.
+        target (`int`):
+            Value that the expression must have.
+
+    Returns:
+        `bool`: whether it does.
+    """
     return evaluate(expression) == target and Counter(map(int, re.findall("[0-9]+", expression))) == Counter(numbers)
 
 
 def evaluate(expression: str) -> Fraction | None:
     """
-    Return the exact value of an expression over + - * / and parentheses, without `eval`.
+    Return the exact value of an expression with + - * / and parentheses; it does not use `eval`.
 
     Returns:
-        `Fraction` or `None`: `None` for anything malformed, too long or divided by zero.
+        `Fraction` or `None`: `None` for a text that is malformed or too long, or that divides by zero.
     """
     if not _ALLOWED.fullmatch(expression) or _LEADING_ZERO.search(expression):
         return None

@@ -1,7 +1,8 @@
-"""pass@k of a Countdown model: `python -m es_trl.lab.evaluate [MODEL_DIR]`.
+"""Measure pass@k of a Countdown model: `python -m es_trl.lab.evaluate [MODEL_DIR]`.
 
-The prompts are drawn with a seed of their own. The task has few distinct ones (about 5,700 among 20,000 of three
-numbers), so nearly all occur in training too: this measures what was learned, not how it carries over.
+The prompts are drawn with their own seed. But the task has few distinct prompts (among 20,000 prompts of three numbers
+there are about 5,700), so nearly all of them also occur in training. The result shows whether the model has learned the
+task, not how it does on unseen prompts.
 """
 
 import argparse
@@ -14,8 +15,8 @@ from ..pass_at_k import count_correct, summarize
 from . import BASE_MODEL, countdown_dataset, countdown_reward
 
 
-EVALUATION_SEED = 1_000_000  # training draws its prompts with the run's seed
-SAMPLES = 64
+EVALUATION_SEED = 1_000_000  # far from the seeds of runs, with which training draws its prompts
+SAMPLES = 64  # completions per prompt
 
 
 def evaluate_model(model_dir: str, num_prompts: int = 500) -> dict[str, dict[str, float]]:
@@ -25,8 +26,11 @@ def evaluate_model(model_dir: str, num_prompts: int = 500) -> dict[str, dict[str
     Args:
         model_dir (`str`):
             Folder with a model and its tokenizer.
-        num_prompts (`int`):
-            Prompts of each kind, with 64 completions each.
+        num_prompts (`int`, *optional*, defaults to `500`):
+            Number of prompts of three numbers, and of four numbers. Each gets 64 completions.
+
+    Returns:
+        `dict[str, dict[str, float]]`: values by `"3 numbers"` or `"4 numbers"`, and by `"pass@1"` and so on.
     """
     model = AutoModelForCausalLM.from_pretrained(model_dir, dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(model_dir)
@@ -36,15 +40,18 @@ def evaluate_model(model_dir: str, num_prompts: int = 500) -> dict[str, dict[str
 def score(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, count: int, num_prompts: int = 500
 ) -> dict[str, float]:
-    """Return pass@1, pass@8 and pass@64 on prompts of `count` numbers; other arguments as in [`evaluate_model`]."""
+    """Return pass@1, pass@8 and pass@64 of a model on `num_prompts` prompts of `count` numbers."""
     dataset = countdown_dataset(num_prompts, seed=EVALUATION_SEED, num_numbers=(count,))
     counts = count_correct(model, tokenizer, dataset, countdown_reward, samples=SAMPLES)
     return {name: round(value, 4) for name, value in summarize(counts, SAMPLES).items()}
 
 
 def main(argv: list[str] | None = None) -> None:
+    """Print pass@k of a model as JSON; `argv` are the arguments of the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("model_dir", nargs="?", default=BASE_MODEL, help="the lab's base where unset")
+    parser.add_argument(
+        "model_dir", nargs="?", default=BASE_MODEL, help="folder of the model (default: the base model)"
+    )
     parser.add_argument("--num_prompts", type=int, default=500)
     args = parser.parse_args(argv)
     torch.set_num_threads(1)

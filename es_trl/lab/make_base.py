@@ -1,7 +1,8 @@
-"""Make the base model of the Countdown lab: `python -m es_trl.lab.make_base OUT_DIR` (seeded, some minutes on a CPU).
+"""Make the base model of the Countdown lab: `python -m es_trl.lab.make_base OUT_DIR` (some minutes on a CPU).
 
-The base is pre-trained on Countdown lines, half of them with a wrong target. It writes well-formed expressions and is
-right about as often as its data, so reinforcement learning has something to improve.
+The base model is pre-trained on lines of Countdown tasks with expressions. In half of the lines the expression does not
+fit the target. So the model writes well-formed expressions that are right only as often as its data, and reinforcement
+learning can improve it.
 """
 
 import argparse
@@ -19,14 +20,14 @@ from .countdown import draw_task, format_prompt
 
 CHARACTERS = "0123456789 +-*/()=:"
 LINE_TOKENS = 20  # the longest line, "1 2 3 4=56:1+2+3*4" and its end token, has 19
-WRONG_SHARE = 0.5  # lines whose target belongs to another expression over the same numbers
+WRONG_SHARE = 0.5  # share of the lines that get a random target
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
     """
-    Return a tokenizer with one token per character, beside `<pad>`, `<eos>` and `<unk>`.
+    Return a tokenizer with one token per character and the tokens `<pad>`, `<eos>` and `<unk>`.
 
-    It is byte-level without merges, the form in which transformers loads the tokenizer of any Qwen2.
+    It is byte-level without merges, because transformers loads the tokenizer of any Qwen2 in this form.
     """
     characters = [character for character, _ in ByteLevel(add_prefix_space=False).pre_tokenize_str(CHARACTERS)]
     vocabulary = {token: index for index, token in enumerate(["<pad>", "<eos>", "<unk>", *"".join(characters)])}
@@ -39,7 +40,11 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def build_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> Qwen2ForCausalLM:
-    """Return a Qwen2 of about 0.4 million parameters; heads of 32, the smallest that vLLM's CPU attention takes."""
+    """
+    Return a Qwen2 model of about 0.4 million parameters.
+
+    The head dimension is 32, the smallest that vLLM's attention on CPUs supports.
+    """
     torch.manual_seed(seed)
     config = Qwen2Config(
         vocab_size=len(tokenizer),
@@ -58,7 +63,7 @@ def build_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> Qwen2ForCausal
 
 
 def draw_line(rng: random.Random) -> tuple[str, str]:
-    """Draw prompt and expression of one pre-training line."""
+    """Return prompt and expression of a random pre-training line."""
     numbers, target, expression = draw_task(rng, rng.choice((3, 4)))
     if rng.random() < WRONG_SHARE:
         target = rng.randint(1, 99)
@@ -68,7 +73,11 @@ def draw_line(rng: random.Random) -> tuple[str, str]:
 def draw_batch(
     rng: random.Random, tokenizer: PreTrainedTokenizerFast, batch_size: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Draw token ids and labels, both `(batch_size, LINE_TOKENS)`; only the expression and its end are learned."""
+    """
+    Return token ids and labels of random lines, both of shape `(batch_size, LINE_TOKENS)`.
+
+    Only the expression and the end token have labels.
+    """
     ids = torch.full((batch_size, LINE_TOKENS), tokenizer.pad_token_id)
     labels = torch.full((batch_size, LINE_TOKENS), -100)
     lines = [draw_line(rng) for _ in range(batch_size)]
@@ -83,7 +92,7 @@ def draw_batch(
 def pretrain(
     model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, steps: int, batch_size: int, seed: int
 ) -> None:
-    """Train on new lines at every update: AdamW, cosine learning rate."""
+    """Train with AdamW and a cosine learning rate, on new random lines at every update."""
     rng = random.Random(seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.01)
     warmup = min(100, steps)
@@ -99,10 +108,11 @@ def pretrain(
         optimizer.zero_grad()
         schedule.step()
         if (step + 1) % 500 == 0 or step + 1 == steps:
-            print(f"step {step + 1}/{steps}  loss {loss.item():.4f} nats", flush=True)
+            print(f"update {step + 1}/{steps}  loss {loss.item():.4f} nats", flush=True)
 
 
 def main(argv: list[str] | None = None) -> None:
+    """Train the base model and save it; `argv` are the arguments of the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out_dir", type=Path)
     parser.add_argument("--steps", type=int, default=4000)

@@ -1,4 +1,4 @@
-"""Countdown prompts of a recipe: generated, or from a file."""
+"""The Countdown prompts that a recipe names, generated or from a file."""
 
 import functools
 import re
@@ -16,7 +16,7 @@ from .countdown import countdown_dataset
 
 
 NUM_PROMPTS = 20_000
-GENERATED = "countdown:"  # the beginning of a generated data set's name
+GENERATED = "countdown:"  # the beginning of the name of a generated dataset
 
 
 def load_countdown(args: DataArguments, seed: int) -> Dataset:
@@ -25,21 +25,23 @@ def load_countdown(args: DataArguments, seed: int) -> Dataset:
 
     Args:
         args (`DataArguments`):
-            With `dataset_name` unset or `countdown:3` these are 20,000 prompts of three numbers, with `countdown:3,4`
-            of three or four; else the rows of a file with columns `prompt`, `numbers` and `target`.
+            Arguments of the dataset. If `dataset_name` is unset or `countdown:3`, the dataset has 20,000 prompts of
+            three numbers. With `countdown:3,4` they have three or four numbers. Any other name is a file or a dataset
+            with the columns `prompt`, `numbers` and `target`.
         seed (`int`):
-            Seed of the generator: the same prompts for the same seed.
+            Seed of the generator. The same seed gives the same prompts.
 
     Returns:
-        `Dataset`: columns `prompt`, `numbers`, `target` and `count`, the count of numbers, by which `dataset_filter`
-        can choose.
+        `Dataset`: columns `prompt`, `numbers`, `target` and `count`. `count` is the count of numbers, for
+        `dataset_filter`.
 
     Raises:
-        ValueError: for a name without counts, and as [`~data.load_rows`].
+        ValueError: for a name `countdown:` without valid counts, a `prompt_suffix`, or rows that cannot be read or
+            that are not Countdown tasks.
     """
     if args.prompt_suffix:
         raise ValueError(
-            f"`prompt_suffix` must be empty for the Countdown lab, whose model knows tasks alone, got "
+            f"`prompt_suffix` must be empty for the Countdown lab, whose model reads only Countdown tasks, got "
             f"{args.prompt_suffix!r}: leave it out"
         )
     name = args.dataset_name or f"{GENERATED}3"
@@ -49,9 +51,7 @@ def load_countdown(args: DataArguments, seed: int) -> Dataset:
 
 
 def countdown_of(rows: Rows, args: DataArguments) -> Dataset:
-    """
-    Return the prompts of the rows that the filter of `args` keeps; returns and raises as [`load_countdown`].
-    """
+    """Return the prompts of given rows that `dataset_filter` keeps, with the columns of [`load_countdown`]."""
     prompts = plain_prompts(rows, args)
     numbers, targets = rows.filled("numbers"), rows.filled("target")
     must = "which must hold a list of integers: correct or drop the row"
@@ -74,11 +74,11 @@ def _filter(dataset: Dataset, name: str, args: DataArguments) -> Dataset:
     return filter_rows(Rows(name, dataset, range(len(dataset))), args.dataset_filter or {}).to_dataset()
 
 
-@functools.cache  # data sets of a recipe that differ by their filter are drawn once
+@functools.cache  # a recipe may name the same dataset several times, with different filters
 def _generate(name: str, seed: int) -> Dataset:
     if not re.fullmatch(r"[2-6](,[2-6])*", name.removeprefix(GENERATED)):
         raise ValueError(
-            f"`dataset_name` must have counts of numbers from 2 to 6 behind {GENERATED!r}, got {name!r}: set "
+            f"`dataset_name` must have counts from 2 to 6 after {GENERATED!r}, got {name!r}: set for example "
             "countdown:3 or countdown:3,4"
         )
     counts = tuple(int(count) for count in name.removeprefix(GENERATED).split(","))

@@ -1,4 +1,4 @@
-"""A simulated plant: the entropy of the Countdown lab without its model, thousands of rollouts per second."""
+"""A simulation of the Countdown lab's entropy without a model, which makes thousands of rollouts per second."""
 
 import math
 import random
@@ -12,32 +12,35 @@ from ..control.schedules import Schedule, progress_at
 @dataclass(frozen=True)
 class SimulatedPlant:
     """
-    Entropy that integrates what a control does to it, with dead time, drift and noise.
+    A simulation of how entropy answers a control, with dead time, drift and noise.
 
         entropy[t+1] = entropy[t] * (1 + sensitivity * felt[t]) - drift * entropy[t]^1.5 + wander
         felt[t] = (1 - carried) * control[t - dead_time + 1] + carried * control[t - dead_time]
 
-    The defaults are fitted to runs of the lab with 8 updates per rollout at a learning rate of 1e-4, under a bonus that
-    was moved at random (results/plant/summary.md): sensitivity 0.10 at once and 0.04 one rollout later, drift 0.005
-    nats per rollout at 0.3 nats, a measurement's standard error 0.012 nats. At three times and a third of the learning
-    rate sensitivity and drift are about three times and a third of these.
+    The defaults are fitted to runs of the lab in which an entropy bonus was moved at random, with 8 updates per rollout
+    and a learning rate of 1e-4 (results/plant/summary.md). The sensitivity was 0.10 in the same rollout and 0.04 one
+    rollout later. The drift was 0.005 nats per rollout at 0.3 nats, and the standard error of a measurement 0.012 nats.
+    Sensitivity and drift are about proportional to the learning rate, from a third of 1e-4 to three times 1e-4.
 
     Args:
-        initial (`float`):
-            Entropy of the first rollout, nats.
-        sensitivity (`float` or `Callable[[int], float]`):
-            Change of entropy per unit of control and rollout, as a share of entropy; or a function of the rollout.
-        drift (`float`):
+        initial (`float`, *optional*, defaults to `0.49`):
+            Entropy of the first rollout in nats.
+        sensitivity (`float` or `Callable[[int], float]`, *optional*, defaults to `0.14`):
+            Change of entropy per unit of control and rollout, as a share of the entropy, or a function from the rollout
+            to it.
+        drift (`float`, *optional*, defaults to `0.03`):
             Entropy lost per rollout without control, in units of entropy^1.5.
-        carried (`float`):
-            Share of a control's effect that comes one rollout later, 0 to 1.
-        dead_time (`int`):
-            Rollouts from a control to the first entropy that shows it, at least 1.
-        noise (`float`), wander (`float`):
-            Standard deviations at 0.3 nats of a measurement and of entropy's random change per rollout, nats. Both grow
-            with the square root of entropy.
-        outliers (`float`):
-            Share of measurements that are 0.2 nats too high, as single rollouts of long runs are.
+        carried (`float`, *optional*, defaults to `0.3`):
+            Share of a control's effect that comes one rollout later, from 0 to 1.
+        dead_time (`int`, *optional*, defaults to `1`):
+            Number of rollouts from a control to the first entropy that shows its effect, at least 1.
+        noise (`float`, *optional*, defaults to `0.012`):
+            Standard error of a measurement at 0.3 nats, in nats. It grows with the square root of the entropy.
+        wander (`float`, *optional*, defaults to `0.006`):
+            Standard deviation of the entropy's random change per rollout at 0.3 nats, in nats. It grows with the square
+            root of the entropy.
+        outliers (`float`, *optional*, defaults to `0.0`):
+            Share of the measurements that are 0.2 nats too high, like single rollouts of long runs.
     """
 
     initial: float = 0.49
@@ -58,19 +61,22 @@ class SimulatedPlant:
         seed: int = 0,
     ) -> "SimulatedRun":
         """
-        Control the plant, and return its series.
+        Simulate a run under control.
 
         Args:
             controller (`Controller`):
-                Begins at control 0.
+                The controller, which begins at the control 0.
             schedule (`Schedule`):
-                Target entropy, nats.
-            rollouts (`int`):
-                Length of the run.
-            bounds (`tuple[float, float]`):
+                The schedule, in nats.
+            rollouts (`int`, *optional*, defaults to `100`):
+                Number of rollouts in the run.
+            bounds (`tuple[float, float]`, *optional*, defaults to `(-1.0, 1.0)`):
                 Bounds of the control.
-            seed (`int`):
+            seed (`int`, *optional*, defaults to `0`):
                 Seed of the noise.
+
+        Returns:
+            `SimulatedRun`: the series of the run.
         """
         rng = random.Random(seed)
         sensitivity = self.sensitivity if callable(self.sensitivity) else lambda rollout: self.sensitivity
@@ -95,20 +101,20 @@ class SimulatedPlant:
 
 @dataclass(frozen=True)
 class SimulatedRun:
-    """Series of a run, one value per rollout: target, true and measured entropy, standard error (nats), control."""
+    """The series of a simulated run, one value per rollout. All but the controls are in nats."""
 
     targets: list[float]
-    entropies: list[float]
-    measured: list[float]
-    noises: list[float]
+    entropies: list[float]  # true values
+    measured: list[float]  # the same with noise
+    noises: list[float]  # standard errors of the measured values
     controls: list[float]
 
     def error(self, first: int = 0, last: int | None = None) -> float:
-        """Return the root-mean-square error of the rollouts from `first` to before `last`, nats."""
+        """Return the root-mean-square error in nats of the rollouts from `first` to before `last`."""
         pairs = list(zip(self.targets, self.measured, strict=True))[first:last]
         return math.sqrt(sum((target - entropy) ** 2 for target, entropy in pairs) / len(pairs))
 
     def floor(self, first: int = 0, last: int | None = None) -> float:
-        """Return the root-mean-square standard error over the same rollouts, which no controller comes below, nats."""
+        """Return the root-mean-square standard error in nats of these rollouts, the least error that is possible."""
         noises = self.noises[first:last]
         return math.sqrt(sum(noise**2 for noise in noises) / len(noises))

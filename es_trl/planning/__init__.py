@@ -1,10 +1,10 @@
-"""What a recipe would do and whether it fits, from its numbers alone: `python -m es_trl plan`.
+"""The plan of a recipe, computed without loading its model: `python -m es_trl plan`.
 
-- `plan.py`: the whole plan as text; a new section of it goes there.
-- `summary.py`: its part on memory and time as text, with the warnings, and the seconds per rollout.
-- `launch.py`: GPUs by their data sheets, and the accelerate config; a new GPU is a row of `GPUS`.
-- `model_shape.py`: sizes of a model; a model that a recipe names is a row of `CONFIGS`.
-- `workload.py`: what one GPU does in one stage, read from a recipe.
-- `memory.py`: bytes per part and moment; a new part is a line of `memory_of` and a section of docs/memory.md.
-- `limits.py`: refusals of a run that does not fit, with the setting to change.
+- `plan.py`: the whole plan as text. Add new sections there.
+- `summary.py`: the section on memory and time as text, its warnings, and the projected seconds per rollout.
+- `launch.py`: GPUs by their data sheets, and the accelerate config of a launch. Add a GPU to `GPUS`.
+- `model_shape.py`: the sizes of a model. Add a model that a recipe names to `CONFIGS`.
+- `workload.py`: the work of one GPU in one stage, read from a recipe.
+- `memory.py`: the bytes of each part at each moment. Add a part to `memory_of` and to docs/guides/memory.md.
+- `limits.py`: errors for runs that do not fit into the GPUs, with the setting to change.
 """

@@ -1,4 +1,4 @@
-"""GPUs, and how a launch divides a model between its processes."""
+"""GPUs by their data sheets, and launches: how many processes they have, and how these share the model."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -19,7 +19,7 @@ class GPU:
     """A GPU by its data sheet."""
 
     name: str
-    memory: float  # GiB that a program sees
+    memory: float  # GiB that a program can use
     flops: float  # dense bf16 operations per second
     bandwidth: float  # bytes per second between memory and cores
 
@@ -37,30 +37,33 @@ GPUS = {gpu.name: gpu for gpu in _SHEETS}
 class Launch:
     """A launch of one process per GPU."""
 
-    num_processes: int  # on all machines
-    sharding: Sharding  # zero2 divides gradients and optimizer; zero3 and fsdp the weights, too
-    is_assumed: bool = False  # whether nothing names the sharding
-    half: bool = False  # whether it asks for 16-bit mixed precision, which then runs whatever the recipe says
+    num_processes: int  # on all machines together
+    sharding: Sharding  # zero2 shards gradients and optimizer; zero3 and fsdp shard the weights, too
+    is_assumed: bool = False  # whether the sharding is a guess, as no accelerate config is given
+    half: bool = False  # whether it sets 16-bit mixed precision, which overrides the recipe
 
 
 def read_config(path: str) -> Any:
-    """Return an accelerate config; raise a ValueError for a file that does not exist or is none."""
+    """Read an accelerate config, or raise a ValueError if the file does not exist or is not such a config."""
     try:
         config = load_config_from_file(path)
     except FileNotFoundError:
         raise ValueError(f"{path} does not exist: give --config_file one of accelerate_configs/") from None
     except (ValueError, TypeError, AttributeError, yaml.YAMLError) as error:
-        raise ValueError(f"{path} is no accelerate config: {' '.join(str(error).split())}") from None
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{path} is not an accelerate config ({reason}): give one of accelerate_configs/") from None
     if config.num_processes < 1:
-        raise ValueError(f"`num_processes` of {path} must be 1 or more, got {config.num_processes}: set it")
+        raise ValueError(
+            f"`num_processes` of {path} must be 1 or more, got {config.num_processes}: set the number of GPUs"
+        )
     return config
 
 
 def launch_of(config: Any, num_processes: int | None) -> Launch:
-    """Return the launch of an accelerate config, in which `num_processes` takes the place of its own."""
+    """Return the launch that an accelerate config describes. `num_processes` overrides the number in the config."""
     if config is None and num_processes is None:
         example = "--config_file accelerate_configs/zero3.yaml"
-        raise NoProjectionError(f"name the launch's accelerate config, for example {example}, or give --num_processes")
+        raise NoProjectionError(f"the launch is not known: give {example}, or another config, or --num_processes")
     if config is None:
         return Launch(num_processes, "zero3" if num_processes > 1 else "none", is_assumed=num_processes > 1)
     processes = num_processes or config.num_processes
@@ -72,19 +75,19 @@ def _sharding(config: Any, processes: int) -> Sharding:
     if kind == "DEEPSPEED":
         moved = [name for name in zero if name.endswith("_device") and str(zero[name]).lower() != "none"]
         if moved:
-            raise NoProjectionError(f"{moved[0]} of the accelerate config moves a part out of the GPU")
+            raise NoProjectionError(f"the projection does not cover {moved[0]} of the accelerate config")
         stage = zero.get("zero_stage")
         if stage not in (2, 3):
-            raise NoProjectionError(f"zero_stage of the accelerate config is {stage}, and 2 and 3 are known")
+            raise NoProjectionError(f"the projection covers zero_stage 2 and 3, but the accelerate config has {stage}")
         return "zero2" if stage == 2 else "zero3"
     if kind == "FSDP":
         whole = fsdp.get("fsdp_reshard_after_forward", fsdp.get("fsdp_sharding_strategy", True))
         if fsdp.get("fsdp_offload_params") or str(whole).lower() not in ("true", "1", "full_shard"):
-            raise NoProjectionError("FSDP is known only with fsdp_reshard_after_forward: true (full sharding) on GPUs")
+            raise NoProjectionError("the projection covers only FSDP with full sharding and without offloading")
         return "fsdp"
     if kind not in ("NO", "MULTI_GPU"):
-        raise NoProjectionError(f"distributed_type {kind} of the accelerate config is not known")
+        raise NoProjectionError(f"the projection does not cover distributed_type {kind} of the accelerate config")
     if kind == "NO" and processes > 1:
-        set_to = "set MULTI_GPU, DEEPSPEED or FSDP"
-        raise ValueError(f"`distributed_type` must connect the {processes} processes, got NO: {set_to}")
+        allowed = "MULTI_GPU, DEEPSPEED or FSDP"
+        raise ValueError(f"`distributed_type` must be {allowed} for {processes} processes, got NO: set one of them")
     return "ddp" if processes > 1 else "none"

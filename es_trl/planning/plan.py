@@ -59,7 +59,7 @@ def plan(recipe_file: str, num_processes: int | None, overrides: list[str], conf
 
 
 def _local_prompts(recipe: Recipe) -> dict[str, Dataset]:
-    """Return the prompts of each data set that is a file on this machine, by name."""
+    """Return the prompts of each dataset that is a file on this machine, by name."""
     prompts = {}
     for name, own in recipe.data.named().items():
         if not own.dataset_name or not is_local(own.dataset_name):

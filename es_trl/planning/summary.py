@@ -1,4 +1,4 @@
-"""Memory and time of a recipe as text, all of it projected; `docs/memory.md` derives the seconds per rollout."""
+"""The projected memory and time of a recipe as text. `docs/guides/memory.md` derives the seconds per rollout."""
 
 from dataclasses import dataclass
 
@@ -13,13 +13,13 @@ from .model_shape import shape_of
 from .workload import Workload, check_known, workload_of
 
 
-CHECKED = ("llama", "mistral", "phi3", "qwen2", "qwen3")  # layers whose activations are those of docs/memory.md
-# Assumptions: what is reached of the data sheet's numbers, and mean lengths beside the longest
+CHECKED = ("llama", "mistral", "phi3", "qwen2", "qwen3")  # models whose layers docs/guides/memory.md covers
+# Assumptions: the share of the data sheet's FLOP/s and bandwidth that is reached, and mean length / longest length
 FLOPS_EFFICIENCY, BANDWIDTH_EFFICIENCY, MEAN_LENGTH = 0.4, 0.6, 0.5
 
 
 def summarize(recipe: Recipe, stages: list[PlannedStage], num_rollouts: int | None, launch: Launch, gpu: GPU) -> str:
-    """Return memory and time of every stage; raise a ValueError where a stage does not fit."""
+    """Return the memory and time of every stage as text, or raise a ValueError if a stage does not fit."""
     check_known(recipe)
     name = recipe.model.model_name_or_path
     shape = shape_of(name, recipe.model.model_revision)
@@ -29,7 +29,7 @@ def summarize(recipe: Recipe, stages: list[PlannedStage], num_rollouts: int | No
     head = f"{gpu.name} ({gpu.memory} GiB), {_gpus(launch.num_processes)}, {NAMES[launch.sharding]}, "
     head += f"{name} ({shape.parameters / 1e9:.3f} billion)"
     if launch.is_assumed:
-        warnings.append("ZeRO-3 is assumed: name the launch's accelerate config with --config_file")
+        warnings.append("the plan assumes ZeRO-3: give the launch's accelerate config with --config_file")
     sections = [f"memory per GPU in GiB, projected and not measured: {head}"]
     sections += [_memory_table(index, own, gpu) for index, own in enumerate(work)]
     sections += [_time_table(recipe, stages, work, num_rollouts, gpu), "\n".join(f"warning: {t}" for t in warnings)]
@@ -63,22 +63,22 @@ def _time_table(recipe: Recipe, stages: list[PlannedStage], work: list[Workload]
         f"the run: {_as_time(whole)}": end,
         "(without generation on vLLM's server)": not work[0].generates,
         f"(prompts of up to {work[0].prompt:,} tokens; mean lengths {MEAN_LENGTH:.0%} of the longest; 40% of the peak "
-        "FLOP/s and 60% of the bandwidth; all assumed: docs/memory.md)": True,
+        "FLOP/s and 60% of the bandwidth; all assumed: docs/guides/memory.md)": True,
         "(without the further generations of dynamic sampling)": recipe.training.dynamic_sampling_tries,
     }
-    return "\n".join(line for line, is_said in lines.items() if is_said)
+    return "\n".join(line for line, is_shown in lines.items() if is_shown)
 
 
 def _warnings(recipe: Recipe, t: Workload) -> list[str]:
     rate, kind = recipe.training.learning_rate, t.shape.kind
     in_16_bits = t.sharding in ("none", "ddp") and t.adapter is None and t.weight_bytes == 2
     warnings = {
-        f"the 16-bit weights have no fp32 copy here, so that most steps of a learning rate of {rate:g} round to "
-        "nothing: set dtype: float32, or launch with DeepSpeed or FSDP": in_16_bits and rate < 1e-4,
-        f"activations are projected for layers like Llama's, and those of {kind} may take more": kind not in CHECKED,
+        f"the 16-bit weights have no fp32 copy, so most updates with a learning rate of {rate:g} round to nothing: "
+        "set dtype: float32, or launch with DeepSpeed or FSDP": in_16_bits and rate < 1e-4,
+        f"the projection assumes layers like Llama's, and the activations of {kind} may need more": kind not in CHECKED,
         f"vllm_max_model_length leaves {t.prompt} tokens for a prompt: raise it": t.prompt < 128,
     }
-    return [text for text, is_said in warnings.items() if is_said]
+    return [text for text, is_shown in warnings.items() if is_shown]
 
 
 def _as_time(seconds: float | None) -> str:
@@ -93,36 +93,37 @@ def _gpus(count: int) -> str:
 
 @dataclass(frozen=True)
 class RolloutTime:
-    """Seconds of one rollout."""
+    """Projected seconds of one rollout."""
 
-    generation: float | None  # None where another machine writes the completions
-    scoring: float  # log-probabilities before the first update, of the policy and of a reference model
+    generation: float | None  # `None` if a vLLM server writes the completions
+    scoring: float  # log-probabilities of policy and reference model, before the first update
     updates: float
 
     @property
     def total(self) -> float:
+        """Seconds of all three together."""
         return (self.generation or 0.0) + self.scoring + self.updates
 
 
 def rollout_time(t: Workload, gpu: GPU, args: ESGRPOConfig) -> RolloutTime:
-    """Return the seconds of one rollout."""
+    """Return the projected seconds of one rollout."""
     several = args.gradient_accumulation_steps % (args.steps_per_generation * args.num_iterations) != 0
     scores = several or (args.use_vllm and args.vllm_importance_sampling_correction)
-    # TRL pads a micro-batch to the longest completion of the rollout, of which one is as long as it may be
+    # TRL pads every micro-batch to the rollout's longest completion, which is assumed to have the maximum length
     length = MEAN_LENGTH * t.prompt + t.completion
     forward = t.sequences * length * _forward_flops(t, length) / (FLOPS_EFFICIENCY * gpu.flops)
-    # a frozen model has no gradients of weights; checkpointing adds a forward pass
+    # Under an adapter the model's weights need no gradients. Checkpointing adds a forward pass.
     times = (3 if t.adapter is None else 2) + t.checkpointing
     scoring = (int(scores) + int(args.beta != 0.0)) * forward
     return RolloutTime(generation_time(t, gpu), scoring, args.num_iterations * times * forward)
 
 
 def generation_time(t: Workload, gpu: GPU) -> float | None:
-    """Return the seconds of writing the completions of a rollout, or `None` where a server writes them."""
+    """Return the projected seconds to write a rollout's completions, or `None` if a vLLM server writes them."""
     if not t.generates:
         return None
     prompt, completion = MEAN_LENGTH * t.prompt, MEAN_LENGTH * t.completion
-    resident = prompt + completion / 2  # tokens of a sequence in the cache, while it is written
+    resident = prompt + completion / 2  # mean tokens of a sequence in the cache while it is written
     if t.engine is None:
         gpus, sequences, batch = 1, t.sequences, float(t.sequences)
         weights, token = t.shape.parameters * t.compute_bytes, t.shape.kv_bytes * t.compute_bytes / 2
@@ -132,7 +133,7 @@ def generation_time(t: Workload, gpu: GPU) -> float | None:
         batch = max(1.0, min(sequences, t.engine.max_sequences, cache_tokens(t, gpu.memory * GiB) / resident))
         weights, token = engine_bytes(t)[0], cache_token_bytes(t)
     speed = FLOPS_EFFICIENCY * gpu.flops * gpus
-    # a decoding step adds a token to each sequence; it reads weights and cache, or computes, whichever takes longer
+    # A decoding step adds a token to each sequence. It takes as long as reading weights and cache, or as computing.
     reading = (weights + batch * resident * token) / (BANDWIDTH_EFFICIENCY * gpu.bandwidth)
     computing = batch * _forward_flops(t, resident) / speed
     steps = max(t.completion, sequences * completion / batch)
@@ -140,5 +141,5 @@ def generation_time(t: Workload, gpu: GPU) -> float | None:
 
 
 def _forward_flops(t: Workload, length: float) -> float:
-    """Return operations per token of a forward pass: two per parameter, and its attention to `length` others."""
+    """Return the FLOPs per token of a forward pass: two per parameter, plus attention to `length` other tokens."""
     return 2 * t.shape.active + 4 * t.shape.layers * t.shape.attention * length

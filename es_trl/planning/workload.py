@@ -1,4 +1,4 @@
-"""What one GPU does in one stage of a recipe."""
+"""The work of one GPU in one stage of a recipe."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -14,16 +14,18 @@ OPTIMIZERS = ("adamw_torch", "adamw_torch_fused")
 
 @dataclass(frozen=True)
 class Adapter:
-    """A LoRA adapter: its rank, the names of its linear maps, and whether it drops inputs."""
+    """A LoRA adapter."""
 
     rank: int
-    targets: tuple[str, ...]
+    targets: tuple[str, ...]  # names of the linear maps that it adapts
     dropout: bool = False
 
     def parameters(self, shape: ModelShape) -> int:
+        """Return the number of the adapter's parameters."""
         return self.rank * sum(sum(sizes) for name in self.targets for sizes in shape.linears[name])
 
-    def inputs(self, shape: ModelShape) -> float:  # widths of what its maps read, summed over one layer
+    def inputs(self, shape: ModelShape) -> float:
+        """Return the input widths of the adapted maps, summed over one layer."""
         return sum(inputs for name in self.targets for inputs, _ in shape.linears[name]) / shape.layers
 
 
@@ -32,55 +34,58 @@ class Engine:
     """A vLLM engine beside the trainer (`vllm_mode: colocate`)."""
 
     utilization: float  # share of the GPU's memory
-    tensor_parallel: int  # GPUs that hold one engine
+    tensor_parallel: int  # GPUs that share one engine
     max_length: int  # tokens of the longest sequence
-    max_sequences: int  # written at once, at most
-    sleeps: bool  # whether it gives its memory back while the trainer trains
+    max_sequences: int  # most sequences that are written at once
+    sleeps: bool  # whether it frees its memory during training
 
 
 @dataclass(frozen=True)
 class Workload:
-    """What one GPU does in one stage."""
+    """The work of one GPU in one stage."""
 
     shape: ModelShape
-    adapter: Adapter | None  # what is trained, where that is not the model
-    weight_bytes: int  # per weight as it is loaded
+    adapter: Adapter | None  # `None` if the whole model is trained
+    weight_bytes: int  # per weight, as the model is loaded
     compute_bytes: int  # per number in matrix products
-    quantized: bool  # whether the weights under the adapter have 4 bits
+    quantized: bool  # whether the weights under the adapter are loaded in 4 bits
     sharding: Sharding
     num_processes: int
     micro_batch: int  # completions
-    prompt: int  # tokens of the longest
-    completion: int  # tokens of the longest
+    prompt: int  # tokens of the longest prompt
+    completion: int  # tokens of the longest completion
     sequences: int  # completions per rollout that this GPU trains on
     checkpointing: bool
     attention: Literal["sdpa", "flash", "eager"]
     reference: bool  # whether there is a reference model
-    engine: Engine | None  # without one the trainer generates, or a server does
+    engine: Engine | None  # `None` if the trainer or a vLLM server generates
     generates: bool = True  # whether completions are written on this GPU
 
     @property
-    def trained(self) -> int:  # parameters with a gradient
+    def trained(self) -> int:
+        """Number of parameters with a gradient."""
         return self.shape.parameters if self.adapter is None else self.adapter.parameters(self.shape)
 
 
 def check_known(recipe: Recipe) -> None:
-    """Raise `NoProjectionError` where a recipe sets what the arithmetic does not know."""
+    """Raise `NoProjectionError` if the projection does not cover a setting of the recipe."""
     args, model = recipe.training, recipe.model
     optimizer = getattr(args.optim, "value", args.optim)
     if model.model_name_or_path is None:
         raise NoProjectionError("the recipe names no model")
     if args.max_completion_length is None:
-        raise NoProjectionError("max_completion_length is not set, so a completion may have any length")
+        raise NoProjectionError("`max_completion_length` is not set, so a completion may have any length")
     if optimizer not in OPTIMIZERS:
-        raise NoProjectionError(f"optim {optimizer} is not known, {' and '.join(OPTIMIZERS)} are")
+        raise NoProjectionError(
+            f"the projection covers optim {' and '.join(OPTIMIZERS)}, but the recipe has {optimizer}"
+        )
     for name in ("deepspeed", "fsdp", "load_in_8bit", "use_dora", "lora_modules_to_save"):
         if getattr(args if name in ("deepspeed", "fsdp") else model, name):
-            raise NoProjectionError(f"the recipe sets {name}, which the arithmetic leaves out")
+            raise NoProjectionError(f"the projection does not cover {name}, which the recipe sets")
 
 
 def workload_of(recipe: Recipe, shape: ModelShape, stage: PlannedStage, longest: int, launch: Launch) -> Workload:
-    """Return what one GPU does in a stage; `longest` are the tokens of the longest completion in any stage."""
+    """Return the work of one GPU in a stage. `longest` is the longest completion of any stage, in tokens."""
     args, model, batch = recipe.training, recipe.model, recipe.training.per_device_train_batch_size
     loading = {"dtype": model.dtype, "attn_implementation": model.attn_implementation, **(args.model_init_kwargs or {})}
     is_fp32, attention = "32" in str(loading["dtype"]), str(loading["attn_implementation"])
@@ -104,10 +109,10 @@ def workload_of(recipe: Recipe, shape: ModelShape, stage: PlannedStage, longest:
 
 def _adapter(recipe: Recipe, shape: ModelShape) -> Adapter:
     model = recipe.model
-    targets = model.lora_target_modules or ("q_proj", "v_proj")  # the latter are peft's own
+    targets = model.lora_target_modules or ("q_proj", "v_proj")  # PEFT's default
     targets = (targets,) if isinstance(targets, str) else tuple(targets)
     targets = tuple(shape.linears) if targets == ("all-linear",) else targets
-    strange = [*(name for name in targets if name not in shape.linears), *(model.lora_target_parameters or ())]
-    if strange:
-        raise NoProjectionError(f"LoRA on {strange[0]} is not known")
+    unknown = [*(name for name in targets if name not in shape.linears), *(model.lora_target_parameters or ())]
+    if unknown:
+        raise NoProjectionError(f"the projection does not cover LoRA on {unknown[0]}")
     return Adapter(model.lora_r, targets, dropout=model.lora_dropout > 0.0)

@@ -1,12 +1,12 @@
-"""The place of the answer in a text: in boxes, in tags, after a mark."""
+"""The search for the answer in a text: in boxes, in tags, or after a mark such as `####`."""
 
 import re
 from typing import NamedTuple
 
 
-MAX_PROSE_CHARS = 2000  # end of a completion without a box or tags, where the answer is looked for
-MAX_BARE_CHARS = 200  # length of a completion that is only its answer
-MAX_ANSWER_CHARS = 5000  # content of a box or tags
+MAX_PROSE_CHARS = 2000  # without a box or tags, only so many characters at the end are searched
+MAX_BARE_CHARS = 200  # longest completion that may be nothing but its answer
+MAX_ANSWER_CHARS = 5000  # longest content of a box or tags
 
 _MARKED_ANSWERS = (r"####\s*(.+)\s*\Z", r"The answer is:\s*(.+)\s*\Z")  # the last lines of GSM8K and MATH
 _TOKENS = re.compile(r"\\(?:boxed|fbox)(?![a-zA-Z])\s*(?P<bare>[^\s\\${}]+)?|\\.|[{}]", re.DOTALL)
@@ -21,20 +21,29 @@ class Answer(NamedTuple):
 
     text: str  # LaTeX, or prose in which math-verify looks for it
     prose: bool
-    bare: str = ""  # all of a completion in LaTeX, where that may be only its answer
+    bare: str = ""  # the whole completion as LaTeX, if it may be nothing but the answer
 
 
 class _Box(NamedTuple):
-    """The places of a box and its content in a text."""
+    """The positions of a box and of its content in a text."""
 
     start: int
     open: int
-    close: int  # -1 where the box is never closed
+    close: int  # -1 if the box is never closed
     end: int
 
 
 def final_answer(solution: str) -> str:
-    """Return the answer of a solution: the text after its closing mark, or in its last box, or all of it."""
+    """
+    Return the answer of a worked solution.
+
+    Args:
+        solution (`str`):
+            A solution that ends in `#### answer`, in `The answer is: answer` or in a boxed answer; or a bare answer.
+
+    Returns:
+        `str`: the text after the mark, else the content of the last box, else the whole text.
+    """
     for pattern in _MARKED_ANSWERS:
         if marked := re.search(pattern, solution):
             return _without_dollars(marked.group(1))
@@ -44,9 +53,10 @@ def final_answer(solution: str) -> str:
 
 def find_answer(completion: str) -> Answer | None:
     """
-    Return the answer of a completion, by the rules of `docs/data.md`; `None` where its last box or tags are no answer.
+    Return the answer of a completion, by the rules of `docs/guides/data.md`.
 
-    These are then empty, never closed or too long. The last box counts with those that a comma, "and" or "or" joins.
+    The last box counts, together with boxes before it that are joined to it by a comma, "and" or "or". The value is
+    `None` if the last box or tag is empty, never closed or too long.
     """
     if boxes := _boxes(completion):
         return _checked(_content(completion, boxes), prose=False) if boxes[-1].close >= 0 else None
@@ -78,9 +88,9 @@ def _without_dollars(text: str) -> str:
 
 
 def _boxes(text: str) -> list[_Box]:
-    """Return the boxes that are in no other box, in time that is linear in the text."""
+    """Return the outermost boxes of a text, in time that is linear in its length."""
     boxes: list[_Box] = []
-    box, depth = None, 0  # depth counts the braces that are open in the box
+    box, depth = None, 0  # depth counts the open braces in the box
     for token in _TOKENS.finditer(text):
         found = token.group()
         if box is None:
@@ -97,7 +107,7 @@ def _boxes(text: str) -> list[_Box]:
 
 
 def _content(text: str, boxes: list[_Box]) -> str:
-    """Return the content of the last box and those that are joined to it, with commas between them."""
+    """Return the content of the last box and of the boxes that are joined to it, with commas between them."""
     first = len(boxes) - 1
     while first > 0 and _joined(text, boxes[first - 1], boxes[first]):
         first -= 1
@@ -106,7 +116,11 @@ def _content(text: str, boxes: list[_Box]) -> str:
 
 
 def _joined(text: str, left: _Box, right: _Box) -> bool:
-    """Return whether only "and", "or" or a comma is between two boxes, apart from the same `x =` before both."""
+    """
+    Return whether two boxes belong to one answer, for example `x = \\boxed{1} or x = \\boxed{2}`.
+
+    Only a comma, "and" or "or" may be between them, apart from the same `x =` before both.
+    """
     between = _AND.fullmatch(text, left.end, right.start)
     if between is None:
         return False

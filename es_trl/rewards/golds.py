@@ -1,4 +1,4 @@
-"""Gold answers: the values that they can be, and whether the judge can read them."""
+"""Gold answers: their allowed values, and the check that the judge can read them."""
 
 import hashlib
 import os
@@ -23,14 +23,23 @@ SECONDS_PER_ANSWER = 5.0
 
 def gold_texts(gold: Any, row: int | str) -> list[str]:
     """
-    Return the texts of a gold answer, at least one, each of which is right.
+    Return the texts of a gold answer. An answer that equals one of them is right.
 
-    It is text, which stays as it is, a finite number, which gets all its digits, or a list of these. `row`
-    is its place for a refusal: a row of `solution`, or words such as "`answer` of row 3 of train.jsonl".
+    Args:
+        gold (`str`, number, or list of these):
+            The gold answer, or a list of alternatives. Text is kept, and a finite number is written with all digits.
+        row (`int` or `str`):
+            Name of its place in errors: a row of `solution`, or text such as "`answer` of row 3 of train.jsonl".
+
+    Returns:
+        `list[str]`: at least one text.
+
+    Raises:
+        ValueError: if the value is an empty list, not finite, too long, or of another type.
     """
     where = row if isinstance(row, str) else f"`solution` of row {row}"
     if isinstance(gold, list | tuple) and not gold:
-        raise ValueError(f"{where} must hold an answer, got an empty list: fill it in, or drop the row")
+        raise ValueError(f"{where} must have an answer, got an empty list: add the answer, or drop the row")
     return [_text(value, where) for value in (gold if isinstance(gold, list | tuple) else [gold])]
 
 
@@ -38,8 +47,16 @@ def check_golds(golds: Sequence[Any], describe: Callable[[int], str] | str) -> N
     """
     Raise unless the judge can read every gold answer and finds it equal to itself.
 
-    Equal answers are judged once. Answers that have all passed are not judged again on this machine. `golds` has a
-    value per row, as [`gold_texts`] takes it; `describe` names a row by its number, or is the name of the data set.
+    Equal answers are judged once. A set of answers that has passed is not judged again on this machine.
+
+    Args:
+        golds (`Sequence`):
+            One gold answer per row, as [`gold_texts`] takes it.
+        describe (`str` or `Callable[[int], str]`):
+            Name of the dataset, or a function from a row's number to its name in errors.
+
+    Raises:
+        ValueError: if a gold answer cannot be judged, or math-verify is not installed.
     """
     check_installed()
     name = describe if callable(describe) else lambda row: f"row {row} of {describe}"
@@ -62,13 +79,13 @@ def check_golds(golds: Sequence[Any], describe: Callable[[int], str] | str) -> N
         named = ", ".join(map(name, rows[:5])) + (", ..." if len(rows) > 5 else "")
         first = next(text for text in texts[rows[0]] if final_answer(text) in wrong)
         fault = f"{len(rows)} of {len(texts)} gold answers, in {named}; the first is {end_of(first)}"
-        advice = "correct or drop these rows, or set answer_column to the answers"
+        advice = "correct or drop these rows, or set answer_column to the column with the answers"
         raise ValueError(f"math-verify cannot judge {fault}: {advice}")
     try:
         passed.parent.mkdir(parents=True, exist_ok=True)
         passed.touch()
     except OSError as error:
-        logger.warning(f"{passed} cannot be written ({error}): the gold answers are judged again in the next run")
+        logger.warning(f"{passed} cannot be written ({error}), so the next run will judge the gold answers again")
 
 
 def check_installed() -> None:
@@ -76,11 +93,11 @@ def check_installed() -> None:
     try:
         version("math-verify")
     except ImportError:
-        raise ValueError("the math reward needs math-verify: pip install 'es-trl[math]'") from None
+        raise ValueError("the math reward needs math-verify: run pip install 'es-trl[math]'") from None
 
 
 def end_of(text: str) -> str:
-    """Return the `repr` of the end of a text, where its answer is."""
+    """Return the `repr` of the last 80 characters of a text, where its answer is."""
     return repr(text if len(text) <= 80 else "..." + text[-80:])
 
 
@@ -99,7 +116,7 @@ def _text(value: Any, where: str) -> str:
 
 
 def _digest(texts: list[str]) -> str:
-    """Return a name for gold answers and everything that decides whether they pass."""
+    """Return a digest of the gold answers and of the code and packages that judge them."""
     versions = [version(package) for package in ("math-verify", "latex2sympy2-extended", "sympy")]
     rules = [Path(__file__).with_name(file).read_bytes() for file in ("answers.py", "notation.py", "judge.py")]
     return hashlib.sha256(repr((versions, rules, texts)).encode()).hexdigest()

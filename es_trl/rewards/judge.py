@@ -1,4 +1,7 @@
-"""Whether an answer equals a gold one, by math-verify. It runs in a worker, and imports nothing that starts slowly."""
+"""The judge, which compares an answer with gold answers by math-verify.
+
+It runs in a worker, so it must not import torch or transformers, which load slowly.
+"""
 
 import functools
 from typing import Any
@@ -12,7 +15,7 @@ from .answers import final_answer, find_answer
 from .notation import contradict, plain
 
 
-PRECISION = 50  # digits to which two expressions must agree
+PRECISION = 50  # number of digits in which two expressions must agree
 _LATEX = (LatexExtractionConfig(),)
 
 
@@ -23,7 +26,7 @@ class UnreadableGold(Exception):
 def is_right(completion: str, golds: list[str]) -> bool:
     """Return whether the answer of a completion equals one of the gold answers."""
     texts = [plain(final_answer(gold)) for gold in golds]
-    read = [_read_gold(text) for text in texts]  # an unreadable one is told also where there is no answer
+    read = [_read_gold(text) for text in texts]  # an unreadable gold answer must raise even without an answer
     answer = find_answer(completion)
     if answer is None:
         return False
@@ -42,10 +45,10 @@ def is_right(completion: str, golds: list[str]) -> bool:
 
 
 def equals_itself(gold: str) -> bool:
-    """Return whether a gold answer can be judged: it is read as mathematics or as a word, and equals itself."""
+    """Return whether a gold answer can be judged: it reads as mathematics or as a word, and is equal to itself."""
     text = plain(final_answer(gold))
     read = _read_gold(text)[0]
-    if isinstance(read, str):  # compared letter by letter, which suits words alone
+    if isinstance(read, str):  # math-verify compares text letter by letter, which is right only for words
         readable = not set("\\{}") & set(text) and any(map(str.isalnum, text))
     else:
         readable = not read.has(sympy.zoo, sympy.nan)
@@ -62,15 +65,15 @@ def _read_gold(text: str) -> list[Any]:
 
 
 def _read(text: str) -> list[Any]:
-    """Return the readings of LaTeX: as an expression where it is one, and as text."""
+    """Return math-verify's readings of a LaTeX text: an expression if it can be parsed, and the text itself."""
     return [_exact(value) for value in parse(f"\\boxed{{{text}}}", _LATEX, parsing_timeout=None)]
 
 
 def _exact(value: Any) -> Any:
-    """Return a reading with decimals as fractions, so that 0.333333 is not 1/3, and `i` as the imaginary unit."""
+    """Return a reading with exact decimals, so that 0.333333 is not 1/3, and with `i` as the imaginary unit."""
     if isinstance(value, str):
         return value
-    if isinstance(value, FiniteSet | And):  # the order of their arguments counts
+    if isinstance(value, FiniteSet | And):  # the order of the arguments matters, and `args` is sorted
         return type(value)(*map(_exact, value._unsorted_args))
     if isinstance(value, sympy.Tuple):
         return sympy.Tuple(*map(_exact, value))
@@ -83,7 +86,11 @@ def _exact(value: Any) -> Any:
 
 
 def _other_kind(gold: Any, text: str, answer: list[Any]) -> bool:
-    """Return whether a tuple answers a set, or a set in braces a tuple; math-verify compares only their elements."""
+    """
+    Return whether one value is a set in braces and the other a tuple in brackets.
+
+    math-verify would compare only their elements.
+    """
     if isinstance(gold, sympy.FiniteSet):
         return bool(answer) and _in_brackets(answer[0])
     return _in_brackets(gold) and text.startswith(("\\{", "\\left\\{", "\\lbrace"))

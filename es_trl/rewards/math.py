@@ -1,8 +1,9 @@
 """
-The math reward: +1 where math-verify finds the answer equal to the solution, -1 otherwise (paper, Eq. 5).
+The math reward: +1 if math-verify finds the answer equal to the solution, else -1 (paper, Eq. 5).
 
-`docs/data.md` has the rules by which an answer is found and compared. Completions are hostile input: `9^{9^{9}}` holds
-the interpreter for minutes, whatever timeout is set inside it. So they are judged in processes that can be killed.
+`docs/guides/data.md` has the rules by which an answer is found and compared. A completion can be hostile: `9^{9^{9}}`
+blocks the interpreter for minutes, and no timeout inside it helps. So completions are judged in processes that can be
+killed.
 """
 
 from collections.abc import Mapping
@@ -20,19 +21,28 @@ logger = logging.get_logger(__name__)
 
 def math_reward(completions: list[Any], solution: list[Any], **kwargs: Any) -> list[float]:
     """
-    Return +1 for a completion whose answer is right and -1 for any other, one number per completion.
+    Return +1 for each completion whose answer is right, and -1 for each other one.
 
-    An answer that takes longer than 5 seconds to judge, or more memory than a worker has (768 MiB), is wrong.
+    Source: the paper, Eq. 5. An answer counts as wrong if its judgement takes more than 5 seconds or 768 MiB of memory.
 
     Args:
-        completions (`list[str]` or list of chats), solution (`list`):
-            Completions, as [`completion_text`] takes them, and the right answer to each: text, a number, or a list of
-            alternatives. Text is a bare answer, or a worked solution that ends in `#### answer` (GSM8K), in
-            `The answer is: answer` or in a boxed answer (MATH).
+        completions (`list[str]` or list of chats):
+            Completions, as [`completion_text`] takes them.
+        solution (`list`):
+            The right answer to each completion: text, a number, or a list of alternatives. Text is a bare answer, or a
+            worked solution that ends in `#### answer` (GSM8K), in `The answer is: answer` or in a boxed answer (MATH).
+        kwargs:
+            Other columns of the dataset, which are not used.
+
+    Returns:
+        `list[float]`: one reward per completion.
+
+    Raises:
+        ValueError: if the lists have different lengths, a solution cannot be read, or math-verify is not installed.
     """
     if len(completions) != len(solution):
-        must = f"must have one answer per completion, got {len(solution)} for {len(completions)}"
-        raise ValueError(f"`solution` {must}: give the reward the columns of the completions' rows")
+        must = f"must have one answer per completion, got {len(solution)} for {len(completions)} completions"
+        raise ValueError(f"`solution` {must}: pass the column `solution` of the same rows as the completions")
     texts = [completion_text(completion, f"completion {row}") for row, completion in enumerate(completions)]
     golds = [gold_texts(gold, row) for row, gold in enumerate(solution)]
     check_installed()
@@ -40,20 +50,30 @@ def math_reward(completions: list[Any], solution: list[Any], **kwargs: Any) -> l
     outcomes = list(workers().ask(questions, SECONDS_PER_ANSWER))
     for row, outcome in enumerate(outcomes):
         if isinstance(outcome, str):
-            fault = f"`solution` of row {row} holds no answer that math-verify can read"
-            raise ValueError(f"{fault}: set answer_column to the answers, or drop the row with {end_of(outcome)}")
+            fault = f"`solution` of row {row} has the answer {end_of(outcome)}, which math-verify cannot read"
+            raise ValueError(f"{fault}: set answer_column to the column with the answers, or drop the row")
     if not_judged := outcomes.count(None):
-        took = f"took longer than {SECONDS_PER_ANSWER:g} s to judge, or more memory than there is"
-        logger.warning(f"{not_judged} of {len(outcomes)} answers {took}, and count as wrong")
+        took = f"took more than {SECONDS_PER_ANSWER:g} s to judge or more memory than allowed"
+        logger.warning(f"{not_judged} of {len(outcomes)} answers count as wrong, because they {took}")
     return [1.0 if outcome else -1.0 for outcome in outcomes]
 
 
 def completion_text(completion: Any, name: str = "a completion") -> str:
     """
-    Return the text of a completion, which is text, `None`, a message, or a list of messages.
+    Return the text of a completion.
 
-    That of a chat is in its last assistant message; it is `""` where there is none. A content is text, `None`, or parts
-    such as `{"type": "text", "text": "..."}`. `name` is the completion's in a refusal.
+    Args:
+        completion (`str`, `dict`, `list[dict]` or `None`):
+            Text, a message, or a chat as a list of messages. The content of a message is text, `None`, or a list of
+            parts such as `{"type": "text", "text": "..."}`.
+        name (`str`, *optional*, defaults to `"a completion"`):
+            Name of the completion in errors.
+
+    Returns:
+        `str`: the text itself, or that of the last assistant message; `""` if there is no text.
+
+    Raises:
+        ValueError: if the completion has another form.
     """
     if completion is None or isinstance(completion, str):
         return completion or ""
@@ -73,4 +93,4 @@ def completion_text(completion: Any, name: str = "a completion") -> str:
 
 
 def _refusal(name: str, must: str, value: Any) -> ValueError:
-    return ValueError(f"{name} must {must}, got {shown_with_type(value)}: return it like this from `rollout_func`")
+    return ValueError(f"{name} must {must}, got {shown_with_type(value)}: correct what `rollout_func` returns")

@@ -1,4 +1,4 @@
-"""Notations of answers: those that math-verify does not read in the ones it reads, and the parts that it leaves out."""
+"""Notations of answers: translation into LaTeX that math-verify reads, and comparison of units and number bases."""
 
 import numbers
 import re
@@ -6,7 +6,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 
-MAX_DIGITS = 4300  # Python's own limit for the text of an integer
+MAX_DIGITS = 4300  # Python's limit for an integer as text
 
 _COMMANDS = r"π\pi ∞\infty ×\times ·\cdot ÷\div −- ≤\le ≥\ge ≠\ne ±\pm ∪\cup ∩\cap ∈\in °^\circ ²^2 ³^3 "
 _COMMANDS += r"½\frac{1}{2} ¼\frac{1}{4} ¾\frac{3}{4}"
@@ -15,7 +15,7 @@ _REPEATING = re.compile(r"(\d*)\.(\d*)\\(?:overline|bar|dot)\s*(?:\{(\d+)\}|(\d)
 _GROUPED = re.compile(r"(?<=\d)\\[,!;](?=\d{3}(?!\d))")  # 1\,000\,000
 _ROOT = re.compile(r"√\s*(?:\(([^()]*)\)|\{([^{}]*)\}|(\d+|[a-zA-Z]))")
 _E_NOTATION = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)[eE][+-]?\d{1,4}", re.ASCII)
-_ENDS = re.compile(r"(?:\\\\|\\[,;:! ]|\\\Z|(?<!\.)\.|\s)+\Z")  # spaces, line breaks and the full stop of a sentence
+_ENDS = re.compile(r"(?:\\\\|\\[,;:! ]|\\\Z|(?<!\.)\.|\s)+\Z")  # spaces, line breaks and a full stop at the end
 
 _NUMBER = re.compile(r"\(?\s*((?=[A-Za-z]*\d)[0-9A-Za-z]+)\s*\)?(?:_\{(\d+)\})?")
 _INDEX = re.compile(
@@ -36,7 +36,7 @@ _UNITS = {spelling: unit.split()[0] for unit in _SPELLINGS.split(",") for spelli
 
 
 def plain(text: str) -> str:
-    """Return an answer as math-verify reads it: symbols as LaTeX commands, `1e-7` in digits, no full stop."""
+    """Return an answer in a form that math-verify reads: LaTeX commands for symbols, `1e-7` in digits, no full stop."""
     text = _GROUPED.sub("", _ENDS.sub("", text.strip()).removeprefix("=")).translate(_SYMBOLS)
     text = _ROOT.sub(lambda root: rf"\sqrt{{{next(filter(None, root.groups()), '')}}}", text)
     text = _REPEATING.sub(_repeating_as_fraction, text)
@@ -45,12 +45,16 @@ def plain(text: str) -> str:
 
 
 def shortest(text: str) -> str:
-    """Return the digits of a number without zeros at the end of its decimals."""
+    """Return the text of a number without zeros at the end of its decimals."""
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def number_text(value: Any) -> str | None:
-    """Return a finite number in at most 4300 digits (`1e-7` is `e - 7` to math-verify); `None` for other values."""
+    """
+    Return a finite number as text with all its digits, or `None` for other values.
+
+    Digits are needed because math-verify reads `1e-7` as `e - 7`. A number of more than 4300 digits raises.
+    """
     if isinstance(value, bool) or not isinstance(value, numbers.Real | Decimal):
         return None
     if isinstance(value, numbers.Rational):
@@ -58,7 +62,7 @@ def number_text(value: Any) -> str | None:
         return f"{sign}{numerator}" if value.denominator == 1 else f"{sign}\\frac{{{numerator}}}{{{value.denominator}}}"
     try:
         number = Decimal(str(value))
-    except InvalidOperation:  # an exponent beyond those of Decimal
+    except InvalidOperation:  # the exponent is too large for Decimal
         raise ValueError(f"more than {MAX_DIGITS} digits") from None
     if number.is_finite() and max(abs(number.adjusted()), len(number.as_tuple().digits)) > MAX_DIGITS:
         raise ValueError(f"more than {MAX_DIGITS} digits")
@@ -66,7 +70,7 @@ def number_text(value: Any) -> str | None:
 
 
 def contradict(gold: str, answer: str) -> bool:
-    """Return whether known units that both answers name differ, or bases of numbers; math-verify leaves these out."""
+    """Return whether two answers have different known units or number bases, both of which math-verify ignores."""
     units = _unit(gold), _unit(answer)
     if None not in units and units[0] != units[1]:
         return True
@@ -80,7 +84,7 @@ def contradict(gold: str, answer: str) -> bool:
 
 
 def _unit(text: str) -> tuple[str, str] | None:
-    """Return the known unit after a number and its power; `None` where there is none."""
+    """Return the known unit after a number, and its power; `None` without such a unit."""
     found = _UNIT.search(text)
     if found is None or _VARIABLE.search(text, 0, found.start()):
         return None
@@ -91,13 +95,13 @@ def _unit(text: str) -> tuple[str, str] | None:
 
 
 def _repeating_as_fraction(found: re.Match[str]) -> str:
-    """Return the value of a repeating decimal, `0.1\\overline{6}`."""
+    """Return a repeating decimal such as `0.1\\overline{6}` as a fraction."""
     whole, once, again = found.group(1), found.group(2), found.group(3) or found.group(4)
     numerator = int(whole + once + again) - int(whole + once or "0")
     return f"\\frac{{{numerator}}}{{{10 ** len(once) * (10 ** len(again) - 1)}}}"
 
 
 def _index_in_digits(found: re.Match[str]) -> str:
-    """Return an index in one notation: `_2`, `_{(2)}` and `_{\\text{two}}` are `_{2}`."""
+    """Return the base of a number in one notation: `_2`, `_{(2)}` and `_{\\text{two}}` become `_{2}`."""
     index = found.group(1) or found.group(2)
     return f"_{{{_BASES.index(index) if index in _BASES else index}}}"

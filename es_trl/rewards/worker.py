@@ -1,7 +1,7 @@
 """
-A worker that judges answers: a process without the user's script, which forks a child that does the work.
+The worker process, which does not run the user's script and forks a child that judges answers.
 
-The child can be killed at any time; the next one is ready in milliseconds, with all imports done.
+The child can be killed at any time. A new child is ready in milliseconds, because the worker has done all imports.
 """
 
 import ctypes
@@ -16,16 +16,16 @@ from pathlib import Path
 from typing import Any
 
 
-MAX_BYTES = 3 << 28  # 768 MiB, address space of a child; an answer that needs more is wrong
-GROWN_BYTES = 1 << 28  # resident memory from which a child ends after its answer
-_FORK = multiprocessing.get_context("fork")  # safe here: this process has one thread
+MAX_BYTES = 3 << 28  # 768 MiB, the address space of a child; an answer that needs more counts as wrong
+GROWN_BYTES = 1 << 28  # 256 MiB; a child with more resident memory ends after its answer
+_FORK = multiprocessing.get_context("fork")  # forking is safe, because this process has only one thread
 
 Question = tuple[str, tuple[Any, ...]]  # a function of `judge` and its arguments
-Outcome = bool | str | None  # str: a gold answer that cannot be read; None: too slow, or the child died
+Outcome = bool | str | None  # text is a gold answer that cannot be read; None means too slow, or the child died
 
 
 class Child:
-    """The process that judges, the only one that reads hostile answers."""
+    """The child process that judges, which alone handles hostile answers."""
 
     def __init__(self) -> None:
         self._connection, theirs = _FORK.Pipe()
@@ -34,11 +34,11 @@ class Child:
         theirs.close()
 
     def ask(self, question: Question, seconds: float) -> tuple[Outcome, bool]:
-        """Return the outcome, and whether the child goes on, which it does not after a slow or large answer."""
+        """Return the outcome, and whether the child takes more questions, which it does not after a large answer."""
         try:
             self._connection.send(question)
             return self._connection.recv() if self._connection.poll(seconds) else (None, False)
-        except (EOFError, OSError):  # it died
+        except (EOFError, OSError):  # the child died
             return None, False
 
     def end(self) -> None:
@@ -54,14 +54,14 @@ class Child:
 
 
 def main(pipe: int, parent: int) -> None:
-    """Answer each `(question, seconds)` of the process `parent` on the file descriptor `pipe`, until it is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the parent, and its end ends this process
+    """Answer each `(question, seconds)` from the process `parent` on the file descriptor `pipe` until it closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the parent, which ends this process
     _end_with(parent)
     connection = Connection(pipe)
     from . import judge
 
-    logging.getLogger("math_verify").setLevel(logging.ERROR)  # it warns that its own time limits are off
-    judge.is_right("\\boxed{0.5}", ["\\frac{1}{2}"])  # the first use is slow, and no time limit runs here
+    logging.getLogger("math_verify").setLevel(logging.ERROR)  # hide the warning that its own time limits are off
+    judge.is_right("\\boxed{0.5}", ["\\frac{1}{2}"])  # the first use is slow, so it is done before any time limit
     connection.send(None)
     child: Child | None = None
     while True:
@@ -79,7 +79,7 @@ def main(pipe: int, parent: int) -> None:
 
 
 def _end_with(parent: int) -> None:
-    """Have Linux kill this process when the thread that started it ends."""
+    """Let Linux kill this process when the thread that started it ends."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
     if os.getppid() != parent:  # the parent has ended already
@@ -87,17 +87,17 @@ def _end_with(parent: int) -> None:
 
 
 def _work(connection: Connection, other_end: Connection, parent: int) -> None:
-    """Send `(outcome, goes on)` for each question, as a child."""
+    """Run as the child: send `(outcome, goes_on)` for each question."""
     from . import judge
 
     _end_with(parent)
     other_end.close()
-    if sys.platform == "linux":  # macOS refuses the second
+    if sys.platform == "linux":  # macOS does not accept RLIMIT_AS
         for limit, most in ((resource.RLIMIT_CORE, 0), (resource.RLIMIT_AS, MAX_BYTES)):
             hard = resource.getrlimit(limit)[1]
             resource.setrlimit(limit, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    for stream in (1, 2):  # the parser prints complaints
+    for stream in (1, 2):  # hide the messages that the parser prints
         os.dup2(nowhere, stream)
     goes_on = True
     while goes_on:
@@ -109,9 +109,9 @@ def _work(connection: Connection, other_end: Connection, parent: int) -> None:
             outcome: Outcome = getattr(judge, function)(*arguments)
         except judge.UnreadableGold as error:
             outcome = str(error)
-        except Exception:  # sympy failed, or memory or recursion ran out: it is not the gold answer
+        except Exception:  # sympy failed, or memory or recursion ran out, so the answer is not the gold one
             outcome = False
-        statm = Path("/proc/self/statm")  # Linux alone has it
+        statm = Path("/proc/self/statm")  # exists only on Linux
         resident = int(statm.read_text().split()[1]) * resource.getpagesize() if statm.exists() else 0
         goes_on = resident < GROWN_BYTES
         connection.send((outcome, goes_on))

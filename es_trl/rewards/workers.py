@@ -1,4 +1,4 @@
-"""A pool of workers, which start without the user's script and are replaced when they die."""
+"""The pool of workers, which do not run the user's script and are replaced when they die."""
 
 import contextlib
 import multiprocessing
@@ -13,12 +13,12 @@ from .worker import Outcome, Question
 
 
 START_SECONDS = 300.0  # enough for imports from a slow network disk
-_SLACK_SECONDS = 10.0  # time for a worker to kill its child, after which it counts as dead
-_FOLDER = os.getcwd()  # the base of relative import paths, also where a script changes its folder later
+_SLACK_SECONDS = 10.0  # a worker that needs longer to kill its child counts as dead
+_FOLDER = os.getcwd()  # the base of relative import paths, kept because a script may change its folder later
 
 
 class Worker:
-    """A process that runs [`worker.main`]. On Linux it ends with the thread that started it."""
+    """A worker process, which runs [`worker.main`]. On Linux it ends with the thread that started it."""
 
     def __init__(self) -> None:
         path = [entry or _FOLDER for entry in map(str, sys.path)]
@@ -38,11 +38,11 @@ class Worker:
         if not ready:
             self.end()
             fault = f"ended before it was ready, with exit code {self._process.returncode}"
-            raise RuntimeError(f"a worker of the math reward {fault}: its own message is above")
+            raise RuntimeError(f"a worker of the math reward {fault}: read its own message above")
 
     def ask(self, question: Question, seconds: float) -> Outcome:
-        """Return the outcome; `None` where it is late or a process died."""
-        with contextlib.suppress(EOFError, OSError):  # it died, and the outcome says so
+        """Return the outcome, or `None` if it is late or a process died."""
+        with contextlib.suppress(EOFError, OSError):  # the worker died, so the outcome is None
             self._connection.send((question, seconds))
             if self._connection.poll(seconds + _SLACK_SECONDS):
                 return self._connection.recv()
@@ -62,20 +62,20 @@ class Worker:
 
 
 class Workers:
-    """At most `count` workers, which start when they are first needed."""
+    """A pool of at most `count` workers, which start when they are first needed."""
 
     def __init__(self, count: int) -> None:
-        # the threads live until the interpreter ends, and so do the workers that they start
+        # a worker lives as long as the thread that started it, and these threads live until the interpreter ends
         self._threads = ThreadPoolExecutor(count, thread_name_prefix="math-reward")
         self._idle: queue.LifoQueue[Worker] = queue.LifoQueue()
 
     def ask(self, questions: Iterable[Question], seconds: float) -> Iterator[Outcome]:
-        """Return the outcomes in order. A process that judges for longer than `seconds`, its start apart, is killed."""
+        """Return the outcomes in order; a child that judges for more than `seconds` is killed."""
         return self._threads.map(lambda question: self._ask(question, seconds), questions)
 
     def _ask(self, question: Question, seconds: float) -> Outcome:
         try:
-            while (worker := self._idle.get_nowait()).ended:  # the system may have killed it between two questions
+            while (worker := self._idle.get_nowait()).ended:  # the system may kill a worker between two questions
                 pass
         except queue.Empty:
             worker = Worker()
@@ -86,13 +86,13 @@ class Workers:
 
 
 _workers: dict[str, Workers] = {}
-os.register_at_fork(after_in_child=_workers.clear)  # workers and threads of the parent are not in the child
+os.register_at_fork(after_in_child=_workers.clear)  # a forked child cannot use the workers and threads of its parent
 
 
 def workers() -> Workers:
-    """Return the workers of this process: at most 8, and no more than its share of the processors."""
+    """Return the pool of this process, of at most 8 workers and no more than its share of the processors."""
     if "all" not in _workers:
         processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         count = max(1, min(8, processors // int(os.environ.get("LOCAL_WORLD_SIZE", 1))))
-        _workers.setdefault("all", Workers(count))  # one of two threads wins; the other pool has started nothing
+        _workers.setdefault("all", Workers(count))  # with two threads one pool is dropped, before it starts a worker
     return _workers["all"]

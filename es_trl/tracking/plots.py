@@ -12,13 +12,26 @@ from .history import HISTORY_FILE, read_history, read_loop
 FIGURE_FILE = "es_curves.png"
 INK, TARGET, MEASURED, CONTROL, REWARD, LENGTH = "#333333", "#d1495b", "#1f6fb4", "#6a4c93", "#2a9d5c", "#c77700"
 ANNEAL = "#f2c14e"
-CONTROLS = (CONTROL, "#c77700", "#2a9d5c", MEASURED)  # of the actuators of a chain
+CONTROLS = (CONTROL, "#c77700", "#2a9d5c", MEASURED)  # colors of the actuators of a chain
 
 Records = list[dict[str, Any]]
 
 
 def plot_run(run_dir: str | Path) -> Path:
-    """Draw target and entropy, control, reward and completion length over rollouts; return the path of the figure."""
+    """
+    Draw the target and the entropy, the control, the reward and the completion length over the rollouts.
+
+    Args:
+        run_dir (`str` or `Path`):
+            The `output_dir` of a run.
+
+    Returns:
+        `Path`: the figure, `es_curves.png` in that folder.
+
+    Raises:
+        ValueError: if the run has finished no rollout.
+        ImportError: if matplotlib is not installed.
+    """
     path = Path(run_dir) / HISTORY_FILE
     records = read_history(path) if path.exists() else []
     if not records:
@@ -26,7 +39,9 @@ def plot_run(run_dir: str | Path) -> Path:
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise ImportError("the figure needs matplotlib, which is not installed: pip install 'es-trl[plots]'") from None
+        raise ImportError(
+            "matplotlib is not installed, but the figure needs it: run pip install 'es-trl[plots]'"
+        ) from None
     panels = [_draw_entropy, _draw_reward, _draw_length]
     loop = read_loop(run_dir)
     if loop is not None:
@@ -51,21 +66,21 @@ def smooth(values: list[float], window: int) -> list[float]:
 
 
 def _series(records: Records, *names: str) -> list[np.ndarray]:
-    """Return the rollouts whose records have all these fields, and the values of each field there."""
+    """Return the rollouts that have a value for all these fields, and the values of each field."""
     present = [record for record in records if all(record[name] is not None for name in names)]
     return [np.array([record[name] for record in present]) for name in ("rollout", *names)]
 
 
 def _mark(axis: Any, records: Records) -> None:
-    """Shade the anneal phase, and draw a line per event."""
+    """Shade the anneal phase, and draw a vertical line for each event."""
     annealing = [record["rollout"] for record in records if record["stage"] == "anneal"]
     if annealing:
         axis.axvspan(annealing[0], annealing[-1], color=ANNEAL, alpha=0.22, linewidth=0)
     marks = {"hand_over": (CONTROL, "-"), "alarm": (TARGET, ":"), "switch": (INK, "--")}
     for record in records:
         for event in record["events"] or []:
-            if event["kind"] != "push":  # it has nothing to do with entropy
-                color, style = marks.get(event["kind"], (INK, ":"))  # a callback may have its own kind
+            if event["kind"] != "push":  # pushes do not affect entropy
+                color, style = marks.get(event["kind"], (INK, ":"))  # callbacks may add other kinds
                 axis.axvline(record["rollout"], color=color, linestyle=style, linewidth=1.0, alpha=0.7)
 
 
@@ -78,17 +93,17 @@ def _draw_entropy(axis: Any, records: Records) -> None:
     axis.plot(*_series(records, "entropy"), color=MEASURED, linewidth=1.0, label="entropy")
     rollouts, clamped = _series(records, "clamped_entropy")
     if len(rollouts):
-        label = "clamped entropy, which is held"
+        label = "clamped entropy (controlled)"
         axis.plot(rollouts, clamped, color=CONTROL, linewidth=1.0, linestyle=":", label=label)
     axis.set_ylabel("entropy, nats")
     axis.set_ylim(bottom=0)
     if any(record["stage"] == "anneal" for record in records):
-        axis.fill_between([], [], color=ANNEAL, alpha=0.35, label="annealing")
+        axis.fill_between([], [], color=ANNEAL, alpha=0.35, label="anneal phase")
     axis.legend(loc="lower left", fontsize=8, frameon=False, ncols=2)
 
 
 def _draw_control(axis: Any, records: Records, bounds: dict[str, list[float]]) -> None:
-    """Draw the control of the one actuator, or the place of each of several actuators in its range."""
+    """Draw the control of a single actuator. For a chain, draw the control of each relative to its range (0 to 1)."""
     acting = list(dict.fromkeys(record["actuator"] for record in records if record["actuator"] is not None))
     single = len(bounds) == 1
     for limit in next(iter(bounds.values())) if single else (0.0, 1.0):
@@ -104,7 +119,7 @@ def _draw_control(axis: Any, records: Records, bounds: dict[str, list[float]]) -
         points = zip(*saturated, strict=True)
         axis.plot(*points, linestyle="", marker=".", markersize=4, color=TARGET, label="at a bound")
     names = {name for record in records for name in record["settings"] or {}}
-    axis.set_ylabel(names.pop() if len(names) == 1 else "control" if single else "control, of its range")
+    axis.set_ylabel(names.pop() if len(names) == 1 else "control" if single else "control / range")
     if saturated or not single:
         axis.legend(loc="best", fontsize=8, frameon=False)
 

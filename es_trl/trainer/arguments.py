@@ -1,4 +1,4 @@
-"""What a trainer is called with, made into what `GRPOTrainer` is called with, or refused before the model loads."""
+"""The arguments of `ESGRPOTrainer`, checked before the model loads and turned into arguments of `GRPOTrainer`."""
 
 import inspect
 from dataclasses import dataclass
@@ -25,10 +25,17 @@ BEHIND_EVAL_DATASET = list(inspect.signature(GRPOTrainer).parameters)[5:]
 @dataclass(frozen=True)
 class Arguments:
     """
-    Arguments of `GRPOTrainer`, the `others` by their names, and what it does not know.
+    The arguments of `GRPOTrainer`, with two facts about the run that `GRPOTrainer` does not know.
 
-    `punishes` says whether the last reward function is the soft overlong punishment; `first_length` is the longest
-    completion of the first stage, tokens.
+    Args:
+        reward_funcs, args, train_dataset, callbacks:
+            As in `GRPOTrainer`.
+        others (`dict[str, Any]`):
+            All other arguments of `GRPOTrainer`, by their names.
+        punishes (`bool`):
+            Whether the last reward function is the soft overlong punishment.
+        first_length (`int` or `None`):
+            Longest completion of the first stage, tokens; `None` for no limit.
     """
 
     reward_funcs: Any
@@ -43,7 +50,7 @@ class Arguments:
 def complete(
     model: Any, reward_funcs: Any, args: Any, train_dataset: Any, eval_dataset: Any, others: dict[str, Any]
 ) -> Arguments:
-    """Return what `GRPOTrainer` is to be built with, or raise; the arguments are those of [`ESGRPOTrainer`]."""
+    """Return the arguments for `GRPOTrainer`, or raise; this function takes those of [`ESGRPOTrainer`]."""
     args = configuration(args, model)
     check_launch(args)
     check_fields(args)
@@ -71,24 +78,26 @@ def complete(
 
 
 def by_name(more: tuple[Any, ...], named: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments behind `eval_dataset` by their names, whether they were given by position or by name."""
+    """Return the arguments after `eval_dataset` by name; `more` are those by position, `named` those by name."""
     if len(more) > len(BEHIND_EVAL_DATASET):
         most = len(BEHIND_EVAL_DATASET) + 5
-        raise TypeError(f"ESGRPOTrainer takes at most {most} positional arguments, got {len(more) + 5}")
+        raise TypeError(
+            f"ESGRPOTrainer takes at most {most} positional arguments, got {len(more) + 5}: give the others by name"
+        )
     placed = dict(zip(BEHIND_EVAL_DATASET, more, strict=False))
     if twice := sorted(placed.keys() & named.keys()):
-        raise TypeError(f"ESGRPOTrainer got {', '.join(twice)} by position and by name: give it once")
+        raise TypeError(f"ESGRPOTrainer got {', '.join(twice)} both by position and by name: give each argument once")
     return {**named, **placed}
 
 
 def configuration(args: Any, model: Any) -> ESGRPOConfig:
-    """Return the configuration of a trainer; without one, the defaults in a folder per model, as in TRL."""
+    """Return `args`; for `None`, a default configuration whose folder has the model's name, as in TRL."""
     if args is None:
         name = model if isinstance(model, str) else get_config_model_id(model.config)
         return ESGRPOConfig(f"{name.split('/')[-1]}-ES-GRPO")
     if not isinstance(args, ESGRPOConfig):
         advice = "give ESGRPOConfig(output_dir, ...)"
         if isinstance(args, GRPOConfig):
-            advice = "give an ESGRPOConfig, which has the same fields and more, and trains the same without them"
+            advice = "give an ESGRPOConfig, which has the same fields and trains the same unless its own ones are set"
         raise ValueError(f"`args` must be an ESGRPOConfig, got {type(args).__name__}: {advice}")
     return args

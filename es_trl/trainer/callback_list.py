@@ -1,4 +1,4 @@
-"""The callbacks of a trainer: those that the user gave, and those that the configuration names."""
+"""The callbacks of a trainer, from the user and from the configuration."""
 
 import contextlib
 from collections.abc import Mapping, Sequence
@@ -22,24 +22,24 @@ def find_callback(callbacks: Sequence[TrainerCallback], kind: type[_Callback]) -
 
 
 def collect_callbacks(args: ESGRPOConfig, given: Sequence[Any]) -> list[TrainerCallback]:
-    """Return the user's callbacks and those that the blocks of the configuration name; the curriculum comes first."""
+    """Return the user's callbacks and those that the configuration asks for, with the curriculum first."""
     if isinstance(given, TrainerCallback) or EntropyScheduler in given:
         raise ValueError(
-            "`callbacks` must be a list of objects: give for example [EntropyScheduler(ConstantSchedule(0.4), "
-            "PIDController(), EntropyBonusActuator())]"
+            f"`callbacks` must be a list of objects, got {given!r}: give for example "
+            "[EntropyScheduler(ConstantSchedule(0.4), PIDController(), EntropyBonusActuator())]"
         )
     callbacks = [callback() if isinstance(callback, type) else callback for callback in given]
     if args.method is not None and find_callback(callbacks, EntropyScheduler) is not None:
         raise ValueError(
-            f"`method` must be unset with an EntropyScheduler in `callbacks`, got {args.method}: the run would not be "
-            "what the method's name says, so keep one of them"
+            f"`method` must be unset when `callbacks` has an EntropyScheduler, got {args.method}: keep only one of "
+            "them, since the scheduler would replace the parts that the method stands for"
         )
     parts, stages = args.build_parts(), args.build_stages()
     if parts is not None:
         callbacks.insert(0, EntropyScheduler(*parts))
     if stages is not None or (args.dynamic_sampling_tries > 0 and find_callback(callbacks, Curriculum) is None):
         callbacks.append(Curriculum(stages or []))
-    # what the others see is its stage's
+    # the curriculum begins the stage, whose sizes the other callbacks must see
     return sorted(callbacks, key=lambda callback: not isinstance(callback, Curriculum))
 
 
@@ -47,9 +47,9 @@ def with_prompts(
     callbacks: Sequence[TrainerCallback], args: ESGRPOConfig, datasets: Mapping[str, Dataset | None]
 ) -> list[TrainerCallback]:
     """
-    Return the callbacks with a curriculum that has its data sets, in the place of one that only has stages.
+    Return the callbacks, with the curriculum replaced by a copy that has the datasets of the run.
 
-    A data set is `None` where a plan cannot see it.
+    A dataset is `None` where `plan` cannot read it.
     """
     scheduler = find_callback(callbacks, EntropyScheduler)
     schedule = None if scheduler is None else scheduler.loop.schedule
@@ -62,17 +62,17 @@ def with_prompts(
 
 
 def prepare_callbacks(callbacks: Sequence[TrainerCallback], args: ESGRPOConfig) -> None:
-    """Let the rollout callbacks refuse what cannot work, and start afresh."""
+    """Let every rollout callback check the configuration and return to its initial state."""
     for kind, block in ((EntropyScheduler, "entropy_*"), (Curriculum, "curriculum")):
-        if sum(isinstance(callback, kind) for callback in callbacks) > 1:
+        if (count := sum(isinstance(callback, kind) for callback in callbacks)) > 1:
             raise ValueError(
-                f"there are two of {kind.__name__}, which would set the same attributes: keep the {block} blocks "
-                f"of the configuration or one {kind.__name__} in `callbacks`"
+                f"the run has {count} {kind.__name__} callbacks, which would set the same attributes: keep either "
+                f"{block} in the configuration or one {kind.__name__} in `callbacks`"
             )
     for callback in callbacks:
         if not isinstance(callback, RolloutCallback):
             continue
         callback.prepare(args)
         if callback.keeps_state and not isinstance(callback, EntropyScheduler | Curriculum):
-            with contextlib.suppress(AttributeError):  # a state that only a rollout makes is looked at when it is saved
+            with contextlib.suppress(AttributeError):  # a state that only a rollout creates is checked at the save
                 checked_state(callback)

@@ -1,7 +1,7 @@
-"""What a checkpoint holds of a run: collected from the trainer when it is saved, and given back on a resume.
+"""The state of a run in a checkpoint: collected from the trainer at a save, and restored on a resume.
 
-`es_state.json` lists the files of a checkpoint when every process is done with its own, and `trainer_state.json` is
-written last.
+`es_state.json` is written when every process has written its files, and lists them. transformers writes
+`trainer_state.json` last.
 """
 
 import shutil
@@ -21,7 +21,7 @@ from .rollout_trainer import RolloutTrainer
 
 
 def write_parts(trainer: RolloutTrainer, folder: Path) -> None:
-    """Write what each process has of the run: its open rollout, and its part of a reference model that moves."""
+    """Write the files of this process: its rows of the open rollout, and its shard of a synced reference model."""
     process = trainer.accelerator.process_index
     folder.mkdir(parents=True, exist_ok=True)
     if trainer._rollout is not None:
@@ -33,13 +33,13 @@ def write_parts(trainer: RolloutTrainer, folder: Path) -> None:
 
 
 def write_state(trainer: RolloutTrainer, folder: Path) -> None:
-    """Write `es_state.json`, when every process has written its files."""
+    """Write `es_state.json` after every process has written its files."""
     trainer.accelerator.wait_for_everyone()
     files = list_files(folder, trainer.accelerator)
     if not trainer.args.should_save:
         return
     rollout, index = trainer._rollout, trainer._next_rollout
-    # TRL writes the state of its own controller only after the file that says a checkpoint is whole
+    # TRL writes the state of its own controller only after the file that marks a checkpoint as whole
     names = ("entropy_coef", "_last_world_entropy") if trainer.use_adaptive_entropy else ()
     RunState(
         identity=trainer._identity,
@@ -75,8 +75,8 @@ def take_up(trainer: RolloutTrainer, state: RunState, checkpoint: Path, sampler:
     """
     Restore a run from a checkpoint.
 
-    TRL would count rollouts from 0, sample the open rollout again, and repeat the prompt order of the first epoch, of
-    which `sampler` draws one per epoch.
+    Without this, TRL would count rollouts from 0, generate the open rollout again, and repeat the prompt order of the
+    first epoch. The `sampler` draws one order per epoch, so it is advanced by the epochs that are done.
     """
     rollout = None
     if state.record is not None:

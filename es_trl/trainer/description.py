@@ -1,4 +1,4 @@
-"""What a trainer says of its run, for checkpoints and for the folder."""
+"""The description of a trainer's run, for its checkpoints and its folder."""
 
 from typing import Any
 
@@ -10,20 +10,20 @@ from .rollout_trainer import RolloutTrainer
 
 
 def counts(trainer: RolloutTrainer) -> dict[str, int]:
-    """Return the numbers that tie updates to rollouts and rollouts to processes."""
+    """Return the sizes that relate micro-batches to updates, updates to rollouts, and rollouts to processes."""
     names = ("per_device_train_batch_size", "gradient_accumulation_steps", "steps_per_generation", "num_iterations")
     own = {name: getattr(trainer.args, name) for name in (*names, "num_generations")}
     return {"num_processes": trainer.accelerator.num_processes, **own}
 
 
 def stateful_callbacks(trainer: RolloutTrainer) -> list[RolloutCallback]:
-    """Return the rollout callbacks without which the run cannot be resumed."""
+    """Return the rollout callbacks that keep a state, so that a resume needs them."""
     callbacks = trainer.callback_handler.callbacks
     return [each for each in callbacks if isinstance(each, RolloutCallback) and each.keeps_state]
 
 
 def described(trainer: RolloutTrainer) -> dict[str, Any]:
-    """Return the configuration of the run, as [`describe_run`] has it."""
+    """Return the configuration of the run, in the form of [`describe_run`]."""
     dataset, curriculum, scheduler = trainer.train_dataset, trainer.curriculum, trainer.entropy_scheduler
     return describe_run(
         trainer.args,
@@ -35,7 +35,11 @@ def described(trainer: RolloutTrainer) -> dict[str, Any]:
 
 
 def next_target(trainer: RolloutTrainer, rollout: int, max_steps: int) -> float | None:
-    """Return the target of a rollout in a run of `max_steps` updates, nats or multiples; `None` without a schedule."""
+    """
+    Return the target of a rollout in a run of `max_steps` updates, or `None` without a schedule.
+
+    The target is in nats, or a multiple of the first entropy if the schedule is relative.
+    """
     schedule = None if trainer.entropy_scheduler is None else trainer.entropy_scheduler.loop.schedule
     rollouts = Geometry.of(trainer.args, max_steps=max_steps).rollouts
     return None if schedule is None else schedule(progress_at(rollout, rollouts))

@@ -1,7 +1,7 @@
-"""Replaced prompts of a rollout, between its generation and its scoring.
+"""The replacement of a rollout's prompts between its generation and its scoring.
 
-TRL generates and scores a whole rollout in one method. What dynamic sampling replaces is replaced within it, so that
-the log-probabilities are computed once, for what is trained on.
+TRL generates and scores a whole rollout in one method. Dynamic sampling replaces prompts inside this method. So TRL
+computes log-probabilities only once, for the completions that are trained on.
 """
 
 import contextlib
@@ -24,10 +24,17 @@ Rows = list[dict[str, Any]]
 
 class Refill:
     """
-    Replaces the prompts of a rollout that have nothing to teach.
+    Replaces the prompts of a rollout whose completions all have the same reward.
 
-    `draw` gives this process's rows of so many fresh prompts; `generate` and `reward` are TRL's own `_generate` and
-    `_calculate_rewards`. The trainer's metrics and logged columns are of what is trained on in the end.
+    Afterwards the trainer's metrics and logged columns describe only the completions that are trained on.
+
+    Args:
+        trainer (`GRPOTrainer`), sampling (`DynamicSampling`):
+            The trainer, and the rule that chooses the prompts to replace.
+        draw (`Callable[[int], list[dict]]`):
+            Function from a number of prompts to this process's rows of that many new prompts.
+        generate (`Callable`), reward (`Callable`):
+            TRL's own `_generate` and `_calculate_rewards`.
     """
 
     def __init__(
@@ -43,15 +50,16 @@ class Refill:
 
     def __call__(self, rollout: OpenRollout, prompts: list[Any]) -> tuple[Any, ...]:
         """
-        Generate for a rollout, and again for the prompts that are replaced; return what TRL's `_generate` does.
+        Generate completions for a rollout, then for the prompts that replace others.
 
-        The `prompts` change in place with the rows of the rollout, because TRL goes on with the list that it gave.
+        The value is that of TRL's `_generate`. `prompts` and the rows of the rollout are changed in place, because TRL
+        continues with the list that it passed.
         """
         metrics, logged = self._trainer._metrics["train"], self._trainer._pending_extra_logs
         generated = self._generate(prompts)
         if generated[6] is not None:
             raise ValueError(
-                "`dynamic_sampling_tries` must be 0 for prompts with images, which are not replaced: set it to 0"
+                "`dynamic_sampling_tries` must be 0 for prompts with images, which cannot be replaced: set it to 0"
             )
         counts = {name: len(values) for name, values in metrics.items()}
         own = self._score(rollout.rows, generated)
@@ -66,19 +74,19 @@ class Refill:
         columns = own.columns()
         for name, count in counts.items():
             if name.startswith("completions/"):
-                del metrics[name][count:]  # of the tries
+                del metrics[name][count:]  # these describe the prompts that were tried
         metrics["completions/mean_length"][-1] = self._mean_length(columns[1])
         for name, value in asdict(cost).items():
             metrics[f"es/sampling/{name}"].append(float(value))
         return (*columns, {}, *generated[6:])
 
     def _complete(self, rows: Rows) -> ScoredCompletions:
-        """Write a completion for each row, and reward it."""
+        """Generate a completion for each row and compute its rewards."""
         return self._score(rows, self._generate([row["prompt"] for row in rows]))
 
     def _score(self, rows: Rows, generated: tuple[Any, ...]) -> ScoredCompletions:
         _, completion_ids, _, completions, _, extra_fields, *_ = generated
-        for name, values in extra_fields.items():  # of a rollout function, as TRL hands them to the rewards
+        for name, values in extra_fields.items():  # a rollout function returns them, and TRL passes them to the rewards
             for i, row in enumerate(rows):
                 row[name] = values[i] if isinstance(values, list) else values
         rewards = self._reward(rows, [row["prompt"] for row in rows], completions, completion_ids)
@@ -94,7 +102,7 @@ class Refill:
 
 
 def mask_prompts(batch: dict[str, Any], prompts: torch.Tensor, accelerator: Accelerator) -> None:
-    """Leave prompts, bool of shape `(prompts,)`, out of the loss of a rollout, of which `batch` is this process's."""
+    """Leave the marked `prompts`, bool of shape `(prompts,)`, out of the loss; `batch` has the rows of this process."""
     kept = ~prompts.to(batch["prompt_index"].device)[batch["prompt_index"]]
     batch["completion_mask"] = batch["completion_mask"] * kept.unsqueeze(1)
     batch["num_items_in_batch"] = accelerator.gather(completion_mask(batch).sum()).sum()
@@ -102,10 +110,10 @@ def mask_prompts(batch: dict[str, Any], prompts: torch.Tensor, accelerator: Acce
 
 @contextlib.contextmanager
 def unbroken(rollout: int) -> Iterator[None]:
-    """Say that the policy is broken where no token can be sampled from it."""
+    """Raise an error that explains the broken policy where torch cannot sample a token from it."""
     try:
         yield
     except RuntimeError as error:
-        if "probability tensor contains" not in str(error):  # torch's words
+        if "probability tensor contains" not in str(error):  # torch's error for NaN and infinity
             raise
         raise ValueError(broken_policy(rollout, "no token can be sampled from it")) from error

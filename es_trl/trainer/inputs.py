@@ -1,4 +1,4 @@
-"""What a trainer is given beside its configuration, looked at together before the model's weights load."""
+"""Checks of a trainer's model, rewards, datasets and settings, made before the weights load."""
 
 import difflib
 from collections.abc import Iterable
@@ -25,17 +25,17 @@ def check_inputs(
     model: Any, reward_funcs: Any, args: ESGRPOConfig, datasets: tuple[Any, Any], kwargs: dict[str, Any]
 ) -> None:
     """
-    Raise unless TRL can build its trainer from what was given, and the run can be written.
+    Raise unless TRL can build its trainer from the arguments and the run folder can be written.
 
     Args:
         model, reward_funcs, args, kwargs:
-            As in `GRPOTrainer`; `output_dir` is made absolute.
+            As in `GRPOTrainer`. `args.output_dir` is made absolute.
         datasets (`tuple`):
-            Train and eval data sets.
+            The training and the evaluation dataset.
     """
     has_environment = kwargs.get("environment_factory") is not None
     if args.use_vllm and not is_vllm_available():
-        raise ValueError("`use_vllm` is true, and vLLM is not installed: install it, or set use_vllm: false")
+        raise ValueError("`use_vllm` is true but vLLM is not installed: install vLLM, or set use_vllm: false")
     _check_datasets(*datasets, has_environment, args)
     check_rewards(reward_funcs, has_environment, args)
     check_trackers(args)
@@ -48,7 +48,7 @@ def check_inputs(
 
 
 def check_settings(actuators: Iterable[Actuator], trainer: Any, args: ActuatorArgs) -> None:
-    """Raise unless actuators move attributes that the trainer has, or read their settings themselves."""
+    """Raise unless every setting of the actuators is an attribute of the trainer or is read by its actuator."""
     for actuator in actuators:
         if isinstance(actuator, Actuator) and actuator.reads_settings:
             continue
@@ -62,37 +62,38 @@ def check_settings(actuators: Iterable[Actuator], trainer: Any, args: ActuatorAr
 
 
 def check_names(settings: dict[str, float], trainer: Any) -> None:
-    """Raise unless the settings of a callback's decision are floats of the trainer."""
+    """Raise unless every setting of a callback's decision names a `float` of the trainer."""
     for name in settings:
         if not isinstance(getattr(trainer, name, None), float):
             raise ValueError(
-                f"`settings` of a Decision must name floats of {type(trainer).__name__}, got {name!r}"
+                f"`settings` of a Decision must name float attributes of {type(trainer).__name__}, got {name!r}"
                 f"{nearest(name, vars(trainer))}: change the name"
             )
 
 
 def check_rewards(reward_funcs: Any, has_environment: bool, args: ESGRPOConfig) -> None:
-    """Raise unless every reward function can be called or names a model, and weights are one per function."""
+    """Raise unless every reward function is callable or names a model, and there is one weight per function."""
     functions = reward_funcs if isinstance(reward_funcs, list) else [] if reward_funcs is None else [reward_funcs]
     if not functions and not has_environment:
-        raise ValueError("No reward source provided, as `reward_funcs` is empty: give at least one reward function")
+        # the first words of this and other messages below are TRL's, so that its own tests pass
+        raise ValueError("No reward source provided: give at least one reward function in `reward_funcs`")
     for function in functions:
         if isinstance(function, str):
             _check_reward_model(function, args)
         elif isinstance(function, type) or not (callable(function) or isinstance(function, torch.nn.Module)):
             raise ValueError(
-                f"`reward_funcs` must hold functions, models or their names, got {function!r}: give the function "
-                "itself, or an object that can be called"
+                f"`reward_funcs` must hold functions, reward models or names of reward models, got {function!r}: give "
+                "the function itself, or an object that can be called"
             )
     if args.reward_weights is not None and len(args.reward_weights) != len(functions):
         raise ValueError(
             f"the number of `reward_weights` ({len(args.reward_weights)}) must match number of reward functions "
-            f"({len(functions)}): set one weight per function, or leave it out"
+            f"({len(functions)}): set one weight per function, or leave `reward_weights` out"
         )
 
 
 def _check_reward_model(name: str, args: ESGRPOConfig) -> None:
-    """Raise where a text is the name of a function, or of no reward model."""
+    """Raise where the text `name` is the name of a known function, or is not the name of a reward model."""
     if not Path(name).is_dir() and "/" not in name:
         known = {
             each: module.__name__
@@ -102,25 +103,28 @@ def _check_reward_model(name: str, args: ESGRPOConfig) -> None:
         }
         if near := difflib.get_close_matches(name, known, n=1):
             raise ValueError(
-                f"`reward_funcs` has the text {name!r}, and a text is the name or the folder of a reward model: give "
-                f"the function itself, as `from {known[near[0]]} import {near[0]}`"
+                f"`reward_funcs` has the text {name!r}, but a text must be the name or the folder of a reward model: "
+                f"give the function itself, as `from {known[near[0]]} import {near[0]}`"
             )
     read_config("the reward model", name, (args.model_init_kwargs or {}).get("revision"), args.trust_remote_code)
 
 
 def _check_datasets(train: Any, evaluation: Any, has_environment: bool, args: ESGRPOConfig) -> None:
     if train is None and not has_environment:
-        raise ValueError("`train_dataset` is required, got None: give a data set with a column `prompt`")
+        raise ValueError("`train_dataset` is required, got None: give a dataset with a column `prompt`")
     if train is not None and not isinstance(train, Dataset | IterableDataset):
         kind = type(train).__name__
         raise ValueError(f"`train_dataset` must be a `Dataset` or `IterableDataset`, got `{kind}`: give one of them")
-    dispatches = args.accelerator_config.dispatch_batches  # which TRL refuses
+    dispatches = args.accelerator_config.dispatch_batches  # TRL refuses it with an error of its own
     if isinstance(train, IterableDataset) and args.max_steps <= 0 and not dispatches:
-        raise ValueError(f"`max_steps` must be above 0 where `train_dataset` is a stream, got {args.max_steps}: set it")
+        raise ValueError(
+            f"`max_steps` must be > 0 when `train_dataset` is a stream, got {args.max_steps}: set it to the number of "
+            "updates"
+        )
     strategy = getattr(args.eval_strategy, "value", args.eval_strategy)
     if strategy != "no" and evaluation is None:
         raise ValueError(
-            f"`eval_strategy` is {strategy!r}, and there is no `eval_dataset`: give one, or set eval_strategy: no"
+            f"`eval_strategy` is {strategy!r} but the trainer has no `eval_dataset`: give one, or set eval_strategy: no"
         )
 
 

@@ -1,8 +1,8 @@
-"""Is the run that was launched the run that was asked for?
+"""Checks that the launched processes match the accelerate configuration and the recipe.
 
-A launcher that cannot do what its configuration says may do something else without a word: accelerate starts one
-process for `MULTI_CPU` and for `NO` with several, and trains with DDP where FSDP is asked for on a CPU. The run would
-end well, and be another one.
+accelerate may start something else than its configuration asks for, without an error. With `NO` or `MULTI_CPU` and
+several processes, it starts one process. With FSDP on a CPU, it trains with DDP. Such a run would finish, but it would
+not be the run that was configured.
 """
 
 import contextlib
@@ -18,26 +18,26 @@ from transformers.utils import logging
 from ..checkpoints.weights import held
 
 
-FSDP_1 = "FSDP 1 is asked for, which is not supported: set `fsdp_version: 2`"
+FSDP_1 = "FSDP 1 is not supported: set `fsdp_version: 2`"
 
 logger = logging.get_logger(__name__)
 
 
 def check_launch(args: TrainingArguments, environ: Mapping[str, str] = os.environ) -> None:
-    """Raise unless the launch started what it was told to start; before the model loads."""
+    """Raise unless the launch started the processes that its configuration asks for; call it before the model loads."""
     state = args.distributed_state
     launched = "ACCELERATE_MIXED_PRECISION" in environ and "ACCELERATE_USE_CPU" in environ
-    # accelerate's launcher of single processes gives an address only where its configuration counts several
+    # accelerate sets an address for a single process only where its configuration asks for several
     if launched and "MASTER_ADDR" in environ and "LOCAL_RANK" not in environ:
         raise ValueError(
-            "accelerate has started one process, and MASTER_ADDR is set as for several. Either the accelerate "
-            "configuration asks for several: set `distributed_type: MULTI_GPU` for DDP (with `use_cpu: true` on a "
-            "CPU), DEEPSPEED or FSDP, and leave out `--cpu`. Or one is meant: unset MASTER_ADDR"
+            "accelerate started one process but MASTER_ADDR is set as for several: for several processes, set "
+            "`distributed_type` to MULTI_GPU (DDP, with `use_cpu: true` on a CPU), DEEPSPEED or FSDP and leave out "
+            "`--cpu`; for one process, unset MASTER_ADDR"
         )
     if args.world_size == 1 and int(environ.get("SLURM_STEP_NUM_TASKS", 1)) > 1:
         raise ValueError(
-            f"srun has started {environ['SLURM_STEP_NUM_TASKS']} processes that know nothing of each other, and each "
-            "would be a run of its own: start one `accelerate launch` per node, as recipes/slurm.sh does"
+            f"srun started {environ['SLURM_STEP_NUM_TASKS']} processes that are not connected, so each would train a "
+            "separate run: start one `accelerate launch` per node, as recipes/slurm.sh does"
         )
     if environ.get("ACCELERATE_USE_FSDP") != "true":
         return
@@ -45,20 +45,21 @@ def check_launch(args: TrainingArguments, environ: Mapping[str, str] = os.enviro
         raise ValueError(FSDP_1)
     if state.distributed_type == DistributedType.MULTI_CPU:
         raise ValueError(
-            "the accelerate configuration asks for FSDP, and accelerate trains with DDP on a CPU instead: set "
-            "`distributed_type: MULTI_GPU` for DDP, or DEEPSPEED, or run on GPUs"
+            "the accelerate configuration asks for FSDP but accelerate trains with DDP on a CPU: set "
+            "`distributed_type` to MULTI_GPU (DDP) or DEEPSPEED, or run on GPUs"
         )
 
 
 def check_sharding(trainer: Trainer, environ: Mapping[str, str] = os.environ) -> str:
-    """Say how the run is spread over its processes, or raise where that is not what was asked for."""
+    """Return a description of how the run is spread over its processes, or raise if this is not as configured."""
     accelerator, parameters = trainer.accelerator, list(trainer.model_wrapped.parameters())
     kind, shards = _kind(accelerator)
     for name in ("DeepSpeed", "FSDP"):
         asked = environ.get(f"ACCELERATE_USE_{name.upper()}") == "true" or getattr(trainer.args, name.lower())
         if asked and not kind.startswith(name):
             raise ValueError(
-                f"the launch or the recipe asks for {name}, and the run came up with {kind}: look at the warnings above"
+                f"the launch or the recipe asks for {name} but the run has {kind}: read the warnings above, and check "
+                "the accelerate configuration"
             )
     plugin = accelerator.state.fsdp_plugin if kind.startswith("FSDP") else None
     if plugin is not None and plugin.fsdp_version != 2:
@@ -68,46 +69,46 @@ def check_sharding(trainer: Trainer, environ: Mapping[str, str] = os.environ) ->
     processes = accelerator.num_processes
     if shards and processes > 1 and own >= whole:
         raise ValueError(
-            f"the run was launched with {kind} on {processes} processes, and each holds all {whole:,} parameters: "
-            "nothing is sharded; look at what wraps the model, and at the accelerate configuration"
+            f"the run was launched with {kind} on {processes} processes but each process holds all {whole:,} "
+            "parameters, so nothing is sharded: check the accelerate configuration, and the layers that it wraps"
         )
-    # TRL shards the reference model without sending it the weights, which only the first process has read then
+    # with this option only process 0 reads the weights, and TRL shards the reference model without sending them
     if plugin is not None and trainer.ref_model is not None and plugin.cpu_ram_efficient_loading:
         raise ValueError(
-            f"beta is {trainer.beta:g} and FSDP loads the weights on one process alone, which leaves the reference "
-            "model with random ones on the others: set `fsdp_cpu_ram_efficient_loading: false` in the accelerate "
-            "configuration, or beta to 0"
+            f"`beta` is {trainer.beta:g} but FSDP loads the weights on one process only, so the reference model would "
+            "have random weights on the others: set `fsdp_cpu_ram_efficient_loading: false` in the accelerate "
+            "configuration, or set `beta` to 0"
         )
     word = "process" if processes == 1 else "processes"
-    spread = f"{kind} on {processes} {word}; this one holds {own:,} of {whole:,} parameters"
+    spread = f"{kind} on {processes} {word}; this process holds {own:,} of {whole:,} parameters"
     precision = accelerator.mixed_precision
     if precision == "no" or trainer.args.bf16 or trainer.args.fp16:
         return spread
     return (
-        f"{spread}\nwarning: bf16 and fp16 are false in the recipe and the launch has mixed_precision {precision}, "
-        "which is what runs: launch with `--mixed_precision no` if that is not meant"
+        f"{spread}\nwarning: the launch sets mixed_precision {precision} although bf16 and fp16 are false in the "
+        f"recipe, so the run trains in {precision}: launch with `--mixed_precision no` for full precision"
     )
 
 
 @contextlib.contextmanager
 def lost_contact(trainer: Trainer) -> Iterator[None]:
-    """Say what to do where another process of the run cannot be reached any more, above the traceback of it."""
+    """Log what to do, above the traceback, when this process has lost contact with another one."""
     try:
         yield
     except RuntimeError as error:
-        # gloo raises a plain RuntimeError with its name in it
+        # gloo raises a plain RuntimeError whose message has its name
         if isinstance(error, torch.distributed.DistError) or "gloo" in str(error):
             logger.error(
-                f"process {trainer.accelerator.process_index} of {trainer.accelerator.num_processes} has lost contact "
-                f"with another one after update {trainer.state.global_step}: the log of its machine says why it ended. "
-                f"When all are back, start the same commands with `--resume_from_checkpoint true`, and the run goes on "
-                f"from the latest whole checkpoint in {trainer.args.output_dir}; without that, if there is none yet"
+                f"process {trainer.accelerator.process_index} of {trainer.accelerator.num_processes} lost contact with "
+                f"another process after update {trainer.state.global_step}: find the reason in the logs of the other "
+                f"processes. Then start the same commands with `--resume_from_checkpoint true` to resume from the "
+                f"latest whole checkpoint in {trainer.args.output_dir}; leave the option out if there is none yet"
             )
         raise
 
 
 def _kind(accelerator: Accelerator) -> tuple[str, bool]:
-    """How the processes share the work, and whether each is to hold a part of the parameters."""
+    """Return the name of the parallelism, and whether it shards the parameters over the processes."""
     if accelerator.distributed_type == DistributedType.DEEPSPEED:
         stage = accelerator.deepspeed_plugin.zero_stage
         return f"DeepSpeed ZeRO-{stage}", stage == 3

@@ -1,4 +1,4 @@
-"""What actuators add to TRL's loss: other advantages, and a bonus."""
+"""The changes that actuators make to TRL's loss: other advantages, and a bonus."""
 
 from typing import Any
 
@@ -14,16 +14,20 @@ from .sensor import completion_mask
 
 class ActuatedLoss:
     """
-    One computation of TRL's loss, and what actuators make of it.
+    One computation of TRL's loss, with the changes of the actuators.
 
-    TRL asks for the policy's log-probabilities before it reads the advantages. So an actuator, which may need the
-    former, sets the latter in between: [`see`] is called by the policy's forward pass.
+    TRL computes the policy's log-probabilities before it reads the advantages. An actuator may need the
+    log-probabilities to set the advantages, so the policy's forward pass calls [`see`] between the two.
 
     Args:
-        trainer (`GRPOTrainer`), inputs (`dict[str, torch.Tensor]`):
-            The trainer, whose clip bounds and sizes count now, and TRL's micro-batch, one row per completion.
-        actuation (`Actuation`), parts (`int`):
-            What is to be actuated, and how many parts share one of TRL's micro-batches.
+        trainer (`GRPOTrainer`):
+            The trainer, with its present clip bounds and sizes.
+        inputs (`dict[str, torch.Tensor]`):
+            TRL's micro-batch, one row per completion.
+        actuation (`Actuation`):
+            The actuators with their settings.
+        parts (`int`):
+            Number of parts into which each of TRL's micro-batches is cut.
     """
 
     def __init__(self, trainer: GRPOTrainer, inputs: dict[str, Any], actuation: Actuation, parts: int):
@@ -31,13 +35,14 @@ class ActuatedLoss:
         self.batch: MicroBatch | None = None  # until the policy's forward pass
         self._actuation = actuation
         self._clip = (trainer.epsilon_low, trainer.epsilon_high)
-        # TRL's token count spans the rollout: a token weighs the same in every micro-batch and on every process.
+        # TRL counts the tokens of the whole rollout, so that a token has the same weight in every micro-batch and on
+        # every process. This is the share of one update and one process.
         updates = trainer.args.steps_per_generation / trainer.current_gradient_accumulation_steps
         self._tokens = inputs["num_items_in_batch"].clamp(min=1.0) / trainer.accelerator.num_processes / updates
         self._micro_batches = trainer.current_gradient_accumulation_steps * parts
 
     def see(self, logps: torch.Tensor, entropies: torch.Tensor, clamped: torch.Tensor | None) -> None:
-        """Take log-probabilities and entropies, `(batch, tokens)`, and set the advantages that TRL reads next."""
+        """Set the advantages that TRL reads next, from log-probabilities and entropies, all `(batch, tokens)`."""
         self.batch = MicroBatch(
             inputs=self.inputs,
             mask=completion_mask(self.inputs),
@@ -52,11 +57,14 @@ class ActuatedLoss:
         advantages = self._actuation.advantages(self.batch)
         if advantages.dim() > 2 or len(advantages) != len(logps):
             shape = tuple(advantages.shape)
-            raise ValueError(f"`advantages` of an actuator must have one row per completion, got {shape}: correct it")
+            raise ValueError(
+                f"`advantages` of an actuator must have shape ({len(logps)},) or ({len(logps)}, tokens), got {shape}: "
+                "return one row per completion"
+            )
         self.inputs["advantages"] = advantages
 
     def bonus(self) -> torch.Tensor | float:
-        """Return what the objective of this micro-batch gains."""
+        """Return the bonus to add to the objective of this micro-batch, that is, to subtract from its loss."""
         return self._actuation.bonus(self.batch)
 
 
@@ -64,10 +72,19 @@ def scores_of(
     trainer: GRPOTrainer, batch: dict[str, Any], rewards: torch.Tensor, rollout: int, num_task_rewards: int
 ) -> Scores:
     """
-    Return the scores of a rollout, of all processes.
+    Return the scores of a rollout over all processes.
 
-    `batch` is of this process, `rewards` are of all, `(completions, reward functions)`. The first `num_task_rewards`
-    reward functions judge what was written, and not its length.
+    Args:
+        trainer (`GRPOTrainer`):
+            The trainer, for its reward weights, sizes and loss type.
+        batch (`dict[str, torch.Tensor]`):
+            The rollout's rows on this process.
+        rewards (`torch.Tensor` of shape `(completions, reward functions)`):
+            Rewards on all processes.
+        rollout (`int`):
+            Index of the rollout.
+        num_task_rewards (`int`):
+            Number of reward functions without the soft overlong punishment, which is the last one.
     """
     own = torch.stack([batch["advantages"].float(), completion_mask(batch).sum(dim=1).float()], dim=1)
     advantages, tokens = trainer.accelerator.gather(own).unbind(dim=1)
@@ -84,6 +101,6 @@ def scores_of(
 
 
 def own_rows(columns: dict[str, torch.Tensor], rows: int, accelerator: Accelerator) -> dict[str, torch.Tensor]:
-    """Return what this process has of columns of all processes, of which each has as many `rows`."""
+    """Return this process's rows of `columns`, which hold the rows of all processes; each process has `rows` rows."""
     first = accelerator.process_index * rows
     return {name: column[first : first + rows] for name, column in columns.items()}

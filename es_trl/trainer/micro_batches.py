@@ -1,7 +1,7 @@
-"""More backward passes per update than the configuration counts, for stages whose rollouts are larger.
+"""Micro-batches that are cut into parts, for stages whose rollouts have more completions.
 
-TRL cuts a rollout into `steps_per_generation` micro-batches whatever its size. Those of a larger rollout are cut again
-here into parts, one backward pass each, so that none holds more completions than `per_device_train_batch_size`.
+TRL always cuts a rollout into `steps_per_generation` micro-batches, so those of a larger rollout are larger. Each is
+cut here into parts of at most `per_device_train_batch_size` completions. Every part has its own backward pass.
 """
 
 import contextlib
@@ -19,11 +19,11 @@ from ..common.temporarily import temporarily
 
 class Parts:
     """
-    The parts of TRL's present micro-batch.
+    The parts of the present micro-batch.
 
     Args:
-        count (`int`):
-            Parts of each micro-batch, at least 1.
+        count (`int`, *optional*, defaults to `1`):
+            Number of parts of each micro-batch, at least 1.
     """
 
     def __init__(self, count: int = 1):
@@ -31,19 +31,19 @@ class Parts:
         self._waiting: list[dict[str, Any]] = []
 
     def take(self, prepare: Callable[[Any], dict[str, Any]], batch: Any) -> dict[str, Any]:
-        """Return the next part; the first one of a micro-batch has it prepared from `batch`."""
+        """Return the next part; for the first part of a micro-batch, `prepare` makes the micro-batch from `batch`."""
         if not self._waiting:
             self._waiting = cut(prepare(batch), self.count)
         return self._waiting.pop(0)
 
     @property
     def is_last(self) -> bool:
-        """Whether the part that was taken is the last one of its micro-batch."""
+        """Whether the latest part is the last one of its micro-batch."""
         return not self._waiting
 
 
 def cut(micro_batch: dict[str, Any], count: int) -> list[dict[str, Any]]:
-    """Return `count` parts of a micro-batch, of the same number of completions."""
+    """Return a micro-batch as `count` parts with the same number of completions."""
     parts = split_tensor_dict(split_pixel_values_by_grid(micro_batch), count)
     return [unsplit_pixel_values_by_grid(part) for part in parts]
 
@@ -51,10 +51,10 @@ def cut(micro_batch: dict[str, Any], count: int) -> list[dict[str, Any]]:
 @contextlib.contextmanager
 def more_to_come(trainer: GRPOTrainer, model: torch.nn.Module) -> Iterator[None]:
     """
-    Run a training step of one part that is not the last one of its micro-batch.
+    Run the training step of a part that is not the last one of its micro-batch.
 
-    Its backward pass adds to the gradients, which are neither reduced nor used. TRL counts a micro-batch, and the time
-    of an update, after the last part.
+    Its backward pass adds to the gradients, but they are not reduced and no update follows. The micro-batch and the
+    time of the update are counted only after the last part.
     """
     step = trainer._step
     with _unreduced(trainer.accelerator, model):
@@ -68,8 +68,8 @@ def more_to_come(trainer: GRPOTrainer, model: torch.nn.Module) -> Iterator[None]
 def _unreduced(accelerator: Accelerator, model: torch.nn.Module) -> Iterator[None]:
     state = accelerator.gradient_state
     before = state.sync_gradients
-    state._set_sync_gradients(False)  # accelerate's DeepSpeed wrapper steps where it is true
-    # ZeRO reduces in every backward pass, and so does DDP with sync_each_batch, which saves memory
+    state._set_sync_gradients(False)  # where it is true, accelerate's DeepSpeed wrapper makes an update
+    # ZeRO reduces gradients in every backward pass. DDP does so with sync_each_batch, which saves memory.
     reduces = accelerator.distributed_type == DistributedType.DEEPSPEED
     reduces = reduces or state.plugin_kwargs.get("sync_each_batch", False)
     try:
@@ -82,10 +82,10 @@ def _unreduced(accelerator: Accelerator, model: torch.nn.Module) -> Iterator[Non
 @contextlib.contextmanager
 def counted(trainer: GRPOTrainer, parts: int) -> Iterator[None]:
     """
-    Let TRL's loss count `parts` micro-batches where the configuration counts one.
+    Let TRL's loss count `parts` micro-batches for each micro-batch of the configuration.
 
-    It divides by the micro-batches of an update, or by its share of the rollout's tokens; both hold for the larger
-    number then.
+    TRL divides the loss by the number of micro-batches per update, or by a share of the rollout's tokens that depends
+    on this number. With the larger number both are right for one part.
     """
     if parts == 1:
         yield

@@ -1,4 +1,4 @@
-"""What a model's folder or name must hold, looked at before its weights load."""
+"""Checks of the model's folder or name, its tokenizer and its chat template, made before the weights load."""
 
 import json
 import os
@@ -17,18 +17,22 @@ from trl.trainer.utils import get_config_model_id
 
 
 WEIGHTS = ("*.safetensors", "*.safetensors.index.json", "*model*.bin", "*model*.bin.index.json", "*.gguf")
-UNREADABLE = (OSError, ValueError, TypeError, KeyError, ImportError, AttributeError)  # what transformers raises
+UNREADABLE = (OSError, ValueError, TypeError, KeyError, ImportError, AttributeError)  # transformers raises these
 
 
 def check_model(model: Any, processing_class: Any, has_chats: bool, args: GRPOConfig) -> None:
     """
-    Raise unless the model, its tokenizer and its chat template are there, as TRL will look for them.
+    Raise unless TRL will find the model, its tokenizer and, for chats, its chat template.
 
     Args:
-        model (`str` or `PreTrainedModel`), processing_class (tokenizer or processor, *optional*):
-            A folder, a name on the Hub or the model itself, and the trainer's tokenizer.
+        model (`str` or `PreTrainedModel`):
+            A folder, a name on the Hub, or the model itself.
+        processing_class (tokenizer or processor, *optional*):
+            The trainer's tokenizer; `None` for that of the model.
         has_chats (`bool`):
             Whether the prompts are lists of messages, which need a chat template.
+        args (`GRPOConfig`):
+            The configuration, for the options with which the model loads.
     """
     revision = (args.model_init_kwargs or {}).get("revision")
     if isinstance(model, str):
@@ -41,13 +45,13 @@ def check_model(model: Any, processing_class: Any, has_chats: bool, args: GRPOCo
         name = get_config_model_id(getattr(model, "config", None))
         if args.beta != 0.0 and not name and not is_peft_model(model):
             raise ValueError(
-                f"`beta` is {args.beta}, and the model has no folder or name to load its reference from: give the "
-                "model's folder as text, or set beta to 0"
+                f"`beta` is {args.beta} but the model has no folder or name from which the reference model can be "
+                "loaded: give the model's folder as text, or set `beta` to 0"
             )
     else:
         raise ValueError(
-            f"`model` must be a folder or a name as text, or a PreTrainedModel, got {model!r}: set it (in a recipe: "
-            "model_name_or_path)"
+            f"`model` must be a folder or a name as text, or a PreTrainedModel, got {model!r}: set it, in a recipe "
+            "with `model_name_or_path`"
         )
     if processing_class is None:
         processing_class = _read_processor(name, revision, args.trust_remote_code)
@@ -58,20 +62,19 @@ def check_model(model: Any, processing_class: Any, has_chats: bool, args: GRPOCo
         )
     if has_chats and not processing_class.chat_template:
         raise ValueError(
-            f"the prompts are chats, and the tokenizer of {name or 'the model'} has no chat template: set "
-            "`prompt_format: text` in the recipe for prompts of plain text, or give a `processing_class` whose "
-            "`chat_template` is set"
+            f"the prompts are chats but the tokenizer of {name or 'the model'} has no chat template: set "
+            "`prompt_format: text` in the recipe to use plain text, or give a `processing_class` with a `chat_template`"
         )
 
 
 def read_config(what: str, name: str, revision: str | None, trust_remote_code: bool) -> PreTrainedConfig:
-    """Return the configuration of a model's folder or name on the Hub; `what` says in refusals whose it is."""
-    folder, is_folder = Path(name), os.path.isdir(name)  # of an empty name a Path makes this folder
+    """Return the configuration of a model's folder or name on the Hub; `what` names the model in errors."""
+    folder, is_folder = Path(name), os.path.isdir(name)  # Path("") would be the present folder
     if is_folder and not (folder / "config.json").is_file():
         if (folder / "adapter_config.json").is_file():
-            advice = "give the base model's name, or a PeftModel that holds both"
+            advice = "give the base model's name, or a PeftModel with base model and adapter"
             raise ValueError(f"{what} is {name!r}, the folder of an adapter without its base model: {advice}")
-        raise ValueError(f"{what} is {name!r}, and this folder has no config.json: give the folder of a saved model")
+        raise ValueError(f"{what} is {name!r}, a folder without a config.json: give the folder of a saved model")
     if not is_folder:
         _check_name(what, name)
     try:
@@ -81,34 +84,34 @@ def read_config(what: str, name: str, revision: str | None, trust_remote_code: b
         problem = f"whose config.json cannot be read ({said}): save the model again"
         if not is_folder:
             problem = (
-                f"and there is neither such a folder nor can such a name be read from the Hub ({said}): check its "
-                "spelling, or give the folder of a saved model"
+                f"which is not a folder and cannot be read from the Hub ({said}): check its spelling, or give the "
+                "folder of a saved model"
             )
         raise ValueError(f"{what} is {name!r}, {problem}") from error
 
 
 def first_sentence(error: BaseException) -> str:
-    """An error's first sentence without its full stop, to stand in one of ours; its kind where it says nothing."""
+    """Return the first sentence of an error without its full stop, or the type of an error without a message."""
     line = next(iter(str(error).strip().splitlines()), type(error).__name__)
     return re.split(r"\.\s+(?=[A-Z])", line)[0].rstrip(".")
 
 
 def _check_name(what: str, name: str) -> None:
-    """Raise where a name that is no folder cannot be on the Hub."""
+    """Raise where `name` is not a valid name on the Hub."""
     try:
         validate_repo_id(name)
     except HFValidationError:
-        kind = "a file" if Path(name).is_file() else "no folder that is there"
+        kind = "a file" if Path(name).is_file() else "a folder that does not exist"
         raise ValueError(f"{what} is {name!r}, which is {kind}: give the folder of a saved model") from None
 
 
 def _check_architecture(name: str, config: PreTrainedConfig) -> None:
     if not config.architectures:
-        raise ValueError(f"the config.json of {name} names no `architectures`: save the model with save_pretrained")
+        raise ValueError(f"the config.json of {name} has no `architectures`: save the model with save_pretrained")
     kind = getattr(transformers, config.architectures[0], None)
     if kind is not None and not kind.can_generate():
         raise ValueError(
-            f"the model {name} is a {config.architectures[0]}, which cannot write text: give a causal language model"
+            f"the model {name} is a {config.architectures[0]}, which cannot generate text: give a causal language model"
         )
 
 
@@ -121,23 +124,23 @@ def _check_weights(folder: Path, subfolder: str) -> None:
             shards = set(json.loads(index.read_text())["weight_map"].values())
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(
-                f"{index} is no index of weights ({first_sentence(error)}): save the model again"
+                f"the weight index {index} cannot be read ({first_sentence(error)}): save the model again"
             ) from error
         lacking = sorted(shard for shard in shards if not (index.parent / shard).is_file())
         if lacking:
-            raise ValueError(f"the model's folder {folder} lacks {', '.join(lacking)}: copy it there")
+            raise ValueError(f"the model's folder {folder} lacks {', '.join(lacking)}: copy the missing files there")
 
 
 def _read_processor(name: str, revision: str | None, trust_remote_code: bool) -> Any:
     advice = "give a `processing_class`, or put the files of the tokenizer into the model's folder"
     if not name:
-        raise ValueError(f"the model has no name to find its tokenizer by: {advice}")
+        raise ValueError(f"the model has no name by which its tokenizer can be found: {advice}")
     try:
         processor = AutoProcessor.from_pretrained(name, revision=revision, trust_remote_code=trust_remote_code)
     except UNREADABLE as error:
         raise ValueError(f"the tokenizer of {name} cannot be read ({first_sentence(error)}): {advice}") from error
     tokenizer = getattr(processor, "tokenizer", processor)
-    # without its files transformers makes an empty one
+    # transformers builds an empty tokenizer where the files are missing
     if isinstance(tokenizer, PreTrainedTokenizerBase) and set(tokenizer.get_vocab()) <= {*tokenizer.all_special_tokens}:
         raise ValueError(f"{name} has no tokenizer: {advice}")
     return processor

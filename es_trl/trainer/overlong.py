@@ -1,4 +1,4 @@
-"""The soft overlong punishment of a run: TRL's reward function, appended to the user's."""
+"""The soft overlong punishment: TRL's reward function, appended to those of the user."""
 
 import copy
 from typing import Any
@@ -15,18 +15,33 @@ def add_punishment(
     reward_funcs: Any, args: ESGRPOConfig, classes: Any, length: int | None, caches: list[int]
 ) -> tuple[Any, ESGRPOConfig, Any]:
     """
-    Append the punishment to a trainer's reward functions where a stage of the run has one.
+    Append the punishment to the reward functions if a stage of the run has an overlong cache.
 
-    Returns functions, configuration and `reward_processing_classes` with one more of each; its weight is 1 unless the
-    user gave one more than functions. `length` is the longest completion of the first stage, `caches` are of all.
+    Its weight is 1, unless the user gave one weight more than functions.
+
+    Args:
+        reward_funcs, classes:
+            `reward_funcs` and `reward_processing_classes` of the trainer.
+        args (`ESGRPOConfig`):
+            The configuration; it is copied where its weights change.
+        length (`int` or `None`):
+            Longest completion of the first stage, tokens.
+        caches (`list[int]`):
+            Overlong cache of each stage, tokens; 0 for no punishment.
+
+    Returns:
+        Reward functions, configuration and processing classes of the run.
+
+    Raises:
+        ValueError: if the user's reward functions already have a soft overlong punishment.
     """
     if not any(caches):
         return reward_funcs, args, classes
     functions = reward_funcs if isinstance(reward_funcs, list) else [] if reward_funcs is None else [reward_funcs]
     if any(getattr(function, "__name__", None) == NAME for function in functions):
         raise ValueError(
-            "`overlong_cache` must be 0 with a soft overlong punishment among the reward functions, or completions "
-            "would be punished twice: keep one of them"
+            "`overlong_cache` must be 0 when the reward functions have a soft overlong punishment, which would act "
+            "twice: keep only one of them"
         )
     if args.reward_weights is not None and len(args.reward_weights) == len(functions):
         args = copy.copy(args)

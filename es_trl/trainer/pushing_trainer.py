@@ -1,4 +1,4 @@
-"""`PushingTrainer`: a `GRPOTrainer` whose uploads are private unless said otherwise, told, and made up for."""
+"""`PushingTrainer`: a `GRPOTrainer` that uploads privately by default, logs failed uploads and retries them."""
 
 import contextlib
 import sys
@@ -14,28 +14,30 @@ from ..hub.push import Pushes, Save, result_of, wait_for_hub
 from ..hub.repository import open_repository, refusing
 
 
-PACKAGES = ("es_trl", "trl", "transformers", "torch", "accelerate")  # whose versions every card names
+PACKAGES = ("es_trl", "trl", "transformers", "torch", "accelerate")  # every card names their versions
 
 
 class PushingTrainer(GRPOTrainer):
     """
-    [`~trl.GRPOTrainer`] that says what became of its uploads.
+    [`~trl.GRPOTrainer`] that logs failed uploads and retries them.
 
-    A save whose upload failed or was left out is in the next one; at the end of a training the last one is sent again.
+    The upload of a save can fail, or be skipped while an earlier upload is running. The next save uploads its files
+    too, and the end of the training uploads the last save again if needed.
     """
 
     def __init__(self, *args: Any, **kwargs: Any):
         self._pushes = Pushes("")
-        self._card_is_due = False  # it was asked for while an upload read the one that is there
+        self._card_is_due = False  # true when a card was due while an upload was reading the old one
         super().__init__(*args, **kwargs)
 
     @property
     def missed_pushes(self) -> tuple[int, ...]:
-        """Updates whose saves did not reach the Hub by themselves."""
+        """The updates whose saves failed to upload or were skipped; a later upload may have included their files."""
         return self._pushes.missed
 
     def train(self, *args: Any, **kwargs: Any) -> TrainOutput:
-        self._finish_current_push()  # of an earlier run that was interrupted
+        """Train as `GRPOTrainer` does, then upload the last save again if its upload failed or was skipped."""
+        self._finish_current_push()  # an interrupted run may have left one
         self._pushes = Pushes(str(self.hub_model_id))
         output = super().train(*args, **kwargs)
         if (owed := self._pushes.owed) is not None:
@@ -44,15 +46,17 @@ class PushingTrainer(GRPOTrainer):
         return output
 
     def init_hf_repo(self, token: str | None = None) -> None:
-        if self.is_world_process_zero() and not self.args.push_to_hub:  # else it is open since before the model loaded
+        """Create the repository on the Hub, private unless the configuration says otherwise, and check access."""
+        if self.is_world_process_zero() and not self.args.push_to_hub:  # push_to_hub opened it before the model loaded
             open_repository(self.args, token)
         with refusing(str(self.args.hub_model_id or self.args.output_dir)):
             super().init_hf_repo(token)
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """Write the model card with the run's curves and versions; during an upload, write it before the next one."""
         self._pushes.settle()
         self._card_is_due = self._is_pushing
-        if self._card_is_due:  # an upload reads the card and the figure
+        if self._card_is_due:
             return
         super().create_model_card(*args, **kwargs)
         if self.is_world_process_zero():
@@ -60,13 +64,13 @@ class PushingTrainer(GRPOTrainer):
 
     @property
     def _packages(self) -> list[str]:
-        """The packages that the run has used."""
+        """The packages that the run uses, for the versions in the card."""
         used = {"deepspeed": self.is_deepspeed_enabled, "vllm": self.use_vllm, "peft": is_peft_model(self.model)}
         return [*PACKAGES, *(name for name, is_used in used.items() if is_used and name in sys.modules)]
 
     @property
     def _is_pushing(self) -> bool:
-        """Whether an upload must be left alone; with `hub_always_push` the next one stands behind it in a queue."""
+        """Whether an upload is running and no other may start; with `hub_always_push` uploads wait in a queue."""
         return self._pushes.running is not None and not self.args.hub_always_push
 
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
@@ -98,14 +102,27 @@ class PushingTrainer(GRPOTrainer):
         **kwargs: Any,
     ) -> Any:
         """
-        Save the model, write its card and upload both, as `Trainer.push_to_hub`; wait for a Hub that is away briefly.
+        Save the model, write its card and upload both, as `Trainer.push_to_hub` does.
+
+        If the Hub does not answer, the upload first waits for it for a short time.
+
+        Args:
+            commit_message (`str`, *optional*, defaults to `"End of training"`):
+                Message of the commit.
+            blocking (`bool`, *optional*, defaults to `True`):
+                Whether to wait until the upload is done.
+            token, revision, kwargs (*optional*):
+                As in `Trainer.push_to_hub`.
+
+        Returns:
+            `CommitInfo`, or a future of it if `blocking` is false. It is `None` on all processes but the main one.
 
         Raises:
-            PushError: on the main process, where the upload fails and `blocking` is true; the model is saved then.
+            PushError: on the main process, if the upload fails and `blocking` is true. The model is saved by then.
         """
-        self._finish_current_push()  # it reads what is written anew here
+        self._finish_current_push()  # it reads the files that are rewritten here
         if self.is_world_process_zero() and self.hub_model_id is not None:
-            with contextlib.suppress(Exception):  # the upload will say what is wrong
+            with contextlib.suppress(Exception):  # the upload below raises the error
                 wait_for_hub(self.hub_model_id)
         upload = super().push_to_hub(commit_message, False, token, revision, **kwargs)
         return result_of(upload, self.args, self.hub_model_id) if upload is not None and blocking else upload

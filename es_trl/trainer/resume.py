@@ -1,4 +1,4 @@
-"""What a resume adds to transformers': the run goes on as it was, or is refused."""
+"""The resume of a run: the choice of the checkpoint, checks of the configuration, and the loading of all weights."""
 
 import contextlib
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ from .rollout_trainer import RolloutTrainer
 
 
 class _NotLoaded(Exception):
-    """A load left these parameters as they were, or did not know these keys."""
+    """A load that did not set these parameters, or did not know these keys."""
 
     def __init__(self, names: list[str]):
         super().__init__(", ".join(names))
@@ -34,7 +34,11 @@ class _NotLoaded(Exception):
 
 
 def find_start_of(trainer: RolloutTrainer, resume: str | bool | None) -> tuple[str | None, bool]:
-    """Return the checkpoint that a run goes on from, and whether the run was finished; every process calls it."""
+    """
+    Return the checkpoint to resume from, and whether its run is finished; every process must call this.
+
+    The checkpoint is `None` if the run begins afresh. Allowed changes of the configuration are printed.
+    """
     checkpoint = on_main(trainer.accelerator.is_main_process, lambda: find_start(resume, Path(trainer.args.output_dir)))
     if checkpoint is None:
         return None, False
@@ -42,7 +46,7 @@ def find_start_of(trainer: RolloutTrainer, resume: str | bool | None) -> tuple[s
     was_finished = state.global_step >= max_steps
     if was_finished:
         made = f"update {state.global_step} of {max_steps}"
-        message = f"the run is finished: {checkpoint} is at {made}, and nothing is trained"
+        message = f"the run is finished: {checkpoint} is at {made}, so nothing is trained"
     else:
         targets = (state.next_target, next_target(trainer, state.rollout + (state.record is not None), max_steps))
         allowed = trainer.args.resume_with_changes
@@ -54,12 +58,12 @@ def find_start_of(trainer: RolloutTrainer, resume: str | bool | None) -> tuple[s
 
 
 def read_state(trainer: RolloutTrainer, checkpoint: Path) -> RunState:
-    """Return the state of the run in a checkpoint of this run."""
+    """Return the state of the run from a checkpoint, or raise if it does not fit this trainer."""
     return RunState.load(checkpoint, [type(each).__name__ for each in stateful_callbacks(trainer)], counts(trainer))
 
 
 def updates_of_run(trainer: RolloutTrainer) -> int:
-    """Return the updates that the configuration asks for, by `max_steps` or by epochs of the training data."""
+    """Return the number of updates that the configuration asks for, from `max_steps` or from the epochs."""
     if trainer.args.max_steps > 0:
         return trainer.args.max_steps
     return trainer.set_initial_training_values(trainer.args, trainer.get_train_dataloader())[-1]
@@ -69,9 +73,9 @@ def updates_of_run(trainer: RolloutTrainer) -> int:
 
 
 def open_folder(trainer: RolloutTrainer, state: RunState | None) -> Identity:
-    """Return by what a run is known, afresh or as a checkpoint has it, and tell the folder."""
+    """Return the identity of a run, new or from the `state` of a checkpoint, and write it into the folder."""
 
-    def tell() -> Identity:
+    def write() -> Identity:
         run_dir = Path(trainer.args.output_dir)
         if state is None:
             opened = Identity(next_run(run_dir), fresh())
@@ -80,11 +84,11 @@ def open_folder(trainer: RolloutTrainer, state: RunState | None) -> Identity:
         write_run(run_dir, opened)
         return opened
 
-    return on_main(trainer.accelerator.is_main_process, tell)
+    return on_main(trainer.accelerator.is_main_process, write)
 
 
 def describe_in_folder(trainer: RolloutTrainer, recipe: dict[str, Any] | None) -> None:
-    """Say in the folder what the run controls with, and its recipe."""
+    """Write the entropy loop of the run and its recipe into the folder."""
     if not trainer.accelerator.is_main_process:
         return
     scheduler, method = trainer.entropy_scheduler, trainer.args.method
@@ -97,19 +101,19 @@ def describe_in_folder(trainer: RolloutTrainer, recipe: dict[str, Any] | None) -
 
 
 def loads_when_prepared(trainer: RolloutTrainer) -> bool:
-    """Whether DeepSpeed or FSDP reads the weights, each in a format of its own that is complete."""
+    """Return whether DeepSpeed or FSDP loads the weights, which it does completely and in its own format."""
     return trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled
 
 
 def check_loaded(model: Any, load_result: Any) -> None:
-    """Raise unless a load has set every parameter; [`loading_all`] catches it."""
+    """Raise unless a load has set every parameter; [`loading_all`] catches this error."""
     if names := not_loaded(model, load_result):
         raise _NotLoaded(names)
 
 
 @contextlib.contextmanager
 def loading_all(trainer: RolloutTrainer, checkpoint: Path) -> Iterator[None]:
-    """Load what transformers leaves out of a checkpoint with a warning, or refuse it."""
+    """Load the weights that transformers would skip with a warning, or raise if they cannot be loaded."""
     try:
         yield
     except _NotLoaded as left:
@@ -121,26 +125,26 @@ def loading_all(trainer: RolloutTrainer, checkpoint: Path) -> Iterator[None]:
 
 
 def check_best(trainer: RolloutTrainer) -> Path:
-    """Return the checkpoint of the best model, or raise where it is not whole."""
+    """Return the checkpoint of the best model, or raise if it is not whole."""
     best = Path(trainer.state.best_model_checkpoint)
     damage = on_main(trainer.accelerator.is_main_process, lambda: check(best).damage)
     if damage is not None:
         raise ValueError(
-            f"the best model cannot be loaded from {best} ({damage}): the last checkpoint in {best.parent} holds "
-            "the end of the training; set load_best_model_at_end: false to take that"
+            f"the best model cannot be loaded from {best} ({damage}): set load_best_model_at_end: false to take the "
+            f"last checkpoint in {best.parent} instead, which has the end of the training"
         )
     return best
 
 
 def load_trainer_state(checkpoint: Path) -> TrainerState:
-    """Return transformers' state of the run in a checkpoint."""
+    """Return transformers' `TrainerState` from a checkpoint."""
     return TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
 
 
 def stream_position(checkpoint: Path, micro_batches_per_update: int) -> tuple[int, int]:
-    """Return the passes over a stream that are done, and the micro-batches of the present one."""
+    """Return the number of finished epochs over a stream, and the micro-batches that the present epoch has used."""
     saved = load_trainer_state(checkpoint)
-    longest = saved.max_steps * micro_batches_per_update  # what transformers takes for a pass
+    longest = saved.max_steps * micro_batches_per_update  # transformers takes this for the length of an epoch
     passes = int(saved.epoch)
     done = round((saved.epoch - passes) * longest)
     if done == 0 and passes > 0:

@@ -1,4 +1,4 @@
-"""The open rollout: from the choice of its prompts to its last backward pass."""
+"""The open rollout, from the choice of its prompts to its last backward pass."""
 
 import time
 from collections.abc import Mapping
@@ -23,10 +23,10 @@ logger = logging.get_logger(__name__)
 @dataclass
 class OpenRollout:
     """
-    The rollout under way: facts for its record, and this process's tensors; [`record`] is what the history has of it.
+    The rollout in progress: the values for its record, and the tensors of this process.
 
-    Fields that the record has, too, mean the same there ([`RolloutRecord`]). `seconds_before` is the time that the
-    rollout took before the run was resumed.
+    Fields that [`RolloutRecord`] has too mean the same here. `seconds_before` is the time that the rollout took before
+    a resume of the run.
     """
 
     rollout: int
@@ -42,25 +42,25 @@ class OpenRollout:
     logp_difference: float | None = None
     sampling: dict[str, float] | None = None
     reading: EntropyReading | None = None
-    is_measured: bool = False  # also where no token was there to measure
+    is_measured: bool = False  # true even if the rollout has no token to measure
     jump: float | None = None
     tick: Tick | None = None
     kept: Kept | None = None
     events: list[dict[str, str]] = field(default_factory=list)
-    clip_fractions: list[float] = field(default_factory=list)  # share of clipped tokens of each micro-batch so far
+    clip_fractions: list[float] = field(default_factory=list)  # share of clipped tokens in each micro-batch so far
 
-    sensor: EntropySensor | None = None  # until it is measured
-    rows: list[dict[str, Any]] = field(default_factory=list)  # this process's, one per completion
-    rewards: torch.Tensor | None = None  # of all processes, (completions, reward functions)
-    uniform: torch.Tensor | None = None  # prompts that dynamic sampling could not replace, (prompts,)
-    old_entropies: tuple[torch.Tensor, torch.Tensor | None] | None = None  # with those of the clamped head
+    sensor: EntropySensor | None = None
+    rows: list[dict[str, Any]] = field(default_factory=list)  # rows of this process, one per completion
+    rewards: torch.Tensor | None = None  # rewards on all processes, (completions, reward functions)
+    uniform: torch.Tensor | None = None  # marks prompts that dynamic sampling could not replace, (prompts,)
+    old_entropies: tuple[torch.Tensor, torch.Tensor | None] | None = None  # entropies and clamped entropies
 
     def __post_init__(self) -> None:
         self._started = time.perf_counter()
 
     @classmethod
     def resumed(cls, record: RolloutRecord, clip_fractions: list[float], seconds: float) -> "OpenRollout":
-        """Take up a rollout as a checkpoint has it: measured, and with all that was decided."""
+        """Return the open rollout of a checkpoint, which is measured and has its decisions."""
         known = vars(record)
         return cls(
             **_picked(known, _ROLLOUT_FIELDS),
@@ -74,11 +74,11 @@ class OpenRollout:
         )
 
     def draw(self, rows: list[dict[str, Any]], prompts: int) -> None:
-        """Take this process's rows, of a rollout of `prompts` prompts over all processes."""
+        """Keep the rows of this process; the rollout has `prompts` prompts over all processes."""
         self.rows, self.sensor = rows, EntropySensor(prompts)
 
     def refill(self, rewards: torch.Tensor, uniform: torch.Tensor, cost: dict[str, float]) -> None:
-        """Take over the rewards that dynamic sampling leaves, the prompts that stay uniform, and the cost."""
+        """Keep the result of dynamic sampling: the rewards, the prompts that stay uniform, and the cost."""
         self.rewards, self.uniform, self.sampling = rewards, uniform, cost
 
     def reward_with(self, rewards: torch.Tensor) -> None:
@@ -86,12 +86,12 @@ class OpenRollout:
         self.rewards = rewards
 
     def see(self, entropies: torch.Tensor, clamped: torch.Tensor | None) -> None:
-        """Keep the policy's entropies of the first forward pass without gradient: of the old log-probabilities."""
+        """Keep the entropies of the first forward pass without gradient, which computes the old log-probabilities."""
         if not self.is_measured and self.old_entropies is None:
             self.old_entropies = (entropies, clamped)
 
     def read(self, accelerator: Accelerator) -> None:
-        """Read the sensor: from here on the rollout is measured."""
+        """Read the sensor, after which the rollout is measured."""
         self.reading, self.is_measured, self.old_entropies = self.sensor.read(accelerator), True, None
 
     def tell(self, events: list[dict[str, str]]) -> None:
@@ -99,7 +99,7 @@ class OpenRollout:
         self.events += events
 
     def decided(self, decision: Decision) -> None:
-        """Take note of what a callback decided."""
+        """Keep the decision of a callback for the record."""
         if decision.stage is not None:
             self.curriculum_stage = decision.stage.index
             self.num_generations = decision.stage.num_generations
@@ -112,19 +112,19 @@ class OpenRollout:
         self.tell(decision.events)
 
     def scored(self, metrics: Mapping[str, list[float]], is_corrected: bool) -> None:
-        """Take over what TRL has measured of the completions; `is_corrected` for vLLM's log-probabilities."""
+        """Keep TRL's metrics of the completions; `is_corrected` says whether vLLM's log-probabilities are corrected."""
         self.reward, self.completion_tokens = metrics["reward"][-1], metrics["completions/mean_length"][-1]
         if is_corrected:
             self.logp_difference = metrics["sampling/sampling_logp_difference/mean"][-1]
 
     def trained(self, metrics: Mapping[str, list[float]]) -> None:
-        """Take over what TRL has measured of the latest micro-batch."""
+        """Keep TRL's clip fractions of the latest micro-batch."""
         for name in ("clip_ratio/high_mean", "cispo_clip_ratio"):
             if name in metrics:
                 self.clip_fractions.append(metrics[name][-1])
 
     def keep(self, kept: Kept | None) -> None:
-        """Take note of the completions whose advantages are used; `None` where none is left out."""
+        """Record the share of completions whose advantages are used; `None` if all of them are used."""
         self.kept = kept
         if kept is not None and kept.message is not None:
             self.tell([{"kind": "guard", "message": kept.message}])
@@ -133,7 +133,7 @@ class OpenRollout:
     def add_alarms(
         self, records: list[dict[str, Any]], scheduler: EntropyScheduler | None, report_to: list[str]
     ) -> None:
-        """Add the alarms that begin with this rollout to its events, and tell them with what the loop decided."""
+        """Add the alarms that begin in this rollout to its events, and log them with the events of the loop."""
         if scheduler is None or not scheduler.loop.controller.needs_target:
             return
         alarms = [{"kind": "alarm", "message": text} for text in new_alarms([*records, asdict(self.record())])]
@@ -142,11 +142,11 @@ class OpenRollout:
 
     @property
     def seconds(self) -> float:
-        """Time that it has taken."""
+        """Time that the rollout has taken, seconds."""
         return self.seconds_before + time.perf_counter() - self._started
 
     def record(self, is_closed: bool = False) -> RolloutRecord:
-        """Return the record of the rollout; what is known only when it closes is `None` before."""
+        """Return the record of the rollout; fields that are known only at its close are `None` before."""
         own = _picked(vars(self), _ROLLOUT_FIELDS)
         told = {} if self.tick is None else _picked(asdict(self.tick), _TICK_FIELDS)
         fractions = self.clip_fractions if is_closed else []
@@ -164,7 +164,7 @@ def _picked(values: Mapping[str, Any], names: set[str]) -> dict[str, Any]:
 
 
 def _shared(kind: type) -> set[str]:
-    """Return the fields that `kind` shares with the record; `kept` and `events` differ."""
+    """Return the names of the fields that `kind` shares with the record, without `kept` and `events`, which differ."""
     return {each.name for each in fields(kind)} & {each.name for each in fields(RolloutRecord)} - {"kept", "events"}
 
 

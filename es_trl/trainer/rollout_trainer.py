@@ -1,6 +1,6 @@
-"""`RolloutTrainer`: a `GRPOTrainer` that measures every rollout, and lets callbacks act on what was measured.
+"""`RolloutTrainer`: a `GRPOTrainer` that measures every rollout and lets callbacks act on the measurement.
 
-Short overrides around `super()`; formulas live in the other files.
+Its methods are short overrides of TRL's; the formulas are in other files.
 """
 
 from collections.abc import Mapping
@@ -38,7 +38,7 @@ class RolloutTrainer(PushingTrainer):
     """
     [`~trl.GRPOTrainer`] whose rollouts are measured, recorded and controlled.
 
-    The arguments are [`ESGRPOTrainer`]'s, those behind `eval_dataset` by name.
+    The arguments are those of [`ESGRPOTrainer`]; `others` holds all after `eval_dataset`, by name.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class RolloutTrainer(PushingTrainer):
         given = complete(model, reward_funcs, args, train_dataset, eval_dataset, others)
         self._first_max_completion_length, self._has_punishment = given.first_length, given.punishes
         self._sampling: DynamicSampling | None = None
-        self._loss: ActuatedLoss | None = None  # while it is computed
+        self._loss: ActuatedLoss | None = None  # set only while a loss is computed
         positional = (model, given.reward_funcs, given.args, given.train_dataset, eval_dataset)
         super().__init__(*positional, callbacks=given.callbacks, **given.others)
         if tries := self.args.dynamic_sampling_tries:
@@ -61,9 +61,9 @@ class RolloutTrainer(PushingTrainer):
             check_engine(self.vllm_generation, self.curriculum.prompts.planned)
 
     def _start_over(self, identity: Identity) -> None:
-        """Go back to before the first rollout, in a run that is known by `identity`."""
+        """Return to the state before the first rollout, for the run with this `identity`."""
         self._identity = identity
-        # TRL keeps these from an earlier run of the same trainer
+        # TRL would keep these values from an earlier run of the same trainer
         self._step, self._buffered_inputs, self._last_loaded_step = 0, None, -1
         self._announced, self._next_rollout = False, 0
         self._rollout: OpenRollout | None = None
@@ -71,7 +71,7 @@ class RolloutTrainer(PushingTrainer):
         self._parts = Parts()
         scheduler = self.entropy_scheduler
         actuators = () if scheduler is None else scheduler.loop.actuators
-        # one that only has the methods of the loop sets attributes, and is not asked for tensors
+        # an actuator that is no subclass of Actuator only sets attributes of the trainer
         self._actuation = Actuation(tuple(each for each in actuators if isinstance(each, Actuator)))
         if self.curriculum is not None:
             self._enter_stage(self.curriculum.prompts.planned[0])
@@ -79,8 +79,8 @@ class RolloutTrainer(PushingTrainer):
             self._actuate(scheduler.loop.settings)
 
     def restore(self, state: RunState, rollout: OpenRollout | None, buffered: list[dict[str, Any]] | None) -> None:
-        """Restore the position of a run, its open `rollout`, and the micro-batches of that which are `buffered`."""
-        self._step, self._next_rollout = state.micro_step, state.rollout  # TRL would count from 0
+        """Restore the position of a run, its open `rollout`, and the `buffered` micro-batches of that rollout."""
+        self._step, self._next_rollout = state.micro_step, state.rollout
         self._rollout, self._buffered_inputs = rollout, buffered
         self._metrics["train"].update(state.metrics)
         self._actuate(state.settings)
@@ -89,17 +89,17 @@ class RolloutTrainer(PushingTrainer):
 
     @property
     def entropy_scheduler(self) -> EntropyScheduler | None:
-        """The scheduler among the callbacks, or `None` where entropy is only measured."""
+        """The [`EntropyScheduler`] of the run, or `None` if entropy is only measured."""
         return find_callback(self.callback_handler.callbacks, EntropyScheduler)
 
     @property
     def curriculum(self) -> Curriculum | None:
-        """The curriculum among the callbacks, or `None` where TRL's data loader gives the prompts."""
+        """The [`Curriculum`] of the run, or `None` if TRL's data loader draws the prompts."""
         return find_callback(self.callback_handler.callbacks, Curriculum)
 
     @property
     def entropy_target(self) -> float:
-        """What TRL's adaptive entropy coefficient aims at, nats; TRL reads it from its arguments."""
+        """The target of TRL's adaptive entropy coefficient, nats. It is stored in `args`, where TRL reads it."""
         return self.args.entropy_target
 
     @entropy_target.setter
@@ -108,23 +108,24 @@ class RolloutTrainer(PushingTrainer):
 
     @property
     def num_rollouts(self) -> int:
-        """Rollouts in the run; known once training has begun."""
+        """The number of rollouts in the run, known once training has begun."""
         return Geometry.of(self.args, max_steps=self.state.max_steps).rollouts
 
     @property
     def _generate_every(self) -> int:
-        """Micro-batches from one rollout to the next, as in TRL's `_prepare_inputs`."""
+        """The number of micro-batches from one rollout to the next, as in TRL's `_prepare_inputs`."""
         return self.args.steps_per_generation * self.num_iterations
 
     @property
     def _prompts(self) -> int:
-        """Prompts of the present rollout."""
+        """The number of prompts in the present rollout."""
         return Geometry.of(self.args).prompts if self._stage is None else self._stage.prompts
 
     def get_train_dataloader(self) -> DataLoader:
+        """Return TRL's data loader, or with a curriculum one that only counts micro-batches."""
         if self.curriculum is None:
             return super().get_train_dataloader()
-        # A rollout draws its prompts when it begins, so the loader has only its micro-batches to count.
+        # the curriculum draws the prompts when a rollout begins
         micro_batches = self.args.max_steps * self.args.gradient_accumulation_steps
         if self.args.max_steps <= 0:
             micro_batches = len(self.train_dataset) // Geometry.of(self.args).prompts * self._generate_every
@@ -132,19 +133,19 @@ class RolloutTrainer(PushingTrainer):
         return self._get_dataloader(micro_batch_indices, "Training", 1, sampler_fn=SequentialSampler, is_training=True)
 
     def _ask_callbacks(self, event: str) -> None:
-        """Call `on_rollout_begin` or `on_rollout_end` of every rollout callback, and apply what each decides."""
+        """Call `on_rollout_begin` or `on_rollout_end` of every rollout callback, and apply each decision."""
         for callback in self.callback_handler.callbacks:
             if isinstance(callback, RolloutCallback):
                 ask, record = getattr(callback, event), self._rollout.record()
                 decision = ask(self.args, self.state, self.control, record=record, trainer=self)
                 if isinstance(decision, Decision):
                     self._apply(decision)
-                elif decision not in (None, self.control):  # which callbacks of transformers return
+                elif decision not in (None, self.control):  # events of transformers may return the control
                     name = f"{type(callback).__name__}.{event}"
                     raise ValueError(f"{name} must return a Decision or None, got {decision!r}: return one of them")
 
     def _apply(self, decision: Decision) -> None:
-        """Apply what a callback decided."""
+        """Apply the decision of a callback."""
         self._rollout.decided(decision)
         if decision.stage is not None and decision.stage is not self._stage:
             self._enter_stage(decision.stage)
@@ -158,7 +159,7 @@ class RolloutTrainer(PushingTrainer):
         follow_stage(self, stage, self._has_punishment)
 
     def _actuate(self, settings: Mapping[str, float]) -> None:
-        """Keep the settings for the loss, and set those that are attributes of the trainer."""
+        """Keep the settings for the loss, and set the attributes of the trainer that they name."""
         self._actuation = replace(self._actuation, settings={**self._actuation.settings, **settings})
         for name, value in settings.items():
             if hasattr(self, name):
@@ -167,6 +168,7 @@ class RolloutTrainer(PushingTrainer):
     def training_step(
         self, model: torch.nn.Module, inputs: Any, num_items_in_batch: torch.Tensor | int | None = None
     ) -> torch.Tensor:
+        """Make the forward and backward passes of one micro-batch, and open and close rollouts around them."""
         if not self._announced:
             self._announced = True
             say_what_begins(self, self.entropy_scheduler, self.curriculum)
@@ -177,7 +179,7 @@ class RolloutTrainer(PushingTrainer):
             with more_to_come(self, model):
                 loss_of_earlier_parts = loss_of_earlier_parts + super().training_step(model, inputs, num_items_in_batch)
         loss = super().training_step(model, inputs, num_items_in_batch) + loss_of_earlier_parts
-        if self._step % self._generate_every == 0:  # TRL has counted it
+        if self._step % self._generate_every == 0:  # TRL has counted this micro-batch by now
             self._close_rollout()
         return loss
 
@@ -192,7 +194,7 @@ class RolloutTrainer(PushingTrainer):
         self._ask_callbacks("on_rollout_begin")
 
     def _draw_rows(self, prompts: int) -> list[dict[str, Any]]:
-        """Return this process's rows of the next prompts, one per completion."""
+        """Return this process's rows of the next `prompts` prompts, one row per completion."""
         processes = (self.accelerator.process_index, self.accelerator.num_processes)
         return self.curriculum.prompts.draw(prompts, self.num_generations, processes)
 
@@ -204,7 +206,7 @@ class RolloutTrainer(PushingTrainer):
         with unbroken(rollout.rollout):
             batch = super()._generate_and_score_completions(rollout.rows)
         rollout.scored(self._metrics["train"], "importance_sampling_ratio" in batch)
-        # TRL shuffles rows
+        # TRL shuffles the rows later, so each row must know its prompt
         batch["prompt_index"] = prompt_index(len(rollout.rows), self.num_generations, self.accelerator)
         if rollout.uniform is not None:
             mask_prompts(batch, rollout.uniform, self.accelerator)
@@ -229,7 +231,7 @@ class RolloutTrainer(PushingTrainer):
         self, inputs: list[Any], prompts: list[Any], completions: list[Any], completion_ids_list: list[list[int]]
     ) -> torch.Tensor:
         rollout = self._rollout if self.model.training else None
-        if rollout is not None and rollout.rewards is not None:  # dynamic sampling has needed them before
+        if rollout is not None and rollout.rewards is not None:  # dynamic sampling has computed them already
             return rollout.rewards
         rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
         if rollout is not None:
@@ -239,7 +241,7 @@ class RolloutTrainer(PushingTrainer):
     def _get_per_token_logps_and_entropies(
         self, model: torch.nn.Module, *args: Any, compute_entropy: bool = False, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
-        # The fused head has the entropy in every forward pass of the policy; TRL drops it where no gradient is needed.
+        # TRL asks for the entropy only where it needs a gradient; the fused head computes it anyway
         rollout, loss = self._rollout, self._loss
         is_scoring = model is self.model and self.model.training and not torch.is_grad_enabled()
         clamp = self._actuation.clamp if is_scoring or loss is not None else 0.0
@@ -255,8 +257,8 @@ class RolloutTrainer(PushingTrainer):
         return logps, entropies if compute_entropy else None, aux_loss
 
     def _compute_loss(self, model: torch.nn.Module, inputs: dict[str, Any]) -> torch.Tensor:
-        # dr_grpo divides by the longest completion; that of the first stage throughout, so that a switch to longer ones
-        # leaves the scale of the loss as it was
+        # dr_grpo divides by max_completion_length. That of the first stage is used throughout, so that a switch to
+        # longer completions does not change the scale of the loss.
         with temporarily(self, max_completion_length=self._first_max_completion_length):
             if not self.model.training:
                 return super()._compute_loss(model, inputs)
@@ -267,18 +269,18 @@ class RolloutTrainer(PushingTrainer):
         rollout.trained(self._metrics["train"])
         if rollout.kept is None:
             rollout.keep(self._actuation.kept(batch))
-        if not rollout.is_measured:  # with one update per rollout TRL computes no old log-probabilities
+        if not rollout.is_measured:  # with one update per rollout, TRL computes no old log-probabilities
             rollout.sensor.add(batch.entropies, batch.mask, inputs["prompt_index"], batch.clamped)
             if (self._step + 1) % self._generate_every == 0 and self._parts.is_last:
                 self._end_rollout()
         return value
 
     def _end_rollout(self) -> None:
-        """Let the callbacks act on a rollout that is measured, before its first update, and log what they did."""
+        """Measure the rollout, let the callbacks act on it before its first update, and log the record."""
         rollout = self._rollout
         rollout.read(self.accelerator)
         self._ask_callbacks("on_rollout_end")
-        if self.state.is_world_process_zero:  # which alone has the whole history after a resume
+        if self.state.is_world_process_zero:  # after a resume, only process 0 has the whole history
             rollout.add_alarms(self.history.records, self.entropy_scheduler, self.args.report_to)
         record = rollout.record()
         for field in TRACKED:
@@ -286,7 +288,7 @@ class RolloutTrainer(PushingTrainer):
                 self._metrics["train"][f"es/{field}"].append(float(value))
 
     def _close_rollout(self) -> None:
-        """Write the record of a rollout that is used up."""
+        """Write the record of a rollout after its last backward pass."""
         record = self._rollout.record(is_closed=True)
         if record.kept is not None:
             self._metrics["train"]["es/kept"].append(record.kept)

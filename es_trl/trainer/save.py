@@ -1,4 +1,4 @@
-"""How a checkpoint is replaced, and old ones are removed."""
+"""The replacement of a checkpoint at a save, and the removal of old checkpoints."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -14,10 +14,10 @@ from .rollout_trainer import RolloutTrainer
 
 
 def rotation(args: TrainingArguments, lineage: Lineage) -> Callable[..., None]:
-    """Return a `rotate_checkpoints` that removes no checkpoint of another run."""
+    """Return a function for transformers' `rotate_checkpoints` that never removes checkpoints of other runs."""
 
     def remove(output_dir: str, save_total_limit: int | None, best_model_checkpoint: str | None, **_: object) -> None:
-        if args.save_only_model:  # these do not say whose they are
+        if args.save_only_model:  # such checkpoints do not name their run
             rotate_checkpoints(output_dir, save_total_limit, best_model_checkpoint, use_mtime=False)
         else:
             remove_old(Path(output_dir), lineage, save_total_limit, best_model_checkpoint)
@@ -27,17 +27,22 @@ def rotation(args: TrainingArguments, lineage: Lineage) -> Callable[..., None]:
 
 @contextlib.contextmanager
 def replacing(folder: Path, trainer: RolloutTrainer) -> Iterator[None]:
-    """Set aside what a new checkpoint replaces until that is whole, or bring it back; every process enters."""
-    advice, writes = "make room or mend the folder, and resume from the last whole checkpoint", trainer.args.should_save
+    """
+    Set an old checkpoint aside until the new one in its place is whole; every process must enter.
+
+    If the save fails, the old checkpoint is brought back.
+    """
+    advice = "make room or mend the folder, and resume from the last whole checkpoint"
+    writes = trainer.args.should_save
     with writing(folder, f"the checkpoint of update {trainer.state.global_step}", advice):
         if writes:
-            set_aside(folder)  # of a save that was cut short, of an earlier run, or of an abandoned future
+            set_aside(folder)  # left by an interrupted save, an earlier run, or updates that a resume went back over
         trainer.accelerator.wait_for_everyone()
         try:
             yield
         except BaseException:
             if writes:
-                bring_back(folder)  # a part of a checkpoint takes room and is of no use
+                bring_back(folder)  # an incomplete checkpoint takes disk space and is of no use
             raise
     if writes:
         drop_aside(folder)

@@ -1,4 +1,7 @@
-"""The sensor: one global, token-weighted mean entropy per rollout, under the policy that sampled it, and its noise."""
+"""The entropy sensor: the token-mean entropy of each rollout over all processes, with its standard error.
+
+The entropy is that of the policy which generated the rollout, before any update on it.
+"""
 
 from dataclasses import dataclass
 
@@ -10,19 +13,19 @@ from trl import GRPOConfig
 @dataclass(frozen=True)
 class EntropyReading:
     """
-    What one rollout says of the policy's entropy, by the names of the history.
+    The entropy of one rollout, with the field names of the history.
 
     Args:
         entropy (`float`):
-            Mean over all scored tokens, nats; NaN where an entropy was.
+            Mean entropy over all scored tokens, nats. It is NaN if the entropy of a token is NaN.
         entropy_se (`float`, *optional*):
-            Standard error of the mean, nats, clustered by prompt: prompts are drawn independently, and the completions
-            of one prompt are not. `None` with fewer than two prompts.
+            Standard error of the mean, nats, clustered by prompt, because completions of one prompt are not
+            independent. `None` with fewer than two prompts.
         clamped_entropy (`float`, *optional*):
-            Mean of the clamped entropy, nats; `None` where none was counted in.
+            Mean clamped entropy, nats; `None` if it is not measured.
         truncated (`float`, *optional*):
-            Share of the importance ratios of scored tokens, or of completions with a scored token, that were cut to a
-            bound or masked; `None` where none was counted in.
+            Share of the importance ratios between vLLM and the trainer that were cut to a bound or masked. It counts
+            scored tokens, or with the `sequence_*` modes completions. `None` if there are no ratios.
     """
 
     entropy: float
@@ -33,18 +36,18 @@ class EntropyReading:
 
 class EntropySensor:
     """
-    Sums token entropies of one rollout by prompt over its batches, then reduces once over all processes.
+    Sums the token entropies of one rollout per prompt, and reduces the sums over all processes once.
 
-    A mean of means would weigh a token in a short batch more than one in a long batch; summing numerator and
-    denominator jointly gives every scored token of the rollout the same weight on any number of processes.
+    A mean of batch means would give a token in a short batch more weight than one in a long batch. So the sensor sums
+    entropies and tokens, and divides at the end. Every scored token then has the same weight.
 
     Args:
         prompts (`int`):
-            Prompts of the rollout, over all processes.
+            Number of prompts in the rollout, over all processes.
     """
 
     def __init__(self, prompts: int):
-        # entropies, tokens, clamped entropies, ratios that were cut and ratios, of each prompt
+        # per prompt: sum of entropies, tokens, sum of clamped entropies, cut ratios, ratios
         self._sums = torch.zeros(5, prompts, dtype=torch.float64)
         self._clamps = False
 
@@ -57,17 +60,19 @@ class EntropySensor:
         cut: torch.Tensor | None = None,
     ) -> None:
         """
-        Count one batch in.
+        Add one batch to the sums.
 
         Args:
-            entropies (`torch.Tensor`), clamped (`torch.Tensor`, *optional*), both of shape `(batch, tokens)`:
-                Entropies and clamped entropies of the policy, nats; clamped ones for a whole rollout or not at all.
+            entropies (`torch.Tensor` of shape `(batch, tokens)`):
+                Entropies of the policy, nats.
             mask (`torch.Tensor` of shape `(batch, tokens)`):
-                1 where the position counts, 0 for padding and for tokens that the model did not write.
+                1 for scored tokens, 0 for padding and for tokens that the model did not generate.
             prompt_index (`torch.Tensor` of shape `(batch,)`):
-                Which prompt of the rollout each completion answers, from 0, counted over all processes.
+                Index in the rollout of each completion's prompt, from 0, over all processes.
+            clamped (`torch.Tensor` of shape `(batch, tokens)`, *optional*):
+                Clamped entropies, nats; given for every batch of a rollout or for none.
             cut (`torch.Tensor` of shape `(batch, tokens)` or `(batch, 1)`, *optional*):
-                Which importance ratios were cut, of tokens or of completions, see [`cut_ratios`].
+                True for each importance ratio that was cut or masked, as [`cut_ratios`] returns it.
         """
         self._clamps = clamped is not None
         totals, tokens = _totals(entropies, mask), mask.sum(dim=1)
@@ -81,8 +86,8 @@ class EntropySensor:
         self._sums.index_add_(1, prompt_index.cpu(), rows)
 
     def read(self, accelerator: Accelerator) -> EntropyReading | None:
-        """Return the reading over all processes, the same on each, by one reduce; `None` where no token was counted."""
-        # float64 where the device has it: float32 cannot count the tokens of a large rollout
+        """Return the reading over all processes, the same on each; `None` if the rollout has no scored token."""
+        # float32 cannot count the tokens of a large rollout, but MPS has no float64
         dtype = torch.float32 if accelerator.device.type == "mps" else torch.float64
         sums = accelerator.reduce(self._sums.to(accelerator.device, dtype), reduction="sum").cpu().double()
         totals, tokens, clamped_totals, cuts, ratios = sums
@@ -95,7 +100,7 @@ class EntropySensor:
         prompts = int((tokens > 0).sum())
         if prompts < 2:
             return EntropyReading(mean, None, clamped, truncated)
-        # linearised ratio of two sums over independent prompts
+        # standard error of a ratio of two sums over independent prompts, linearised
         squares = ((totals - mean * tokens) ** 2).sum().item()
         return EntropyReading(mean, (prompts / (prompts - 1) * squares) ** 0.5 / count, clamped, truncated)
 
@@ -107,16 +112,17 @@ def _totals(entropies: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 
 
 def completion_mask(batch: dict[str, torch.Tensor]) -> torch.Tensor:
-    """Return the scored positions of TRL's batch, `(batch, tokens)`: without padding and without tool output."""
+    """Return a mask of the scored tokens in TRL's batch, `(batch, tokens)`, without padding and tool output."""
     mask = batch["completion_mask"]
     return mask * batch["tool_mask"] if "tool_mask" in batch else mask
 
 
 def cut_ratios(batch: dict[str, torch.Tensor], args: GRPOConfig) -> torch.Tensor | None:
     """
-    Return which importance ratios between vLLM and the trainer TRL cut to a bound, or masked with 0.
+    Return a mask of the importance ratios between vLLM and the trainer that TRL cut to a bound or masked with 0.
 
-    The shape is `(batch, tokens)`, or `(batch, 1)` with the `sequence_*` modes; `None` where there are no ratios.
+    The shape is `(batch, tokens)`, or `(batch, 1)` with the `sequence_*` modes. Without vLLM there are no ratios, and
+    the value is `None`.
     """
     ratios = batch.get("importance_sampling_ratio")
     if ratios is None:
@@ -130,9 +136,9 @@ def cut_ratios(batch: dict[str, torch.Tensor], args: GRPOConfig) -> torch.Tensor
 
 def prompt_index(batch_size: int, num_generations: int, accelerator: Accelerator) -> torch.Tensor:
     """
-    Return which prompt of the rollout each completion of this process answers, `(batch_size,)`.
+    Return the index of each completion's prompt in the rollout, for the completions of this process, `(batch_size,)`.
 
-    TRL repeats each prompt `num_generations` times in a row and cuts the rollout into equal slices, one per process.
+    TRL repeats each prompt `num_generations` times in a row and gives each process an equal slice of the rollout.
     """
     first = accelerator.process_index * batch_size
     return torch.arange(first, first + batch_size, device=accelerator.device) // num_generations

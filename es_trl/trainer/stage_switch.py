@@ -1,4 +1,4 @@
-"""Wherever TRL keeps a copy of a stage's sizes: what has to follow when a stage begins."""
+"""The switch to a stage: its sizes are written to every place where TRL keeps a copy of them."""
 
 from collections import defaultdict, deque
 from collections.abc import Sequence
@@ -12,9 +12,15 @@ from ..curriculum.planned import PlannedStage
 
 def follow_stage(trainer: GRPOTrainer, stage: PlannedStage, punishes: bool) -> None:
     """
-    Tell the trainer, its generation, its rewards and its logs the sizes of a stage; nothing is built anew.
+    Set the sizes of a stage in the trainer, its generation, its rewards and its logs.
 
-    `punishes` says whether the last reward function is the soft overlong punishment of the stage before.
+    Args:
+        trainer (`GRPOTrainer`):
+            The trainer, which is changed in place.
+        stage (`PlannedStage`):
+            The stage that begins.
+        punishes (`bool`):
+            Whether the last reward function is the soft overlong punishment, which is replaced.
     """
     trainer.num_generations, trainer.max_completion_length = stage.num_generations, stage.max_completion_length
     if trainer.use_vllm:
@@ -28,27 +34,28 @@ def follow_stage(trainer: GRPOTrainer, stage: PlannedStage, punishes: bool) -> N
 
 
 def check_engine(vllm_generation: Any, planned: Sequence[PlannedStage]) -> None:
-    """Raise unless the vLLM engine or server was built for completions as long as those of the longest stage."""
-    if planned[0].max_completion_length is None:  # and so there is no other stage
+    """Raise unless the vLLM engine or server has room for the longest completion of any stage."""
+    if planned[0].max_completion_length is None:  # then the run has only one stage
         return
     longest = max(stage.max_completion_length for stage in planned)
     if vllm_generation.mode == "colocate":
         length = vllm_generation.llm.llm_engine.model_config.max_model_len
         knob = "vllm_max_model_length"
-    elif vllm_generation.accelerator.is_main_process:  # which alone talks to the server
+    elif vllm_generation.accelerator.is_main_process:  # only this process has a connection to the server
         length = vllm_generation.vllm_client.get_server_info()["model_config"]["max_model_len"]
         knob = "the server's --max-model-len"
     else:
         return
     if length <= longest:
         raise ValueError(
-            f"{knob} must be above {longest}, the longest completion of a stage, got {length} for prompt and "
-            f"completion together: set it to {longest} plus the longest prompt, for example {longest + 2048}"
+            f"{knob} must be above {longest}, the longest completion of a stage, because it counts prompt and "
+            f"completion, got {length} tokens: set it to {longest} plus the longest prompt, for example "
+            f"{longest + 2048}"
         )
 
 
 def _resized(logs: Any, size: int) -> Any:
-    """Return TRL's logs of the latest rollout, with room for `size` completions."""
+    """Return a copy of TRL's completion logs that holds up to `size` completions."""
     if isinstance(logs, defaultdict):
         return defaultdict(lambda: deque(maxlen=size), {name: _resized(column, size) for name, column in logs.items()})
     if isinstance(logs, dict):

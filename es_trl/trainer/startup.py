@@ -1,4 +1,4 @@
-"""What a run will do, as text for people: geometry, control loop, schedule, warnings."""
+"""The text that is printed when a run begins: geometry, stages, entropy loop, schedule and warnings."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -21,7 +21,7 @@ from .launch import check_sharding
 
 
 def say_what_begins(trainer: GRPOTrainer, scheduler: EntropyScheduler | None, curriculum: Curriculum | None) -> None:
-    """Print what a training is, or raise where it is not spread over the processes as it was launched to be."""
+    """Print the report of a run, or raise if the run is not spread over its processes as configured."""
     spread = check_sharding(trainer)
     if trainer.accelerator.is_main_process:
         geometry = Geometry.of(trainer.args, max_steps=trainer.state.max_steps)
@@ -31,7 +31,11 @@ def say_what_begins(trainer: GRPOTrainer, scheduler: EntropyScheduler | None, cu
 def report(
     args: ESGRPOConfig, geometry: Geometry, scheduler: EntropyScheduler | None, curriculum: Curriculum | None
 ) -> str:
-    """Return the text that trainers print when they start, and `plan` prints before; callbacks are prepared."""
+    """
+    Return the text that a trainer prints when it starts, and that `plan` prints before.
+
+    Scheduler and curriculum must have been prepared.
+    """
     loop = scheduler.loop if scheduler else None
     sections = [geometry.table()]
     if curriculum is not None and curriculum.stages:
@@ -39,7 +43,9 @@ def report(
     if args.method is not None:
         sections.append(describe_method(args))
     if tries := args.dynamic_sampling_tries:
-        sections.append(f"dynamic sampling: up to {tries} more generations per rollout, of prompts that are missing")
+        sections.append(
+            f"dynamic sampling: up to {tries} more generations per rollout, for prompts whose rewards are all equal"
+        )
     if loop is not None:
         sections.append("\n".join(f"{name:<10}  {part}" for name, part in part_rows(loop.describe())))
     if loop is not None and loop.schedule is not None:
@@ -51,7 +57,7 @@ def report(
 
 
 def stage_table(planned: Sequence[PlannedStage], num_rollouts: int | None) -> str:
-    """Return the stages as a table, with their tokens and cost where every completion is as long as it may be."""
+    """Return the stages as a table, with tokens and cost for completions of the largest length."""
     ends = [*(stage.first for stage in planned[1:]), num_rollouts]
     total = num_rollouts and sum((end - s.first) * s.tokens for s, end in zip(planned, ends, strict=True))
     header = [
@@ -79,60 +85,78 @@ def stage_table(planned: Sequence[PlannedStage], num_rollouts: int | None) -> st
         )
         for stage, end in zip(planned, ends, strict=True)
     ]
-    note = "(longest: tokens of a completion; cost of a rollout beside stage 0, and share of the run's tokens, at most)"
+    note = (
+        "(longest: tokens of the longest completion; parts: number per micro-batch; cost: tokens per rollout relative "
+        "to stage 0;\nshare: of the run's tokens; tokens, cost and share assume that every completion is the longest)"
+    )
     return f"{as_table(header, rows)}\n{note}"
 
 
 def stage_warnings(args: ESGRPOConfig, curriculum: Curriculum | None) -> Iterator[str]:
-    """Say what of the stages will run, and probably not as meant."""
+    """Yield warnings about stages that can run but are probably not meant so."""
     if curriculum is None:
         return
     prompts = curriculum.prompts
     if any(stage.start == "onset" for stage in curriculum.stages) and len(prompts.planned) == len(curriculum.stages):
-        yield "the stage at the onset is the whole run, as the schedule anneals from rollout 0 on: set its start"
+        yield (
+            "the stage that starts at the onset is the whole run, because the schedule anneals from rollout 0: set the "
+            "stage's `start` to a number of rollouts, or give the schedule a stable phase"
+        )
     idle = set(prompts.datasets) - {name for stage in prompts.planned for name in stage.data}
     if idle:
-        yield f"no stage takes prompts from {', '.join(sorted(idle))}: name them under `data`, or drop them"
+        yield f"no stage takes prompts from {', '.join(sorted(idle))}: name them in the `data` of a stage, or drop them"
     lengths = [stage.max_completion_length for stage in prompts.planned]
     if args.loss_type == "dr_grpo" and len(set(lengths)) > 1:
-        yield f"dr_grpo divides by max_completion_length, that of the first stage ({lengths[0]}) in every stage"
+        yield (
+            f"dr_grpo divides the loss by the max_completion_length of the first stage ({lengths[0]}) in every stage: "
+            "choose another loss_type if it should follow the stage"
+        )
 
 
 def run_warnings(args: ESGRPOConfig, geometry: Geometry, loop: EntropyLoop | None) -> Iterator[str]:
-    """Say what of the run will run, and probably not as meant."""
+    """Yield warnings about settings of the run that are allowed but probably not meant so."""
     if args.save_only_model:
-        yield "save_only_model leaves out what a resume needs: no checkpoint of this run can be resumed"
+        yield (
+            "checkpoints of this run cannot be resumed, because save_only_model leaves out the optimizer and the state "
+            "of the run: set save_only_model: false to resume"
+        )
     if loop is None or loop.schedule is None:
         return
     if geometry.rollouts is None:
-        yield "the length of the run depends on the data set: set max_steps to see it here"
+        yield "the number of rollouts depends on the dataset: set max_steps to see it here"
     else:
         onset = onset_rollout(loop.schedule, geometry.rollouts)
         length = geometry.rollouts if onset is None else geometry.rollouts - onset
         if onset is not None and length < 5:
-            yield f"the anneal has only {length} of {geometry.rollouts} rollouts: raise max_steps or the ratio"
+            yield f"the anneal phase has only {length} of {geometry.rollouts} rollouts: raise max_steps or the ratio"
         yield from _controller_warnings(loop, geometry.rollouts)
     if len(loop.actuators) > 1 and not isinstance(loop.controller, SelfTunedPIDController):
-        yield "one set of gains serves controls of different units: set the controller to self_tuned_pid"
+        yield (
+            "the actuators of the chain have different units, but the controller has one set of gains for all of them: "
+            "set the controller to self_tuned_pid"
+        )
     mode, longest = args.vllm_importance_sampling_mode, args.max_completion_length
     if args.use_vllm and mode.startswith("sequence") and (longest is None or longest > 1024):
         yield (
-            f"vllm_importance_sampling_mode {mode} multiplies the mismatch over up to {longest or 'all'} tokens and "
-            "drops most long completions: set token_truncate"
+            f"vllm_importance_sampling_mode {mode} multiplies the ratios of up to {longest or 'all'} tokens, so most "
+            "long completions are cut or masked: set it to token_truncate"
         )
 
 
 def _controller_warnings(loop: EntropyLoop, rollouts: int) -> Iterator[str]:
     controller, actuator = loop.controller, loop.actuators[0]
     if isinstance(controller, DeadBandController) and controller.warmup >= rollouts:
-        yield f"the warm-up of dead_band is {controller.warmup} rollouts, and the run has {rollouts}: lower warmup"
+        yield (
+            f"the warm-up of dead_band ({controller.warmup} rollouts) is not shorter than the run ({rollouts} "
+            "rollouts): lower warmup"
+        )
     if isinstance(controller, SignStepController) and len(loop.actuators) == 1:
         delta, span = controller.delta, actuator.high - actuator.low
         if delta * rollouts < span / 2:
             yield (
-                f"sign_step moves the control by at most {delta * rollouts:.3g} in {rollouts} rollouts, and the "
+                f"sign_step can move the control by at most {delta * rollouts:.3g} in {rollouts} rollouts but the "
                 f"actuator's range is {span:.3g} wide: raise delta"
             )
         if span / delta < 20:
             crossing = math.ceil(span / delta)
-            yield f"sign_step crosses the actuator's whole range of {span:.3g} in {crossing} rollouts: lower delta"
+            yield f"sign_step crosses the actuator's range of {span:.3g} in only {crossing} rollouts: lower delta"

@@ -1,6 +1,6 @@
-"""`ESGRPOTrainer`: runs whose entropy is controlled, and whose checkpoints and pushes are whole.
+"""`ESGRPOTrainer`: runs with entropy control, which save whole checkpoints and resume from them.
 
-Short overrides around `super()`; what they decide by is in other files.
+Its methods are short overrides of TRL's; the rules are in other files.
 """
 
 from pathlib import Path
@@ -40,27 +40,43 @@ class ESGRPOTrainer(RolloutTrainer):
 
     Source: "Entropy Scheduling in Reinforcement Learning for Large Language Models" (ACL Findings 2026).
 
-    The `entropy_*` blocks of [`ESGRPOConfig`], or an [`EntropyScheduler`] among `callbacks`, name schedule, controller
-    and actuator; its `curriculum` block, or a [`Curriculum`], the stages. With none of them the weights are those of
-    `GRPOTrainer`, bit for bit. Either way every rollout is measured and recorded in `es_history.jsonl`, and drawn in
-    `es_curves.png`; and a checkpoint, at whatever update, resumes to the same run.
+    Schedule, controller and actuator come from the `entropy_*` blocks of [`ESGRPOConfig`], or from an
+    [`EntropyScheduler`] in `callbacks`. The stages come from its `curriculum` block, or from a [`Curriculum`] in
+    `callbacks`. Without any of these, the trained weights are those of `GRPOTrainer`, bit for bit.
+
+    Every rollout is measured. Its record is written to `es_history.jsonl`, and the curves are drawn in
+    `es_curves.png`. A run that is resumed from a checkpoint continues exactly as it would have without the stop.
 
     Args:
-        model (`str` or `PreTrainedModel`), reward_funcs (reward function, list of them, or `None`):
+        model (`str` or `PreTrainedModel`):
+            As in `GRPOTrainer`.
+        reward_funcs (reward function, list of reward functions, *optional*):
             As in `GRPOTrainer`.
         args (`ESGRPOConfig`, *optional*):
-            The configuration.
+            The configuration. Without one, the defaults are used, in a folder that is named after the model.
         train_dataset (`Dataset`, `dict[str, Dataset]` or `IterableDataset`, *optional*):
-            As in `GRPOTrainer`, or several by name for the stages of a curriculum. The first stage takes `"train"`
-            unless it names another. One that is smaller than a rollout is refused when training begins.
-        eval_dataset, more, kwargs:
-            Everything else is as in `GRPOTrainer`, by position or by name. Those of its `callbacks` that are
-            [`RolloutCallback`] get the two rollout events.
+            As in `GRPOTrainer`, or several datasets by name for the stages of a curriculum. The first stage uses
+            `"train"` unless its `data` names others. A dataset must have at least the prompts of one rollout.
+        eval_dataset (`Dataset`, `dict[str, Dataset]` or `IterableDataset`, *optional*):
+            As in `GRPOTrainer`.
+        more, kwargs:
+            All other arguments of `GRPOTrainer`, by position or by name. Each [`RolloutCallback`] in `callbacks` gets
+            the two rollout events.
         recipe (`dict`, *optional*):
-            What a recipe set. It is written into the card and into `es_recipe.yaml`, without tokens.
+            The fields that a recipe set. They are written into the model card and into `es_recipe.yaml`, without
+            tokens.
 
     Raises:
-        ValueError: for what cannot work, before the model loads (a vLLM engine that is too small: after it).
+        ValueError: if the arguments cannot work. It is raised before the model loads, except for a vLLM engine that
+            is too small.
+
+    Example:
+
+    ```python
+    args = ESGRPOConfig("runs/first", method="es", max_steps=800)
+    trainer = ESGRPOTrainer("Qwen/Qwen2.5-0.5B", math_reward, args, train_dataset=dataset)
+    trainer.train()
+    ```
     """
 
     _tag_names = ["trl", "es-grpo", "entropy-scheduling"]
@@ -85,7 +101,7 @@ class ESGRPOTrainer(RolloutTrainer):
 
     @property
     def was_finished(self) -> bool:
-        """Whether the last `train()` resumed a run that was finished, and so did nothing but load its end."""
+        """Whether the last `train()` found a finished run, and so only loaded its last checkpoint."""
         return self._was_finished
 
     def train(
@@ -94,6 +110,22 @@ class ESGRPOTrainer(RolloutTrainer):
         trial: Any = None,
         ignore_keys_for_eval: list[str] | None = None,
     ) -> TrainOutput:
+        """
+        Train the model, from the beginning or from a checkpoint.
+
+        Args:
+            resume_from_checkpoint (`str` or `bool`, *optional*):
+                Folder of a checkpoint, or `True` for the latest whole one in `output_dir`. A finished run is only
+                loaded.
+            trial, ignore_keys_for_eval (*optional*):
+                As in `GRPOTrainer.train`.
+
+        Returns:
+            `TrainOutput`: number of updates, mean loss and metrics.
+
+        Raises:
+            ValueError: if the run cannot start, if the checkpoint does not fit it, or if the policy breaks.
+        """
         check_trains(self.args)
         check_kernels(self.args)
         if self.curriculum is None:
@@ -109,8 +141,8 @@ class ESGRPOTrainer(RolloutTrainer):
                 output = super().train(found, trial, ignore_keys_for_eval)
             if not self._announced:
                 raise ValueError(
-                    "the training data gave no rollout, so nothing was trained: give a stream at least the "
-                    f"{Geometry.of(self.args).prompts} prompts of one rollout"
+                    "the training data were too short for one rollout, so nothing was trained: give a stream of at "
+                    f"least {Geometry.of(self.args).prompts} prompts"
                 )
             if self._rollout is not None:  # the run ended inside a rollout
                 self._close_rollout()
@@ -119,7 +151,7 @@ class ESGRPOTrainer(RolloutTrainer):
             return output
 
     def _begin_run(self, state: RunState | None) -> None:
-        """Begin a run, afresh or as a checkpoint has it."""
+        """Begin a new run, or continue that of a checkpoint from its `state`."""
         prepare_callbacks(self.callback_handler.callbacks, self.args)
         self._start_over(resume.open_folder(self, state))
         if state is None:
@@ -145,12 +177,12 @@ class ESGRPOTrainer(RolloutTrainer):
         made = self._step - micro_step
         if self._is_stream and self.state.global_step == update and made > 0 and not self.control.should_training_stop:
             raise ValueError(
-                f"a pass over the stream gave {made} micro-batches and no update, which takes "
-                f"{self.args.gradient_accumulation_steps}: give a longer stream, or set gradient_accumulation_steps "
-                "lower"
+                f"the stream is too short for one update: it gave {made} micro-batches but an update takes "
+                f"{self.args.gradient_accumulation_steps}; give a longer stream, or lower gradient_accumulation_steps"
             )
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """Evaluate as `GRPOTrainer.evaluate` does, with the same arguments and metrics."""
         with self._gate.evaluating():
             return super().evaluate(*args, **kwargs)
 
@@ -167,7 +199,7 @@ class ESGRPOTrainer(RolloutTrainer):
     def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
         update = self.state.global_step
         if not self._can_save:
-            logger.warning(f"a save was asked for inside update {update + 1}: it is made at the end of that update")
+            logger.warning(f"a save was requested inside update {update + 1}: it will be made at the end of the update")
             self._gate.ask()
             return
         if self._gate.is_saved(update):
@@ -182,13 +214,15 @@ class ESGRPOTrainer(RolloutTrainer):
 
     def _finalize_training(self, *args: Any, **kwargs: Any) -> TrainOutput:
         if self._gate.is_due:
-            logger.warning(f"the save inside update {self.state.global_step + 1} was not made: training stopped in it")
-        # transformers deletes the last checkpoint beside the best one, by which a restart knows that the run is done
+            update = self.state.global_step + 1
+            logger.warning(f"the save inside update {update} was not made: training stopped before the update ended")
+        # With a limit of 1, transformers would delete the last checkpoint and keep only the best one. A restart needs
+        # the last one to know that the run is finished.
         with temporarily(self.args, save_total_limit=None):
             return super()._finalize_training(*args, **kwargs)
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
-        # Here and in the next hook, because transformers pushes right after them.
+        # The files of the run are written in this hook and the next one, because transformers pushes right after them.
         super()._save_optimizer_and_scheduler(output_dir)
         checkpoint.write_parts(self, Path(output_dir))
 
@@ -240,7 +274,7 @@ class ESGRPOTrainer(RolloutTrainer):
         return self._prompt_sampler
 
     def _load_finished_run(self, found: str) -> TrainOutput:
-        """Load the end of a run that is over already; nothing is trained and no file is touched."""
+        """Load the last checkpoint of a finished run, without training and without changing files."""
         self.state = resume.load_trainer_state(Path(found))
         if not resume.loads_when_prepared(self):
             self._load_from_checkpoint(found)
