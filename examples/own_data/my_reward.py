@@ -3,19 +3,22 @@
 import re
 
 
-EXPRESSION = re.compile(r"\d(?:[+*-]\d)*")  # digits with + - * between them, and nothing else: safe to evaluate
+# digits with + - * between them and nothing else: safe to evaluate
+EXPRESSION = re.compile(r"\d(?:[+*-]\d)*")
 
 
 def my_reward(completions, numbers, goal, **columns):
     """
-    Return 1 for an expression with the right value, 0.2 for one that only uses the right numbers, else 0.
+    Return one number per completion. `numbers` and `goal` are columns of the data.
 
-    `numbers` and `goal` are columns of the dataset, with one value per completion.
+    It is 1 for the right value, 0.2 for the right numbers, and else 0.
     """
-    return [score(text, given.split(), value) for text, given, value in zip(completions, numbers, goal, strict=True)]
+    rows = zip(completions, numbers, goal, strict=True)
+    return [score(text, given.split(), value) for text, given, value in rows]
 
 
 def score(text, given, value):
-    if not EXPRESSION.fullmatch(text) or sorted(re.findall(r"\d", text)) != sorted(given):
+    digits = re.findall(r"\d", text)
+    if not EXPRESSION.fullmatch(text) or sorted(digits) != sorted(given):
         return 0.0
     return 1.0 if eval(text) == value else 0.2
