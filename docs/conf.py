@@ -14,7 +14,16 @@ project = "es_trl"
 author = "the es_trl authors"
 version = release = es_trl.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton", "public_names", "recipe_keys", "history_fields", "command_output", "mathml"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx_copybutton",
+    "public_names",
+    "recipe_keys",
+    "history_fields",
+    "command_output",
+    "mathml",
+]
 exclude_patterns = ["_build", "_ext"]
 html_theme = "furo"
 html_title = "es_trl"

@@ -21,12 +21,31 @@ DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(page for page in DOCS.rglob("*.md") if "_build" not in page.parts)]
 LAUNCH = "accelerate launch recipes/countdown_es.py"
 ZERO3_CPU = "accelerate launch --config_file accelerate_configs/zero3.yaml --num_processes 2 --mixed_precision no"
+CPU = "accelerate launch --config_file accelerate_configs/cpu.yaml"
+REPORTS = {
+    "clamped_entropy": "test_the_clamped_entropys_summary_is_made_from_its_data",
+    "control": "test_the_summary_is_made_from_the_data",
+    "countdown_long": "test_the_long_runs_summary_is_made_from_its_data",
+    "curriculum": "test_the_curriculums_summary_is_made_from_its_data",
+    "direction": "test_the_directions_table_is_made_from_its_data",
+    "methods": "test_the_methods_summary_is_made_from_its_data",
+    "plant": "test_the_plants_summary_is_made_from_its_data",
+}
 TESTED = {  # how a command begins, and what runs it, with fewer updates
     "make test": ".ci/run",
     "make test-vllm": ".ci/run",
     "make docs": ".ci/run",
     "make install": ".ci/run",  # every other target makes it
-    "python -m es_trl plan": "test_docs.py::test_a_plan_is_what_its_command_prints",
+    "python -m es_trl plan recipes/": "test_docs.py::test_a_plan_is_what_its_command_prints",
+    "python -m es_trl plan examples/": "test_docs.py::test_a_plan_is_what_its_command_prints",
+    "python -m es_trl plot results/countdown_es": "test_docs_site.py::test_every_page_is_built",
+    "python -m es_trl plot runs/own_data": "test_own_data.py::test_it_trains_and_holds_its_entropy",
+    "python -m es_trl train examples/own_data/recipe.yaml": "test_own_data.py::test_it_trains_and_holds_its_entropy",
+    "python examples/trl_script": "test_trl_script.py::test_entropy_falls_without_them_and_is_held_with_them",
+    "python examples/preview_schedule.py": "test_examples.py::test_preview_needs_no_torch",
+    **{f"python benchmarks/{name}.py report": f"test_benchmarks.py::{test}" for name, test in REPORTS.items()},
+    f"{CPU} recipes/countdown_es.py": "test_recipe_runs.py::test_countdown_recipe_runs_as_people_launch_it",
+    f"{LAUNCH} --use_peft true": "test_hub.py::test_an_adapter_is_pushed_alone",
     f"{LAUNCH} --method": "test_method_runs.py::test_with_everything_else_at_once",
     f"{LAUNCH} --max_steps 640": "test_recipe_runs.py::test_countdown_recipe_runs_as_people_launch_it",
     f"{LAUNCH} --config recipes/countdown_curriculum.yaml": "test_zero3_run.py::test_control_and_switch",
@@ -38,7 +57,13 @@ TESTED = {  # how a command begins, and what runs it, with fewer updates
     ),
     "hf download": "test_hub.py::test_a_run_goes_on_from_the_checkpoint_on_the_hub",  # by snapshot_download
 }
-BY_HAND = ("make demo", ". .venv/bin/activate", "hf auth login")
+BY_HAND = (
+    "make demo",
+    ". .venv/bin/activate",
+    "hf auth login",
+    "python3 -m venv .venv",
+    "pip install -c constraints.txt",
+)
 
 
 def blocks():
@@ -72,7 +97,9 @@ def test_what_runs_them_is_there():
             assert {"make docs", "make test", "make test-vllm"} <= set(ran)
 
 
-@pytest.mark.parametrize("command", sorted({c for _, _, c in COMMANDS if c.startswith("python -m es_trl plan recipes/")}))
+@pytest.mark.parametrize(
+    "command", sorted({c for _, _, c in COMMANDS if re.match("python -m es_trl plan (recipes|examples)/", c)})
+)
 def test_a_plan_is_what_its_command_prints(command, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
     assert cli(shlex.split(command)[3:]) == 0, capsys.readouterr().err
@@ -129,7 +156,9 @@ def test_what_is_named_in_passing_is_there():
 
 def example(path):
     """The code that contributing.md shows for a file."""
-    (code,) = re.findall(rf"```python\n# {re.escape(path)}\n(.*?)```", (DOCS / "contributing.md").read_text(), re.DOTALL)
+    (code,) = re.findall(
+        rf"```python\n# {re.escape(path)}\n(.*?)```", (DOCS / "contributing.md").read_text(), re.DOTALL
+    )
     return code
 
 

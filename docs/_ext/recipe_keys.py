@@ -58,7 +58,9 @@ class RecipeKeys(SphinxDirective):
         if unknown := [name for name in names if name not in known]:
             raise self.error(f"a recipe has no key {', '.join(unknown)}")
         names += [
-            name for name, (kind, _) in known.items() if origin(name, kind) == self.options.get("from", "") and name not in shown
+            name
+            for name, (kind, _) in known.items()
+            if origin(name, kind) == self.options.get("from", "") and name not in shown
         ]
         shown |= set(names)
         rows = [row(self, *known[name], prefix="key") for name in names]
@@ -92,7 +94,12 @@ def row(directive: SphinxDirective, kind: type, field: Field[Any], prefix: str) 
     """Return the row of a field."""
     name = anchored(directive.env, field.name, prefix) if prefix else [nodes.literal(field.name, field.name)]
     hint = get_type_hints(kind)[field.name]
-    return [name, inline(takes(field.name if prefix == "key" else "", hint)), inline(default(field)), inline(texts(kind, field))]
+    return [
+        name,
+        inline(takes(field.name if prefix == "key" else "", hint)),
+        inline(default(field)),
+        inline(texts(kind, field)),
+    ]
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

@@ -44,11 +44,14 @@ class RolloutRecord:
     rollout: int = field(metadata={"unit": "", "help": "Index of the rollout in the run, from 0."})
     global_step: int = field(metadata={"unit": "updates", "help": "Updates made before this rollout."})
     run: int | None = _field(
-        "", "Number of the run in its `output_dir`, from 1. A run that starts afresh beside older checkpoints is the next."
+        "",
+        "Number of the run in its `output_dir`, from 1. A run that starts afresh beside older checkpoints is the next.",
     )
     stage: str | None = _field("", "Phase of the schedule: `stable`, or `anneal` from its onset on.")
     target: float | None = _field("nats", "Target entropy, from the schedule.")
-    entropy: float | None = _field("nats", "Measured entropy: mean over the tokens of all completions of all processes.")
+    entropy: float | None = _field(
+        "nats", "Measured entropy: mean over the tokens of all completions of all processes."
+    )
     entropy_se: float | None = _field(
         "nats", "Standard error of `entropy`, clustered by prompt: the noise that no controller can remove."
     )
