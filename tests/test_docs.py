@@ -58,11 +58,8 @@ TESTED = {  # how a command begins, and what runs it, with fewer updates
     "hf download": "test_hub.py::test_a_run_goes_on_from_the_checkpoint_on_the_hub",  # by snapshot_download
 }
 BY_HAND = (
-    "make demo",
-    ". .venv/bin/activate",
-    "hf auth login",
-    "python3 -m venv .venv",
-    "pip install -c constraints.txt",
+    *("make demo", ". .venv/bin/activate", "hf auth login", "python3 -m venv .venv"),
+    *("pip install -c constraints.txt torch", "pip install -c constraints.txt -e '.[math,plots]'"),
 )
 
 
@@ -78,6 +75,7 @@ def blocks():
 
 
 COMMANDS = [(page, marked, command) for page, marked, commands in blocks() for command in commands]
+PLANS = sorted({line for _, _, line in COMMANDS if re.match("python -m es_trl plan (recipes|examples)/", line)})
 
 
 def test_every_command_is_run_or_says_that_it_was_not():
@@ -97,9 +95,7 @@ def test_what_runs_them_is_there():
             assert {"make docs", "make test", "make test-vllm"} <= set(ran)
 
 
-@pytest.mark.parametrize(
-    "command", sorted({c for _, _, c in COMMANDS if re.match("python -m es_trl plan (recipes|examples)/", c)})
-)
+@pytest.mark.parametrize("command", PLANS)
 def test_a_plan_is_what_its_command_prints(command, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
     assert cli(shlex.split(command)[3:]) == 0, capsys.readouterr().err
@@ -156,9 +152,8 @@ def test_what_is_named_in_passing_is_there():
 
 def example(path):
     """The code that contributing.md shows for a file."""
-    (code,) = re.findall(
-        rf"```python\n# {re.escape(path)}\n(.*?)```", (DOCS / "contributing.md").read_text(), re.DOTALL
-    )
+    page = (DOCS / "contributing.md").read_text()
+    (code,) = re.findall(rf"```python\n# {re.escape(path)}\n(.*?)```", page, re.DOTALL)
     return code
 
 

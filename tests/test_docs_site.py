@@ -1,4 +1,4 @@
-"""The site builds without a warning, refuses what is broken, and is pleasant to read and to search in a real browser."""
+"""The site builds without a warning, refuses broken pages, and can be read and searched in a real browser."""
 
 import http.server
 import json
@@ -116,12 +116,15 @@ def test_a_broken_page_fails_the_build(tmp_path):
 # --- in a browser -----------------------------------------------------------------------------------------------------
 
 
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        """Print nothing."""
+
+
 @pytest.fixture(scope="module")
 def address(site):
     """The address at which the site is served."""
-    handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(site))
-    handler.log_message = lambda *args: None
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(site))) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}"

@@ -1,6 +1,6 @@
 """The directives `recipe-keys` and `part-kinds`: tables of what a recipe takes, from the code that reads it.
 
-- `recipe-keys` with `:names:` shows the keys that it names, and with `:from:` the rest of a class, in the order of a page.
+- `recipe-keys` with `:names:` shows the keys that it names, and with `:from:` the rest of a package's keys.
 - `part-kinds BLOCK` shows each kind of a block with its arguments, and `part-kinds Stage` those of a stage.
 """
 
@@ -11,7 +11,7 @@ from typing import Any, ClassVar, get_type_hints
 from docutils import nodes
 from docutils.parsers.rst import directives
 from field_texts import default, takes, texts
-from hf_docstrings import PUBLIC
+from hf_rst import PUBLIC
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 from tables import anchored, inline, name_link, table
@@ -57,11 +57,8 @@ class RecipeKeys(SphinxDirective):
         names = self.options.get("names", "").split()
         if unknown := [name for name in names if name not in known]:
             raise self.error(f"a recipe has no key {', '.join(unknown)}")
-        names += [
-            name
-            for name, (kind, _) in known.items()
-            if origin(name, kind) == self.options.get("from", "") and name not in shown
-        ]
+        package = self.options.get("from", "")
+        names += [name for name, (kind, _) in known.items() if origin(name, kind) == package and name not in shown]
         shown |= set(names)
         rows = [row(self, *known[name], prefix="key") for name in names]
         return [table(HEAD, rows, WIDTHS)]
@@ -93,13 +90,8 @@ class PartKinds(SphinxDirective):
 def row(directive: SphinxDirective, kind: type, field: Field[Any], prefix: str) -> list[list[nodes.Node]]:
     """Return the row of a field."""
     name = anchored(directive.env, field.name, prefix) if prefix else [nodes.literal(field.name, field.name)]
-    hint = get_type_hints(kind)[field.name]
-    return [
-        name,
-        inline(takes(field.name if prefix == "key" else "", hint)),
-        inline(default(field)),
-        inline(texts(kind, field)),
-    ]
+    said = takes(field.name if prefix == "key" else "", get_type_hints(kind)[field.name])
+    return [name, inline(said), inline(default(field)), inline(texts(kind, field))]
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 from docutils import nodes
-from hf_docstrings import PUBLIC
+from hf_rst import PUBLIC
 from sphinx import addnodes
 from sphinx.environment import BuildEnvironment
 

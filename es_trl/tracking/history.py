@@ -45,7 +45,8 @@ class RolloutRecord:
     global_step: int = field(metadata={"unit": "updates", "help": "Updates made before this rollout."})
     run: int | None = _field(
         "",
-        "Number of the run in its `output_dir`, from 1. A run that starts afresh beside older checkpoints is the next.",
+        "Number of the run in its `output_dir`, from 1. A run that starts afresh beside older checkpoints gets the next "
+        "number.",
     )
     stage: str | None = _field("", "Phase of the schedule: `stable`, or `anneal` from its onset on.")
     target: float | None = _field("nats", "Target entropy, from the schedule.")
@@ -65,8 +66,9 @@ class RolloutRecord:
     actuator: str | None = _field("", "Class of the actuator that the control moved.")
     estimate: dict[str, float] | None = _field(
         "",
-        "Estimates of `self_tuned_pid`: filtered `entropy` (nats), `drift` (nats lost per rollout), `sensitivity` (nats "
-        "per rollout and unit of control) with its standard deviation `sensitivity_sd`, and the gains `kp`, `ki`, `kff`.",
+        "Estimates of `self_tuned_pid`: filtered `entropy` (nats), `drift` (nats lost per rollout), `sensitivity` "
+        "(nats per rollout and unit of control) with its standard deviation `sensitivity_sd`, and the gains `kp`, `ki` "
+        "and `kff`.",
     )
     events: list[dict[str, str]] | None = _field(
         "",
@@ -79,8 +81,8 @@ class RolloutRecord:
     )
     sampling: dict[str, float] | None = _field(
         "",
-        "Cost of dynamic sampling: `tries` (generations beside the rollout's own), `fresh_prompts`, `masked_prompts` (left "
-        "out of the loss), `extra_tokens`, and `first_reward` (the mean before anything was replaced).",
+        "Cost of dynamic sampling: `tries` (generations beside the rollout's own), `fresh_prompts`, `masked_prompts` "
+        "(left out of the loss), `extra_tokens`, and `first_reward` (the mean before anything was replaced).",
     )
     reward: float | None = _field("", "Mean reward over all completions.")
     kept: float | None = _field("share", "Completions whose advantages were used, with `sample_filter`.")
@@ -94,8 +96,8 @@ class RolloutRecord:
     )
     logp_difference: float | None = _field(
         "nats",
-        "Mean absolute difference between the log-probabilities of vLLM and of the trainer. If it grows, the engine lags "
-        "behind the policy.",
+        "Mean absolute difference between the log-probabilities of vLLM and of the trainer. If it grows, the engine "
+        "lags behind the policy.",
     )
     num_generations: int | None = _field("completions", "Completions per prompt.")
     max_completion_length: int | None = _field("tokens", "Tokens that a completion may have.")
