@@ -45,8 +45,8 @@ class RolloutRecord:
     global_step: int = field(metadata={"unit": "updates", "help": "Updates made before this rollout."})
     run: int | None = _field(
         "",
-        "Number of the run in its `output_dir`, from 1. A run that starts afresh beside older checkpoints gets the next "
-        "number.",
+        "Number of the run in its `output_dir`, from 1. A run that starts afresh beside older checkpoints gets the "
+        "next number.",
     )
     stage: str | None = _field("", "Phase of the schedule: `stable`, or `anneal` from its onset on.")
     target: float | None = _field("nats", "Target entropy, from the schedule.")
