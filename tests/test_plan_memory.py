@@ -11,7 +11,7 @@ from planned_run import planned
 from recipe_files import ZERO3, plan_options
 
 
-DOCS = (ROOT / "docs" / "memory.md").read_text()
+DOCS = (ROOT / "docs" / "guides" / "memory.md").read_text()
 CONFIGS = ROOT / "accelerate_configs"
 
 
@@ -38,7 +38,7 @@ def test_the_table_of_the_docs(command, recipe, on, generate, train, rollout, ru
 
 
 def test_the_plan_that_the_docs_print(capsys):
-    block = re.search(r"```\n(memory per GPU.*?)\n```", DOCS, re.DOTALL).group(1)
+    block = re.search(r"```text\n(memory per GPU.*?)\n```", DOCS, re.DOTALL).group(1)
     assert block in planned(capsys, "qwen7b_curriculum.yaml", *ZERO3)
 
 
