@@ -159,6 +159,6 @@ def test_a_reference_model_without_weights_is_refused(tmp_path):
 
 
 def test_every_configuration_is_documented():
-    text = (ROOT / "docs" / "distributed.md").read_text()
+    text = (ROOT / "docs" / "guides" / "distributed.md").read_text()
     shipped = {path.name for path in (ROOT / "accelerate_configs").glob("*.yaml")}
     assert len(shipped) > 3 and {name for name in shipped if f"accelerate_configs/{name}" not in text} == set()

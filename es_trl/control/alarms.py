@@ -61,7 +61,7 @@ def divergence(records: Records) -> str | None:
         return None
     return (
         f"entropy is moving away from its target: the error grew from {errors[0]:+.3f} to {errors[-1]:+.3f} nats in 15 "
-        "rollouts. Lower learning_rate, widen the actuator's bounds, or choose an actuator that acts in this run"
+        "rollouts. Start a new run with a lower learning_rate, wider actuator bounds, or an actuator that acts here"
     )
 
 
@@ -72,7 +72,8 @@ def collapse(records: Records) -> str | None:
         return None
     return (
         f"entropy has collapsed to {last['entropy']:.4f} nats with a target of {last['target']:.3f}. "
-        "Go back to an earlier checkpoint with wider actuator bounds or a lower learning_rate"
+        "Start a new run from an earlier checkpoint (set model_name_or_path to it) with wider actuator bounds or a "
+        "lower learning_rate"
     )
 
 
@@ -83,7 +84,8 @@ def explosion(records: Records) -> str | None:
         return None
     return (
         f"entropy has exploded to {last['entropy']:.3f} nats with a target of {last['target']:.3f}: read some of the "
-        "completions. Go back to an earlier checkpoint with narrower actuator bounds or a lower learning_rate"
+        "completions. Start a new run from an earlier checkpoint (set model_name_or_path to it) with narrower actuator "
+        "bounds or a lower learning_rate"
     )
 
 

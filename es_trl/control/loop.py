@@ -251,5 +251,6 @@ def broken_policy(rollout: int, evidence: str) -> str:
     """Return the error message for a policy whose logits are no longer finite; `evidence` says how it was noticed."""
     return (
         f"the policy is broken at rollout {rollout} ({evidence}): its logits are no longer finite, and no control can "
-        "bring it back. Resume from the last checkpoint, which is intact, with a lower learning_rate or max_grad_norm"
+        "bring it back. The last checkpoint is intact: start a new run from it (set model_name_or_path to it) "
+        "with a lower learning_rate or max_grad_norm"
     )
