@@ -26,6 +26,16 @@ COUNTS = {
 }
 OWN_CHOICES: dict[str, Sequence[Any]] = {"method": tuple(METHODS), "prompt_format": PROMPT_FORMATS}
 
+# where TRL's help does not say what a key means for a rollout
+OWN_TEXTS = {
+    "num_generations": "Completions per prompt. It must divide the completions of a rollout.",
+    "per_device_train_batch_size": "Completions (not prompts) of one micro-batch on one process.",
+    "gradient_accumulation_steps": "Micro-batches per update on one process.",
+    "steps_per_generation": "Micro-batches per rollout on one process. Unset, it is `gradient_accumulation_steps`, "
+    "which makes one update per rollout.",
+    "max_steps": "Updates of the run. Unset (-1), `num_train_epochs` counts.",
+}
+
 
 def takes(name: str, hint: Any) -> str:
     """Return what a field takes: its types in words, and its range or its choices."""
@@ -53,7 +63,9 @@ def default(field: Field[Any]) -> str:
 
 
 def texts(kind: type, field: Field[Any]) -> str:
-    """Return the meaning of a field: by the docstring of its class where that is ours, else by its `help`."""
+    """Return the meaning of a field: our own text, else that of its class's docstring, else its `help`."""
+    if field.name in OWN_TEXTS:
+        return OWN_TEXTS[field.name]
     return documented(kind).get(field.name, ("", ""))[1] or " ".join(field.metadata.get("help", "").split())
 
 
