@@ -53,7 +53,9 @@ def test_plan_sees_the_local_files_of_every_stage(tmp_path, capsys):
     for levels, code in (([0, 5], 0), ([3, 5], 2)):
         assert cli([*plan, "--datasets", f"{{hard: {{dataset_filter: {{level: {levels}}}}}}}"]) == code
         said = capsys.readouterr().err
-        assert ("stage 1 takes up to 64 prompts of 'hard' per rollout but this dataset has only 60" in said) == (code > 0)
+        assert ("stage 1 takes up to 64 prompts of 'hard' per rollout but this dataset has only 60" in said) == (
+            code > 0
+        )
 
 
 @pytest.mark.parametrize(

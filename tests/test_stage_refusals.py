@@ -26,7 +26,7 @@ def test_a_curriculum_that_comes_late_is_refused(tmp_path):
         ({"train": DATASETS["train"], "hard": DATASETS["hard"].select(range(1))}, SWITCH,
          "stage 1 takes up to 2 prompts of 'hard' per rollout but this dataset has only 1"),
         ({"train": DATASETS["train"], "hard": DATASETS["hard"].remove_columns("target")},
-         {**SWITCH, "data": {"train": 1, "hard": 1}}, "stage 1 mixes .* but only one has target"),
+         {**SWITCH, "data": {"train": 1, "hard": 1}}, "stage 1 mixes .* but their columns differ in target"),
         ({"easy": DATASETS["train"]}, SWITCH, "stage 0 takes its prompts from 'train' but the datasets are easy"),
         (DATASETS["train"].to_iterable_dataset(), {"start": 0.5}, "must be a datasets.Dataset .* by their row, got It"),
         (DATASETS["train"], SWITCH, "stage 1 takes its prompts from 'hard' but the datasets are train"),

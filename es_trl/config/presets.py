@@ -76,10 +76,12 @@ def _merged(name: str, given: Any, method: str) -> Any:
         return {**own, **block}
     if kind_of(name, block) == own["kind"] or METHODS[method].replaceable:
         return block
-    got = "none" if given is None else repr(given)
+    must = f"`{name}` must be of kind {own['kind']} for method {method}, got"
+    if given is None:
+        raise ValueError(f"{must} none: leave `{name}` out, or set another method")
     raise ValueError(
-        f"`{name}` must be of kind {own['kind']} for method {method}, got {got}: set that kind, leave the method "
-        f"out, or give --{name} none to replace a recipe's block by the method's"
+        f"{must} {given!r}: set that kind, leave the method out, or give --{name} none to replace a recipe's block by "
+        "the method's"
     )
 
 

@@ -67,8 +67,9 @@ def check_stages(planned: Sequence[PlannedStage], datasets: dict[str, Dataset | 
             mixes = f"stage {stage.index} mixes the datasets {first!r} and {name!r} but"
             if len({isinstance(used[each][0].get("prompt"), str) for each in (first, name)}) > 1:
                 raise ValueError(f"{mixes} one has prompts of text and the other has messages: change one of them")
-            if differ := set(used[first].column_names) ^ set(used[name].column_names):
-                raise ValueError(f"{mixes} only one has {', '.join(sorted(differ))}: give both the same columns")
+            columns = [set(used[each].column_names) for each in (first, name)]
+            if differ := sorted(columns[0] ^ columns[1]):
+                raise ValueError(f"{mixes} their columns differ in {', '.join(differ)}: give both the same columns")
         for name, share in stage.data.items():
             needed = stage.prompts if share == 1.0 else min(math.ceil(share * stage.prompts) + 1, stage.prompts)
             if len(used[name]) < needed:

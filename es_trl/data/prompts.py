@@ -56,7 +56,9 @@ def load_problems(args: DataArguments) -> Dataset:
 def problems_of(rows: Rows, args: DataArguments) -> Dataset:
     """Return columns `prompt` and `solution`, text, or a list of texts in every row where some row has alternatives."""
     if args.answer_column == args.prompt_column and args.prompt_template is None:
-        raise ValueError(f"`prompt_column` and `answer_column` are both {args.prompt_column!r}: set another answer_column")
+        raise ValueError(
+            f"`prompt_column` and `answer_column` are both {args.prompt_column!r}: set another answer_column"
+        )
     prompts, answers = read_prompts(rows, args), read_answers(rows, args.answer_column)
     return _as_dataset(rows, args, {"prompt": prompts, "solution": answers})
 
