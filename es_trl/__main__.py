@@ -9,6 +9,7 @@ from typing import NoReturn
 from .common.refusals import OPTION, run
 
 
+COMMANDS = {"train": "RECIPE.yaml", "plan": "RECIPE.yaml", "plot": "RUN_DIR"}
 _TRAIN = "Train a recipe. Every key of a recipe is an option, too; docs/reference/recipe_keys.md lists them."
 
 
@@ -30,8 +31,14 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _command(argv: list[str]) -> None:
+    _check_order(argv)
     parser = _parser()
     args, rest = parser.parse_known_args(argv)
+    if args.command != "plot" and rest:
+        if not rest[0].startswith("--"):
+            raise ValueError(f"an option must begin with --, got {rest[0]!r} behind the recipe: write --key value")
+        if any(word.partition("=")[0] == "--config" for word in rest):
+            raise ValueError(f"the recipe is named without --config: python -m es_trl {args.command} RECIPE.yaml")
     if args.command == "train":
         from .run import run_recipe
 
@@ -50,6 +57,20 @@ def _command(argv: list[str]) -> None:
 
     figure = plot_run(args.run_dir)
     _print(f"{summarize(read_history(figure.with_name(HISTORY_FILE)))}\n{figure}")
+
+
+def _check_order(argv: list[str]) -> None:
+    """Raise unless a command stands first, and a recipe or a folder behind it."""
+    if {"-h", "--help"} & set(argv):
+        return
+    if not argv or argv[0] not in COMMANDS:
+        got = repr(argv[0]) if argv else "none"
+        raise ValueError(
+            f"the command must be train, plan or plot, got {got}: write python -m es_trl train RECIPE.yaml"
+        )
+    if len(argv) < 2 or argv[1].startswith("-"):
+        what = COMMANDS[argv[0]]
+        raise ValueError(f"{what} must follow {argv[0]} at once: write python -m es_trl {argv[0]} {what}")
 
 
 def _print(text: str) -> None:

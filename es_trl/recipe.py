@@ -16,6 +16,10 @@ from .data.tasks import Task
 from .rewards.named import RewardArguments
 
 
+# options of a launch that people write behind the recipe
+_LAUNCH = ("num_processes", "num_machines", "machine_rank", "main_process_ip", "main_process_port", "config_file")
+
+
 @dataclass
 class Recipe:
     """
@@ -76,19 +80,26 @@ class RecipeParser:
         options = _options(argv)
         given = read_yaml(path) if (path := _config_of(options)) else {}
         env = given.pop("env", {})
-        if not isinstance(env, dict):
+        names_variables = isinstance(env, dict) and all(_is_variable(*each) for each in env.items())
+        if not names_variables:
             raise ValueError(f"`env` must be a mapping of variables to values, got {env!r}: set for example {{A: 1}}")
         for key, value in given.items():
             if key not in self._hints:
                 raise ValueError(f"the recipe has an unknown key {key!r}{nearest(str(key), self._hints)}")
             given[key] = as_type(key, value, self._hints[key])
         in_file = dict(given)
-        for name, values in options:
+        for place, (name, values) in enumerate(options):
+            if name in (other for other, _ in options[:place]):
+                raise ValueError(
+                    f"the option --{name} is given twice: write it once, a list with spaces between its items"
+                )
             if name != "config":
                 given |= self._option(name, values, given)
         for block in DEFAULT_KINDS:  # an option that takes the file's block away leaves it to the method
             if given.get(block) in NONE and in_file.get(block, "none") not in NONE:
                 del given[block]
+        if given.get("output_dir") == "":
+            raise ValueError("`output_dir` must be the name of a folder, got '': set for example runs/mine")
         if reward is not None:
             given.setdefault("reward", reward)
         _set_environment({str(name): str(value) for name, value in env.items()})
@@ -108,6 +119,8 @@ class RecipeParser:
         if bool in kinds_of(self._hints.get(switch_off)):
             return {switch_off: False}
         if name not in self._hints or (key and name not in NESTED):
+            if name in _LAUNCH:
+                raise ValueError(f"--{option} is an option of `accelerate launch`: write it before the script or -m")
             raise ValueError(f"unknown option --{option}{nearest(option, self._hints)}")
         hint, kinds = self._hints[name], kinds_of(self._hints[name])
         if not values and bool in kinds:
@@ -153,6 +166,13 @@ def _config_of(options: list[tuple[str, list[str]]]) -> Path | None:
     if len(named) > 1:
         raise ValueError(f"the recipe must be one YAML file, got {' '.join(sum(named, []))}: name one")
     return Path(named[0][0]) if named else None
+
+
+def _is_variable(name: Any, value: Any) -> bool:
+    """Return whether an environment can hold a variable of this name with this value."""
+    if not isinstance(name, str) or not isinstance(value, str | int | float):
+        return False
+    return name != "" and "=" not in name and "\0" not in f"{name}{value}"
 
 
 def _set_environment(env: dict[str, str]) -> None:

@@ -19,6 +19,7 @@ from .control.geometry import Geometry, check_trains
 from .curriculum.datasets import check_enough
 from .data.prompts import load_named
 from .data.reading import is_local
+from .data.tasks import check_rewards_fit
 from .hub.push import PushError
 from .recipe import Recipe, RecipeParser
 from .trainer.trainer import ESGRPOTrainer
@@ -38,6 +39,8 @@ def run_script(script: str, reward: str | None = None) -> None:
             The reward where the recipe names none.
     """
     argv = sys.argv[1:]
+    if argv and not argv[0].startswith("-"):
+        argv = ["--config", *argv]  # a recipe may stand first, as behind `train`
     if not any(word == "--config" or word.startswith("--config=") for word in argv):
         argv = ["--config", str(Path(script).with_suffix(".yaml")), *argv]
     if code := run(lambda options: run_recipe(options, reward), argv):
@@ -64,8 +67,10 @@ def run_recipe(argv: list[str], reward: str | None = None) -> ESGRPOTrainer:
     task = recipe.task
     if task is None:
         raise ValueError("`reward` must be set: set math, countdown or my_file.py:my_reward")
-    rewards = task.rewards()
-    return train(recipe, load_named(recipe.data, task.load), rewards)
+    rewards, datasets = task.rewards(), load_named(recipe.data, task.load)
+    for dataset in datasets.values() if isinstance(datasets, dict) else (datasets,):
+        check_rewards_fit(rewards, dataset.column_names)
+    return train(recipe, datasets, rewards)
 
 
 def train(recipe: Recipe, dataset: Dataset | dict[str, Dataset], reward_funcs: Any) -> ESGRPOTrainer:

@@ -91,7 +91,7 @@ def test_text_and_chats_do_not_mix(first, second, folder):
 
 
 @settings(deadline=None, max_examples=50)
-@given(st.text().filter(str.strip), st.text())
+@given(st.text().filter(str.strip), st.text(st.characters(exclude_categories=("Cc", "Cs"))))
 def test_text_becomes_one_message_or_stays(folder, text, suffix):
     text, suffix = (part.encode("utf-8", "ignore").decode() for part in (text, suffix))
     if text.strip():

@@ -86,4 +86,4 @@ def test_summary_by_hand(tmp_path):
 
 def test_folder_without_a_run_is_refused(tmp_path, capsys):
     assert cli(["plot", str(tmp_path)]) == 2
-    assert "holds no rollout: give the output_dir of a run" in capsys.readouterr().err
+    assert "es_history.jsonl does not exist: give the output_dir of a run" in capsys.readouterr().err

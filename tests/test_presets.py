@@ -82,7 +82,9 @@ def test_a_schedule_that_is_taken_away_stays_away(off, tmp_path):
     [("es", "entropy_controller", "sign_step"), ("clip_cov", "entropy_actuator", "clip_cov")],
 )
 def test_a_method_is_not_itself_without_its_parts(method, block, kind, off, tmp_path):
-    with pytest.raises(ValueError, match=f"`{block}` must be of kind {kind} for method {method}, got none: leave `{block}` out"):
+    with pytest.raises(
+        ValueError, match=f"`{block}` must be of kind {kind} for method {method}, got none: leave `{block}` out"
+    ):
         ESGRPOConfig(str(tmp_path), method=method, **{block: off}, **CPU)
 
 

@@ -42,7 +42,10 @@ def test_a_history_that_cannot_be_read_is_one_line(tmp_path, capsys):
     (tmp_path / HISTORY_FILE).mkdir()
     assert "cannot be read or written: Is a directory" in one_line(capsys, "plot", tmp_path)
     (tmp_path / "file").write_text("")
-    assert "holds no rollout" in one_line(capsys, "plot", tmp_path / "file")
+    assert "es_history.jsonl does not exist" in one_line(capsys, "plot", tmp_path / "file")
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / HISTORY_FILE).write_text("")
+    assert "holds no rollout: give the output_dir of a run" in one_line(capsys, "plot", tmp_path / "b")
 
 
 @pytest.mark.parametrize(
@@ -103,11 +106,12 @@ def test_an_error_of_the_scripts_own_code_keeps_its_traceback():
 
 @pytest.mark.parametrize("text", ["raise ValueError('mine')", "import json\njson.loads('{')", "open('no/such/file')"])
 def test_an_error_of_the_users_reward_file_keeps_its_traceback(text, tmp_path):
+    from es_trl.rewards.named import RewardImportError
     from es_trl.run import run_recipe
 
     (tmp_path / "own.py").write_text(text)
     (tmp_path / "recipe.yaml").write_text(f"reward: {tmp_path}/own.py:f\nuse_cpu: true\nbf16: false\n")
-    with pytest.raises((ValueError, OSError)):
+    with pytest.raises(RewardImportError, match=r"own.py, which `reward` names, raised an error while it was imported"):
         run(run_recipe, ["--config", str(tmp_path / "recipe.yaml")])
 
 
@@ -126,9 +130,24 @@ def test_a_refusal_is_one_line_unless_the_traceback_is_asked_for(capsys):
     assert run(lambda argv: None, []) == 0
 
 
-@pytest.mark.parametrize("words", [["train"], [], ["plott", "x"], ["plot", "x", "--y"]])
-def test_a_wrong_command_line_is_one_line(words, capsys):
-    assert "--help" in one_line(capsys, *words)
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ("", "the command must be train, plan or plot, got none: write python -m es_trl train RECIPE.yaml"),
+        ("plott x", "the command must be train, plan or plot, got 'plott'"),
+        ("--max_steps 2 train r.yaml", "the command must be train, plan or plot, got '--max_steps'"),
+        ("train", "RECIPE.yaml must follow train at once: write python -m es_trl train RECIPE.yaml"),
+        ("train --max_steps 2 r.yaml", "RECIPE.yaml must follow train at once"),
+        ("plot", "RUN_DIR must follow plot at once"),
+        ("plot x --y", "unrecognized arguments: --y: see python -m es_trl --help"),
+        ("train r.yaml s.yaml", "an option must begin with --, got 's.yaml' behind the recipe: write --key value"),
+        ("plan r.yaml -x 1", "an option must begin with --, got '-x' behind the recipe"),
+        ("train r.yaml max_steps=2", "an option must begin with --, got 'max_steps=2'"),
+        ("train r.yaml --config s.yaml", "the recipe is named without --config: python -m es_trl train RECIPE.yaml"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line(words, line, capsys):
+    assert line in one_line(capsys, *words.split())
 
 
 @pytest.mark.slow

@@ -16,7 +16,8 @@ from .writing import SaveError
 REFUSED = 2  # exit code
 OPTION = "--traceback"
 _PACKAGE = Path(__file__).resolve().parents[1]
-_LIBRARIES = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib"))
+_STANDARD = Path(sysconfig.get_path("stdlib")).resolve()
+_INSTALLED = {"site-packages", "dist-packages"}
 
 
 def error_line(error: BaseException) -> str:
@@ -76,11 +77,11 @@ def _is_users_own(frames: list[FrameType]) -> bool:
 
 def _is_users(frame: FrameType) -> bool:
     """Return whether a frame is neither of this package, nor of an installed one, nor of the standard library."""
-    if frame.f_globals.get("__name__", "").partition(".")[0] in sys.stdlib_module_names:
-        return False
     file = frame.f_globals.get("__file__")
-    parents = Path(file).resolve().parents if file else ()
-    return not any(folder in parents for folder in (_PACKAGE, *_LIBRARIES))
+    if not file:  # a frozen module, or a cell of a notebook
+        return frame.f_globals.get("__name__", "").partition(".")[0] not in sys.stdlib_module_names
+    path = Path(file).resolve()
+    return not (_INSTALLED & set(path.parts) or _PACKAGE in path.parents or _STANDARD in path.parents)
 
 
 def _is_first_to_report() -> bool:

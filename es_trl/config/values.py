@@ -95,7 +95,24 @@ def as_argument(name: str, value: Any, hint: Any) -> Any:
 def read_yaml_text(name: str, text: str) -> Any:
     """Return the value of a YAML text. Messages say that the text belongs to `name`."""
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, _UniqueKeys)
     except yaml.YAMLError as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(f"{name} is not valid YAML ({reason}): correct it") from None
+        mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+        place = f"{problem} in line {mark.line + 1}" if mark and problem else " ".join(str(error).split())
+        raise ValueError(
+            f"{name} is not valid YAML ({place}): correct it, for example with quotes around text"
+        ) from None
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML's safe loader, which refuses a key that a mapping has twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value!r} stands there a second time", key.start_mark
+                )
+            seen.add(key.value if isinstance(key, yaml.ScalarNode) else "")
+        return super().construct_mapping(node, deep)

@@ -1,6 +1,7 @@
 """The keys of a recipe that name its datasets."""
 
 import os
+import re
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -17,6 +18,7 @@ _EXAMPLES = {
     "datasets": "{hard: {dataset_name: hard.jsonl, dataset_filter: {level: [4, 5]}}}",
 }
 _TEXTS = ("prompt_column", "answer_column", "prompt_suffix", "dataset_split", "dataset_name", "prompt_template")
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff]")
 _DEFAULTS = {"prompt_column": "prompt", "prompt_suffix": ""}
 
 
@@ -58,6 +60,8 @@ class DataArguments:
             setattr(self, name, None if parsed == "none" else parsed)
             if not isinstance(getattr(self, name), dict | None):
                 raise ValueError(f"`{name}` must be a mapping, got {value!r}: set for example {example}")
+        if self.prompt_template in ("none", ""):  # a command line takes a recipe's template away
+            self.prompt_template = None
         if isinstance(self.dataset_name, os.PathLike):
             self.dataset_name = os.fspath(self.dataset_name)
         for name in _TEXTS:
@@ -68,7 +72,13 @@ class DataArguments:
             if self.prompt_template is not None and (value := getattr(self, name)) != _DEFAULTS[name]:
                 raise ValueError(
                     f"`{name}` is {value!r} and `prompt_template` is {self.prompt_template!r}, but the template alone "
-                    f"makes the prompt: remove one of the two"
+                    "makes the prompt: remove one of the two, for example by --prompt_template none"
+                )
+        for name in ("prompt_template", "prompt_suffix"):
+            if found := _CONTROL.search(getattr(self, name) or ""):
+                raise ValueError(
+                    f"`{name}` must be text without control characters, got {found[0]!r}: double each backslash "
+                    "in YAML's double quotes, or use single quotes"
                 )
         if self.prompt_format not in PROMPT_FORMATS:
             must = f"`prompt_format` must be {' or '.join(PROMPT_FORMATS)}, got {self.prompt_format!r}"
@@ -86,5 +96,12 @@ class DataArguments:
             for key in (key for key in values if key not in known):
                 unknown = f"an unknown key {key!r} for {name!r}{nearest(str(key), known)}"
                 raise ValueError(f"`datasets` has {unknown}: it takes {', '.join(known)}")
-            named[name] = replace(named[BASE_DATA], **values)
+            named[name] = replace(named[BASE_DATA], **_without_the_other(values))
         return named
+
+
+def _without_the_other(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the keys of a dataset, whose template or column takes the place of the other one of the top level."""
+    if values.get("prompt_template") is not None:
+        return {**_DEFAULTS, **values}
+    return {"prompt_template": None, **values} if "prompt_column" in values else values

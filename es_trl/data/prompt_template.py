@@ -8,7 +8,8 @@ from ..rewards.notation import number_text
 from .rows import Rows, is_unicode
 
 
-_FIELD = re.compile(r"\{\{([A-Za-z_][\w.-]*)\}\}|\{([A-Za-z_][\w.-]*)\}")
+_FIELD = re.compile(r"\{\{\{([^{}\n]+)\}\}\}|\{\{([^{}\n]+)\}\}|\{([^{}\n]+)\}")
+_ADVICE = "correct the name in prompt_template, or double its braces if you mean the text itself"
 
 
 def fill_template(template: str, rows: Rows) -> list[str]:
@@ -18,29 +19,50 @@ def fill_template(template: str, rows: Rows) -> list[str]:
     Args:
         template (`str`):
             Text with `{column}` for a column and `{a.b}` for the field `b` of a column `a`, each of which holds text or
-            numbers. `{{a}}` stands for `{a}`; all other braces stay as they are.
+            numbers. `{{a}}` stands for `{a}`, and `{{{a}}}` for the value of `a` in braces. Other braces stay.
         rows (`Rows`):
             The rows.
 
     Raises:
         ValueError: for a template without columns, a column that does not exist, or a row without a value.
     """
-    names = dict.fromkeys(match[2] for match in _FIELD.finditer(template) if match[2])
-    if not names:
-        raise ValueError(
-            f"`prompt_template` must name a column of {rows.name} in braces, got {shown(template)}: set for example "
-            f'"{{{rows.names[0] if rows.names else "question"}}}"'
-        )
-    advice = "correct the name in prompt_template, or double its braces if you mean the text itself"
-    texts = {name: _texts(rows, name, rows.column(name, advice)) for name in names}
+    names = template_columns(template, rows)
+    texts = {name: _texts(rows, name, rows.column(name, _ADVICE)) for name in names}
     prompts = []
     for place in range(len(rows.numbers)):
 
         def value(match: re.Match[str], place: int = place) -> str:
-            return f"{{{match[1]}}}" if match[1] else texts[match[2]][place]
+            inner, literal, name = match.groups()
+            if literal is not None:
+                return f"{{{literal}}}"
+            if (inner or name) not in texts:
+                return match[0]
+            return f"{{{texts[inner][place]}}}" if inner is not None else texts[name][place]
 
         prompts.append(_FIELD.sub(value, template))
     return prompts
+
+
+def template_columns(template: str, rows: Rows) -> list[str]:
+    """Return the columns that a template names, each once; raises as [`fill_template`]."""
+    names: list[str] = []
+    for match in _FIELD.finditer(template):
+        name = match[1] or match[3]
+        if name is None or name in names:
+            continue
+        if rows.find(name) is not None:
+            names.append(name)
+        elif all(map(str.isidentifier, name.split("."))):
+            rows.column(name, _ADVICE)
+        elif (plain := re.split(r"[!:\[]", name)[0].strip()) and rows.find(plain) is not None:
+            raise ValueError(f"`prompt_template` must name a column alone in braces, got {{{name}}}: write {{{plain}}}")
+    if not names:
+        known = next((name for name in rows.names if name.isidentifier()), "question")
+        raise ValueError(
+            f"`prompt_template` must name a column of {rows.name} in braces, got {shown(template)}: set for example "
+            f'"{{{known}}}"'
+        )
+    return names
 
 
 def _texts(rows: Rows, column: str, values: list[Any]) -> list[str]:

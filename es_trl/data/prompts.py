@@ -10,6 +10,7 @@ from ..rewards.golds import check_golds
 from .answer_column import read_answers
 from .arguments import DataArguments
 from .prompt_column import read_prompts
+from .prompt_template import template_columns
 from .reading import read_rows
 from .row_filter import filter_rows
 from .rows import CANNOT_HOLD, Rows
@@ -58,6 +59,11 @@ def problems_of(rows: Rows, args: DataArguments) -> Dataset:
     if args.answer_column == args.prompt_column and args.prompt_template is None:
         raise ValueError(
             f"`prompt_column` and `answer_column` are both {args.prompt_column!r}: set another answer_column"
+        )
+    if args.prompt_template is not None and args.answer_column in template_columns(args.prompt_template, rows):
+        raise ValueError(
+            f"`prompt_template` names {args.answer_column!r}, which is `answer_column`, so prompts would hold the "
+            f"right answers: remove it, or write {{{{{args.answer_column}}}}} for the text itself"
         )
     prompts, answers = read_prompts(rows, args), read_answers(rows, args.answer_column)
     return _as_dataset(rows, args, {"prompt": prompts, "solution": answers})

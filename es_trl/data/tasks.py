@@ -1,18 +1,52 @@
 """The task of a recipe: its reward functions, and the datasets with the columns that they read."""
 
 import importlib
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from datasets import Dataset
 
+from ..common.nearest import nearest
 from ..rewards.named import load_reward
 from .arguments import DataArguments
 from .prompts import load_problems, load_rows
+from .reading import is_local
 
 
 LAB = "countdown"
+# arguments of a reward that TRL fills itself, so no column can have these names
+_GIVEN = ("prompts", "completions", "completion_ids", "trainer_state", "log_extra", "log_metric")
+
+
+def check_rewards_fit(rewards: list[Callable[..., list[float]]], columns: list[str]) -> None:
+    """
+    Raise unless TRL can call the reward functions with the columns of a dataset.
+
+    Raises:
+        ValueError: for a function without `**columns`, one that needs a column which the dataset lacks, or a dataset
+            with a column whose name TRL uses itself.
+    """
+    if taken := sorted({*_GIVEN, "completion"} & set(columns)):
+        raise ValueError(f"the dataset has a column {taken[0]!r}, a name that TRL uses for rewards: rename the column")
+    for function in rewards:
+        try:
+            parameters = inspect.signature(function).parameters.values()
+        except (TypeError, ValueError):  # a function in C, which has no signature
+            continue
+        takes = {each.name for each in parameters if each.kind in (each.KEYWORD_ONLY, each.POSITIONAL_OR_KEYWORD)}
+        needed = {each.name for each in parameters if each.name in takes and each.default is each.empty}
+        if lacking := sorted(needed - {*_GIVEN, *columns}):
+            known = ", ".join(columns)
+            raise ValueError(
+                f"the reward {function.__name__!r} needs a column {lacking[0]!r}, which the dataset lacks"
+                f"{nearest(lacking[0], columns)}: name one of {known}"
+            )
+        if not any(each.kind is each.VAR_KEYWORD for each in parameters):
+            raise ValueError(
+                f"the reward {function.__name__!r} must take every column by name: add **columns to its arguments"
+            )
 
 
 @dataclass(frozen=True)
@@ -35,8 +69,18 @@ class Task:
             raise ValueError("`reward` names math and countdown, which read different columns: name one of them")
 
     def rewards(self) -> list[Callable[..., list[float]]]:
-        """Return the reward functions in the order of their names; raises as [`~rewards.named.load_reward`]."""
-        return [load_reward(name) for name in self.names]
+        """
+        Return the reward functions in the order of their names.
+
+        Raises:
+            ValueError: as [`~rewards.named.load_reward`], or if two functions have the same name.
+        """
+        functions = [load_reward(name) for name in self.names]
+        names = [function.__name__ for function in functions]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"`reward` names two functions {name!r}, and logs tell them by name: rename one")
+        return functions
 
     def load(self, args: DataArguments) -> Dataset:
         """
@@ -57,6 +101,11 @@ class Task:
             columns = [name for name in rows.column_names if name != "solution"]
             rows = rows.select_columns(columns).add_column("solution", load_problems(args)["solution"][:])
         return rows
+
+    def reads_hub(self, args: DataArguments) -> bool:
+        """Return whether [`Task.load`] takes these prompts from the Hub, or generates them."""
+        generates = LAB in self.names and not (args.dataset_name and is_local(args.dataset_name))
+        return generates or bool(args.dataset_name and not is_local(args.dataset_name))
 
     @property
     def default_model(self) -> str | None:

@@ -45,6 +45,11 @@ def load_countdown(args: DataArguments, seed: int) -> Dataset:
             f"{args.prompt_suffix!r}: leave it out"
         )
     name = args.dataset_name or f"{GENERATED}3"
+    if name.startswith(GENERATED) and args.prompt_template is not None:
+        raise ValueError(
+            f"`prompt_template` must be unset for generated prompts ({name}), which have no columns of yours, got "
+            f"{args.prompt_template!r}: set dataset_name to your file"
+        )
     if not name.startswith(GENERATED):
         return countdown_of(read_rows(name, args.dataset_config, args.dataset_split), args)
     return _filter(_generate(name, seed), name, args)

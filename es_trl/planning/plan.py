@@ -12,9 +12,12 @@ from ..curriculum.stages import BASE_DATA
 from ..data.prompts import problems_of, prompts_of
 from ..data.reading import is_local, read_rows
 from ..data.row_filter import filter_rows
+from ..data.tasks import check_rewards_fit
 from ..recipe import Recipe, RecipeParser
 from ..trainer.callback_list import collect_callbacks, find_callback, prepare_callbacks, with_prompts
 from ..trainer.callbacks import Curriculum, EntropyScheduler
+from ..trainer.inputs import check_rewards
+from ..trainer.model_folder import check_local_model
 from ..trainer.startup import report
 from .launch import GPUS, launch_of, read_config
 from .model_shape import NoProjectionError
@@ -30,12 +33,11 @@ def plan(recipe_file: str, num_processes: int | None, overrides: list[str], conf
     config = None if config_file is None else read_config(config_file)
     processes = config.num_processes if num_processes is None and config else num_processes
     recipe = RecipeParser(_planned_for(processes)).parse([*overrides, "--config", recipe_file])
-    if recipe.task is not None:
-        recipe.task.rewards()  # refused here as in a run
     args = recipe.training
     check_trains(args)
     geometry = Geometry.of(args)
     named, datasets = recipe.data.named(), _local_prompts(recipe)
+    _check_task(recipe, datasets)
     base = datasets.get(BASE_DATA)
     if base is not None:
         geometry = geometry.with_prompts(len(base), args.num_train_epochs)
@@ -62,10 +64,10 @@ def _local_prompts(recipe: Recipe) -> dict[str, Dataset]:
     """Return the prompts of each dataset that is a file on this machine, by name."""
     prompts = {}
     for name, own in recipe.data.named().items():
-        if not own.dataset_name or not is_local(own.dataset_name):
-            continue
-        if recipe.task is not None:
-            prompts[name] = recipe.task.load(own)
+        task = recipe.task
+        if task is not None and not task.reads_hub(own):
+            prompts[name] = task.load(own)
+        if task is not None or not own.dataset_name or not is_local(own.dataset_name):
             continue
         rows, bounds = read_rows(own.dataset_name, own.dataset_config, own.dataset_split), own.dataset_filter or {}
         if "answer_column" in recipe.given or "answer_column" in (recipe.data.datasets or {}).get(name, {}):
@@ -74,6 +76,18 @@ def _local_prompts(recipe: Recipe) -> dict[str, Dataset]:
             known = {column: ends for column, ends in bounds.items() if rows.find(column) is not None}
             prompts[name] = prompts_of(filter_rows(rows, known), own)
     return prompts
+
+
+def _check_task(recipe: Recipe, datasets: dict[str, Dataset]) -> None:
+    """Raise where a run would refuse the rewards or the model, as far as this machine has them."""
+    if recipe.task is None:
+        return
+    rewards = recipe.task.rewards()
+    check_rewards(rewards, False, recipe.training)
+    for dataset in datasets.values():
+        check_rewards_fit(rewards, dataset.column_names)
+    has_chats = any(not isinstance(dataset[0]["prompt"], str) for dataset in datasets.values())
+    check_local_model(recipe.model.model_name_or_path, has_chats, recipe.training)
 
 
 def _planned_for(num_processes: int | None) -> type[ESGRPOConfig]:

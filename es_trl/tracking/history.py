@@ -9,10 +9,13 @@ from statistics import mean
 from typing import Any
 
 from rich.table import Table
+from transformers.utils import logging
 
 from ..common.tables import as_text
 from ..common.writing import write_atomically, writing
 
+
+logger = logging.get_logger(__name__)
 
 HISTORY_FILE = "es_history.jsonl"
 LOOP_FILE = "es_loop.json"
@@ -116,6 +119,8 @@ class History:
     def begin(self, source: Path | None = None, keep: int = 0) -> None:
         """Start the history, with the first `keep` records of the file `source` where a run resumes."""
         self.records = []
+        if keep == 0 and self._writes and self.path.is_file() and self.path.stat().st_size > 0:
+            logger.warning(f"{self.path} holds an earlier run, which the new one replaces")
         if not self._writes:  # other processes need not see its disk
             return
         if keep > 0:

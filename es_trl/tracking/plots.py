@@ -29,13 +29,14 @@ def plot_run(run_dir: str | Path) -> Path:
         `Path`: the figure, `es_curves.png` in that folder.
 
     Raises:
-        ValueError: if the run has finished no rollout.
+        ValueError: if there is no run, or it has finished no rollout.
         ImportError: if matplotlib is not installed.
     """
     path = Path(run_dir) / HISTORY_FILE
     records = read_history(path) if path.exists() else []
     if not records:
-        raise ValueError(f"{path} holds no rollout: give the output_dir of a run that has finished one")
+        fault = "holds no rollout" if path.exists() else "does not exist"
+        raise ValueError(f"{path} {fault}: give the output_dir of a run that has finished a rollout")
     try:
         from matplotlib.figure import Figure
     except ImportError:

@@ -63,8 +63,19 @@ def check_model(model: Any, processing_class: Any, has_chats: bool, args: GRPOCo
     if has_chats and not processing_class.chat_template:
         raise ValueError(
             f"the prompts are chats but the tokenizer of {name or 'the model'} has no chat template: set "
-            "`prompt_format: text` in the recipe to use plain text, or give a `processing_class` with a `chat_template`"
+            "`prompt_format: text` in the recipe to use plain text, or take a model with a chat template (in Python, "
+            "give a `processing_class` that has one)"
         )
+
+
+def check_local_model(name: str | None, has_chats: bool, args: Any) -> None:
+    """Raise as [`check_model`] for a recipe's model, unless the Hub would have to be asked."""
+    if name is None:
+        raise ValueError("`model_name_or_path` must be set: name a model on the Hub, or the folder of a saved model")
+    if Path(name).is_dir():
+        check_model(name, None, has_chats, args)
+    else:
+        _check_name("the model", name)
 
 
 def read_config(what: str, name: str, revision: str | None, trust_remote_code: bool) -> PreTrainedConfig:

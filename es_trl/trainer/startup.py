@@ -20,6 +20,9 @@ from .callbacks import Curriculum, EntropyScheduler
 from .launch import check_sharding
 
 
+_TO_ZERO = ("linear", "cosine", "cosine_with_restarts", "polynomial")
+
+
 def say_what_begins(trainer: GRPOTrainer, scheduler: EntropyScheduler | None, curriculum: Curriculum | None) -> None:
     """Print the report of a run, or raise if the run is not spread over its processes as configured."""
     spread = check_sharding(trainer)
@@ -122,6 +125,12 @@ def run_warnings(args: ESGRPOConfig, geometry: Geometry, loop: EntropyLoop | Non
         )
     if loop is None or loop.schedule is None:
         return
+    decay = getattr(args.lr_scheduler_type, "value", args.lr_scheduler_type)
+    if decay in _TO_ZERO:
+        yield (
+            f"the learning rate falls to 0 (lr_scheduler_type: {decay}), so at the end of the run no control can move "
+            "entropy: set lr_scheduler_type: constant"
+        )
     if geometry.rollouts is None:
         yield "the number of rollouts depends on the dataset: set max_steps to see it here"
     else:
