@@ -89,10 +89,9 @@ class RecipeParser:
             given[key] = as_type(key, value, self._hints[key])
         in_file = dict(given)
         for place, (name, values) in enumerate(options):
-            if name in (other for other, _ in options[:place]):
-                raise ValueError(
-                    f"the option --{name} is given twice: write it once, a list with spaces between its items"
-                )
+            is_list = list in kinds_of(self._hints.get(name)) and name not in NESTED
+            if is_list and name in (other for other, _ in options[:place]):
+                raise ValueError(f"the option --{name} is given twice: write it once, with spaces between its items")
             if name != "config":
                 given |= self._option(name, values, given)
         for block in DEFAULT_KINDS:  # an option that takes the file's block away leaves it to the method

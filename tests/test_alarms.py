@@ -54,7 +54,7 @@ def test_a_control_that_visits_its_bound_is_no_alarm():
 def test_divergence():
     rollout, (message,) = first_alarm(records(40, entropy=lambda t: 0.4 - 0.01 * max(0, t - 9)))
     assert 15 <= rollout <= 25 and "moving away from its target: the error grew from +0.0" in message
-    assert "Lower learning_rate" in message
+    assert "Start a new run with a lower learning_rate" in message
     assert first_alarm(records(40, entropy=lambda t: 0.8 - 0.01 * t)) is None  # it comes nearer, then crosses
 
 

@@ -75,7 +75,8 @@ def test_plain_function_as_schedule():
 def test_an_entropy_that_is_no_number_is_refused(entropy):
     loop = begun(ConstantSchedule(0.4), PIDController(), EntropyBonusActuator())
     with pytest.raises(
-        ValueError, match="broken at rollout 7 .its entropy is (nan|inf).*Resume from the last checkpoint"
+        ValueError,
+        match="broken at rollout 7 .its entropy is (nan|inf).*The last checkpoint is intact: start a new run from it",
     ):
         loop.tick(7, 10, entropy)
 

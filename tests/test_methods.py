@@ -137,7 +137,7 @@ def test_any_method_takes_any_schedule(method, lab_args):
         ),
         ({"method": "aer", "entropy_actuator": {"tau": 0.4}}, "has no argument 'tau'"),
         ({"method": False}, "`method` must be a known name, got False"),
-        ({"method": "aer", "entropy_schedule": "{bad"}, "`entropy_schedule` is not valid YAML .while parsing"),
+        ({"method": "aer", "entropy_schedule": "{bad"}, "`entropy_schedule` is not valid YAML .expected ',' or '}'"),
         (
             {"method": "dapo", "max_completion_length": None},
             "`max_completion_length` must be a number for method dapo, because `overlong_cache`",

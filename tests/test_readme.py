@@ -45,6 +45,7 @@ def test_the_recipe_is_planned_as_its_comments_say(own, capsys):
     assert len(yaml.safe_load(block("yaml", "reward:"))) == 10
     assert cli(["plan", "recipe.yaml", *own]) == 0
     plan = capsys.readouterr().out
+    assert "warning" not in plan
     for line in ("prompts per rollout                       64", "updates per rollout                       8",
                  "rollouts in the run                       100", "annealing from 90%"):  # fmt: skip
         assert line in plan
@@ -67,4 +68,4 @@ def test_the_notebook_holds_its_target(tmp_path, monkeypatch):
     records = names["trainer"].history.records
     assert len(records) == 50 and records[-1]["target"] == pytest.approx(0.2)
     errors = [abs(record["error"]) for record in records[10:]]
-    assert sum(errors) / len(errors) < 0.04  # without control it falls to 0.2 nats
+    assert sum(errors) / len(errors) < 0.04 and abs(records[-1]["error"]) < 0.06

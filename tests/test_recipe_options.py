@@ -47,7 +47,7 @@ def test_any_field_of_a_block_can_be_overridden():
         ),
         ("seed: 1\nseed: 2", [], "is not valid YAML .the key 'seed' stands there a second time in line 2.: correct it"),
         ("entropy_schedule: {kind: constant, target: 1, target: 2}", [], "the key 'target' stands there a second time"),
-        ("seed: 1", ["--seed", "2", "--seed", "3"], "the option --seed is given twice: write it once"),
+        ("seed: 1", ["--reward", "a.py:f", "--reward=b.py:f"], "the option --reward is given twice: write it once"),
         ("seed: 1", ["--num_processes", "2"], "--num_processes is an option of `accelerate launch`: write it before"),
         ("output_dir: ''", [], "`output_dir` must be the name of a folder, got ''"),
         ("env: {'A=B': 1}", [], "`env` must be a mapping of variables to values"),

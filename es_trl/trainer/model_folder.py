@@ -69,13 +69,17 @@ def check_model(model: Any, processing_class: Any, has_chats: bool, args: GRPOCo
 
 
 def check_local_model(name: str | None, has_chats: bool, args: Any) -> None:
-    """Raise as [`check_model`] for a recipe's model, unless the Hub would have to be asked."""
+    """
+    Raise as [`check_model`] for the model of a recipe that is planned, unless the Hub would have to be asked.
+
+    A folder with a config.json alone is enough for a plan.
+    """
     if name is None:
         raise ValueError("`model_name_or_path` must be set: name a model on the Hub, or the folder of a saved model")
-    if Path(name).is_dir():
-        check_model(name, None, has_chats, args)
-    else:
+    if not Path(name).is_dir():
         _check_name("the model", name)
+    elif any(path for pattern in WEIGHTS for path in Path(name).glob(pattern)):
+        check_model(name, None, has_chats, args)
 
 
 def read_config(what: str, name: str, revision: str | None, trust_remote_code: bool) -> PreTrainedConfig:
