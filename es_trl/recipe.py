@@ -126,6 +126,8 @@ class RecipeParser:
             return {name: True}
         if not values:
             raise ValueError(f"the option --{option} has no value: write one after it")
+        if not key and list in kinds and len(values) == 1 and values[0].startswith("["):  # a list as YAML writes it
+            return {name: as_type(name, read_yaml_text(f"the value of --{option}", values[0]), hint)}
         if list in kinds and name not in NESTED and (len(values) > 1 or str not in kinds):
             return {name: as_type(name, values, hint)}
         if len(values) > 1:

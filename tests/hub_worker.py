@@ -38,6 +38,7 @@ from peft import AutoPeftModelForCausalLM  # noqa: E402
 from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: E402
 
 import es_trl.recipe  # noqa: E402
+import es_trl.run  # noqa: E402
 from es_trl import ESGRPOConfig, ESGRPOTrainer  # noqa: E402
 from es_trl.hub.repository import open_repository  # noqa: E402
 from es_trl.lab import BASE_MODEL, countdown_dataset, countdown_reward  # noqa: E402
@@ -75,7 +76,7 @@ class Watched(ESGRPOTrainer):
         return super().push_to_hub(*args, **kwargs)
 
 
-es_trl.recipe.ESGRPOTrainer = Watched
+es_trl.run.ESGRPOTrainer = Watched
 
 
 def arguments(name, **changes):
@@ -90,7 +91,7 @@ def run_recipe(name, overrides=(), acts=None, **changes):
     Watched.acts = acts or {}
     with contextlib.redirect_stdout(io.StringIO()) as output, contextlib.redirect_stderr(output):
         try:
-            es_trl.recipe.train(
+            es_trl.run.train(
                 es_trl.recipe.RecipeParser().parse(["--config", str(recipe), *overrides]), DATASET, countdown_reward
             )
             ended = None

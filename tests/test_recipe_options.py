@@ -91,3 +91,11 @@ def test_bad_recipes_are_refused(text, argv, message, tmp_path):
 def test_missing_recipe_is_refused():
     with pytest.raises(ValueError, match=r"cannot be read \(No such file or directory\): name a YAML file"):
         RecipeParser().parse(["--config", "no/such.yaml"])
+
+
+@pytest.mark.parametrize("words", [["1.0", "0.5"], ["[1.0, 0.5]"], ["[1, 0.5]"]])
+def test_lists_are_words_or_yaml(words, tmp_path):
+    (tmp_path / "recipe.yaml").write_text("use_cpu: true\nbf16: false\n")
+    options = ["--reward_weights", *words, "--reward", "[math, a.py:f]"]
+    recipe = RecipeParser().parse(["--config", str(tmp_path / "recipe.yaml"), *options])
+    assert recipe.training.reward_weights == [1.0, 0.5] and recipe.reward.names == ["math", "a.py:f"]
