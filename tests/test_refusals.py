@@ -93,6 +93,11 @@ def test_an_error_in_training_keeps_its_traceback(lab_trainer):
         run(lambda argv: lab_trainer(reward=breaks).train(), [])
 
 
+def test_a_reward_that_ends_the_program_is_no_success(lab_trainer):
+    with pytest.raises(RuntimeError, match="called sys.exit.. while the model trained"):
+        run(lambda argv: lab_trainer(reward=lambda completions, **kwargs: sys.exit()).train(), [])
+
+
 def test_a_refusal_within_training_keeps_its_traceback(lab_trainer):
     trainer = lab_trainer(reward=lambda completions, **kwargs: [None] * len(completions), dynamic_sampling_tries=1)
     with pytest.raises(ValueError, match="no reward function gave a reward"):

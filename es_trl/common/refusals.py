@@ -47,6 +47,10 @@ def run(main: Callable[[list[str]], Any], argv: list[str]) -> int:
     shows_all = OPTION in argv
     try:
         main([word for word in argv if word != OPTION])
+    except SystemExit as error:
+        if error.code or not _has_trained([frame for frame, _ in traceback.walk_tb(error.__traceback__)]):
+            raise
+        raise RuntimeError("code of the run called sys.exit() while the model trained") from error
     except (ValueError, ImportError, OSError, SaveError) as error:
         refused, frames = False, [frame for frame, _ in traceback.walk_tb(error.__traceback__)][1:]
         if not _has_trained(frames):
