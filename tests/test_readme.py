@@ -47,7 +47,9 @@ def test_the_recipe_is_planned_as_its_comments_say(own, capsys):
     plan = capsys.readouterr().out
     assert "warning" not in plan
     for line in ("prompts per rollout                       64", "updates per rollout                       8",
-                 "rollouts in the run                       100", "annealing from 90%"):  # fmt: skip
+                 "rollouts in the run                       100", "annealing from 90%",
+                 "\nrewards     my_reward.py:my_reward (x 1)\n",
+                 "\nprompts     100 in 'train', the first is '0 + 1 = '\n"):  # fmt: skip
         assert line in plan
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from datasets import Dataset
 
+from ..common.shown import shown
 from ..config.config import ESGRPOConfig
 from ..control.geometry import Geometry, check_trains
 from ..curriculum.datasets import check_dataset, check_enough
@@ -49,7 +50,7 @@ def plan(recipe_file: str, num_processes: int | None, overrides: list[str], conf
     callbacks = with_prompts(callbacks, args, {name: datasets.get(name) for name in named})
     curriculum, scheduler = find_callback(callbacks, Curriculum), find_callback(callbacks, EntropyScheduler)
     prepare_callbacks(callbacks, args)
-    text = report(args, geometry, scheduler, curriculum)
+    text = f"{report(args, geometry, scheduler, curriculum)}{_describe_task(recipe, datasets)}"
     if args.is_for_cpu or (config and config.use_cpu):
         return text
     stages = curriculum.prompts.planned if curriculum else plan_stages((), args, geometry.rollouts, None, [BASE_DATA])
@@ -88,6 +89,20 @@ def _check_task(recipe: Recipe, datasets: dict[str, Dataset]) -> None:
         check_rewards_fit(rewards, dataset.column_names)
     has_chats = any(not isinstance(dataset[0]["prompt"], str) for dataset in datasets.values())
     check_local_model(recipe.model.model_name_or_path, has_chats, recipe.training)
+
+
+def _describe_task(recipe: Recipe, datasets: dict[str, Dataset]) -> str:
+    """Return the rewards and the first prompt of each dataset on this machine, as lines of a plan."""
+    if recipe.task is None:
+        return ""
+    weights = recipe.training.reward_weights or [1.0] * len(recipe.reward.names)
+    rewards = ", ".join(f"{name} (x {weight:g})" for name, weight in zip(recipe.reward.names, weights, strict=True))
+    lines = [f"rewards     {rewards}"]
+    for name, dataset in datasets.items():
+        prompt = dataset[0]["prompt"]
+        first = prompt if isinstance(prompt, str) else prompt[-1]["content"]
+        lines.append(f"prompts     {len(dataset)} in {name!r}, the first is {shown(first, 100)}")
+    return "\n" + "\n".join(lines) + "\n"
 
 
 def _planned_for(num_processes: int | None) -> type[ESGRPOConfig]:
