@@ -48,21 +48,25 @@ def run(main: Callable[[list[str]], Any], argv: list[str]) -> int:
     try:
         main([word for word in argv if word != OPTION])
     except SystemExit as error:
-        if error.code or not _has_trained([frame for frame, _ in traceback.walk_tb(error.__traceback__)]):
+        if error.code or not _has_trained(_frames(error)):
             raise
         raise RuntimeError("code of the run called sys.exit() while the model trained") from error
     except (ValueError, ImportError, OSError, SaveError) as error:
-        refused, frames = False, [frame for frame, _ in traceback.walk_tb(error.__traceback__)][1:]
-        if not _has_trained(frames):
-            refused = isinstance(error, SaveError) or not _is_users_own(frames)
-        if not (refused or isinstance(error, SaveError)):
+        frames = _frames(error)
+        has_trained = _has_trained(frames)
+        if not isinstance(error, SaveError) and (has_trained or _is_users_own(frames)):
             raise
         if shows_all:
             traceback.print_exception(error)
         elif _is_first_to_report():
             print(error_line(error), file=sys.stderr, flush=True)
-        return REFUSED if refused else 1
+        return 1 if has_trained else REFUSED
     return 0
+
+
+def _frames(error: BaseException) -> list[FrameType]:
+    """Return the frames through which an error came to [`run`], from the outermost one on."""
+    return [frame for frame, _ in traceback.walk_tb(error.__traceback__)][1:]
 
 
 def _has_trained(frames: list[FrameType]) -> bool:

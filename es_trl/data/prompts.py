@@ -23,14 +23,14 @@ def open_rows(args: DataArguments) -> Rows:
     return filter_rows(read_rows(args.dataset_name, args.dataset_config, args.dataset_split), args.dataset_filter or {})
 
 
-def load_rows(args: DataArguments, columns: tuple[str, ...] = ()) -> Dataset:
+def load_rows(args: DataArguments, columns: tuple[str, ...] = (), rows: Rows | None = None) -> Dataset:
     """
     Return the rows of a dataset for a reward of one's own: the column `prompt`, and all others under their own names.
 
     Every row must have a prompt and all of `columns`. There `a.b` names a nested column, which the result has under
-    that name. A JSON column that Arrow cannot hold is left out.
+    that name. A JSON column that Arrow cannot hold is left out. `rows` are those of [`open_rows`], if they are read.
     """
-    rows = open_rows(args)
+    rows = open_rows(args) if rows is None else rows
     prompts = read_prompts(rows, args)
     for column in columns:
         rows.filled(column)
@@ -46,9 +46,13 @@ def load_named(args: DataArguments, load: Callable[[DataArguments], Dataset]) ->
     return named if len(named) > 1 else named[BASE_DATA]
 
 
-def load_problems(args: DataArguments) -> Dataset:
-    """Return mathematical problems and their answers, as [`problems_of`], each of which the math reward can judge."""
-    rows = open_rows(args)
+def load_problems(args: DataArguments, rows: Rows | None = None) -> Dataset:
+    """
+    Return mathematical problems and their answers, as [`problems_of`], each of which the math reward can judge.
+
+    `rows` are those of [`open_rows`], if they are read.
+    """
+    rows = open_rows(args) if rows is None else rows
     problems = problems_of(rows, args)
     check_golds(problems["solution"][:], lambda place: f"row {rows.numbers[place]} of {rows.name}")
     return problems

@@ -11,7 +11,7 @@ from datasets import Dataset
 from ..common.nearest import nearest
 from ..rewards.named import load_reward
 from .arguments import DataArguments
-from .prompts import load_problems, load_rows
+from .prompts import load_problems, load_rows, open_rows
 from .reading import is_local
 
 
@@ -96,16 +96,16 @@ class Task:
             return self._lab("prompts").load_countdown(args, self.seed)
         if self.names == ["math"]:
             return load_problems(args)
-        rows = load_rows(args)
+        rows = open_rows(args)
+        dataset = load_rows(args, rows=rows)
         if "math" in self.names:
-            columns = [name for name in rows.column_names if name != "solution"]
-            rows = rows.select_columns(columns).add_column("solution", load_problems(args)["solution"][:])
-        return rows
+            others = [name for name in dataset.column_names if name != "solution"]
+            dataset = dataset.select_columns(others).add_column("solution", load_problems(args, rows)["solution"][:])
+        return dataset
 
     def reads_hub(self, args: DataArguments) -> bool:
         """Return whether [`Task.load`] takes these prompts from the Hub, or generates them."""
-        generates = LAB in self.names and not (args.dataset_name and is_local(args.dataset_name))
-        return generates or bool(args.dataset_name and not is_local(args.dataset_name))
+        return not is_local(args.dataset_name) if args.dataset_name else LAB in self.names
 
     @property
     def default_model(self) -> str | None:

@@ -1,6 +1,7 @@
 """The history: one record per rollout, as a JSON line in `es_history.jsonl`, flushed as it happens."""
 
 import json
+import logging
 import math
 import os
 from dataclasses import asdict, dataclass, field, fields
@@ -9,13 +10,12 @@ from statistics import mean
 from typing import Any
 
 from rich.table import Table
-from transformers.utils import logging
 
 from ..common.tables import as_text
 from ..common.writing import write_atomically, writing
 
 
-logger = logging.get_logger(__name__)
+logger = logging.getLogger(__name__)
 
 HISTORY_FILE = "es_history.jsonl"
 LOOP_FILE = "es_loop.json"
@@ -120,7 +120,7 @@ class History:
         """Start the history, with the first `keep` records of the file `source` where a run resumes."""
         self.records = []
         if keep == 0 and self._writes and self.path.is_file() and self.path.stat().st_size > 0:
-            logger.warning(f"{self.path} holds an earlier run, which the new one replaces")
+            logger.warning("%s holds an earlier run, which the new one replaces", self.path)
         if not self._writes:  # other processes need not see its disk
             return
         if keep > 0:
