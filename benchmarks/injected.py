@@ -170,7 +170,9 @@ class TrimmedTrainer(GRPOTrainer):
             logps, entropies, aux_loss = super()._get_per_token_logps_and_entropies(
                 model, ids[:, first:last], mask[:, first:last], last - prompts, **kwargs
             )
-            padded = [None if each is None else pad(each, (0, input_ids.shape[1] - last)) for each in (logps, entropies)]
+            padded = [
+                None if each is None else pad(each, (0, input_ids.shape[1] - last)) for each in (logps, entropies)
+            ]
             found.append((*padded, aux_loss))
         logps, entropies, losses = ([each for each in part if each is not None] for part in zip(*found, strict=True))
         return (
@@ -225,6 +227,7 @@ def tokenizer_of(vocabulary: int) -> PreTrainedTokenizerFast:
 
 def train(variant: str, case: Case, meter: Meter, rollouts: int, changes: dict[str, Any]) -> None:
     """Train a fresh model on some rollouts of a case, with some fields of the configuration changed."""
+    torch.set_num_threads(1)
     kind, config, own = VARIANTS[variant]
     case = case.equal() if variant == "limit" else case
     micro_batches = case.completions // case.micro_batch

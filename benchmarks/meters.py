@@ -28,9 +28,7 @@ class Meter(TrainerCallback):
     def end(self) -> None:
         """End to measure, after the last update of a rollout."""
 
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         if state.global_step % self._updates == 0:
             self.end()
 
@@ -73,7 +71,7 @@ class CPUClock(Meter):
 
 
 class GPUClock(Meter):
-    """Measures the seconds of every update phase between two CUDA events, and the peak memory of the last one, bytes."""
+    """Measures the seconds of every update phase by CUDA events, and the peak memory of the last one, bytes."""
 
     def __init__(self, updates: int):
         super().__init__(updates)
