@@ -147,7 +147,8 @@ def _plan(table: np.ndarray, updates: int, layout: str, budget: Budget) -> Plan:
             order = _by_prompt(flat, order) if layout == "shared" else _by_length(flat, order)
         lengths = Lengths(flat[order, PROMPT], flat[order, COMPLETION], _before(flat[order, SAME]))
         if budget.parts is None:
-            found, cost = best_cuts(lengths, layout, budget.most(prompt, completion), budget.overhead)
+            calls = 2 if layout == "shared" else 1  # of the model's layers: the prompts have a call of their own
+            found, cost = best_cuts(lengths, layout, budget.most(prompt, completion), calls * budget.overhead)
         else:
             found = equal_cuts(order.shape[1], budget.parts)
             cost = cost_of(lengths, found, layout)
