@@ -55,7 +55,7 @@ ARGS = {
     "steps_per_generation": 8,
     "max_completion_length": LONGEST,
     "max_steps": 4,
-    "learning_rate": 0.3,
+    "learning_rate": 0.1,  # ratios leave the clip bounds; with more, rounding grows from update to update
     "lr_scheduler_type": "constant",
     "optim": "sgd",
     "max_grad_norm": 1e6,  # the norm is logged, but no gradient is scaled
@@ -191,11 +191,17 @@ def reward_of(case: Case) -> Callable[..., list[float | None]]:
     return reward
 
 
+class Held(HoldController):
+    """Keeps the initial control, which may be a sign."""
+
+    gives_sign = True
+
+
 def held(actuator: Actuator, control: float) -> EntropyScheduler:
     """Return a scheduler that leaves `actuator` at `control`."""
     values = {each.name: getattr(actuator, each.name) for each in fields(actuator)}
-    begins = type("Held", (type(actuator),), {"initial": lambda self, args: control})
-    return EntropyScheduler(None, HoldController(), begins(**values))
+    begins = type("Begins", (type(actuator),), {"initial": lambda self, args: control})
+    return EntropyScheduler(None, Held(), begins(**values))
 
 
 def trained(case: Case, trainer_class: type[GRPOTrainer] = ESGRPOTrainer, **own: Any) -> Run:
@@ -255,7 +261,11 @@ def weight_error(expected: Run, found: Run) -> float:
 
 
 def unequal_metrics(expected: Run, found: Run, relative: float = 1e-4, absolute: float = 1e-6) -> list[str]:
-    """Return a line for each logged value that differs; times are left out, and fields that only one trainer has."""
+    """
+    Return a line for each logged value that differs; times are left out, and fields that only one trainer has.
+
+    Losses may differ five times as much, because their terms cancel.
+    """
     has_own = any(name.startswith("es/") for record in expected.logged for name in record)
     assert len(expected.logged) == len(found.logged)
     lines = []
@@ -264,7 +274,8 @@ def unequal_metrics(expected: Run, found: Run, relative: float = 1e-4, absolute:
             if name.startswith("es/") and not has_own:
                 continue
             values = first.get(name, "missing"), second.get(name, "missing")
-            if not _same(*values, relative, absolute):
+            margin = 5 * absolute if name.endswith("loss") else absolute
+            if not _same(*values, relative, margin):
                 lines.append(f"row {row}, {name}: {values[0]} and {values[1]}")
     return lines
 
