@@ -1,4 +1,4 @@
-"""Every update of ESGRPOTrainer has the gradient and the metrics of TRL's micro-batches, with all that it adds to them."""
+"""Updates with all that ESGRPOTrainer adds have the gradients and the metrics that TRL's micro-batches give."""
 
 import functools
 
@@ -44,7 +44,7 @@ OTHERS = {
         {"gradient_accumulation_steps": 8, "max_steps": 2}, has_env_mask=True, actuator=BONUS, control=0.5
     ),
     "bonus with experts": Case(model="mixtral", actuator=BONUS, control=0.5),
-    "bonus with quantile": Case({"top_entropy_quantile": 0.5}, actuator=BONUS, control=0.5),
+    "bonus with quantile": Case({"top_entropy_quantile": 0.6}, actuator=BONUS, control=0.5),
     "clamped bonus with dapo": Case(actuator=CLAMPED, control=0.5),
     "clamped bonus with bnpo": Case({"loss_type": "bnpo"}, actuator=CLAMPED, control=0.5),
     "clamped bonus with peft": Case({"beta": 0.1}, adapts=True, actuator=CLAMPED, control=0.5),
