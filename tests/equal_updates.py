@@ -7,7 +7,7 @@ nearly 0.
 
 import math
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -292,7 +292,12 @@ def assert_equal_runs(expected: Run, found: Run, tolerance: float = 1e-5) -> Non
     assert len(expected.gradients) == len(found.gradients) > 0
     assert max(gradient_errors(expected, found)) < tolerance, gradient_errors(expected, found)
     assert weight_error(expected, found) < tolerance, weight_error(expected, found)
-    assert unequal_metrics(expected, found) == []
+    assert (lines := unequal_metrics(expected, found)) == [], lines
+
+
+def fast_if(fast: Iterable[str], names: Iterable[str]) -> list[Any]:
+    """Return `names` as parameters of a test, which is slow for all that are not in `fast`."""
+    return [name if name in fast else pytest.param(name, marks=pytest.mark.slow) for name in names]
 
 
 def assert_identical_runs(expected: Run, found: Run) -> None:

@@ -87,6 +87,7 @@ def by_completions(name: str) -> Run:
     return trained(CASES[name], **TRL_PATH)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OTHERS)
 def test_as_trls_micro_batches(name):
     assert_equal_runs(by_completions(name), trained(CASES[name]))
@@ -98,6 +99,7 @@ def test_every_way_is_as_trls_micro_batches(name, variant):
     assert_equal_runs(by_completions(name), trained(CASES[name], **variant))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.actuator is not None])
 def test_the_actuator_acts(name):
     """The cases are worth something: without the actuator the gradients are others."""

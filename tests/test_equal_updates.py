@@ -12,6 +12,7 @@ from equal_updates import (
     Run,
     assert_equal_runs,
     assert_identical_runs,
+    fast_if,
     gradient_errors,
     trained,
     unequal_metrics,
@@ -77,7 +78,9 @@ SHAPES = {
     "mixtral with masks": Case({"mask_truncated_completions": True, "loss_type": "grpo"}, "mixtral", has_env_mask=True),
     "qwen3_moe": Case({"beta": 0.1}, "qwen3_moe"),
     "qwen3_moe without its loss": Case(model="qwen3_moe_without_loss"),
-    "learned positions": Case({"beta": 0.1}, "gpt2"),
+    "one long with masks": Case({"loss_type": "grpo"}, lengths="one long", has_env_mask=True),
+    "learned positions": Case(model="gpt2"),
+    "learned positions with kl": Case({"beta": 0.1}, "gpt2"),
     "window": Case(model="mistral_window"),
     "window in one layer": Case(model="qwen2_window"),
     "eager": Case({"model_init_kwargs": {"dtype": "float32", "attn_implementation": "eager"}}),
@@ -126,7 +129,7 @@ def by_trl(name: str) -> Run:
     return trained(CASES[name], GRPOTrainer)
 
 
-@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize("name", fast_if(LOSSES, OTHERS))
 def test_as_trl(name):
     assert_equal_runs(by_trl(name), trained(CASES[name]))
 
@@ -137,7 +140,7 @@ def test_every_way_is_as_trl(name, variant):
     assert_equal_runs(by_trl(name), trained(CASES[name], **variant))
 
 
-@pytest.mark.parametrize("name", [*CENTRAL, *LOSSES, *GEOMETRIES, "environment", "peft with kl", "mixtral"])
+@pytest.mark.parametrize("name", fast_if(CENTRAL, [*CENTRAL, *LOSSES, *GEOMETRIES, "kl", "peft with kl", "mixtral"]))
 def test_trls_path_is_trl_bit_for_bit(name):
     assert_identical_runs(by_trl(name), trained(CASES[name], **TRL_PATH))
 

@@ -63,9 +63,7 @@ class Forward:
     multiple_of: int
     clamp: float
 
-    def __call__(
-        self, model: Any, batch: dict[str, Any], prompt_width: int | None = None, **others: Any
-    ) -> LogProbs:
+    def __call__(self, model: Any, batch: dict[str, Any], prompt_width: int | None = None, **others: Any) -> LogProbs:
         """
         Return what `model` says about the completions of a batch.
 

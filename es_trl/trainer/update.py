@@ -63,9 +63,7 @@ class Update:
         return [LogProbs(*each) for each in zip(*columns, strict=True)]
 
 
-def update_at(
-    buffered: list[dict[str, Any]], position: int, parts: int, accelerator: Accelerator
-) -> Update | None:
+def update_at(buffered: list[dict[str, Any]], position: int, parts: int, accelerator: Accelerator) -> Update | None:
     """
     Return the update whose last micro-batch is at `position` in TRL's buffer, or `None` inside an update.
 

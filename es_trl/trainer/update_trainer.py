@@ -138,9 +138,7 @@ class UpdateTrainer(RolloutTrainer):
             return None
         return "shared" if update.shares else next(each for each in self._cutting.layouts if each != "shared")
 
-    def _log_metrics(
-        self, model: torch.nn.Module, update: Update, found: list[LogProbs], completions: int
-    ) -> None:
+    def _log_metrics(self, model: torch.nn.Module, update: Update, found: list[LogProbs], completions: int) -> None:
         """Let TRL log the metrics of its own micro-batches, from what the policy said in the others."""
         for inputs, known in zip(update.held, update.known(found, self.accelerator), strict=True):
             inputs = trimmed(inputs)
