@@ -138,7 +138,8 @@ class InjectedRollouts:
             torch.randint(3, SIZES["vocab_size"], (length,), generator=random).tolist() for length in lengths
         ]
         for index, completion in enumerate(completions):
-            if len(completion) < LONGEST and index % 5 != 2:  # the others are truncated
+            # the others are truncated; few of a single token end, so that their rewards differ
+            if index % 5 == 1 or (index % 5 != 2 and 1 < len(completion) < LONGEST):
                 completion[-1] = SIZES["eos_token_id"]
         rollout = {
             "prompt_ids": trainer.processing_class(text=prompts)["input_ids"],
@@ -153,13 +154,9 @@ class InjectedRollouts:
         return rollout
 
     def _lengths(self, count: int, random: torch.Generator) -> list[int]:
-        if self.case.lengths == "equal":
-            return [7] * count
-        if self.case.lengths == "one token":
-            return [1] * count
-        if self.case.lengths == "one long":
-            return [LONGEST, *[1] * (count - 1)]
-        assert self.case.lengths == "tailed"
+        if self.case.lengths != "tailed":
+            same = {"equal": [7] * count, "one token": [1] * count, "one long": [LONGEST, *[1] * (count - 1)]}
+            return same[self.case.lengths]
         tailed = (torch.randn(count, generator=random) * 0.9 + 1.3).exp().round().clamp(1, LONGEST).int()
         tailed[1], tailed[count // 2] = LONGEST, 1
         return tailed.tolist()
@@ -237,11 +234,9 @@ def trained(case: Case, trainer_class: type[GRPOTrainer] = ESGRPOTrainer, **own:
 
 def relative_error(expected: dict[str, torch.Tensor], found: dict[str, torch.Tensor]) -> float:
     """Return the norm of the difference over the norm of `expected`; a tensor that one lacks is 0."""
-    difference = size = 0.0
+    nothing, difference, size = torch.zeros(()), 0.0, 0.0
     for name in sorted(expected.keys() | found.keys()):
-        given = [each[name].double() for each in (expected, found) if name in each]
-        first = expected[name].double() if name in expected else torch.zeros_like(given[0])
-        second = found[name].double() if name in found else torch.zeros_like(given[0])
+        first, second = (each.get(name, nothing).double() for each in (expected, found))
         difference, size = difference + (first - second).square().sum().item(), size + first.square().sum().item()
     return 0.0 if difference == 0.0 else math.sqrt(difference / size) if size > 0.0 else math.inf
 
@@ -264,7 +259,7 @@ def unequal_metrics(expected: Run, found: Run, relative: float = 1e-4, absolute:
     """
     Return a line for each logged value that differs; times are left out, and fields that only one trainer has.
 
-    Losses may differ five times as much, because their terms cancel.
+    Losses may differ five times as much as `absolute`, because their terms cancel.
     """
     has_own = any(name.startswith("es/") for record in expected.logged for name in record)
     assert len(expected.logged) == len(found.logged)
