@@ -141,11 +141,8 @@ class InjectedRollouts:
             # the others are truncated; few of a single token end, so that their rewards differ
             if index % 5 == 1 or (index % 5 != 2 and 1 < len(completion) < LONGEST):
                 completion[-1] = SIZES["eos_token_id"]
-        rollout = {
-            "prompt_ids": trainer.processing_class(text=prompts)["input_ids"],
-            "completion_ids": completions,
-            "logprobs": None,
-        }
+        prompt_ids = trainer.processing_class(text=prompts)["input_ids"]
+        rollout = {"prompt_ids": prompt_ids, "completion_ids": completions, "logprobs": None}
         if self.case.has_logprobs:
             rollout["logprobs"] = [(-4.5 * torch.rand(length, generator=random)).tolist() for length in lengths]
         if self.case.has_env_mask:
@@ -279,7 +276,7 @@ def _same(first: Any, second: Any, relative: float, absolute: float) -> bool:
     if not (isinstance(first, int | float) and isinstance(second, int | float)):
         return first == second
     both_nan = math.isnan(first) and math.isnan(second)
-    return both_nan or first == second or math.isclose(first, second, rel_tol=relative, abs_tol=absolute)
+    return both_nan or math.isclose(first, second, rel_tol=relative, abs_tol=absolute)
 
 
 def assert_equal_runs(expected: Run, found: Run, tolerance: float = 1e-5) -> None:
