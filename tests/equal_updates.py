@@ -7,7 +7,7 @@ nearly 0.
 
 import math
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,7 @@ ARGS = {
     "steps_per_generation": 8,
     "max_completion_length": LONGEST,
     "max_steps": 4,
-    "learning_rate": 0.3,
+    "learning_rate": 0.1,  # ratios leave the clip bounds; with more, rounding grows from update to update
     "lr_scheduler_type": "constant",
     "optim": "sgd",
     "max_grad_norm": 1e6,  # the norm is logged, but no gradient is scaled
@@ -138,13 +138,11 @@ class InjectedRollouts:
             torch.randint(3, SIZES["vocab_size"], (length,), generator=random).tolist() for length in lengths
         ]
         for index, completion in enumerate(completions):
-            if len(completion) < LONGEST and index % 5 != 2:  # the others are truncated
+            # the others are truncated; few of a single token end, so that their rewards differ
+            if index % 5 == 1 or (index % 5 != 2 and 1 < len(completion) < LONGEST):
                 completion[-1] = SIZES["eos_token_id"]
-        rollout = {
-            "prompt_ids": trainer.processing_class(text=prompts)["input_ids"],
-            "completion_ids": completions,
-            "logprobs": None,
-        }
+        prompt_ids = trainer.processing_class(text=prompts)["input_ids"]
+        rollout = {"prompt_ids": prompt_ids, "completion_ids": completions, "logprobs": None}
         if self.case.has_logprobs:
             rollout["logprobs"] = [(-4.5 * torch.rand(length, generator=random)).tolist() for length in lengths]
         if self.case.has_env_mask:
@@ -153,13 +151,9 @@ class InjectedRollouts:
         return rollout
 
     def _lengths(self, count: int, random: torch.Generator) -> list[int]:
-        if self.case.lengths == "equal":
-            return [7] * count
-        if self.case.lengths == "one token":
-            return [1] * count
-        if self.case.lengths == "one long":
-            return [LONGEST, *[1] * (count - 1)]
-        assert self.case.lengths == "tailed"
+        if self.case.lengths != "tailed":
+            same = {"equal": [7] * count, "one token": [1] * count, "one long": [LONGEST, *[1] * (count - 1)]}
+            return same[self.case.lengths]
         tailed = (torch.randn(count, generator=random) * 0.9 + 1.3).exp().round().clamp(1, LONGEST).int()
         tailed[1], tailed[count // 2] = LONGEST, 1
         return tailed.tolist()
@@ -191,11 +185,17 @@ def reward_of(case: Case) -> Callable[..., list[float | None]]:
     return reward
 
 
+class Held(HoldController):
+    """Keeps the initial control, which may be a sign."""
+
+    gives_sign = True
+
+
 def held(actuator: Actuator, control: float) -> EntropyScheduler:
     """Return a scheduler that leaves `actuator` at `control`."""
     values = {each.name: getattr(actuator, each.name) for each in fields(actuator)}
-    begins = type("Held", (type(actuator),), {"initial": lambda self, args: control})
-    return EntropyScheduler(None, HoldController(), begins(**values))
+    begins = type("Begins", (type(actuator),), {"initial": lambda self, args: control})
+    return EntropyScheduler(None, Held(), begins(**values))
 
 
 def trained(case: Case, trainer_class: type[GRPOTrainer] = ESGRPOTrainer, **own: Any) -> Run:
@@ -231,11 +231,9 @@ def trained(case: Case, trainer_class: type[GRPOTrainer] = ESGRPOTrainer, **own:
 
 def relative_error(expected: dict[str, torch.Tensor], found: dict[str, torch.Tensor]) -> float:
     """Return the norm of the difference over the norm of `expected`; a tensor that one lacks is 0."""
-    difference = size = 0.0
+    nothing, difference, size = torch.zeros(()), 0.0, 0.0
     for name in sorted(expected.keys() | found.keys()):
-        given = [each[name].double() for each in (expected, found) if name in each]
-        first = expected[name].double() if name in expected else torch.zeros_like(given[0])
-        second = found[name].double() if name in found else torch.zeros_like(given[0])
+        first, second = (each.get(name, nothing).double() for each in (expected, found))
         difference, size = difference + (first - second).square().sum().item(), size + first.square().sum().item()
     return 0.0 if difference == 0.0 else math.sqrt(difference / size) if size > 0.0 else math.inf
 
@@ -255,7 +253,11 @@ def weight_error(expected: Run, found: Run) -> float:
 
 
 def unequal_metrics(expected: Run, found: Run, relative: float = 1e-4, absolute: float = 1e-6) -> list[str]:
-    """Return a line for each logged value that differs; times are left out, and fields that only one trainer has."""
+    """
+    Return a line for each logged value that differs; times are left out, and fields that only one trainer has.
+
+    Losses may differ five times as much as `absolute`, because their terms cancel.
+    """
     has_own = any(name.startswith("es/") for record in expected.logged for name in record)
     assert len(expected.logged) == len(found.logged)
     lines = []
@@ -264,7 +266,8 @@ def unequal_metrics(expected: Run, found: Run, relative: float = 1e-4, absolute:
             if name.startswith("es/") and not has_own:
                 continue
             values = first.get(name, "missing"), second.get(name, "missing")
-            if not _same(*values, relative, absolute):
+            margin = 5 * absolute if name.endswith("loss") else absolute
+            if not _same(*values, relative, margin):
                 lines.append(f"row {row}, {name}: {values[0]} and {values[1]}")
     return lines
 
@@ -273,7 +276,7 @@ def _same(first: Any, second: Any, relative: float, absolute: float) -> bool:
     if not (isinstance(first, int | float) and isinstance(second, int | float)):
         return first == second
     both_nan = math.isnan(first) and math.isnan(second)
-    return both_nan or first == second or math.isclose(first, second, rel_tol=relative, abs_tol=absolute)
+    return both_nan or math.isclose(first, second, rel_tol=relative, abs_tol=absolute)
 
 
 def assert_equal_runs(expected: Run, found: Run, tolerance: float = 1e-5) -> None:
@@ -282,6 +285,11 @@ def assert_equal_runs(expected: Run, found: Run, tolerance: float = 1e-5) -> Non
     assert max(gradient_errors(expected, found)) < tolerance, gradient_errors(expected, found)
     assert weight_error(expected, found) < tolerance, weight_error(expected, found)
     assert (lines := unequal_metrics(expected, found)) == [], lines
+
+
+def fast_if(fast: Iterable[str], names: Iterable[str]) -> list[Any]:
+    """Return `names` as parameters of a test, which is slow for all that are not in `fast`."""
+    return [name if name in fast else pytest.param(name, marks=pytest.mark.slow) for name in names]
 
 
 def assert_identical_runs(expected: Run, found: Run) -> None:

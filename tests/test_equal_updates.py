@@ -12,6 +12,7 @@ from equal_updates import (
     Run,
     assert_equal_runs,
     assert_identical_runs,
+    fast_if,
     gradient_errors,
     trained,
     unequal_metrics,
@@ -59,7 +60,8 @@ TERMS = {
     "logprobs that nothing reads": Case(has_logprobs=True),
     "tokens of high entropy": Case({"top_entropy_quantile": 0.5}),
     "entropy coefficient": Case({"entropy_coef": 0.5}),
-    "both": Case({"top_entropy_quantile": 0.5, "entropy_coef": 0.5}, has_env_mask=True),
+    # 0.6: the first tokens of one prompt have equal entropies, and at 0.5 two of them lie on both sides of the quantile
+    "both": Case({"top_entropy_quantile": 0.6, "entropy_coef": 0.5}, has_env_mask=True),
     "adaptive entropy": Case({"use_adaptive_entropy": True, "entropy_target": 4.2, "entropy_coef_delta": 0.2}),
     "scaled by the batch": Case({"scale_rewards": "batch"}),
     "not scaled": Case({"scale_rewards": "none"}),
@@ -76,7 +78,9 @@ SHAPES = {
     "mixtral with masks": Case({"mask_truncated_completions": True, "loss_type": "grpo"}, "mixtral", has_env_mask=True),
     "qwen3_moe": Case({"beta": 0.1}, "qwen3_moe"),
     "qwen3_moe without its loss": Case(model="qwen3_moe_without_loss"),
-    "learned positions": Case({"beta": 0.1}, "gpt2"),
+    "one long with masks": Case({"loss_type": "grpo"}, lengths="one long", has_env_mask=True),
+    "learned positions": Case(model="gpt2"),
+    "learned positions with kl": Case({"beta": 0.1}, "gpt2"),
     "window": Case(model="mistral_window"),
     "window in one layer": Case(model="qwen2_window"),
     "eager": Case({"model_init_kwargs": {"dtype": "float32", "attn_implementation": "eager"}}),
@@ -100,7 +104,7 @@ def geometry(per_update: int, per_rollout: int, updates: int, completions: int =
 
 GEOMETRIES = {
     "one micro-batch per update": geometry(1, 4, 8),
-    "micro-batches of two": geometry(2, 8, 8, completions=2),
+    "micro-batches of two": geometry(2, 8, 8, completions=2, learning_rate=0.03),  # with more, rounding grows
     "micro-batches of two, grpo": geometry(4, 8, 4, completions=2, loss_type="grpo"),
     "one update per rollout": geometry(4, 4, 3),
     "one update per rollout, bnpo": geometry(4, 4, 3, loss_type="bnpo"),
@@ -112,7 +116,7 @@ GEOMETRIES = {
     "iterations of one update": geometry(4, 4, 6, num_iterations=2),
     "iterations in an update": geometry(8, 4, 3, num_iterations=2),
     "a short last update": Case(
-        {"gradient_accumulation_steps": 3, "steps_per_generation": 4, "max_steps": -1, "num_train_epochs": 2},
+        {"gradient_accumulation_steps": 3, "steps_per_generation": 4, "max_steps": -1, "num_train_epochs": 1},
         prompts=16,
     ),
 }
@@ -125,7 +129,7 @@ def by_trl(name: str) -> Run:
     return trained(CASES[name], GRPOTrainer)
 
 
-@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize("name", fast_if(LOSSES, OTHERS))
 def test_as_trl(name):
     assert_equal_runs(by_trl(name), trained(CASES[name]))
 
@@ -136,7 +140,7 @@ def test_every_way_is_as_trl(name, variant):
     assert_equal_runs(by_trl(name), trained(CASES[name], **variant))
 
 
-@pytest.mark.parametrize("name", [*CENTRAL, *LOSSES, *GEOMETRIES, "environment", "peft with kl", "mixtral"])
+@pytest.mark.parametrize("name", fast_if(CENTRAL, [*CENTRAL, *LOSSES, *GEOMETRIES, "kl", "peft with kl", "mixtral"]))
 def test_trls_path_is_trl_bit_for_bit(name):
     assert_identical_runs(by_trl(name), trained(CASES[name], **TRL_PATH))
 
@@ -145,7 +149,7 @@ def test_trls_path_is_trl_bit_for_bit(name):
 def test_the_updates_clip(name):
     """The cases are worth something: ratios have left the bounds."""
     ratios = [record.get("clip_ratio/region_mean", 0.0) for record in by_trl(name).logged]
-    assert max(ratios) > 0.1 and max(ratios) < 0.9
+    assert 0.1 < max(ratios) < 0.9
 
 
 # --- what the comparison sees -----------------------------------------------------------------------------------------
