@@ -281,7 +281,7 @@ def assert_equal_runs(expected: Run, found: Run, tolerance: float = 1e-5) -> Non
     assert len(expected.gradients) == len(found.gradients) > 0
     assert max(gradient_errors(expected, found)) < tolerance, gradient_errors(expected, found)
     assert weight_error(expected, found) < tolerance, weight_error(expected, found)
-    assert unequal_metrics(expected, found) == []
+    assert (lines := unequal_metrics(expected, found)) == [], lines
 
 
 def assert_identical_runs(expected: Run, found: Run) -> None:

@@ -98,4 +98,6 @@ def equal_cuts(size: int, parts: int) -> list[int]:
 
 def cost_of(lengths: Lengths, cuts: list[int], layout: str) -> int:
     """Return the tokens with padding of the micro-batches between the given cuts."""
-    return sum(int(tokens_from(lengths, first, layout)[end - first - 1]) for first, end in zip(cuts, cuts[1:], strict=False))
+    return sum(
+        int(tokens_from(lengths, first, layout)[end - first - 1]) for first, end in zip(cuts, cuts[1:], strict=False)
+    )

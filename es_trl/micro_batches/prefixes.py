@@ -6,6 +6,7 @@ the last token of its prompt, which predicts the first token of the completion.
 """
 
 import torch
+from torch.nn.functional import pad
 from transformers import DynamicCache
 
 from .layout import Laid, Sizes
@@ -16,22 +17,20 @@ def shared_layout(input_ids: torch.Tensor, mask: torch.Tensor, sizes: Sizes) -> 
     width = mask.shape[1] - sizes.completion_width
     known = torch.where(mask[:, :width], input_ids[:, :width], -1)
     prompts, of_prompt = torch.unique(known, dim=0, return_inverse=True)
-    lengths = (prompts >= 0).sum(dim=1) - 1  # without the last token
-    longest = -(-int(lengths.max()) // sizes.multiple_of) * sizes.multiple_of
-    columns = torch.arange(longest, device=mask.device)
-    from_columns = (width - 1 - lengths).unsqueeze(1) + columns
-    # padding lies behind a prompt, which does not see it; the completions must not see it either
+    # all but the last token of each prompt; padding stays on the left, because windows count it as distance
+    longest = -(-int((prompts >= 0).sum(dim=1).max() - 1) // sizes.multiple_of) * sizes.multiple_of
+    prompts = pad(prompts, (max(longest + 1 - width, 0), 0), value=-1)[:, -longest - 1 : -1]
+    positions = sizes.prompt_width - 1 + torch.arange(-longest, sizes.completion_width + 1, device=mask.device)
     prefix = {
-        "input_ids": prompts.gather(1, from_columns.clamp(max=width - 1)).clamp(min=0),
-        "position_ids": (sizes.prompt_width - 1 - lengths).unsqueeze(1) + columns,
+        "input_ids": prompts.clamp(min=0),
+        "attention_mask": (prompts >= 0).long(),
+        "position_ids": positions[:longest].clamp(min=0).expand_as(prompts),
     }
-    is_seen = (columns < lengths.unsqueeze(1))[of_prompt]
     tail = input_ids[:, width - 1 :]
-    positions = torch.arange(sizes.prompt_width - 1, sizes.prompt_width + sizes.completion_width, device=mask.device)
     inputs = {
         "input_ids": tail,
-        "attention_mask": torch.cat([is_seen, torch.ones_like(tail, dtype=torch.bool)], dim=1).long(),
-        "position_ids": positions.expand_as(tail),
+        "attention_mask": torch.cat([prefix["attention_mask"][of_prompt], torch.ones_like(tail)], dim=1),
+        "position_ids": positions[longest:].expand_as(tail),
     }
     if longest == 0:
         return Laid(inputs)

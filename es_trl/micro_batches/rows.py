@@ -76,14 +76,16 @@ def trimmed(batch: dict[str, Any]) -> dict[str, Any]:
 
 
 def fitted(batch: dict[str, Any], prompt_width: int, completion_width: int) -> dict[str, Any]:
-    """Return a batch whose prompts and completions have the given numbers of tokens, at least 1."""
+    """Return a batch whose prompts and completions have the given numbers of columns, at least 1 and 2."""
     result, before = dict(batch), batch["completion_ids"].shape[1]
+    # TRL takes a single column for one value per completion, and then counts those that are masked
+    completion_width = max(completion_width, min(before, 2))
     for name in PROMPTS:
         result[name] = fit_left(batch[name], max(prompt_width, 1))
     for name, nothing in PER_TOKEN.items():
         # with the sequence modes of vLLM's correction, a completion has one ratio
         if name in batch and batch[name].shape[1] == before:
-            result[name] = fit_right(batch[name], max(completion_width, 1), nothing)
+            result[name] = fit_right(batch[name], completion_width, nothing)
     return result
 
 

@@ -1,6 +1,6 @@
 """The forward passes of the policy: what it says about the tokens of a micro-batch or of a whole rollout."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -25,7 +25,7 @@ class LogProbs(NamedTuple):
     Args:
         logps (`torch.Tensor`):
             Log-probabilities of the tokens.
-        entropies (`torch.Tensor`):
+        entropies (`torch.Tensor`, *optional*):
             Entropies, nats.
         clamped (`torch.Tensor`, *optional*):
             Entropies over the top tokens of the vocabulary, nats.
@@ -34,9 +34,19 @@ class LogProbs(NamedTuple):
     """
 
     logps: torch.Tensor
-    entropies: torch.Tensor
+    entropies: torch.Tensor | None
     clamped: torch.Tensor | None
     aux_loss: torch.Tensor | None = None
+
+    def map(self, change: Callable[[torch.Tensor], torch.Tensor]) -> "LogProbs":
+        """Return the same with every tensor of shape `(batch, tokens)` changed, and without the auxiliary loss."""
+        return LogProbs(*(None if column is None else change(column) for column in self[:3]))
+
+    @classmethod
+    def joined(cls, found: Sequence["LogProbs"], width: int) -> "LogProbs":
+        """Return those of several micro-batches as one with `width` columns."""
+        columns = zip(*(each[:3] for each in found), strict=True)
+        return cls(*(None if c[0] is None else torch.cat([fit_right(each, width) for each in c]) for c in columns))
 
 
 @dataclass(frozen=True)
@@ -63,9 +73,7 @@ class Forward:
     multiple_of: int
     clamp: float
 
-    def __call__(
-        self, model: Any, batch: dict[str, Any], prompt_width: int | None = None, **others: Any
-    ) -> LogProbs:
+    def __call__(self, model: Any, batch: dict[str, Any], prompt_width: int | None = None, **others: Any) -> LogProbs:
         """
         Return what `model` says about the completions of a batch.
 
@@ -88,24 +96,22 @@ class Forward:
         if self.layout is not None:
             sizes = Sizes(width, prompt_width, self.multiple_of)
             called = LaidOut(head, backbone_of(self.accelerator.unwrap_model(model)), LAYOUTS[self.layout], sizes)
-        logps, entropies, aux_loss = self.trl(called, tokens, mask, width, compute_entropy=True, **others)
+        logps, entropies, aux_loss = self.trl(called, tokens, mask, width, **others)
         return LogProbs(logps, entropies, head.entropies(width) if self.clamp > 0.0 else None, aux_loss)
 
-    def by_plan(self, model: Any, batch: dict[str, Any], plan: Plan) -> LogProbs:
+    def by_plan(self, model: Any, batch: dict[str, Any], plan: Plan, **others: Any) -> LogProbs:
         """Return what `model` says about the completions of a rollout, computed micro-batch by micro-batch."""
         process, width = self.accelerator.process_index, batch["completion_ids"].shape[1]
         places = plan.places(process)
         work = work_of(fitted(batch, *plan.widths) if plan.moves else batch, places, plan.moves, self.accelerator)
-        prompt_width, longest = work["prompt_ids"].shape[1], work["completion_ids"].shape[1]
-        results, done = [], 0
+        prompt_width, found, done = work["prompt_ids"].shape[1], [], 0
         for rows in plan.micro_batches(process):
             part = trimmed(picked(work, slice(done, done + len(rows))))
-            found = self(model, part, prompt_width)
-            results.append([fit_right(column, longest) for column in found if column is not None])
+            found.append(self(model, part, prompt_width, **others))
             done += len(rows)
-        columns = (torch.cat(column) for column in zip(*results, strict=True))
-        held = [fit_right(returned(c, places, plan.moves, self.accelerator), width) for c in columns]
-        return LogProbs(held[0], held[1], held[2] if self.clamp > 0.0 else None)
+        return LogProbs.joined(found, work["completion_ids"].shape[1]).map(
+            lambda column: fit_right(returned(column, places, plan.moves, self.accelerator), width)
+        )
 
 
 def backbone_of(model: torch.nn.Module) -> torch.nn.Module:

@@ -8,7 +8,7 @@ import torch
 from accelerate import Accelerator
 
 from ..micro_batches.exchange import returned, work_of
-from ..micro_batches.rows import fit_right, joined, picked, trimmed
+from ..micro_batches.rows import joined, picked, trimmed
 from .forward import LogProbs
 from .micro_batches import cut
 
@@ -48,24 +48,13 @@ class Update:
         """Whether the computed micro-batches hold other completions than TRL's."""
         return self.moves or len(self.held) > 1 or (self.place is not None and len(self.computed) > 1)
 
-    def known(self, found: Sequence[LogProbs], accelerator: Accelerator) -> list[LogProbs]:
-        """Return what the policy said about the completions of TRL's micro-batches; `found` is in the computed order."""
-        width = max(each.logps.shape[1] for each in found)
-        if self.moves:
-            width = self.held[0]["completion_ids"].shape[1]  # the same on every process
-        columns = []
-        for column in zip(*(each[:3] for each in found), strict=True):
-            if column[0] is None:
-                columns.append([None] * len(self.held))
-                continue
-            joint = torch.cat([fit_right(each.detach(), width) for each in column])
-            columns.append(returned(joint, self.place, self.moves, accelerator).split(self.usual))
-        return [LogProbs(*each) for each in zip(*columns, strict=True)]
+    def known(self, found: Sequence[LogProbs], accelerator: Accelerator) -> LogProbs:
+        """Return what the policy said about the completions of `held`, from what it said about those of `computed`."""
+        joint = LogProbs.joined(found, self.held[0]["completion_ids"].shape[1])
+        return joint.map(lambda column: returned(column, self.place, self.moves, accelerator))
 
 
-def update_at(
-    buffered: list[dict[str, Any]], position: int, parts: int, accelerator: Accelerator
-) -> Update | None:
+def update_at(buffered: list[dict[str, Any]], position: int, parts: int, accelerator: Accelerator) -> Update | None:
     """
     Return the update whose last micro-batch is at `position` in TRL's buffer, or `None` inside an update.
 

@@ -14,7 +14,7 @@ import torch
 from ..actuators.batch import MicroBatch
 from ..common.temporarily import temporarily
 from ..micro_batches.plan import Plan, make_plan
-from ..micro_batches.rows import facts, fit_right, fitted, next_shuffle, shuffled_as, trimmed
+from ..micro_batches.rows import facts, fitted, next_shuffle, shuffled_as, trimmed
 from .forward import Forward, LogProbs
 from .loss import ActuatedLoss, OpenLoss
 from .micro_batches import add_gradients, cutting_of, unreduced, weighed
@@ -79,16 +79,16 @@ class UpdateTrainer(RolloutTrainer):
             "completion_mask": attention_mask[:, -logits_to_keep:],
         }
         if self._loss is not None:
-            found = self._loss.log_probs(model, batch, **others)
+            found = self._loss.log_probs(model, batch, compute_entropy=True, **others)
             self._loss.actuated.see(found.logps, found.entropies, found.clamped)
         else:  # TRL scores the rollout with the policy, and with the reference model
             is_policy = model is self.model
             clamp = self._actuation.clamp if is_policy else 0.0
             if self._cutting.layouts:
                 plan = self._plan_of(batch)
-                found = self._forward(plan.layout, clamp).by_plan(model, batch, plan)
+                found = self._forward(plan.layout, clamp).by_plan(model, batch, plan, compute_entropy=is_policy)
             else:
-                found = self._forward(None, clamp)(model, batch, **others)
+                found = self._forward(None, clamp)(model, batch, compute_entropy=is_policy, **others)
             if is_policy:
                 self._rollout.see(found.entropies, found.clamped)
         # TRL asks for the entropy only where it needs a gradient; the fused head computes it anyway
@@ -120,7 +120,7 @@ class UpdateTrainer(RolloutTrainer):
             with contextlib.nullcontext() if is_last else unreduced(self.accelerator, model):
                 with weighed(self, len(inputs["advantages"]), update.usual), temporarily(self, _metrics=metrics):
                     loss, batch = self._actuated_loss(model, inputs, compute, completions)
-                found.append(LogProbs(batch.logps.detach(), batch.entropies.detach(), _detached(batch.clamped)))
+                found.append(LogProbs(batch.logps, batch.entropies, batch.clamped).map(torch.Tensor.detach))
                 if not self._rollout.is_measured:  # with one update per rollout, TRL computes no old log-probabilities
                     self._rollout.sensor.add(batch.entropies, batch.mask, inputs["prompt_index"], batch.clamped)
                 if not is_last:
@@ -138,16 +138,15 @@ class UpdateTrainer(RolloutTrainer):
             return None
         return "shared" if update.shares else next(each for each in self._cutting.layouts if each != "shared")
 
-    def _log_metrics(
-        self, model: torch.nn.Module, update: Update, found: list[LogProbs], completions: int
-    ) -> None:
+    def _log_metrics(self, model: torch.nn.Module, update: Update, found: list[LogProbs], completions: int) -> None:
         """Let TRL log the metrics of its own micro-batches, from what the policy said in the others."""
-        for inputs, known in zip(update.held, update.known(found, self.accelerator), strict=True):
+        known = update.known(found, self.accelerator)
+        for first, inputs in enumerate(update.held):
             inputs = trimmed(inputs)
-            width = inputs["completion_ids"].shape[1]
-            fitted = LogProbs(*(None if column is None else fit_right(column, width) for column in known[:3]))
+            rows, width = slice(first * update.usual, (first + 1) * update.usual), inputs["completion_ids"].shape[1]
+            own = known.map(lambda column, rows=rows, width=width: column[rows, :width])
             with torch.no_grad():
-                self._actuated_loss(model, inputs, lambda *_, known=fitted, **__: known, completions)
+                self._actuated_loss(model, inputs, lambda *_, own=own, **__: own, completions)
             self._rollout.trained(self._metrics["train"])
 
     def _actuated_loss(
@@ -169,7 +168,3 @@ class UpdateTrainer(RolloutTrainer):
             rollout.keep(self._actuation.kept(batch))
         if not rollout.is_measured and (self._step + 1) % self._generate_every == 0:
             self._end_rollout()
-
-
-def _detached(column: torch.Tensor | None) -> torch.Tensor | None:
-    return None if column is None else column.detach()
