@@ -120,5 +120,5 @@ def test_the_overheads_table(tmp_path):
     text = overhead.report(data, tmp_path)
     assert text == overhead.report(json.loads(json.dumps(data)), tmp_path) == (tmp_path / "summary.md").read_text()
     assert [line.split(" | ")[0] for line in text.splitlines()[-4:]] == [f"| {name}" for name in overhead.CONTROL]
-    data["seconds"] = {"off": [[2.0, 2.0, 2.0]], "es_pid, clip": [[3.0, 3.0, 3.0]]}
-    assert overhead.report(data, tmp_path).endswith("| es_pid, clip | 3.000 | 1.5000 | 1.5000 |\n")
+    data["seconds"] = {"off": [[2.0, 2.0], [2.0, 2.0]], "es_pid, clip": [[3.0, 3.0], [3.0, 3.0]]}
+    assert overhead.report(data, tmp_path).endswith("| es_pid, clip | 3.000 | 1.5000 | 1.5000 ± 0.0000 |\n")
