@@ -69,7 +69,7 @@ def report(data: Data, folder: Path) -> str:
         f"- {data['completions']} injected completions of mean length {data['mean']}; {len(turns)} turns of "
         f"{len(turns[0])} rollouts each.\n"
         "- Seconds: CPU seconds from the end of one generation to the end of the next, lower quartile.\n"
-        "- Mean of the turns: of each turn's ratio to the run without control in the same turn; ± is its standard error.\n"
+        "- Mean of the turns: of the ratio to the run without control in the same turn; ± is its standard error.\n"
         "- Off, again: the same configuration as off. Its distance from 1 is what the measurement leaves open.\n",
         table(rows),
     ]
