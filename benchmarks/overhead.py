@@ -11,7 +11,7 @@ turns in one process with one thread.
 import argparse
 import json
 from pathlib import Path
-from statistics import median, quantiles
+from statistics import mean, quantiles, stdev
 from typing import Any
 
 from control_report import table
@@ -54,12 +54,13 @@ def low(values: list[float]) -> float:
 
 def report(data: Data, folder: Path) -> str:
     """Write `summary.md` into `folder` and return its text."""
-    rows = [["control", "seconds per rollout", "relative to off", "median of the turns"]]
+    rows = [["control", "seconds per rollout", "relative to off", "mean of the turns"]]
     base = data["seconds"][OFF]
     for name, turns in data["seconds"].items():
         own, off = (low([value for turn in each for value in turn]) for each in (turns, base))
         pairs = [low(turn) / low(other) for turn, other in zip(turns, base, strict=True)]
-        rows.append([name, f"{own:.3f}", f"{own / off:.4f}", f"{median(pairs):.4f}"])
+        error = stdev(pairs) / len(pairs) ** 0.5 if len(pairs) > 1 else float("nan")
+        rows.append([name, f"{own:.3f}", f"{own / off:.4f}", f"{mean(pairs):.4f} ± {error:.4f}"])
     versions = ", ".join(f"{name} {number}" for name, number in data["versions"].items())
     turns = data["seconds"][OFF]
     parts = [
@@ -68,7 +69,7 @@ def report(data: Data, folder: Path) -> str:
         f"- {data['completions']} injected completions of mean length {data['mean']}; {len(turns)} turns of "
         f"{len(turns[0])} rollouts each.\n"
         "- Seconds: CPU seconds from the end of one generation to the end of the next, lower quartile.\n"
-        "- Median of the turns: of each turn's ratio to the run without control in the same turn.\n"
+        "- Mean of the turns: of the ratio to the run without control in the same turn; ± is its standard error.\n"
         "- Off, again: the same configuration as off. Its distance from 1 is what the measurement leaves open.\n",
         table(rows),
     ]
@@ -86,7 +87,7 @@ def main() -> None:
     folder = ROOT / "runs" / "overhead" if options.quick else RESULTS
     path = folder / "times.json"
     if options.command == "run":
-        data = measure(QUICK, 2, 3) if options.quick else measure(Case(), 8, 3)
+        data = measure(QUICK, 2, 3) if options.quick else measure(Case(), 16, 2)
         folder.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(data, indent=1) + "\n")
     print(report(json.loads(path.read_text()), folder))
