@@ -34,7 +34,7 @@ def check_micro_batches(args: Any) -> None:
     actuators = args.entropy_actuator if isinstance(args.entropy_actuator, list) else [args.entropy_actuator]
     reasons = {
         "max_tokens_per_micro_batch": coupling(args, actuators),
-        "shared_prefixes": "`gradient_checkpointing: true`" if args.gradient_checkpointing else None,
+        "shared_prefixes": None,
     }
     for name, reason in reasons.items():
         if args.micro_batches == "completions":

@@ -6,8 +6,9 @@ computes no logits of prompts.
 
 - `trimmed`: each prompt with its completion behind it, padded on the right. No attention mask is needed, because a
   token does not see those behind it.
-- `packed`: all prompts and completions in one row without padding. FlashAttention keeps them apart by their positions.
-- `shared`: each prompt once, then its completions, see `prefixes.py`.
+- `packed`: all prompts and completions in one row without padding. Attention keeps them apart, see `segments.py`.
+- `shared`: the same, with each prompt once for all of its completions.
+- `flash`: `packed` for FlashAttention, which keeps them apart by their positions.
 """
 
 import contextlib
@@ -17,6 +18,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+
+from .cutting import LAYOUTS
+from .segments import Segments
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,10 @@ class Sizes:
     prompt_width: int
     multiple_of: int = 1
 
+    def before(self, mask: torch.Tensor) -> int:
+        """Return how many columns of prompts the whole rollout has before those of `mask`."""
+        return self.prompt_width + self.completion_width - mask.shape[1]
+
 
 @dataclass(frozen=True)
 class Laid:
@@ -45,18 +53,15 @@ class Laid:
     A micro-batch that is laid out anew.
 
     Args:
-        inputs (`dict[str, torch.Tensor]`):
+        inputs (`dict[str, Any]`):
             Inputs of the model.
-        hidden (`torch.Tensor` of shape `(batch, completion_width + 1)`, *optional*):
+        hidden (`torch.Tensor` of shape `(batch, completion_width + 1)`):
             For each completion, the positions in the flattened hidden states of the last token of its prompt and of
-            its own tokens. `None` if the hidden states are these already.
-        prefix (`Callable`, *optional*):
-            Returns the keys and values of tokens before the inputs, from the backbone.
+            its own tokens.
     """
 
-    inputs: dict[str, torch.Tensor]
-    hidden: torch.Tensor | None = None
-    prefix: Callable[[torch.nn.Module], Any] | None = None
+    inputs: dict[str, Any]
+    hidden: torch.Tensor
 
 
 Layout = Callable[[torch.Tensor, torch.Tensor, Sizes], Laid]
@@ -74,66 +79,110 @@ class LaidOut:
         laid = self.layout(input_ids, attention_mask.bool(), self.sizes)
         inputs = dict(laid.inputs)
         if "position_ids" not in inspect.signature(self.backbone.forward).parameters:
-            inputs.pop("position_ids", None)
-        if not others.get("output_router_logits") and laid.hidden is not None:
-            inputs.pop("attention_mask", None)  # only the loss of a router counts padding
+            del inputs["position_ids"]
+        if not others.get("output_router_logits"):
+            inputs.pop("padding_mask", None)
+        elif "padding_mask" in inputs:  # the loss of a router leaves out padding
+            inputs["attention_mask"] = inputs.pop("padding_mask")
         labels = labels[:, -self.sizes.completion_width - 1 :]
-        # the hooks are inside the call, because DDP and DeepSpeed expect one call of the model per backward pass
-        with _hooked(self.backbone, laid):
+        with _only(self.backbone, laid.hidden):
             return self.model(**inputs, labels=labels, **others)
 
 
 @contextlib.contextmanager
-def _hooked(backbone: torch.nn.Module, laid: Laid) -> Iterator[None]:
-    """Let the backbone compute the prefix first, and return only the hidden states of the completions."""
+def _only(backbone: torch.nn.Module, positions: torch.Tensor) -> Iterator[None]:
+    """Let the backbone return only the hidden states at `positions`."""
 
-    def before(module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return args, {**kwargs, "past_key_values": laid.prefix(module)}
-
-    def after(module: torch.nn.Module, args: Any, output: Any) -> Any:
+    def hook(module: torch.nn.Module, args: Any, output: Any) -> Any:
         states = output.last_hidden_state
-        picked = states.reshape(-1, states.shape[-1])[laid.hidden.reshape(-1)]
-        output.last_hidden_state = picked.view(*laid.hidden.shape, -1)
+        picked = states.reshape(-1, states.shape[-1])[positions.reshape(-1)]
+        output.last_hidden_state = picked.view(*positions.shape, -1)
         return output
 
-    handles = []
-    if laid.prefix is not None:
-        handles.append(backbone.register_forward_pre_hook(before, with_kwargs=True))
-    if laid.hidden is not None:
-        handles.append(backbone.register_forward_hook(after))
+    handle = backbone.register_forward_hook(hook)
     try:
         yield
     finally:
-        for handle in handles:
-            handle.remove()
+        handle.remove()
 
 
 def trimmed_layout(input_ids: torch.Tensor, mask: torch.Tensor, sizes: Sizes) -> Laid:
     """Lay out each prompt with its completion behind it, padded on the right."""
     prompts, tokens = _counts(mask, sizes.completion_width)
-    width = -(-int(tokens.max()) // sizes.multiple_of) * sizes.multiple_of
+    width = _rounded(int(tokens.max()), sizes.multiple_of)
     columns = torch.arange(width, device=mask.device)
     first = mask.shape[1] - sizes.completion_width - prompts
     from_columns = (first.unsqueeze(1) + columns).clamp(max=mask.shape[1] - 1)
     rows = torch.arange(len(mask), device=mask.device).unsqueeze(1) * width
     inputs = {
         "input_ids": input_ids.gather(1, from_columns),
-        "attention_mask": (columns < tokens.unsqueeze(1)).long(),
         "position_ids": (sizes.prompt_width - prompts).unsqueeze(1) + columns,
+        "padding_mask": (columns < tokens.unsqueeze(1)).long(),
     }
     return Laid(inputs, rows + _of_completions(prompts, sizes).clamp(max=width - 1))
 
 
-def packed_layout(input_ids: torch.Tensor, mask: torch.Tensor, sizes: Sizes) -> Laid:
+def flash_layout(input_ids: torch.Tensor, mask: torch.Tensor, sizes: Sizes) -> Laid:
     """Lay out all prompts and completions in one row; the positions begin at 0 in each."""
     prompts, tokens = _counts(mask, sizes.completion_width)
-    ends = tokens.cumsum(0).unsqueeze(1)
     inputs = {
         "input_ids": input_ids[mask].unsqueeze(0),
         "position_ids": (mask.cumsum(dim=1) - 1)[mask].unsqueeze(0),
     }
+    ends = tokens.cumsum(0).unsqueeze(1)
     starts = ends - tokens.unsqueeze(1)
     return Laid(inputs, torch.minimum(starts + _of_completions(prompts, sizes), ends - 1))
+
+
+def packed_layout(input_ids: torch.Tensor, mask: torch.Tensor, sizes: Sizes) -> Laid:
+    """Lay out all prompts and completions in one row, each prompt with its completion behind it."""
+    laid = flash_layout(input_ids, mask, sizes)
+    lengths = mask.sum(dim=1).tolist()
+    segments = Segments(lengths, [None] * len(lengths))
+    columns = torch.arange(mask.shape[1], device=mask.device) + sizes.before(mask)
+    inputs = {"input_ids": laid.inputs["input_ids"], "position_ids": columns.expand_as(mask)[mask].unsqueeze(0)}
+    return Laid({**inputs, **_segmented(segments, mask.device)}, laid.hidden)
+
+
+def shared_layout(input_ids: torch.Tensor, mask: torch.Tensor, sizes: Sizes) -> Laid:
+    """Lay out each prompt once in one row, and the completions of all prompts behind them."""
+    width = mask.shape[1] - sizes.completion_width
+    known = torch.where(mask[:, :width], input_ids[:, :width], -1)
+    prompts, of_prompt = torch.unique(known, dim=0, return_inverse=True)
+    is_token, completed = prompts >= 0, mask[:, width:]
+    columns = torch.arange(mask.shape[1], device=mask.device) + sizes.before(mask)
+    inputs = {
+        "input_ids": torch.cat([prompts[is_token], input_ids[:, width:][completed]]).unsqueeze(0),
+        "position_ids": torch.cat(
+            [columns[:width].expand_as(prompts)[is_token], columns[width:].expand_as(completed)[completed]]
+        ).unsqueeze(0),
+    }
+    lengths, ends = is_token.sum(dim=1), completed.sum(dim=1).cumsum(0)
+    written = [(number, size) for number, size in zip(of_prompt.tolist(), completed.sum(dim=1).tolist(), strict=True)]
+    written = [each for each in written if each[1] > 0]
+    segments = Segments(
+        [*lengths.tolist(), *(size for _, size in written)],
+        [*[None] * len(prompts), *(number for number, _ in written)],
+    )
+    starts = lengths.sum() + ends - completed.sum(dim=1)
+    own = starts.unsqueeze(1) + torch.arange(sizes.completion_width, device=mask.device)
+    last = (lengths.cumsum(0) - 1)[of_prompt].unsqueeze(1)
+    hidden = torch.cat([last, own], dim=1).clamp(max=inputs["input_ids"].shape[1] - 1)
+    return Laid({**inputs, **_segmented(segments, mask.device)}, hidden)
+
+
+BY_NAME: dict[str, Layout] = dict(
+    zip(LAYOUTS, (trimmed_layout, packed_layout, shared_layout, flash_layout), strict=True)
+)
+
+
+def _segmented(segments: Segments, device: torch.device) -> dict[str, Any]:
+    # a mask with four dimensions is used as it is, so that transformers builds none for all pairs of tokens
+    return {"segments": segments, "attention_mask": torch.ones(1, 1, 1, 1, dtype=torch.bool, device=device)}
+
+
+def _rounded(tokens: int, multiple_of: int) -> int:
+    return -(-tokens // multiple_of) * multiple_of
 
 
 def _counts(mask: torch.Tensor, completion_width: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 
-from .cutting import Lengths, best_cuts, cost_of, equal_cuts
+from .cutting import LAYOUTS, Costs, Lengths, best_cuts, cost_of, equal_cuts
 
 
 PROMPT, COMPLETION, SAME, POSITION = range(4)  # columns of the facts about a completion
@@ -26,10 +26,10 @@ class Budget:
             Completions of that number.
         length (`int`, *optional*):
             Tokens of the longest completion that may be sampled; `None` for that of the rollout.
-        overhead (`int`):
-            Time of a micro-batch beside that of its tokens, as a number of tokens.
+        costs (`Costs`):
+            What a micro-batch costs beside its tokens.
         layouts (`tuple[str, ...]`):
-            The layouts to choose from, see [`tokens_from`]; the first one wins where two cost the same.
+            The layouts of `layout.py` to choose from; the first one wins where two cost the same.
         parts (`int`, *optional*):
             Cut every update into so many micro-batches with the same number of completions, not by tokens. Then the
             completions of a process stay with it, in their order.
@@ -38,7 +38,7 @@ class Budget:
     tokens: int | None
     completions: int
     length: int | None
-    overhead: int
+    costs: Costs
     layouts: tuple[str, ...]
     parts: int | None = None
 
@@ -56,7 +56,7 @@ class Plan:
 
     Args:
         layout (`str`):
-            How a micro-batch is laid out, see [`tokens_from`].
+            How a micro-batch is laid out, see `layout.py`.
         rows (`np.ndarray` of shape `(updates, processes, completions)`):
             The rows that each process computes, in their order.
         cuts (`list[list[int]]`):
@@ -92,7 +92,8 @@ class Plan:
         Return the plan of the completions that a process holds as columns of its batch.
 
         `place` is the place in the order of all work on the update, `micro_batch` the number of the micro-batch in the
-        update. The others are scalars: the number of updates, whether prompts are shared, whether completions move.
+        update. The others are scalars: the number of updates, that of the layout in `LAYOUTS`, and whether completions
+        move.
         """
         updates, processes, size = self.rows.shape
         number = np.empty(self.rows.size, dtype=int)
@@ -103,7 +104,7 @@ class Plan:
             "place": torch.from_numpy(worker * size + within % size),
             "micro_batch": torch.from_numpy(number.reshape(processes, -1)[process]),
             "updates": torch.tensor(updates),
-            "shares": torch.tensor(self.layout == "shared"),
+            "layout": torch.tensor(LAYOUTS.index(self.layout)),
             "moves": torch.tensor(self.moves),
         }
 
@@ -147,11 +148,10 @@ def _plan(table: np.ndarray, updates: int, layout: str, budget: Budget) -> Plan:
             order = _by_prompt(flat, order) if layout == "shared" else _by_length(flat, order)
         lengths = Lengths(flat[order, PROMPT], flat[order, COMPLETION], _before(flat[order, SAME]))
         if budget.parts is None:
-            calls = 2 if layout == "shared" else 1  # of the model's layers: the prompts have a call of their own
-            found, cost = best_cuts(lengths, layout, budget.most(prompt, completion), calls * budget.overhead)
+            found, cost = best_cuts(lengths, layout, budget.most(prompt, completion), budget.costs)
         else:
             found = equal_cuts(order.shape[1], budget.parts)
-            cost = cost_of(lengths, found, layout)
+            cost = cost_of(lengths, layout, found, budget.costs)
         rows.append(order)
         cuts.append(found)
         tokens += cost

@@ -9,13 +9,9 @@ from accelerate import Accelerator
 
 from ..actuators.clamped_head import ClampedHead
 from ..micro_batches.exchange import returned, work_of
-from ..micro_batches.layout import LaidOut, Layout, Sizes, packed_layout, trimmed_layout
+from ..micro_batches.layout import BY_NAME, LaidOut, Sizes
 from ..micro_batches.plan import Plan
-from ..micro_batches.prefixes import shared_layout
 from ..micro_batches.rows import fit_right, fitted, picked, trimmed
-
-
-LAYOUTS: dict[str, Layout] = {"trimmed": trimmed_layout, "packed": packed_layout, "shared": shared_layout}
 
 
 class LogProbs(NamedTuple):
@@ -95,7 +91,7 @@ class Forward:
         head = called = model if self.clamp == 0.0 else ClampedHead(model, self.clamp)
         if self.layout is not None:
             sizes = Sizes(width, prompt_width, self.multiple_of)
-            called = LaidOut(head, backbone_of(self.accelerator.unwrap_model(model)), LAYOUTS[self.layout], sizes)
+            called = LaidOut(head, backbone_of(self.accelerator.unwrap_model(model)), BY_NAME[self.layout], sizes)
         logps, entropies, aux_loss = self.trl(called, tokens, mask, width, **others)
         return LogProbs(logps, entropies, head.entropies(width) if self.clamp > 0.0 else None, aux_loss)
 

@@ -21,16 +21,18 @@ from ..common.temporarily import temporarily
 from ..config.config import ESGRPOConfig
 from ..config.micro_batches import coupling, refuse
 from ..control.base import Actuator
+from ..micro_batches.cutting import Costs
 from ..micro_batches.plan import Budget
 
 
-# What a micro-batch costs beside its tokens, as a number of tokens. Its forward and backward passes read all weights and
-# add to all gradients, which takes the time of WEIGHTS tokens, and the calls of a layer's kernels take the time in which
-# the device computes one token of a model with CALLS parameters. Fitted to Qwen2 shapes with 0.5 to 135 million
-# parameters on a CPU. The values for a GPU are estimates.
+# What a micro-batch costs beside its tokens, as numbers of tokens. Its forward and backward passes read all weights and
+# add to all gradients, which takes the time of WEIGHTS tokens. The calls of a layer's kernels take the time in which the
+# device computes one token of a model with CALLS parameters, and those of one attention that with ATTENTION parameters.
+# Fitted to Qwen2 shapes with 0.5 to 135 million parameters on a CPU. The values for a GPU are estimates.
 WEIGHTS = {"cpu": 32, "cuda": 256}
 CALLS = {"cpu": 1.5e7, "cuda": 4e10}
-GROWING_CACHES = {"full_attention", "sliding_attention"}
+ATTENTION = {"cpu": 1e6, "cuda": 4e9}
+WITH_ATTENTION = {"full_attention", "sliding_attention"}
 
 
 @dataclass(frozen=True)
@@ -45,14 +47,14 @@ class Cutting:
             Layouts to choose from; empty for TRL's own.
         keeps (`bool`):
             Whether the completions of TRL's micro-batches stay together.
-        overhead (`int`):
-            Time of a micro-batch beside that of its tokens, as a number of tokens.
+        costs (`Costs`):
+            What a micro-batch costs beside its tokens.
     """
 
     group: int
     layouts: tuple[str, ...]
     keeps: bool
-    overhead: int
+    costs: Costs
 
     def budget(self, args: ESGRPOConfig, length: int | None, parts: int) -> Budget:
         """Return the budget for a stage with completions of up to `length` tokens and `parts` per micro-batch."""
@@ -60,7 +62,7 @@ class Cutting:
             args.max_tokens_per_micro_batch,
             args.per_device_train_batch_size,
             length,
-            self.overhead,
+            self.costs,
             self.layouts,
             parts if self.keeps else None,
         )
@@ -70,23 +72,25 @@ def cutting_of(trainer: GRPOTrainer, actuators: Iterable[Actuator]) -> Cutting:
     """Return how the micro-batches of a run are made, or raise `ValueError` where the configuration contradicts it."""
     args, model = trainer.args, trainer.accelerator.unwrap_model(trainer.model)
     if args.micro_batches == "completions":
-        return Cutting(1, (), True, 0)
+        return Cutting(1, (), True, Costs(0, 0))
     own_path = _own_path(trainer)
     couples = _router(trainer) or coupling(args, actuators)
-    cannot_share = own_path or _cannot_share(trainer, model)
+    cannot_share = own_path or _cannot_segment(trainer, model)
     if args.max_tokens_per_micro_batch is not None and (own_path or couples):
         refuse("max_tokens_per_micro_batch", own_path or couples)
     if args.shared_prefixes and cannot_share:
         refuse("shared_prefixes", cannot_share)
     if own_path:
-        return Cutting(1, (), True, 0)
-    layouts = ("packed",) if is_flash_attention_requested(model.config) else ("trimmed",)
+        return Cutting(1, (), True, Costs(0, 0))
     if args.shared_prefixes:
         layouts = ("shared",)
-    elif args.shared_prefixes is None and not cannot_share:
-        layouts = (*layouts, "shared")
+    elif is_flash_attention_requested(model.config):
+        layouts = ("flash",)
+    else:
+        segmented = () if cannot_share else ("packed",) if args.shared_prefixes is False else ("packed", "shared")
+        layouts = (*segmented, "trimmed")
     group = 1 if couples else math.gcd(args.gradient_accumulation_steps, args.steps_per_generation)
-    return Cutting(group, layouts, bool(couples), _overhead(model))
+    return Cutting(group, layouts, bool(couples), _costs(model))
 
 
 def _own_path(trainer: GRPOTrainer) -> str | None:
@@ -108,23 +112,27 @@ def _router(trainer: GRPOTrainer) -> str | None:
     return "the auxiliary loss of a router" if trainer.aux_loss_enabled else None
 
 
-def _cannot_share(trainer: GRPOTrainer, model: torch.nn.Module) -> str | None:
-    """Return what rules out that completions share the keys and values of their prompt, if anything does."""
+def _cannot_segment(trainer: GRPOTrainer, model: torch.nn.Module) -> str | None:
+    """Return what rules out that prompts and completions lie in one row as segments, if anything does."""
+    attention = model.config._attn_implementation
     layers = set(getattr(model.config.get_text_config(), "layer_types", None) or ())
     checks = {
-        "`gradient_checkpointing: true`, which computes without a cache": trainer.args.gradient_checkpointing,
-        "layers without keys and values of each token": layers - GROWING_CACHES or model._is_stateful,
+        f"`attn_implementation: {attention}`, only with sdpa": attention != "sdpa",
+        "`pad_to_multiple_of`": trainer.pad_to_multiple_of is not None,
+        "layers without attention": bool(layers - WITH_ATTENTION) or model._is_stateful,
+        "a model that does not take attention functions": not model._supports_attention_backend,
     }
     # the loss of a router counts every token, also those of a prompt
     return _router(trainer) or next((reason for reason, holds in checks.items() if holds), None)
 
 
-def _overhead(model: torch.nn.Module) -> int:
+def _costs(model: torch.nn.Module) -> Costs:
     layers = getattr(model.config.get_text_config(), "num_hidden_layers", 1)
     # ZeRO-3 leaves an empty parameter in the model and keeps the size beside it
     parameters = sum(getattr(p, "ds_numel", p.numel()) for p in model.parameters())
     kind = "cpu" if next(model.parameters()).device.type == "cpu" else "cuda"
-    return WEIGHTS[kind] + round(CALLS[kind] * layers / parameters)
+    calls, attention = (round(each[kind] * layers / parameters) for each in (CALLS, ATTENTION))
+    return Costs(WEIGHTS[kind] + calls, attention)
 
 
 def cut(micro_batch: dict[str, Any], parts: int) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
+from ..micro_batches.cutting import LAYOUTS
 from ..micro_batches.exchange import returned, work_of
 from ..micro_batches.rows import joined, picked, trimmed
 from .forward import LogProbs
@@ -27,15 +28,17 @@ class Update:
             Columns of the prompts in the whole rollout.
         place (`torch.Tensor` of shape `(completions,)`, *optional*):
             Place of each completion of `held` in the order of all work; `None` without a plan.
-        shares, moves (`bool`):
-            Whether prompts are shared, and whether completions are computed by another process than holds them.
+        layout (`str`, *optional*):
+            Layout of `computed`; `None` for TRL's own.
+        moves (`bool`):
+            Whether completions are computed by other processes than hold them.
     """
 
     held: list[dict[str, Any]]
     computed: list[dict[str, Any]]
     prompt_width: int
     place: torch.Tensor | None = None
-    shares: bool = False
+    layout: str | None = None
     moves: bool = False
 
     @property
@@ -79,9 +82,9 @@ def update_at(buffered: list[dict[str, Any]], position: int, parts: int, acceler
         return None
     held = buffered[position + 1 - group : position + 1]
     whole = joined(held)
-    shares, moves, place = bool(whole["shares"]), bool(whole["moves"]), whole["place"]
+    layout, moves, place = LAYOUTS[int(whole["layout"])], bool(whole["moves"]), whole["place"]
     work = work_of(whole, place, moves, accelerator)
     sizes = torch.bincount(work["micro_batch"].cpu()).tolist()
     ends = torch.tensor(sizes).cumsum(0).tolist()
     computed = [trimmed(picked(work, slice(end - size, end))) for size, end in zip(sizes, ends, strict=True)]
-    return Update(held, computed, whole["prompt_ids"].shape[1], place, shares, moves)
+    return Update(held, computed, whole["prompt_ids"].shape[1], place, layout, moves)

@@ -111,7 +111,7 @@ class UpdateTrainer(RolloutTrainer):
         completions = update.usual * self.current_gradient_accumulation_steps
         regroups = update.is_regrouped and not self._cutting.keeps
         metrics = {mode: defaultdict(list) for mode in self._metrics} if regroups else self._metrics
-        forward = self._forward(self._layout_of(update), self._actuation.clamp)
+        forward = self._forward(update.layout, self._actuation.clamp)
         compute = partial(forward, prompt_width=update.prompt_width)
         found: list[LogProbs] = []
         earlier = 0.0
@@ -132,11 +132,6 @@ class UpdateTrainer(RolloutTrainer):
             self._log_metrics(model, update, found, completions)
         self._end_update(batch)
         return loss + earlier
-
-    def _layout_of(self, update: Update) -> str | None:
-        if update.place is None:
-            return None
-        return "shared" if update.shares else next(each for each in self._cutting.layouts if each != "shared")
 
     def _log_metrics(self, model: torch.nn.Module, update: Update, found: list[LogProbs], completions: int) -> None:
         """Let TRL log the metrics of its own micro-batches, from what the policy said in the others."""
