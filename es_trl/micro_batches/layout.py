@@ -1,8 +1,8 @@
 """The layout of a micro-batch in the model's forward pass, which decides how many tokens are computed.
 
 TRL lays out a micro-batch with prompts padded on the left and completions padded on the right. Here it is laid out
-anew inside the call of the model, and the model gives back the hidden states of the completions alone. TRL's head then
-computes no logits of prompts.
+anew when the model is called. Only the hidden states that predict a token of a completion go into TRL's head, so that it
+computes no logits of prompts and padding.
 
 - `trimmed`: each prompt with its completion behind it, padded on the right. No attention mask is needed, because a
   token does not see those behind it.
@@ -21,6 +21,9 @@ import torch
 
 from .cutting import LAYOUTS
 from .segments import Segments
+
+
+PER_TOKEN = ("log_probs", "entropy", "log_sum_sq_probs")  # outputs of TRL's head that are read
 
 
 @dataclass(frozen=True)
@@ -55,9 +58,8 @@ class Laid:
     Args:
         inputs (`dict[str, Any]`):
             Inputs of the model.
-        hidden (`torch.Tensor` of shape `(batch, completion_width + 1)`):
-            For each completion, the positions in the flattened hidden states of the last token of its prompt and of
-            its own tokens.
+        hidden (`torch.Tensor` of shape `(batch, completion_width)`):
+            For each token of a completion, the position of the token before it in the flattened hidden states.
     """
 
     inputs: dict[str, Any]
@@ -84,19 +86,25 @@ class LaidOut:
             inputs.pop("padding_mask", None)
         elif "padding_mask" in inputs:  # the loss of a router leaves out padding
             inputs["attention_mask"] = inputs.pop("padding_mask")
-        labels = labels[:, -self.sizes.completion_width - 1 :]
-        with _only(self.backbone, laid.hidden):
-            return self.model(**inputs, labels=labels, **others)
+        labels = labels[:, -self.sizes.completion_width :]
+        scored = labels != -100
+        # without a token to score, one hidden state without a label keeps the loss connected with the model
+        positions, targets = (each[scored] if scored.any() else each[:1, 0] for each in (laid.hidden, labels))
+        with _only(self.backbone, positions):
+            output = self.model(**inputs, shift_labels=targets.unsqueeze(0), **others)
+        for name in PER_TOKEN:
+            if (column := getattr(output, name)) is not None:
+                setattr(output, name, column.new_zeros(labels.shape).masked_scatter(scored, column))
+        return output
 
 
 @contextlib.contextmanager
 def _only(backbone: torch.nn.Module, positions: torch.Tensor) -> Iterator[None]:
-    """Let the backbone return only the hidden states at `positions`."""
+    """Let the backbone return only the hidden states at `positions`, in one row."""
 
     def hook(module: torch.nn.Module, args: Any, output: Any) -> Any:
         states = output.last_hidden_state
-        picked = states.reshape(-1, states.shape[-1])[positions.reshape(-1)]
-        output.last_hidden_state = picked.view(*positions.shape, -1)
+        output.last_hidden_state = states.reshape(-1, states.shape[-1])[positions].unsqueeze(0)
         return output
 
     handle = backbone.register_forward_hook(hook)
@@ -167,7 +175,7 @@ def shared_layout(input_ids: torch.Tensor, mask: torch.Tensor, sizes: Sizes) -> 
     starts = lengths.sum() + ends - completed.sum(dim=1)
     own = starts.unsqueeze(1) + torch.arange(sizes.completion_width, device=mask.device)
     last = (lengths.cumsum(0) - 1)[of_prompt].unsqueeze(1)
-    hidden = torch.cat([last, own], dim=1).clamp(max=inputs["input_ids"].shape[1] - 1)
+    hidden = torch.cat([last, own[:, :-1]], dim=1).clamp(max=inputs["input_ids"].shape[1] - 1)
     return Laid({**inputs, **_segmented(segments, mask.device)}, hidden)
 
 
@@ -191,5 +199,5 @@ def _counts(mask: torch.Tensor, completion_width: int) -> tuple[torch.Tensor, to
 
 
 def _of_completions(prompts: torch.Tensor, sizes: Sizes) -> torch.Tensor:
-    columns = torch.arange(sizes.completion_width + 1, device=prompts.device)
+    columns = torch.arange(sizes.completion_width, device=prompts.device)
     return (prompts.unsqueeze(1) - 1 + columns).clamp(min=0)

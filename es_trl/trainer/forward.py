@@ -88,12 +88,13 @@ class Forward:
         """
         width = batch["completion_ids"].shape[1]
         tokens, mask = (torch.cat([batch[f"prompt_{k}"], batch[f"completion_{k}"]], dim=1) for k in ("ids", "mask"))
-        head = called = model if self.clamp == 0.0 else ClampedHead(model, self.clamp)
+        called: Any = model
         if self.layout is not None:
             sizes = Sizes(width, prompt_width, self.multiple_of)
-            called = LaidOut(head, backbone_of(self.accelerator.unwrap_model(model)), BY_NAME[self.layout], sizes)
-        logps, entropies, aux_loss = self.trl(called, tokens, mask, width, **others)
-        return LogProbs(logps, entropies, head.entropies(width) if self.clamp > 0.0 else None, aux_loss)
+            called = LaidOut(model, backbone_of(self.accelerator.unwrap_model(model)), BY_NAME[self.layout], sizes)
+        head = ClampedHead(called, self.clamp) if self.clamp > 0.0 else None
+        logps, entropies, aux_loss = self.trl(called if head is None else head, tokens, mask, width, **others)
+        return LogProbs(logps, entropies, None if head is None else head.entropies(width), aux_loss)
 
     def by_plan(self, model: Any, batch: dict[str, Any], plan: Plan, **others: Any) -> LogProbs:
         """Return what `model` says about the completions of a rollout, computed micro-batch by micro-batch."""
