@@ -28,6 +28,7 @@ from .inputs import check_names, check_settings
 from .loss import ActuatedLoss, own_rows, scores_of
 from .micro_batches import Parts, counted, more_to_come
 from .pushing_trainer import PushingTrainer
+from .read_once import read_once
 from .rollout import OpenRollout
 from .sensor import completion_mask, cut_ratios, prompt_index
 from .stage_switch import check_engine, follow_stage
@@ -124,7 +125,8 @@ class RolloutTrainer(PushingTrainer):
     def get_train_dataloader(self) -> DataLoader:
         """Return TRL's data loader, or with a curriculum one that only counts micro-batches."""
         if self.curriculum is None:
-            return super().get_train_dataloader()
+            with temporarily(self, train_dataset=read_once(self.train_dataset, self._generate_every)):
+                return super().get_train_dataloader()
         # the curriculum draws the prompts when a rollout begins
         micro_batches = self.args.max_steps * self.args.gradient_accumulation_steps
         if self.args.max_steps <= 0:
