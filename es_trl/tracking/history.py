@@ -13,6 +13,7 @@ from rich.table import Table
 
 from ..common.tables import as_text
 from ..common.writing import write_atomically, writing
+from ..control.alarms import AlarmRecords
 
 
 logger = logging.getLogger(__name__)
@@ -114,11 +115,12 @@ class History:
     def __init__(self, run_dir: str | Path, writes: bool) -> None:
         self.path = Path(run_dir) / HISTORY_FILE
         self.records: list[dict[str, Any]] = []
+        self.for_alarms = AlarmRecords()
         self._writes = writes
 
     def begin(self, source: Path | None = None, keep: int = 0) -> None:
         """Start the history, with the first `keep` records of the file `source` where a run resumes."""
-        self.records = []
+        self.records, self.for_alarms = [], AlarmRecords()
         if keep == 0 and self._writes and self.path.is_file() and self.path.stat().st_size > 0:
             logger.warning("%s holds an earlier run, which the new one replaces", self.path)
         if not self._writes:  # other processes need not see its disk
@@ -129,6 +131,8 @@ class History:
                 fault = f"the checkpoint is {keep} rollouts into its run and {source} holds {len(records)} of them"
                 raise ValueError(f"{fault}: copy the run's {HISTORY_FILE} into the checkpoint")
             self.records = records[:keep]
+            for record in self.records:
+                self.for_alarms.add(record)
         with writing(self.path, "the history"):
             self.path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(self.path, "".join(json.dumps(record) + "\n" for record in self.records))
@@ -136,6 +140,7 @@ class History:
     def append(self, record: RolloutRecord) -> None:
         """Add a finished record, and flush it to the disk."""
         self.records.append({name: _finite_or_none(value) for name, value in asdict(record).items()})
+        self.for_alarms.add(self.records[-1])
         if self._writes:
             advice = "make room or mend the folder, and resume from the last whole checkpoint"
             with writing(self.path, "the history", advice), open(self.path, "a") as file:

@@ -283,7 +283,7 @@ class RolloutTrainer(PushingTrainer):
         rollout.read(self.accelerator)
         self._ask_callbacks("on_rollout_end")
         if self.state.is_world_process_zero:  # after a resume, only process 0 has the whole history
-            rollout.add_alarms(self.history.records, self.entropy_scheduler, self.args.report_to)
+            rollout.add_alarms(self.history.for_alarms, self.entropy_scheduler, self.args.report_to)
         record = rollout.record()
         for field in TRACKED:
             if (value := getattr(record, field)) is not None:
