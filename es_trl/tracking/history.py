@@ -149,11 +149,25 @@ class History:
                 os.fsync(file.fileno())
 
 
-def read_history(path: Path) -> list[dict[str, Any]]:
-    """Return the records of a history file; raise a ValueError for a line that is none, unless it is cut at the end."""
+def read_history(path: Path, only_told: bool = False) -> list[dict[str, Any]]:
+    """
+    Return the records of a history file.
+
+    Args:
+        path (`Path`):
+            The file.
+        only_told (`bool`, *optional*, defaults to `False`):
+            Whether to read only the first record, the last one and those with events, which takes much less time.
+
+    Raises:
+        ValueError: for a line that is no record, unless it is cut at the end.
+    """
     records = []
     # behind the last end of a line there is nothing, or what the process wrote when it died
-    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
+    lines = path.read_bytes().split(b"\n")[:-1]
+    for number, line in enumerate(lines, start=1):
+        if only_told and 1 < number < len(lines) and b'"kind":' not in line:
+            continue
         try:
             record = json.loads(line)
         except ValueError as error:  # UnicodeDecodeError included
