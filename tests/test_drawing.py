@@ -9,7 +9,7 @@ import sys
 
 import pytest
 from launching import environment
-from test_plots import write_run
+from written_run import write_run
 
 from es_trl.tracking import drawing
 from es_trl.tracking.drawing import Drawing
@@ -84,15 +84,15 @@ drawing.EVERY_SECONDS = 0.0
 beside = drawing.Drawing({str(tmp_path)!r})
 beside.behind()
 print(beside._process.pid, flush=True)
-time.sleep(600)
+input()
 """
-    words = [sys.executable, "-c", code]
-    with subprocess.Popen(words, env=environment(), stdout=subprocess.PIPE, text=True) as run:
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", code], env=environment(), **pipes) as run:
         ended = select.poll()
         ended.register(handle := os.pidfd_open(int(run.stdout.readline())), select.POLLIN)
-        with open(tmp_path / "es_history.jsonl", "wb"):  # opens once the drawing reads, so after its start
-            run.kill()
-            assert ended.poll(60_000)
+        assert not ended.poll(0)
+        run.kill()
+        assert ended.poll(60_000)
         os.close(handle)
     assert [path.name for path in tmp_path.iterdir()] == ["es_history.jsonl"]
 
