@@ -63,6 +63,7 @@ class ClipCovActuator(Actuator):
     high: float = 0.05
     setting = "clip_cov_ratio"
     alone = True
+    couples = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -125,6 +126,7 @@ class KLCovActuator(Actuator):
     low: float = 0.0
     high: float = 10.0
     alone = True
+    couples = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -15,6 +15,7 @@ from ..curriculum.stages import Stage, check_cache
 from .collectives import leave_out_compiled_collective
 from .field_checks import check_fields
 from .methods import METHODS
+from .micro_batches import check_micro_batches
 from .parser import as_block, build_part, build_stages, read_block
 from .presets import apply_method
 from .registry import BLOCKS, PARTS
@@ -73,6 +74,17 @@ class ESGRPOConfig(GRPOConfig):
             Number of tokens before `max_completion_length` over which the soft overlong punishment falls from 0 to -1
             (DAPO, equation 13), at least 0 (off). The punishment is one more reward function. Its weight is 1, or the
             last of `reward_weights` if they are one more than your reward functions.
+        micro_batches (`str`, *optional*, defaults to `"tokens"`):
+            How the completions of an update are cut into micro-batches (`micro_batches/`). With `tokens`, they are
+            ordered by length and cut by their tokens, without TRL's padding. The gradient is TRL's up to rounding.
+            With `completions`, they are cut by their number as in TRL, and the trained weights are TRL's, bit for bit.
+        max_tokens_per_micro_batch (`int`, *optional*):
+            Most tokens of a micro-batch with `micro_batches: tokens`, padding included, at least 1. A single completion
+            may have more. By default it is `per_device_train_batch_size` times the longest prompt of the rollout and a
+            completion of `max_completion_length`.
+        shared_prefixes (`bool`, *optional*):
+            Whether the completions of a prompt that meet in a micro-batch compute their prompt once. By default they
+            do where this takes fewer tokens and the model allows it. `gradient_checkpointing` rules it out.
         resume_with_changes (`bool`, *optional*, defaults to `False`):
             Whether a run may resume although the target of the next rollout jumps. It jumps if the schedule or the
             length of the run differs from the checkpoint's. All other changes are allowed and listed.
@@ -92,6 +104,9 @@ class ESGRPOConfig(GRPOConfig):
     )
     dynamic_sampling_tries: int = _field("Most extra generations per rollout to replace prompts of equal rewards.", 0)
     overlong_cache: int = _field("Tokens before the longest completion over which the punishment grows.", 0)
+    micro_batches: str = _field("What micro-batches are cut by: `tokens`, or `completions` as in TRL.", "tokens")
+    max_tokens_per_micro_batch: int | None = _field("Most tokens of a micro-batch, with padding.")
+    shared_prefixes: bool | None = _field("Whether the completions of a prompt compute it once; None where it pays.")
     resume_with_changes: bool = _field("Whether to resume although the target of the next rollout jumps.", False)
 
     def __new__(cls, *args: Any, **kwargs: Any) -> "ESGRPOConfig":
@@ -120,6 +135,7 @@ class ESGRPOConfig(GRPOConfig):
         apply_method(self)
         check_fields(self)
         self._build_blocks()  # refuses a bad block long before a model loads
+        check_micro_batches(self)
         check_cache(self.overlong_cache, self.max_completion_length, "overlong_cache")
         leave_out_compiled_collective()  # `super().__post_init__` sets up the processes
         both_sizes = None not in (self.generation_batch_size, self.steps_per_generation)

@@ -28,7 +28,8 @@ _RANGES = {
     "> 0": "temperature repetition_penalty delta",
     ">= 0": "top_k learning_rate weight_decay adam_epsilon neftune_noise_alpha beta epsilon epsilon_high "
     "entropy_target dataloader_num_workers",
-    ">= 1": "ref_model_sync_steps num_generations_eval per_device_eval_batch_size vllm_tensor_parallel_size",
+    ">= 1": "ref_model_sync_steps num_generations_eval per_device_eval_batch_size vllm_tensor_parallel_size "
+    "max_tokens_per_micro_batch",
     "> 0 and <= 1": "top_p vllm_gpu_memory_utilization",
     ">= 0 and <= 1": "min_p top_entropy_quantile ref_model_mixup_alpha",
     ">= 0 and < 1": "adam_beta1 adam_beta2",
@@ -48,6 +49,7 @@ CHOICES = {
     "log_level": LEVELS,
     "log_level_replica": LEVELS,
     "loss_type": LOSSES,
+    "micro_batches": ("tokens", "completions"),
     "importance_sampling_level": ("token", "sequence"),
     "multi_objective_aggregation": ("sum_then_normalize", "normalize_then_sum"),
     "scale_rewards": ("group", "batch", "none", True, False),

@@ -182,6 +182,9 @@ class Actuator:
     alone: bool = False
     """Whether the actuator already acts at its initial control, so that it cannot wait in a chain."""
 
+    couples: bool = False
+    """Whether the actuator compares the completions of a micro-batch, so that these must be those that TRL draws."""
+
     needs_sign: bool = False
     """Whether the actuator reads only the sign of the control, so that its controller must give a sign."""
 

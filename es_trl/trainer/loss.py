@@ -1,5 +1,7 @@
 """The changes that actuators make to TRL's loss: other advantages, and a bonus."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -9,7 +11,24 @@ from trl import GRPOTrainer
 from ..actuators.actuation import Actuation
 from ..actuators.batch import MicroBatch, Scores
 from ..curriculum.dynamic_sampling import weighted_sums
+from .forward import LogProbs
 from .sensor import completion_mask
+
+
+@dataclass(frozen=True)
+class OpenLoss:
+    """
+    A loss that TRL is computing.
+
+    Args:
+        actuated (`ActuatedLoss`):
+            The changes of the actuators.
+        log_probs (`Callable`):
+            Returns what the policy says about the micro-batch; it takes the model and TRL's other arguments.
+    """
+
+    actuated: "ActuatedLoss"
+    log_probs: Callable[..., LogProbs]
 
 
 class ActuatedLoss:
@@ -26,11 +45,11 @@ class ActuatedLoss:
             TRL's micro-batch, one row per completion.
         actuation (`Actuation`):
             The actuators with their settings.
-        parts (`int`):
-            Number of parts into which each of TRL's micro-batches is cut.
+        completions (`int`):
+            Number of completions of the update on each process.
     """
 
-    def __init__(self, trainer: GRPOTrainer, inputs: dict[str, Any], actuation: Actuation, parts: int):
+    def __init__(self, trainer: GRPOTrainer, inputs: dict[str, Any], actuation: Actuation, completions: int):
         self.inputs = dict(inputs)
         self.batch: MicroBatch | None = None  # until the policy's forward pass
         self._actuation = actuation
@@ -39,7 +58,7 @@ class ActuatedLoss:
         # every process. This is the share of one update and one process.
         updates = trainer.args.steps_per_generation / trainer.current_gradient_accumulation_steps
         self._tokens = inputs["num_items_in_batch"].clamp(min=1.0) / trainer.accelerator.num_processes / updates
-        self._micro_batches = trainer.current_gradient_accumulation_steps * parts
+        self._completions = completions
 
     def see(self, logps: torch.Tensor, entropies: torch.Tensor, clamped: torch.Tensor | None) -> None:
         """Set the advantages that TRL reads next, from log-probabilities and entropies, all `(batch, tokens)`."""
@@ -52,7 +71,7 @@ class ActuatedLoss:
             clamped=clamped,
             clip=self._clip,
             tokens=self._tokens,
-            completions=len(logps) * self._micro_batches,
+            completions=self._completions,
         )
         advantages = self._actuation.advantages(self.batch)
         if advantages.dim() > 2 or len(advantages) != len(logps):

@@ -1,71 +1,142 @@
-"""Micro-batches that are cut into parts, for stages whose rollouts have more completions.
+"""How a run cuts its updates into micro-batches, and the backward passes of an update.
 
-TRL always cuts a rollout into `steps_per_generation` micro-batches, so those of a larger rollout are larger. Each is
-cut here into parts of at most `per_device_train_batch_size` completions. Every part has its own backward pass.
+`micro_batches: tokens` cuts each update by its tokens. Where a loss or an actuator couples the completions of one of
+TRL's micro-batches, these are kept and only trimmed. `micro_batches: completions` leaves them as TRL makes them.
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedType
+from transformers.utils.generic import is_flash_attention_requested
 from trl import GRPOTrainer
 from trl.trainer.utils import split_pixel_values_by_grid, split_tensor_dict, unsplit_pixel_values_by_grid
 
 from ..common.temporarily import temporarily
+from ..config.config import ESGRPOConfig
+from ..config.micro_batches import coupling, refuse
+from ..control.base import Actuator
+from ..micro_batches.plan import Budget
 
 
-class Parts:
+# The time of a layer's kernel calls, forward and backward, in which the device computes the parameters of this many
+# tokens. From it follows how many tokens a micro-batch costs beside its own.
+LAYER_TIME = {"cpu": 1e7, "cuda": 4e10}
+GROWING_CACHES = {"full_attention", "sliding_attention"}
+
+
+@dataclass(frozen=True)
+class Cutting:
     """
-    The parts of the present micro-batch.
+    How the micro-batches of a run are made.
 
     Args:
-        count (`int`, *optional*, defaults to `1`):
-            Number of parts of each micro-batch, at least 1.
+        group (`int`):
+            Number of TRL's micro-batches whose completions are cut together; 1 to keep TRL's micro-batches.
+        layouts (`tuple[str, ...]`):
+            Layouts to choose from; empty for TRL's own.
+        keeps (`bool`):
+            Whether the completions of TRL's micro-batches stay together.
+        overhead (`int`):
+            Time of a micro-batch beside that of its tokens, as a number of tokens.
     """
 
-    def __init__(self, count: int = 1):
-        self.count = count
-        self._waiting: list[dict[str, Any]] = []
+    group: int
+    layouts: tuple[str, ...]
+    keeps: bool
+    overhead: int
 
-    def take(self, prepare: Callable[[Any], dict[str, Any]], batch: Any) -> dict[str, Any]:
-        """Return the next part; for the first part of a micro-batch, `prepare` makes the micro-batch from `batch`."""
-        if not self._waiting:
-            self._waiting = cut(prepare(batch), self.count)
-        return self._waiting.pop(0)
+    def budget(self, args: ESGRPOConfig, length: int | None, parts: int) -> Budget:
+        """Return the budget for a stage with completions of up to `length` tokens and `parts` per micro-batch."""
+        return Budget(
+            args.max_tokens_per_micro_batch,
+            args.per_device_train_batch_size,
+            length,
+            self.overhead,
+            self.layouts,
+            parts if self.keeps else None,
+        )
 
-    @property
-    def is_last(self) -> bool:
-        """Whether the latest part is the last one of its micro-batch."""
-        return not self._waiting
+
+def cutting_of(trainer: GRPOTrainer, actuators: Iterable[Actuator]) -> Cutting:
+    """Return how the micro-batches of a run are made, or raise `ValueError` where the configuration contradicts it."""
+    args, model = trainer.args, trainer.accelerator.unwrap_model(trainer.model)
+    if args.micro_batches == "completions":
+        return Cutting(1, (), True, 0)
+    own_path = _own_path(trainer)
+    couples = _router(trainer) or coupling(args, actuators)
+    cannot_share = own_path or _cannot_share(trainer, model)
+    if args.max_tokens_per_micro_batch is not None and (own_path or couples):
+        refuse("max_tokens_per_micro_batch", own_path or couples)
+    if args.shared_prefixes and cannot_share:
+        refuse("shared_prefixes", cannot_share)
+    if own_path:
+        return Cutting(1, (), True, 0)
+    layouts = ("packed",) if is_flash_attention_requested(model.config) else ("trimmed",)
+    if args.shared_prefixes:
+        layouts = ("shared",)
+    elif args.shared_prefixes is None and not cannot_share:
+        layouts = (*layouts, "shared")
+    group = 1 if couples else math.gcd(args.gradient_accumulation_steps, args.steps_per_generation)
+    return Cutting(group, layouts, bool(couples), _overhead(model))
 
 
-def cut(micro_batch: dict[str, Any], count: int) -> list[dict[str, Any]]:
-    """Return a micro-batch as `count` parts with the same number of completions."""
-    parts = split_tensor_dict(split_pixel_values_by_grid(micro_batch), count)
-    return [unsplit_pixel_values_by_grid(part) for part in parts]
+def _own_path(trainer: GRPOTrainer) -> str | None:
+    """Return what makes TRL's own micro-batches necessary, if anything does."""
+    args, parallelism = trainer.args, getattr(trainer.accelerator, "parallelism_config", None)
+    configs = getattr(trainer.model, "peft_config", {}).values()
+    checks = {
+        "a model that reads images": trainer._is_vlm,
+        "an adapter that learns a prompt": any(config.is_prompt_learning for config in configs),
+        "several GPUs in one process": args.n_gpu > 1,
+        "`optim: lomo` and `adalomo`, which update in every backward pass": "lomo" in str(args.optim),
+        "context or sequence parallelism": parallelism is not None
+        and (parallelism.cp_size > 1 or getattr(parallelism, "sp_size", 1) > 1),
+    }
+    return next((reason for reason, holds in checks.items() if holds), None)
+
+
+def _router(trainer: GRPOTrainer) -> str | None:
+    return "the auxiliary loss of a router" if trainer.aux_loss_enabled else None
+
+
+def _cannot_share(trainer: GRPOTrainer, model: torch.nn.Module) -> str | None:
+    """Return what rules out that completions share the keys and values of their prompt, if anything does."""
+    layers = set(getattr(model.config.get_text_config(), "layer_types", None) or ())
+    checks = {
+        "`gradient_checkpointing: true`, which computes without a cache": trainer.args.gradient_checkpointing,
+        "layers without keys and values of each token": layers - GROWING_CACHES or model._is_stateful,
+    }
+    # the loss of a router counts every token, also those of a prompt
+    return _router(trainer) or next((reason for reason, holds in checks.items() if holds), None)
+
+
+def _overhead(model: torch.nn.Module) -> int:
+    layers = getattr(model.config.get_text_config(), "num_hidden_layers", 1)
+    # ZeRO-3 leaves an empty parameter in the model and keeps the size beside it
+    parameters = sum(getattr(p, "ds_numel", p.numel()) for p in model.parameters())
+    kind = next(model.parameters()).device.type
+    return round(LAYER_TIME.get(kind, LAYER_TIME["cuda"]) * layers / parameters)
+
+
+def cut(micro_batch: dict[str, Any], parts: int) -> list[dict[str, Any]]:
+    """Return one of TRL's micro-batches as `parts` micro-batches with the same number of completions."""
+    cuts = split_tensor_dict(split_pixel_values_by_grid(micro_batch), parts)
+    return [unsplit_pixel_values_by_grid(each) for each in cuts]
 
 
 @contextlib.contextmanager
-def more_to_come(trainer: GRPOTrainer, model: torch.nn.Module) -> Iterator[None]:
+def unreduced(accelerator: Accelerator, model: torch.nn.Module) -> Iterator[None]:
     """
-    Run the training step of a part that is not the last one of its micro-batch.
+    Run a backward pass that is not the last one of its update.
 
-    Its backward pass adds to the gradients, but they are not reduced and no update follows. The micro-batch and the
-    time of the update are counted only after the last part.
+    It adds to the gradients, but they are not reduced and no update follows.
     """
-    step = trainer._step
-    with _unreduced(trainer.accelerator, model):
-        yield
-    if trainer._step % trainer.current_gradient_accumulation_steps == 0:
-        trainer._current_train_step_time = trainer._metrics["train"]["step_time"].pop()
-    trainer._step = step
-
-
-@contextlib.contextmanager
-def _unreduced(accelerator: Accelerator, model: torch.nn.Module) -> Iterator[None]:
     state = accelerator.gradient_state
     before = state.sync_gradients
     state._set_sync_gradients(False)  # where it is true, accelerate's DeepSpeed wrapper makes an update
@@ -79,20 +150,24 @@ def _unreduced(accelerator: Accelerator, model: torch.nn.Module) -> Iterator[Non
         state._set_sync_gradients(before)
 
 
+def add_gradients(accelerator: Accelerator, loss: torch.Tensor) -> None:
+    """Run the backward pass of a loss that is already divided by the number of micro-batches."""
+    is_deepspeed = accelerator.distributed_type == DistributedType.DEEPSPEED
+    accelerator.backward(loss, **({"scale_wrt_gas": False} if is_deepspeed else {}))
+
+
 @contextlib.contextmanager
-def counted(trainer: GRPOTrainer, parts: int) -> Iterator[None]:
+def weighed(trainer: GRPOTrainer, completions: int, usual: int) -> Iterator[None]:
     """
-    Let TRL's loss count `parts` micro-batches for each micro-batch of the configuration.
+    Let TRL's loss weigh a micro-batch of `completions` by their number, where it expects `usual` ones.
 
     TRL divides the loss by the number of micro-batches per update, or by a share of the rollout's tokens that depends
-    on this number. With the larger number both are right for one part.
+    on this number. With the number that is adjusted here, each completion has its usual weight.
     """
-    if parts == 1:
-        yield
-        return
+    factor = usual / completions
     per_update, per_rollout = trainer.current_gradient_accumulation_steps, trainer.args.steps_per_generation
     with (
-        temporarily(trainer, current_gradient_accumulation_steps=per_update * parts),
-        temporarily(trainer.args, steps_per_generation=per_rollout * parts),
+        temporarily(trainer, current_gradient_accumulation_steps=per_update * factor),
+        temporarily(trainer.args, steps_per_generation=per_rollout * factor),
     ):
         yield

@@ -12,6 +12,7 @@ from transformers.utils import logging
 from ..control.alarms import AlarmRecords, announce, new_alarms
 from ..control.base import Kept
 from ..control.loop import Tick
+from ..micro_batches.plan import Plan
 from ..tracking.history import RolloutRecord
 from .callbacks import Decision, EntropyScheduler
 from .sensor import EntropyReading, EntropySensor
@@ -54,6 +55,8 @@ class OpenRollout:
     rewards: torch.Tensor | None = None  # rewards on all processes, (completions, reward functions)
     uniform: torch.Tensor | None = None  # marks prompts that dynamic sampling could not replace, (prompts,)
     old_entropies: tuple[torch.Tensor, torch.Tensor | None] | None = None  # entropies and clamped entropies
+    plan: Plan | None = None  # of the micro-batches
+    order: torch.Tensor | None = None  # in which TRL's micro-batches take the rows of this process
 
     def __post_init__(self) -> None:
         self._started = time.perf_counter()
@@ -89,6 +92,10 @@ class OpenRollout:
         """Keep the entropies of the first forward pass without gradient, which computes the old log-probabilities."""
         if not self.is_measured and self.old_entropies is None:
             self.old_entropies = (entropies, clamped)
+
+    def plan_with(self, plan: Plan, order: torch.Tensor) -> None:
+        """Keep the plan of the micro-batches, and the order in which TRL's take the rows of this process."""
+        self.plan, self.order = plan, order
 
     def read(self, accelerator: Accelerator) -> None:
         """Read the sensor, after which the rollout is measured."""

@@ -11,10 +11,8 @@ import torch
 from torch.utils.data import DataLoader, SequentialSampler
 
 from ..actuators.actuation import Actuation
-from ..actuators.clamped_head import ClampedHead
 from ..checkpoints.lineage import Identity
 from ..checkpoints.run_state import RunState
-from ..common.temporarily import temporarily
 from ..control.base import Actuator
 from ..control.geometry import Geometry
 from ..curriculum.dynamic_sampling import DynamicSampling
@@ -25,8 +23,7 @@ from .callback_list import find_callback
 from .callbacks import Curriculum, Decision, EntropyScheduler, RolloutCallback
 from .generation import Refill, mask_prompts, unbroken
 from .inputs import check_names, check_settings
-from .loss import ActuatedLoss, own_rows, scores_of
-from .micro_batches import Parts, counted, more_to_come
+from .loss import own_rows, scores_of
 from .pushing_trainer import PushingTrainer
 from .read_once import read_once
 from .rollout import OpenRollout
@@ -48,7 +45,6 @@ class RolloutTrainer(PushingTrainer):
         given = complete(model, reward_funcs, args, train_dataset, eval_dataset, others)
         self._first_max_completion_length, self._has_punishment = given.first_length, given.punishes
         self._sampling: DynamicSampling | None = None
-        self._loss: ActuatedLoss | None = None  # set only while a loss is computed
         positional = (model, given.reward_funcs, given.args, given.train_dataset, eval_dataset)
         super().__init__(*positional, callbacks=given.callbacks, **given.others)
         if tries := self.args.dynamic_sampling_tries:
@@ -69,7 +65,6 @@ class RolloutTrainer(PushingTrainer):
         self._announced, self._next_rollout = False, 0
         self._rollout: OpenRollout | None = None
         self._stage: PlannedStage | None = None
-        self._parts = Parts()
         scheduler = self.entropy_scheduler
         actuators = () if scheduler is None else scheduler.loop.actuators
         # an actuator that is no subclass of Actuator only sets attributes of the trainer
@@ -157,7 +152,7 @@ class RolloutTrainer(PushingTrainer):
             self.accelerator.print(f"rollout {self._rollout.rollout}: {event['message']}", flush=True)
 
     def _enter_stage(self, stage: PlannedStage) -> None:
-        self._stage, self._parts = stage, Parts(stage.parts)
+        self._stage = stage
         follow_stage(self, stage, self._has_punishment)
 
     def _actuate(self, settings: Mapping[str, float]) -> None:
@@ -176,19 +171,10 @@ class RolloutTrainer(PushingTrainer):
             say_what_begins(self, self.entropy_scheduler, self.curriculum)
         if self._step % self._generate_every == 0:
             self._begin_rollout()
-        loss_of_earlier_parts = 0.0
-        for _ in range(self._parts.count - 1):
-            with more_to_come(self, model):
-                loss_of_earlier_parts = loss_of_earlier_parts + super().training_step(model, inputs, num_items_in_batch)
-        loss = super().training_step(model, inputs, num_items_in_batch) + loss_of_earlier_parts
+        loss = super().training_step(model, inputs, num_items_in_batch)
         if self._step % self._generate_every == 0:  # TRL has counted this micro-batch by now
             self._close_rollout()
         return loss
-
-    def _prepare_inputs(self, generation_batch: Any) -> dict[str, Any]:
-        if not self.model.training or self._parts.count == 1:
-            return super()._prepare_inputs(generation_batch)
-        return self._parts.take(super()._prepare_inputs, generation_batch)
 
     def _begin_rollout(self) -> None:
         sizes = (self.num_generations, self.max_completion_length)
@@ -239,43 +225,6 @@ class RolloutTrainer(PushingTrainer):
         if rollout is not None:
             rollout.reward_with(rewards)
         return rewards
-
-    def _get_per_token_logps_and_entropies(
-        self, model: torch.nn.Module, *args: Any, compute_entropy: bool = False, **kwargs: Any
-    ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
-        # TRL asks for the entropy only where it needs a gradient; the fused head computes it anyway
-        rollout, loss = self._rollout, self._loss
-        is_scoring = model is self.model and self.model.training and not torch.is_grad_enabled()
-        clamp = self._actuation.clamp if is_scoring or loss is not None else 0.0
-        head = ClampedHead(model, clamp) if clamp > 0.0 else None
-        logps, entropies, aux_loss = super()._get_per_token_logps_and_entropies(
-            model if head is None else head, *args, compute_entropy=compute_entropy or is_scoring, **kwargs
-        )
-        clamped = None if head is None else head.entropies(logps.shape[1])
-        if loss is not None:
-            loss.see(logps, entropies, clamped)
-        elif is_scoring and rollout is not None:
-            rollout.see(entropies, clamped)
-        return logps, entropies if compute_entropy else None, aux_loss
-
-    def _compute_loss(self, model: torch.nn.Module, inputs: dict[str, Any]) -> torch.Tensor:
-        # dr_grpo divides by max_completion_length. That of the first stage is used throughout, so that a switch to
-        # longer completions does not change the scale of the loss.
-        with temporarily(self, max_completion_length=self._first_max_completion_length):
-            if not self.model.training:
-                return super()._compute_loss(model, inputs)
-            loss = ActuatedLoss(self, inputs, self._actuation, self._parts.count)
-            with counted(self, self._parts.count), temporarily(self, _loss=loss):
-                value = super()._compute_loss(model, loss.inputs)
-        value, batch, rollout = value - loss.bonus(), loss.batch, self._rollout
-        rollout.trained(self._metrics["train"])
-        if rollout.kept is None:
-            rollout.keep(self._actuation.kept(batch))
-        if not rollout.is_measured:  # with one update per rollout, TRL computes no old log-probabilities
-            rollout.sensor.add(batch.entropies, batch.mask, inputs["prompt_index"], batch.clamped)
-            if (self._step + 1) % self._generate_every == 0 and self._parts.is_last:
-                self._end_rollout()
-        return value
 
     def _end_rollout(self) -> None:
         """Measure the rollout, let the callbacks act on it before its first update, and log the record."""

@@ -28,13 +28,13 @@ from . import checkpoint, resume, save
 from .arguments import by_name
 from .callback_list import prepare_callbacks
 from .launch import lost_contact
-from .rollout_trainer import RolloutTrainer
+from .update_trainer import UpdateTrainer
 
 
 logger = logging.get_logger(__name__)
 
 
-class ESGRPOTrainer(RolloutTrainer):
+class ESGRPOTrainer(UpdateTrainer):
     """
     [`~trl.GRPOTrainer`] that holds the policy's entropy to a schedule.
 

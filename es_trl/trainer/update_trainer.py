@@ -1,0 +1,170 @@
+"""`UpdateTrainer`: a `RolloutTrainer` whose updates take the time of their tokens.
+
+Its methods are short overrides of TRL's; the cuts and the layouts are in `micro_batches/`.
+"""
+
+import contextlib
+from collections import defaultdict
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+
+from ..actuators.batch import MicroBatch
+from ..common.temporarily import temporarily
+from ..micro_batches.plan import Plan, make_plan
+from ..micro_batches.rows import facts, fitted, next_shuffle, shuffled_as, trimmed
+from .forward import Forward, LogProbs
+from .loss import ActuatedLoss, OpenLoss
+from .micro_batches import add_gradients, cutting_of, unreduced, weighed
+from .rollout_trainer import RolloutTrainer
+from .update import Update, update_at
+
+
+class UpdateTrainer(RolloutTrainer):
+    """[`RolloutTrainer`] that cuts each update by its tokens. The arguments are the same."""
+
+    def __init__(self, *args: Any):
+        self._loss: OpenLoss | None = None  # set only while a loss is computed
+        super().__init__(*args)
+        self._cutting = cutting_of(self, self._actuation.actuators)
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        batch = super()._generate_and_score_completions(inputs)
+        if not self.model.training or not self._cutting.layouts:
+            return batch
+        plan = self._plan_of(batch)
+        batch.update(plan.columns(self.accelerator.process_index))
+        return shuffled_as(fitted(batch, *plan.widths) if plan.moves else batch, self._rollout.order)
+
+    def _plan_of(self, batch: dict[str, Any]) -> Plan:
+        """Return the plan of the present rollout, which is made when it is first needed."""
+        rollout = self._rollout
+        if rollout.plan is None:
+            # TRL draws the order after the rewards. It is needed before, so that the first forward pass already has
+            # the micro-batches of the updates: otherwise rounding alone would move the ratios of a bf16 model off 1.
+            order = next_shuffle(len(batch["prompt_ids"]))
+            budget = self._cutting.budget(self.args, self.max_completion_length, self._parts)
+            updates = self.args.steps_per_generation // self._cutting.group
+            rollout.plan_with(make_plan(facts(batch), order.argsort(), updates, budget, self.accelerator), order)
+        return rollout.plan
+
+    @property
+    def _parts(self) -> int:
+        """The number of micro-batches into which each of TRL's is cut where it has too many completions."""
+        return 1 if self._stage is None else self._stage.parts
+
+    def _forward(self, layout: str | None, clamp: float) -> Forward:
+        trl = super()._get_per_token_logps_and_entropies
+        return Forward(trl, self.accelerator, layout, self.pad_to_multiple_of or 1, clamp)
+
+    def _get_per_token_logps_and_entropies(
+        self,
+        model: torch.nn.Module,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        logits_to_keep: int,
+        *args: Any,
+        compute_entropy: bool = False,
+        **others: Any,
+    ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+        if not self.model.training or (self._loss is None and self._rollout is None):
+            inputs = (model, input_ids, attention_mask, logits_to_keep, *args)
+            return super()._get_per_token_logps_and_entropies(*inputs, compute_entropy=compute_entropy, **others)
+        batch = {
+            "prompt_ids": input_ids[:, :-logits_to_keep],
+            "prompt_mask": attention_mask[:, :-logits_to_keep],
+            "completion_ids": input_ids[:, -logits_to_keep:],
+            "completion_mask": attention_mask[:, -logits_to_keep:],
+        }
+        if self._loss is not None:
+            found = self._loss.log_probs(model, batch, compute_entropy=True, **others)
+            self._loss.actuated.see(found.logps, found.entropies, found.clamped)
+        else:  # TRL scores the rollout with the policy, and with the reference model
+            is_policy = model is self.model
+            clamp = self._actuation.clamp if is_policy else 0.0
+            if self._cutting.layouts:
+                plan = self._plan_of(batch)
+                found = self._forward(plan.layout, clamp).by_plan(model, batch, plan, compute_entropy=is_policy)
+            else:
+                found = self._forward(None, clamp)(model, batch, compute_entropy=is_policy, **others)
+            if is_policy:
+                self._rollout.see(found.entropies, found.clamped)
+        # TRL asks for the entropy only where it needs a gradient; the fused head computes it anyway
+        return found.logps, found.entropies if compute_entropy else None, found.aux_loss
+
+    def _compute_loss(self, model: torch.nn.Module, inputs: dict[str, Any]) -> torch.Tensor:
+        # dr_grpo divides by max_completion_length. That of the first stage is used throughout, so that a switch to
+        # longer completions does not change the scale of the loss.
+        with temporarily(self, max_completion_length=self._first_max_completion_length):
+            if not self.model.training:
+                return super()._compute_loss(model, inputs)
+            position = self._step % self.args.steps_per_generation
+            update = update_at(self._buffered_inputs, position, self._parts, self.accelerator)
+            if update is None:  # the backward passes are made in the last micro-step of the update
+                return torch.zeros((), device=self.accelerator.device, requires_grad=True)
+            return self._loss_of_update(model, update)
+
+    def _loss_of_update(self, model: torch.nn.Module, update: Update) -> torch.Tensor:
+        """Return the loss of an update, after the backward passes of all of its micro-batches but the last."""
+        completions = update.usual * self.current_gradient_accumulation_steps
+        regroups = update.is_regrouped and not self._cutting.keeps
+        metrics = {mode: defaultdict(list) for mode in self._metrics} if regroups else self._metrics
+        forward = self._forward(self._layout_of(update), self._actuation.clamp)
+        compute = partial(forward, prompt_width=update.prompt_width)
+        found: list[LogProbs] = []
+        earlier = 0.0
+        for number, inputs in enumerate(update.computed, start=1):
+            is_last = number == len(update.computed)
+            with contextlib.nullcontext() if is_last else unreduced(self.accelerator, model):
+                with weighed(self, len(inputs["advantages"]), update.usual), temporarily(self, _metrics=metrics):
+                    loss, batch = self._actuated_loss(model, inputs, compute, completions)
+                found.append(LogProbs(batch.logps, batch.entropies, batch.clamped).map(torch.Tensor.detach))
+                if not self._rollout.is_measured:  # with one update per rollout, TRL computes no old log-probabilities
+                    self._rollout.sensor.add(batch.entropies, batch.mask, inputs["prompt_index"], batch.clamped)
+                if not is_last:
+                    add_gradients(self.accelerator, loss)
+                    earlier = earlier + loss.detach()
+                if not regroups:
+                    self._rollout.trained(self._metrics["train"])
+        if regroups:
+            self._log_metrics(model, update, found, completions)
+        self._end_update(batch)
+        return loss + earlier
+
+    def _layout_of(self, update: Update) -> str | None:
+        if update.place is None:
+            return None
+        return "shared" if update.shares else next(each for each in self._cutting.layouts if each != "shared")
+
+    def _log_metrics(self, model: torch.nn.Module, update: Update, found: list[LogProbs], completions: int) -> None:
+        """Let TRL log the metrics of its own micro-batches, from what the policy said in the others."""
+        known = update.known(found, self.accelerator)
+        for first, inputs in enumerate(update.held):
+            inputs = trimmed(inputs)
+            rows, width = slice(first * update.usual, (first + 1) * update.usual), inputs["completion_ids"].shape[1]
+            own = known.map(lambda column, rows=rows, width=width: column[rows, :width])
+            with torch.no_grad():
+                self._actuated_loss(model, inputs, lambda *_, own=own, **__: own, completions)
+            self._rollout.trained(self._metrics["train"])
+
+    def _actuated_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, Any],
+        log_probs: Callable[..., LogProbs],
+        completions: int,
+    ) -> tuple[torch.Tensor, MicroBatch]:
+        """Return the loss of a micro-batch, and what the actuators received."""
+        actuated = ActuatedLoss(self, inputs, self._actuation, completions)
+        with temporarily(self, _loss=OpenLoss(actuated, log_probs)):
+            loss = super()._compute_loss(model, actuated.inputs)
+        return loss - actuated.bonus(), actuated.batch
+
+    def _end_update(self, batch: MicroBatch) -> None:
+        rollout = self._rollout
+        if rollout.kept is None:
+            rollout.keep(self._actuation.kept(batch))
+        if not rollout.is_measured and (self._step + 1) % self._generate_every == 0:
+            self._end_rollout()
