@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, SequentialSampler
 from ..actuators.actuation import Actuation
 from ..checkpoints.lineage import Identity
 from ..checkpoints.run_state import RunState
+from ..common.temporarily import temporarily
 from ..control.base import Actuator
 from ..control.geometry import Geometry
 from ..curriculum.dynamic_sampling import DynamicSampling
