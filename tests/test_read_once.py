@@ -34,7 +34,7 @@ def same(weights, others):
     [({}, 2), ({"num_iterations": 2}, 1), ({"gradient_accumulation_steps": 2, "max_steps": 6}, 3)],
 )
 def test_rows_are_read_once_per_rollout(changes, rollouts, reads, lab_trainer, lab_args, tmp_path):
-    weights = weights_of(lab_trainer(**changes))
+    weights = weights_of(lab_trainer(micro_batches="completions", **changes))
     # the loader also reads the rollout after the last one, unless the epoch ends
     assert rollouts <= len(reads) <= rollouts + 1 and all(len(indices) == 16 for indices in reads)
     args = lab_args(**changes, output_dir=str(tmp_path / "trl"))
