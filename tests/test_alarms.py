@@ -1,10 +1,11 @@
 import logging
+import random
 import sys
 from types import SimpleNamespace
 
 import pytest
 
-from es_trl.control.alarms import PATIENCE, announce, new_alarms
+from es_trl.control.alarms import PATIENCE, AlarmRecords, announce, new_alarms
 
 
 def records(rollouts, **changes):
@@ -126,3 +127,56 @@ def test_a_stage_of_the_curriculum_is_judged_by_itself():
     for row in rows[:20]:
         row["curriculum_stage"] = 0
     assert first_alarm(rows) is None
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_records_kept_for_alarms_give_the_alarms_of_the_whole_history(seed):
+    rng = random.Random(seed)
+    level, told, kept, rows = 0.4, [], AlarmRecords(), []
+    for rollout in range(150):
+        level = max(0.02, level + rng.choice([-0.03, 0.0, 0.03]) + 0.4 * (rng.random() < 0.02))
+        bound = (rollout // 13) % 2 == seed % 2
+        (row,) = records(
+            1,
+            entropy=level,
+            control=0.4 if bound else rng.random(),
+            saturated=bound,
+            clip_high_fraction=rng.choice([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, None]) if rollout % 50 < 30 else 0.1,
+            curriculum_stage=[None, 0, 1, 0][rollout // 40],
+        )
+        if rng.random() < 0.1:  # a rollout without a token to measure
+            row |= {"entropy": None, "error": None}
+        now = {**row, "clip_high_fraction": None}
+        told += (alarms := new_alarms([*rows, now]))
+        assert new_alarms([*kept.of_stage(row["curriculum_stage"]), now]) == alarms
+        rows.append(row)
+        kept.add(row)
+    assert told
+
+
+class Counted(dict):
+    """A record that counts how often it is read."""
+
+    reads = 0
+
+    def __getitem__(self, name):
+        Counted.reads += 1
+        return super().__getitem__(name)
+
+    def keys(self):
+        Counted.reads += 1
+        return super().keys()
+
+
+@pytest.mark.parametrize("unmeasured", [False, True])
+def test_the_alarms_of_a_long_run_read_as_few_records(unmeasured):
+    reads = []
+    for rollouts in (100, 10_000):
+        kept = AlarmRecords()
+        for row in records(rollouts, entropy=0.3, control=0.4, saturated=True):
+            kept.add(Counted(row, entropy=None) if unmeasured and row["entropy"] else Counted(row))
+        before = kept.of_stage(None)
+        Counted.reads = 0
+        new_alarms([*before, records(1, entropy=0.3)[0]])
+        reads.append((len(before), Counted.reads))
+    assert reads[0] == reads[1] and reads[0][0] == (0 if unmeasured else 26)

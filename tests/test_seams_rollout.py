@@ -5,6 +5,7 @@ from collections import defaultdict, deque
 import pytest
 import torch
 from seam_runs import Probe, normalized, probe
+from transformers import DynamicCache
 
 from es_trl.lab import countdown_dataset
 
@@ -71,6 +72,30 @@ def test_what_is_generated_and_rewarded_can_be_replaced(run):
         rewards = torch.tensor([text.count("+") / max(len(text), 1) for text in completions])
         assert torch.allclose(rewarded.result[:, 0], rewards)
         assert torch.allclose(made.result["advantages"], normalized(rewards, 4), atol=5e-3)
+
+
+@pytest.mark.seam("_generate_single_turn")
+def test_a_generation_begins_with_an_empty_cache(tmp_path):
+    passes = []
+
+    class Noting(Probe):
+        def _generate_single_turn(self, *args, **kwargs):
+            def note(backbone, args, kwargs):
+                cache = kwargs["past_key_values"]
+                shapes = [tuple(kwargs[name].shape) for name in ("input_ids", "attention_mask")]
+                passes.append((type(cache), cache.get_seq_length(), *shapes))
+
+            handle = self.model.base_model.register_forward_pre_hook(note, with_kwargs=True)
+            try:
+                return super()._generate_single_turn(*args, **kwargs)
+            finally:
+                handle.remove()
+
+    probe(tmp_path, Noting, max_steps=1).train()
+    width = passes[0][2][1]
+    assert len(passes) > 2 and passes[0] == (DynamicCache, 0, (16, width), (16, width))
+    expected = [(DynamicCache, width + n, (16, 1), (16, width + n + 1)) for n in range(len(passes) - 1)]
+    assert passes[1:] == expected
 
 
 @pytest.mark.seam("_get_per_token_logps_and_entropies")

@@ -1,6 +1,7 @@
 """
 Helpers for every folder of the package; they import nothing else of it.
 
+- `children.py`: Python processes that end with the one that starts them.
 - `lazy.py`: names of a package that load on first use.
 - `nearest.py`: the known name nearest to a misspelt one.
 - `processes.py`: work that the main process does for all.

@@ -62,15 +62,23 @@ def write_atomically(path: Path, text: str) -> None:
 @contextlib.contextmanager
 def atomic_replacement(path: Path) -> Iterator[BinaryIO]:
     """Yield a file that replaces `path` once it is completely written; raise a `SaveError` if a write fails."""
+    with writing(path, path.name), replacement(path) as file:
+        yield file
+
+
+@contextlib.contextmanager
+def replacement(path: Path) -> Iterator[BinaryIO]:
+    """Yield a file that replaces `path` once it is completely written; raise an `OSError` if a write fails."""
     temporary = path.with_name(path.name + ".tmp")
-    with writing(path, path.name):
-        try:
-            with open(temporary, "wb") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            with contextlib.suppress(OSError):  # an unfinished file must not fill the disk further
-                temporary.unlink(missing_ok=True)
-            raise
+    try:
+        with open(temporary, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException as error:
+        with contextlib.suppress(OSError):  # an unfinished file must not fill the disk further
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno is not None:  # it names the temporary file
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise

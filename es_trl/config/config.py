@@ -84,7 +84,8 @@ class ESGRPOConfig(GRPOConfig):
             completion of `max_completion_length`.
         shared_prefixes (`bool`, *optional*):
             Whether the completions of a prompt that meet in a micro-batch compute their prompt once. By default they
-            do where this takes fewer tokens and the model allows it. `gradient_checkpointing` rules it out.
+            do where this takes fewer tokens and the model allows it. `gradient_checkpointing` rules it out. With
+            transformers' `generate`, the completions of a rollout then compute their prompt once, too.
         resume_with_changes (`bool`, *optional*, defaults to `False`):
             Whether a run may resume although the target of the next rollout jumps. It jumps if the schedule or the
             length of the run differs from the checkpoint's. All other changes are allowed and listed.

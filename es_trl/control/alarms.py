@@ -2,6 +2,7 @@
 
 import importlib
 import logging
+from collections import deque
 from collections.abc import Callable
 from itertools import pairwise
 from statistics import mean
@@ -11,6 +12,7 @@ from typing import Any
 Records = list[dict[str, Any]]
 
 PATIENCE = 10  # rollouts in a row that a state must last before it is an alarm
+LONGEST = 15  # measured rollouts that the alarm with the longest memory looks at
 COLLAPSE = 0.25  # entropy below this share of the target is an alarm
 EXPLOSION = 2.0  # entropy above this multiple of the target, and of the first rollout's entropy, is an alarm
 IDLE_CLIP = 1e-4  # share of the tokens; a clip bound that fewer tokens reach moves nothing
@@ -18,11 +20,36 @@ IDLE_CLIP = 1e-4  # share of the tokens; a clip bound that fewer tokens reach mo
 logger = logging.getLogger(__name__)
 
 
+class AlarmRecords:
+    """
+    The records that the alarms of a run look at: per stage, the first and the latest measured ones.
+
+    Their number does not grow with the history, so neither does the time of the alarms.
+    """
+
+    def __init__(self) -> None:
+        self._first: dict[int | None, dict[str, Any]] = {}
+        self._latest: dict[int | None, deque[dict[str, Any]]] = {}
+
+    def add(self, record: dict[str, Any]) -> None:
+        """Add the record of a finished rollout."""
+        if record["entropy"] is not None:
+            stage = record["curriculum_stage"]
+            self._first.setdefault(stage, record)
+            self._latest.setdefault(stage, deque(maxlen=PATIENCE + LONGEST)).append(record)
+
+    def of_stage(self, stage: int | None) -> Records:
+        """Return the records of a stage that [`new_alarms`] needs before the present one."""
+        latest = list(self._latest.get(stage, ()))
+        return latest if not latest or latest[0] is self._first[stage] else [self._first[stage], *latest]
+
+
 def new_alarms(records: Records) -> list[str]:
     """
     Return the messages of the alarms that begin with the last rollout.
 
-    An alarm that was already on in one of the [`PATIENCE`] rollouts before is not repeated.
+    The records are all of a run, or those that [`AlarmRecords`] keeps of them, and the present one behind. An alarm
+    that was already on in one of the [`PATIENCE`] rollouts before is not repeated.
     """
     if records[-1]["entropy"] is None:
         return []
@@ -51,7 +78,7 @@ def saturation(records: Records) -> str | None:
 
 def divergence(records: Records) -> str | None:
     """Return a message if the error grew over three windows of five rollouts by more than its noise."""
-    if len(records) < 15:
+    if len(records) < LONGEST:
         return None
     windows = [records[-15:-10], records[-10:-5], records[-5:]]
     errors = [mean(record["error"] for record in window) for window in windows]

@@ -92,7 +92,13 @@ class StagedPrompts:
         drawn = [place for place in self._order.draw(prompts) for _ in range(num_generations)]
         process, count = processes
         size = len(drawn) // count
-        return [dict(self.datasets[name][row]) for name, row in drawn[process * size : (process + 1) * size]]
+        own = drawn[process * size : (process + 1) * size]
+        read = {
+            name: iter(dataset.__getitems__([row for of, row in own if of == name]))  # all at once is much faster
+            for name, dataset in self.datasets.items()
+            if name in {of for of, _ in own}
+        }
+        return [next(read[name]) for name, _ in own]
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state as JSON values, once a rollout has begun."""

@@ -2,17 +2,16 @@
 
 import sys
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import yaml
-from transformers.utils import logging
 
 from ..common.writing import write_atomically
 from ..control.loop import part_rows
 from ..tracking.history import HISTORY_FILE, read_history, read_loop
-from ..tracking.plots import FIGURE_FILE, plot_run
+from ..tracking.plots import FIGURE_FILE
 from .secrets import hide_tokens, without_tokens
 
 
@@ -31,17 +30,24 @@ RECIPE_FILE = "es_recipe.yaml"
 # Replacements for TRL's text about a base model or a result that is not on the Hub
 _UNNAMED = {"[None](https://huggingface.co/None)": "a model that is not on the Hub", 'model="None"': 'model="."'}
 
-logger = logging.get_logger(__name__)
 
+def complete_card(run_dir: Path, packages: Iterable[str], draw: Callable[[], bool]) -> None:
+    """
+    Append the sections on a run to TRL's card.
 
-def complete_card(run_dir: Path, packages: Iterable[str]) -> None:
-    """Draw the figure of a run, and append the sections to TRL's card. `packages` are those whose versions it lists."""
+    `packages` are those whose versions it lists. `draw` draws the figure and returns whether the card may show it.
+    """
     card = run_dir / CARD_FILE
     written = card.read_text().rstrip()
     for words, ours in _UNNAMED.items():
         written = written.replace(words, ours)
     versions = ", ".join(f"{package} {sys.modules[package].__version__}" for package in packages)
-    sections = [written, _run_section(run_dir), _recipe_section(run_dir), f"### Versions of the run\n\n{versions}."]
+    sections = [
+        written,
+        _run_section(run_dir, draw),
+        _recipe_section(run_dir),
+        f"### Versions of the run\n\n{versions}.",
+    ]
     write_atomically(card, hide_tokens("\n\n".join(section for section in sections if section) + "\n"))
 
 
@@ -58,9 +64,9 @@ def write_recipe(run_dir: str | Path, given: dict[str, Any] | None) -> None:
         write_atomically(path, yaml.safe_dump(without_tokens(recipe), sort_keys=False, allow_unicode=True, width=110))
 
 
-def _run_section(run_dir: Path) -> str:
+def _run_section(run_dir: Path, draw: Callable[[], bool]) -> str:
     history = run_dir / HISTORY_FILE
-    records = read_history(history) if history.exists() else []
+    records = read_history(history, only_told=True) if history.exists() else []
     if not records:
         (run_dir / FIGURE_FILE).unlink(missing_ok=True)  # of an earlier run in the folder
         return ""
@@ -70,11 +76,8 @@ def _run_section(run_dir: Path) -> str:
         lines += ["The run measured the entropy of every rollout and did not control it.", ""]
     else:
         lines += [f"- {name}: `{part}`" for name, part in part_rows(loop)] + [""]
-    try:
-        plot_run(run_dir)
+    if draw():
         lines += [f"![Target and entropy, control, reward and completion length over rollouts]({FIGURE_FILE})", ""]
-    except ImportError as error:
-        logger.warning(f"{FIGURE_FILE} is not drawn: {error}")
     lines += ["| | first rollout | last rollout |", "|---|---|---|"]
     units = {"target": " (nats)", "entropy": " (nats)", "completion_tokens": " (tokens)"}
     for field in ("rollout", "target", "entropy", "control", "reward", "completion_tokens"):

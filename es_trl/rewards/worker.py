@@ -4,7 +4,6 @@ The worker process, which does not run the user's script and forks a child that 
 The child can be killed at any time. A new child is ready in milliseconds, because the worker has done all imports.
 """
 
-import ctypes
 import logging
 import multiprocessing
 import os
@@ -14,6 +13,8 @@ import sys
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
+
+from ..common.children import end_with
 
 
 MAX_BYTES = 3 << 28  # 768 MiB, the address space of a child; an answer that needs more counts as wrong
@@ -56,7 +57,7 @@ class Child:
 def main(pipe: int, parent: int) -> None:
     """Answer each `(question, seconds)` from the process `parent` on the file descriptor `pipe` until it closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the parent, which ends this process
-    _end_with(parent)
+    end_with(parent)
     connection = Connection(pipe)
     from . import judge
 
@@ -78,19 +79,11 @@ def main(pipe: int, parent: int) -> None:
         connection.send(outcome)
 
 
-def _end_with(parent: int) -> None:
-    """Let Linux kill this process when the thread that started it ends."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-    if os.getppid() != parent:  # the parent has ended already
-        os._exit(1)
-
-
 def _work(connection: Connection, other_end: Connection, parent: int) -> None:
     """Run as the child: send `(outcome, goes_on)` for each question."""
     from . import judge
 
-    _end_with(parent)
+    end_with(parent)
     other_end.close()
     if sys.platform == "linux":  # macOS does not accept RLIMIT_AS
         for limit, most in ((resource.RLIMIT_CORE, 0), (resource.RLIMIT_AS, MAX_BYTES)):

@@ -5,32 +5,26 @@ import multiprocessing
 import os
 import queue
 import subprocess
-import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+from ..common.children import python_command
 from .worker import Outcome, Question
 
 
 START_SECONDS = 300.0  # enough for imports from a slow network disk
 _SLACK_SECONDS = 10.0  # a worker that needs longer to kill its child counts as dead
-_FOLDER = os.getcwd()  # the base of relative import paths, kept because a script may change its folder later
 
 
 class Worker:
     """A worker process, which runs [`worker.main`]. On Linux it ends with the thread that started it."""
 
     def __init__(self) -> None:
-        path = [entry or _FOLDER for entry in map(str, sys.path)]
         self._connection, theirs = multiprocessing.Pipe()
         with theirs:
             start = f"from es_trl.rewards.worker import main; main({theirs.fileno()}, {os.getpid()})"
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", f"import sys; sys.path[:] = {ascii(path)}; {start}"],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-            )
+            quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
+            self._process = subprocess.Popen(python_command(start), pass_fds=[theirs.fileno()], **quiet)
         try:
             ready = self._connection.poll(START_SECONDS) and self._connection.recv() is None
         except (EOFError, OSError):

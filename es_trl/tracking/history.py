@@ -13,6 +13,7 @@ from rich.table import Table
 
 from ..common.tables import as_text
 from ..common.writing import write_atomically, writing
+from ..control.alarms import AlarmRecords
 
 
 logger = logging.getLogger(__name__)
@@ -114,11 +115,12 @@ class History:
     def __init__(self, run_dir: str | Path, writes: bool) -> None:
         self.path = Path(run_dir) / HISTORY_FILE
         self.records: list[dict[str, Any]] = []
+        self.for_alarms = AlarmRecords()
         self._writes = writes
 
     def begin(self, source: Path | None = None, keep: int = 0) -> None:
         """Start the history, with the first `keep` records of the file `source` where a run resumes."""
-        self.records = []
+        self.records, self.for_alarms = [], AlarmRecords()
         if keep == 0 and self._writes and self.path.is_file() and self.path.stat().st_size > 0:
             logger.warning("%s holds an earlier run, which the new one replaces", self.path)
         if not self._writes:  # other processes need not see its disk
@@ -129,6 +131,8 @@ class History:
                 fault = f"the checkpoint is {keep} rollouts into its run and {source} holds {len(records)} of them"
                 raise ValueError(f"{fault}: copy the run's {HISTORY_FILE} into the checkpoint")
             self.records = records[:keep]
+            for record in self.records:
+                self.for_alarms.add(record)
         with writing(self.path, "the history"):
             self.path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(self.path, "".join(json.dumps(record) + "\n" for record in self.records))
@@ -136,6 +140,7 @@ class History:
     def append(self, record: RolloutRecord) -> None:
         """Add a finished record, and flush it to the disk."""
         self.records.append({name: _finite_or_none(value) for name, value in asdict(record).items()})
+        self.for_alarms.add(self.records[-1])
         if self._writes:
             advice = "make room or mend the folder, and resume from the last whole checkpoint"
             with writing(self.path, "the history", advice), open(self.path, "a") as file:
@@ -144,11 +149,25 @@ class History:
                 os.fsync(file.fileno())
 
 
-def read_history(path: Path) -> list[dict[str, Any]]:
-    """Return the records of a history file; raise a ValueError for a line that is none, unless it is cut at the end."""
+def read_history(path: Path, only_told: bool = False) -> list[dict[str, Any]]:
+    """
+    Return the records of a history file.
+
+    Args:
+        path (`Path`):
+            The file.
+        only_told (`bool`, *optional*, defaults to `False`):
+            Whether to read only the first record, the last one and those with events, which takes much less time.
+
+    Raises:
+        ValueError: for a line that is no record, unless it is cut at the end.
+    """
     records = []
     # behind the last end of a line there is nothing, or what the process wrote when it died
-    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
+    lines = path.read_bytes().split(b"\n")[:-1]
+    for number, line in enumerate(lines, start=1):
+        if only_told and 1 < number < len(lines) and b'"kind":' not in line:
+            continue
         try:
             record = json.loads(line)
         except ValueError as error:  # UnicodeDecodeError included

@@ -1,11 +1,13 @@
 """The figure of a run: `es_curves.png` from `es_history.jsonl`."""
 
 import functools
+import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..common.writing import replacement
 from .history import HISTORY_FILE, read_history, read_loop
 
 
@@ -56,8 +58,10 @@ def plot_run(run_dir: str | Path) -> Path:
         axis.spines[["top", "right"]].set_visible(False)
     axes[-1].set_xlabel("rollout")
     figure.align_ylabels(axes)
-    output = Path(run_dir) / FIGURE_FILE
-    figure.savefig(output, metadata={"Software": None})
+    output, image = Path(run_dir) / FIGURE_FILE, io.BytesIO()
+    figure.savefig(image, format="png", metadata={"Software": None})
+    with replacement(output) as file:
+        file.write(image.getbuffer())
     return output
 
 

@@ -8,6 +8,7 @@
 - `launch.py`: checks of the launch and of how the model is spread over processes.
 - `callbacks.py`: `RolloutCallback` with its two events and `Decision`; the entropy scheduler and the curriculum.
 - `callback_list.py`: the callbacks of a run, from the user and from the configuration.
+- `read_once.py`: the rows of a rollout, read once for all its micro-batches.
 - `rollout.py`: the open rollout, from which the record is built.
 - `sensor.py`: the entropy sensor of a rollout.
 - `generation.py`: the replacement of prompts between generation and scoring.

@@ -5,13 +5,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate.utils import is_peft_model
 from transformers.trainer_utils import HubStrategy, TrainOutput
 from trl import GRPOTrainer
 
+from ..common.temporarily import temporarily
 from ..hub.card import complete_card
 from ..hub.push import Pushes, Save, result_of, wait_for_hub
 from ..hub.repository import open_repository, refusing
+from ..tracking.drawing import Drawing
 
 
 PACKAGES = ("es_trl", "trl", "transformers", "torch", "accelerate")  # every card names their versions
@@ -27,8 +30,10 @@ class PushingTrainer(GRPOTrainer):
 
     def __init__(self, *args: Any, **kwargs: Any):
         self._pushes = Pushes("")
+        self._is_at_save = False
         self._card_is_due = False  # true when a card was due while an upload was reading the old one
         super().__init__(*args, **kwargs)
+        self._drawing = Drawing(self.args.output_dir)
 
     @property
     def missed_pushes(self) -> tuple[int, ...]:
@@ -60,7 +65,8 @@ class PushingTrainer(GRPOTrainer):
             return
         super().create_model_card(*args, **kwargs)
         if self.is_world_process_zero():
-            complete_card(Path(self.args.output_dir), self._packages)
+            draw = self._drawing.behind if self._is_at_save else self._drawing.now
+            complete_card(Path(self.args.output_dir), self._packages, draw)
 
     @property
     def _packages(self) -> list[str]:
@@ -72,6 +78,12 @@ class PushingTrainer(GRPOTrainer):
     def _is_pushing(self) -> bool:
         """Whether an upload is running and no other may start; with `hub_always_push` uploads wait in a queue."""
         return self._pushes.running is not None and not self.args.hub_always_push
+
+    def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
+        # a figure that is not uploaded at this save must not delay the run
+        pushes = self.args.push_to_hub and self.args.hub_strategy != HubStrategy.END
+        with temporarily(self, _is_at_save=not pushes):
+            super()._save_checkpoint(model, trial)
 
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
         if not self.is_world_process_zero() or self.args.hub_strategy == HubStrategy.END:

@@ -9,7 +9,7 @@ import torch
 from accelerate import Accelerator
 from transformers.utils import logging
 
-from ..control.alarms import announce, new_alarms
+from ..control.alarms import AlarmRecords, announce, new_alarms
 from ..control.base import Kept
 from ..control.loop import Tick
 from ..micro_batches.plan import Plan
@@ -137,13 +137,12 @@ class OpenRollout:
             self.tell([{"kind": "guard", "message": kept.message}])
             logger.warning("rollout %d: %s", self.rollout, kept.message)
 
-    def add_alarms(
-        self, records: list[dict[str, Any]], scheduler: EntropyScheduler | None, report_to: list[str]
-    ) -> None:
+    def add_alarms(self, before: AlarmRecords, scheduler: EntropyScheduler | None, report_to: list[str]) -> None:
         """Add the alarms that begin in this rollout to its events, and log them with the events of the loop."""
         if scheduler is None or not scheduler.loop.controller.needs_target:
             return
-        alarms = [{"kind": "alarm", "message": text} for text in new_alarms([*records, asdict(self.record())])]
+        records = [*before.of_stage(self.curriculum_stage), asdict(self.record())]
+        alarms = [{"kind": "alarm", "message": text} for text in new_alarms(records)]
         announce(self.rollout, [*self.tick.events, *alarms], report_to)
         self.tell(alarms)
 

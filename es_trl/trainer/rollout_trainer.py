@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, SequentialSampler
 from ..actuators.actuation import Actuation
 from ..checkpoints.lineage import Identity
 from ..checkpoints.run_state import RunState
+from ..common.temporarily import temporarily
 from ..control.base import Actuator
 from ..control.geometry import Geometry
 from ..curriculum.dynamic_sampling import DynamicSampling
@@ -25,6 +26,7 @@ from .generation import Refill, mask_prompts, unbroken
 from .inputs import check_names, check_settings
 from .loss import own_rows, scores_of
 from .pushing_trainer import PushingTrainer
+from .read_once import read_once
 from .rollout import OpenRollout
 from .sensor import completion_mask, cut_ratios, prompt_index
 from .stage_switch import check_engine, follow_stage
@@ -119,7 +121,8 @@ class RolloutTrainer(PushingTrainer):
     def get_train_dataloader(self) -> DataLoader:
         """Return TRL's data loader, or with a curriculum one that only counts micro-batches."""
         if self.curriculum is None:
-            return super().get_train_dataloader()
+            with temporarily(self, train_dataset=read_once(self.train_dataset, self._generate_every)):
+                return super().get_train_dataloader()
         # the curriculum draws the prompts when a rollout begins
         micro_batches = self.args.max_steps * self.args.gradient_accumulation_steps
         if self.args.max_steps <= 0:
@@ -230,7 +233,7 @@ class RolloutTrainer(PushingTrainer):
         rollout.read(self.accelerator)
         self._ask_callbacks("on_rollout_end")
         if self.state.is_world_process_zero:  # after a resume, only process 0 has the whole history
-            rollout.add_alarms(self.history.records, self.entropy_scheduler, self.args.report_to)
+            rollout.add_alarms(self.history.for_alarms, self.entropy_scheduler, self.args.report_to)
         record = rollout.record()
         for field in TRACKED:
             if (value := getattr(record, field)) is not None:

@@ -10,16 +10,22 @@ from functools import partial
 from typing import Any
 
 import torch
+from accelerate.utils import DistributedType
 
 from ..actuators.batch import MicroBatch
 from ..common.temporarily import temporarily
 from ..micro_batches.plan import Plan, make_plan
+from ..micro_batches.prefill import prompts_once
 from ..micro_batches.rows import facts, fitted, next_shuffle, shuffled_as, trimmed
-from .forward import Forward, LogProbs
+from .forward import Forward, LogProbs, backbone_of
 from .loss import ActuatedLoss, OpenLoss
 from .micro_batches import add_gradients, cutting_of, unreduced, weighed
 from .rollout_trainer import RolloutTrainer
 from .update import Update, update_at
+
+
+# launches in which every process holds the whole model
+WHOLE_MODEL = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU)
 
 
 class UpdateTrainer(RolloutTrainer):
@@ -37,6 +43,14 @@ class UpdateTrainer(RolloutTrainer):
         plan = self._plan_of(batch)
         batch.update(plan.columns(self.accelerator.process_index))
         return shuffled_as(fitted(batch, *plan.widths) if plan.moves else batch, self._rollout.order)
+
+    def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:
+        # parallelism over the model expects that its parts are called alike on all processes
+        is_whole = self.accelerator.distributed_type in WHOLE_MODEL
+        if not self.model.training or not is_whole or "shared" not in self._cutting.layouts:
+            return super()._generate_single_turn(*args, **kwargs)
+        with prompts_once(backbone_of(self.accelerator.unwrap_model(self.model))):
+            return super()._generate_single_turn(*args, **kwargs)
 
     def _plan_of(self, batch: dict[str, Any]) -> Plan:
         """Return the plan of the present rollout, which is made when it is first needed."""
