@@ -1,7 +1,7 @@
 """Where the completions of an update are cut into micro-batches, so that all of them together take the least time.
 
-A micro-batch takes time for its tokens and some time of its own. Few cuts may leave much padding, and many cuts cost
-their own time. The best cuts are found by dynamic programming over the completions in their order.
+A micro-batch takes time for its tokens and some time of its own. With padding, few cuts leave much of it and many cuts
+cost their own time, so the best ones are found by dynamic programming. Without padding, the fewest cuts are the best.
 """
 
 from dataclasses import dataclass
@@ -13,6 +13,12 @@ LAYOUTS = ("trimmed", "packed", "shared", "flash")  # see `layout.py`
 SMALL = 24  # at this many times its own cost, a micro-batch is large enough: more tokens only take more memory
 
 
+def about(length: int) -> int:
+    """Return `length` rounded up by at most a quarter, so that few different lengths remain; 8 at least."""
+    step = max(2 ** (length.bit_length() - 3), 8)
+    return -(-length // step) * step
+
+
 @dataclass(frozen=True)
 class Costs:
     """
@@ -21,12 +27,12 @@ class Costs:
     Args:
         micro_batch (`int`):
             The micro-batch itself.
-        segment (`int`):
-            Each segment whose attention is computed alone.
+        attention (`int`):
+            Each call of the attention of all layers, of which a row of segments needs several.
     """
 
     micro_batch: int
-    segment: int
+    attention: int
 
 
 @dataclass(frozen=True)
@@ -49,66 +55,89 @@ class Lengths:
     completions: np.ndarray
     before: np.ndarray
 
+    @property
+    def size(self) -> int:
+        """The number of completions on each process."""
+        return self.prompts.shape[1]
 
-def sizes_from(lengths: Lengths, first: int, layout: str) -> tuple[np.ndarray, np.ndarray]:
+    def tokens_from(self, first: int, layout: str) -> np.ndarray:
+        """
+        Return the tokens of the micro-batches that begin at `first`, for every end.
+
+        Returns:
+            `np.ndarray` of shape `(completions - first,)`: tokens with padding, the most of any process. Entry k
+            belongs to the micro-batch with k + 1 completions.
+        """
+        prompts, completions = self.prompts[:, first:], self.completions[:, first:]
+        if layout == "trimmed":
+            longest = np.maximum.accumulate(prompts + completions, axis=1).max(axis=0)
+            return longest * np.arange(1, len(longest) + 1)
+        own = prompts * (self.before[:, first:] < first) if layout == "shared" else prompts
+        return np.cumsum(own + completions, axis=1).max(axis=0)
+
+    def attentions(self, first: int, end: int, layout: str) -> int:
+        """Return the calls of the attention that a micro-batch needs, the most of any process."""
+        if layout in ("trimmed", "flash"):
+            return 1
+        counts = []
+        for prompts, completions in zip(self.prompts[:, first:end], self.completions[:, first:end], strict=True):
+            if layout == "packed":
+                counts.append(len(set(map(about, (prompts + completions).tolist()))))
+            else:
+                pairs = set(zip(prompts.tolist(), map(about, completions.tolist()), strict=True))
+                counts.append(len(pairs) + len({prompt for prompt, _ in pairs}))
+        return max(counts)
+
+
+def best_cuts(lengths: Lengths, layout: str, budget: int, costs: Costs) -> list[int]:
     """
-    Return the sizes of the micro-batches that begin at `first`, for every end.
+    Return the positions of the cuts that cost the least, from 0 to the number of completions.
 
     Args:
         lengths (`Lengths`):
             The update.
-        first (`int`):
-            Position of the first completion.
         layout (`str`):
-            A layout of `layout.py`.
-
-    Returns:
-        Two arrays of shape `(completions - first,)`: tokens with padding, and segments, each the most of any process.
-        Entry k belongs to the micro-batch with k + 1 completions.
-    """
-    prompts, completions = lengths.prompts[:, first:], lengths.completions[:, first:]
-    count = np.arange(1, prompts.shape[1] + 1)
-    if layout == "trimmed":
-        return (count * np.maximum.accumulate(prompts + completions, axis=1)).max(axis=0), np.zeros_like(count)
-    if layout == "shared":
-        is_new = lengths.before[:, first:] < first
-        tokens, segments = completions + is_new * prompts, 1 + is_new
-    else:
-        tokens, segments = prompts + completions, np.full_like(prompts, layout == "packed")
-    return np.cumsum(tokens, axis=1).max(axis=0), np.cumsum(segments, axis=1).max(axis=0)
-
-
-def best_cuts(lengths: Lengths, layout: str, budget: int, costs: Costs) -> tuple[list[int], int]:
-    """
-    Return the cuts of an update that cost the least.
-
-    Args:
-        lengths (`Lengths`):
-            The update.
-        layout (`str`):
-            A layout of `layout.py`.
+            One of `LAYOUTS`.
         budget (`int`):
             Most tokens of a micro-batch, with padding. A single completion may have more.
         costs (`Costs`):
             What a micro-batch costs beside its tokens.
-
-    Returns:
-        The positions of the cuts from 0 to the number of completions, and the cost in tokens.
     """
     budget = min(budget, SMALL * costs.micro_batch)
-    size = lengths.prompts.shape[1]
-    cost, end = np.zeros(size + 1), np.zeros(size + 1, dtype=int)
+    if layout == "trimmed":
+        return _cuts_of_least_padding(lengths, budget, costs.micro_batch)
+    fewest = _fewest_cuts(lengths, layout, budget)
+    # the same number of micro-batches, as equal as they can be, takes the least memory
+    tokens = sum(int(lengths.tokens_from(a, layout)[b - a - 1]) for a, b in zip(fewest, fewest[1:], strict=False))
+    equal = (_fewest_cuts(lengths, layout, int(share * tokens / (len(fewest) - 1))) for share in (1.0, 1.1, 1.2))
+    return next((cuts for cuts in equal if len(cuts) == len(fewest)), fewest)
+
+
+def _fewest_cuts(lengths: Lengths, layout: str, budget: int) -> list[int]:
+    cuts = [0]
+    while cuts[-1] < lengths.size:
+        tokens = lengths.tokens_from(cuts[-1], layout)
+        cuts.append(cuts[-1] + max(int(np.searchsorted(tokens, budget, side="right")), 1))
+    return cuts
+
+
+def _cuts_of_least_padding(lengths: Lengths, budget: int, own_cost: int) -> list[int]:
+    longest = (lengths.prompts + lengths.completions).max(axis=0).tolist()
+    size = len(longest)
+    cost, end = [0] * (size + 1), [0] * size
     for first in reversed(range(size)):
-        tokens, segments = sizes_from(lengths, first, layout)
-        fits = max(int(np.searchsorted(tokens, budget, side="right")), 1)  # tokens grow with the number of completions
-        own = tokens[:fits] + costs.micro_batch + costs.segment * segments[:fits]
-        total = own + cost[first + 1 : first + 1 + fits]
-        best = int(total.argmin())
-        cost[first], end[first] = total[best], first + 1 + best
+        width, choices = 0, []
+        for stop in range(first + 1, size + 1):
+            width = max(width, longest[stop - 1])
+            tokens = width * (stop - first)
+            if tokens > budget and choices:
+                break
+            choices.append((tokens + own_cost + cost[stop], stop))
+        cost[first], end[first] = min(choices)
     cuts = [0]
     while cuts[-1] < size:
-        cuts.append(int(end[cuts[-1]]))
-    return cuts, int(cost[0])
+        cuts.append(end[cuts[-1]])
+    return cuts
 
 
 def equal_cuts(size: int, parts: int) -> list[int]:
@@ -121,6 +150,6 @@ def cost_of(lengths: Lengths, layout: str, cuts: list[int], costs: Costs) -> int
     """Return the cost in tokens of the micro-batches between the given cuts."""
     total = 0
     for first, end in zip(cuts, cuts[1:], strict=False):
-        tokens, segments = (sizes[end - first - 1] for sizes in sizes_from(lengths, first, layout))
-        total += int(tokens + costs.micro_batch + costs.segment * segments)
+        tokens = int(lengths.tokens_from(first, layout)[end - first - 1])
+        total += tokens + costs.micro_batch + costs.attention * lengths.attentions(first, end, layout)
     return total

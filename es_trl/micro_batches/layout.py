@@ -1,8 +1,8 @@
 """The layout of a micro-batch in the model's forward pass, which decides how many tokens are computed.
 
 TRL lays out a micro-batch with prompts padded on the left and completions padded on the right. Here it is laid out
-anew when the model is called. Only the hidden states that predict a token of a completion go into TRL's head, so that it
-computes no logits of prompts and padding.
+anew when the model is called. Only the hidden states that predict a token of a completion go through the last MLP and
+into TRL's head, so that nothing is computed there for prompts and padding.
 
 - `trimmed`: each prompt with its completion behind it, padded on the right. No attention mask is needed, because a
   token does not see those behind it.
@@ -15,12 +15,13 @@ import contextlib
 import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import torch
 
-from .cutting import LAYOUTS
-from .segments import Segments
+from .cutting import LAYOUTS, about
+from .segments import Group, Segments, segments_of
 
 
 PER_TOKEN = ("log_probs", "entropy", "log_sum_sq_probs")  # outputs of TRL's head that are read
@@ -44,10 +45,6 @@ class Sizes:
     completion_width: int
     prompt_width: int
     multiple_of: int = 1
-
-    def before(self, mask: torch.Tensor) -> int:
-        """Return how many columns of prompts the whole rollout has before those of `mask`."""
-        return self.prompt_width + self.completion_width - mask.shape[1]
 
 
 @dataclass(frozen=True)
@@ -90,7 +87,7 @@ class LaidOut:
         scored = labels != -100
         # without a token to score, one hidden state without a label keeps the loss connected with the model
         positions, targets = (each[scored] if scored.any() else each[:1, 0] for each in (laid.hidden, labels))
-        with _only(self.backbone, positions):
+        with _only(self.backbone, positions, others.get("output_router_logits", False)):
             output = self.model(**inputs, shift_labels=targets.unsqueeze(0), **others)
         for name in PER_TOKEN:
             if (column := getattr(output, name)) is not None:
@@ -99,19 +96,48 @@ class LaidOut:
 
 
 @contextlib.contextmanager
-def _only(backbone: torch.nn.Module, positions: torch.Tensor) -> Iterator[None]:
+def _only(backbone: torch.nn.Module, positions: torch.Tensor, counts_all: bool) -> Iterator[None]:
     """Let the backbone return only the hidden states at `positions`, in one row."""
 
-    def hook(module: torch.nn.Module, args: Any, output: Any) -> Any:
+    def pick(module: torch.nn.Module, args: Any, output: Any) -> Any:
         states = output.last_hidden_state
         output.last_hidden_state = states.reshape(-1, states.shape[-1])[positions].unsqueeze(0)
         return output
 
-    handle = backbone.register_forward_hook(hook)
+    # the loss of a router counts all tokens in all layers
+    with contextlib.nullcontext() if counts_all else _last_mlp_only(backbone, positions.unique()):
+        handle = backbone.register_forward_hook(pick)
+        try:
+            yield
+        finally:
+            handle.remove()
+
+
+@contextlib.contextmanager
+def _last_mlp_only(backbone: torch.nn.Module, positions: torch.Tensor) -> Iterator[None]:
+    """Let the MLP of the last layer compute only the tokens at `positions`, because no layer reads the others."""
+    mlp = getattr(list(getattr(backbone, "layers", [None]))[-1], "mlp", None)
+    # a checkpointed layer is computed again in the backward pass, after this block
+    if mlp is None or (getattr(backbone, "gradient_checkpointing", False) and backbone.training):
+        yield
+        return
+
+    shapes: list[torch.Size] = []
+
+    def pick(module: torch.nn.Module, args: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        shapes.append(args[0].shape)
+        return (args[0].flatten(0, 1)[positions].unsqueeze(0), *args[1:])
+
+    def put_back(module: torch.nn.Module, args: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
+        shape = shapes.pop()
+        return output.new_zeros(shape[0] * shape[1], shape[2]).index_copy(0, positions, output[0]).view(shape)
+
+    handles = [mlp.register_forward_pre_hook(pick), mlp.register_forward_hook(put_back)]
     try:
         yield
     finally:
-        handle.remove()
+        for handle in handles:
+            handle.remove()
 
 
 def trimmed_layout(input_ids: torch.Tensor, mask: torch.Tensor, sizes: Sizes) -> Laid:
@@ -144,39 +170,52 @@ def flash_layout(input_ids: torch.Tensor, mask: torch.Tensor, sizes: Sizes) -> L
 
 def packed_layout(input_ids: torch.Tensor, mask: torch.Tensor, sizes: Sizes) -> Laid:
     """Lay out all prompts and completions in one row, each prompt with its completion behind it."""
-    laid = flash_layout(input_ids, mask, sizes)
-    lengths = mask.sum(dim=1).tolist()
-    segments = Segments(lengths, [None] * len(lengths))
-    columns = torch.arange(mask.shape[1], device=mask.device) + sizes.before(mask)
-    inputs = {"input_ids": laid.inputs["input_ids"], "position_ids": columns.expand_as(mask)[mask].unsqueeze(0)}
-    return Laid({**inputs, **_segmented(segments, mask.device)}, laid.hidden)
+    order = torch.sort(mask.sum(dim=1), stable=True).indices
+    mask = mask[order]
+    laid, lengths = flash_layout(input_ids[order], mask, sizes), mask.sum(dim=1)
+    groups = [Group(len(list(same)), length) for length, same in groupby(map(about, lengths.tolist()))]
+    inputs = _segmented(laid.inputs["input_ids"], _columns(mask, sizes)[mask], segments_of(lengths, groups))
+    return Laid(inputs, laid.hidden[order.argsort()])
 
 
 def shared_layout(input_ids: torch.Tensor, mask: torch.Tensor, sizes: Sizes) -> Laid:
     """Lay out each prompt once in one row, and the completions of all prompts behind them."""
     width = mask.shape[1] - sizes.completion_width
+    # groups hold segments of about one length, so prompts come in the order of theirs, and completions of both lengths
     known = torch.where(mask[:, :width], input_ids[:, :width], -1)
     prompts, of_prompt = torch.unique(known, dim=0, return_inverse=True)
-    is_token, completed = prompts >= 0, mask[:, width:]
-    columns = torch.arange(mask.shape[1], device=mask.device) + sizes.before(mask)
-    inputs = {
-        "input_ids": torch.cat([prompts[is_token], input_ids[:, width:][completed]]).unsqueeze(0),
-        "position_ids": torch.cat(
-            [columns[:width].expand_as(prompts)[is_token], columns[width:].expand_as(completed)[completed]]
-        ).unsqueeze(0),
-    }
-    lengths, ends = is_token.sum(dim=1), completed.sum(dim=1).cumsum(0)
-    written = [(number, size) for number, size in zip(of_prompt.tolist(), completed.sum(dim=1).tolist(), strict=True)]
-    written = [each for each in written if each[1] > 0]
-    segments = Segments(
-        [*lengths.tolist(), *(size for _, size in written)],
-        [*[None] * len(prompts), *(number for number, _ in written)],
-    )
-    starts = lengths.sum() + ends - completed.sum(dim=1)
-    own = starts.unsqueeze(1) + torch.arange(sizes.completion_width, device=mask.device)
-    last = (lengths.cumsum(0) - 1)[of_prompt].unsqueeze(1)
-    hidden = torch.cat([last, own[:, :-1]], dim=1).clamp(max=inputs["input_ids"].shape[1] - 1)
-    return Laid({**inputs, **_segmented(segments, mask.device)}, hidden)
+    by_length = torch.sort((prompts >= 0).sum(dim=1), stable=True).indices
+    prompts, of_prompt = prompts[by_length], by_length.argsort()[of_prompt]
+    is_token = prompts >= 0
+    lengths, written = is_token.sum(dim=1), mask[:, width:].sum(dim=1)
+    order = torch.sort(lengths[of_prompt] * mask.shape[1] + written, stable=True).indices
+    completed, columns = mask[order, width:], _columns(mask, sizes)
+    ids = torch.cat([prompts[is_token], input_ids[order, width:][completed]])
+    positions = [columns[: len(prompts), :width][is_token], columns[:, width:][completed]]
+    inside = order[written[order] > 0]  # a masked completion has no tokens
+    groups = _groups(lengths, of_prompt[inside], written[inside])
+    segments = segments_of(torch.cat([lengths, written[inside]]), groups)
+    starts = torch.empty_like(written)
+    starts[order] = lengths.sum() + written[order].cumsum(0) - written[order]
+    own = starts.unsqueeze(1) + torch.arange(sizes.completion_width - 1, device=mask.device)
+    hidden = torch.cat([(lengths.cumsum(0) - 1)[of_prompt].unsqueeze(1), own], dim=1).clamp(max=len(ids) - 1)
+    return Laid(_segmented(ids.unsqueeze(0), torch.cat(positions), segments), hidden)
+
+
+def _groups(lengths: torch.Tensor, of_prompt: torch.Tensor, written: torch.Tensor) -> list[Group]:
+    """Return the groups of prompts with `lengths`, and of completions with `written` tokens, both in their order."""
+    groups, first, done = [], {}, 0  # first: for a length, the number of its group and its first prompt
+    for length, same in groupby(lengths.tolist()):
+        groups.append(Group(len(list(same)), length))
+        first[length] = (len(groups) - 1, done)
+        done += groups[-1].count
+    pairs = zip(lengths[of_prompt].tolist(), map(about, written.tolist()), strict=True)
+    done = 0
+    for (length, size), same in groupby(pairs):
+        count, (number, before) = len(list(same)), first[length]
+        groups.append(Group(count, size, number, of_prompt[done : done + count] - before))
+        done += count
+    return groups
 
 
 BY_NAME: dict[str, Layout] = dict(
@@ -184,9 +223,16 @@ BY_NAME: dict[str, Layout] = dict(
 )
 
 
-def _segmented(segments: Segments, device: torch.device) -> dict[str, Any]:
+def _segmented(ids: torch.Tensor, positions: torch.Tensor, segments: Segments) -> dict[str, Any]:
     # a mask with four dimensions is used as it is, so that transformers builds none for all pairs of tokens
-    return {"segments": segments, "attention_mask": torch.ones(1, 1, 1, 1, dtype=torch.bool, device=device)}
+    mask = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=ids.device)
+    return {"input_ids": ids, "position_ids": positions.unsqueeze(0), "segments": segments, "attention_mask": mask}
+
+
+def _columns(mask: torch.Tensor, sizes: Sizes) -> torch.Tensor:
+    """Return for each token its column in the whole rollout, which is its position for TRL."""
+    before = sizes.prompt_width + sizes.completion_width - mask.shape[1]
+    return torch.arange(before, before + mask.shape[1], device=mask.device).expand_as(mask)
 
 
 def _rounded(tokens: int, multiple_of: int) -> int:

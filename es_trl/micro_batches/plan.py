@@ -62,7 +62,7 @@ class Plan:
         cuts (`list[list[int]]`):
             For each update, the positions in `rows` between which the micro-batches lie.
         tokens (`int`):
-            Tokens of all micro-batches with padding, and of their overhead, on the process with the most.
+            Cost of all micro-batches, in tokens, on the process with the most.
         moves (`bool`):
             Whether a process may compute completions that another one holds.
         widths (`tuple[int, int]`):
@@ -148,13 +148,12 @@ def _plan(table: np.ndarray, updates: int, layout: str, budget: Budget) -> Plan:
             order = _by_prompt(flat, order) if layout == "shared" else _by_length(flat, order)
         lengths = Lengths(flat[order, PROMPT], flat[order, COMPLETION], _before(flat[order, SAME]))
         if budget.parts is None:
-            found, cost = best_cuts(lengths, layout, budget.most(prompt, completion), budget.costs)
+            found = best_cuts(lengths, layout, budget.most(prompt, completion), budget.costs)
         else:
             found = equal_cuts(order.shape[1], budget.parts)
-            cost = cost_of(lengths, layout, found, budget.costs)
         rows.append(order)
         cuts.append(found)
-        tokens += cost
+        tokens += cost_of(lengths, layout, found, budget.costs)
     return Plan(layout, np.stack(rows), cuts, tokens, moves, (prompt, completion))
 
 

@@ -1,10 +1,11 @@
 """Attention over a row of segments, so that prompts and completions of all lengths lie in one row without padding.
 
-Every layer but attention computes a token alone, so all tokens of a micro-batch can lie in one row. Attention is then
-computed segment by segment, with transformers' own function. A segment sees itself and, if it is a completion, its
-prompt, which may serve several completions.
+Every layer but attention computes a token alone, so all tokens of a micro-batch can lie in one row. Attention is
+computed with transformers' own function, for segments of about the same length together. A segment sees itself and, if
+it is a completion, its prompt, which may serve several completions.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,19 +15,58 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 
 @dataclass(frozen=True)
+class Group:
+    """
+    Segments that lie behind each other and are padded to one length for attention.
+
+    Args:
+        count (`int`):
+            Number of segments.
+        length (`int`):
+            Tokens of each with padding, at least 1.
+        prompts (`int`, *optional*):
+            Number of the group of prompts that the segments see before themselves; `None` for none. Prompts that are
+            seen have no padding.
+        chosen (`torch.Tensor` of shape `(count,)`, *optional*):
+            Position in that group of each segment's prompt.
+    """
+
+    count: int
+    length: int
+    prompts: int | None = None
+    chosen: torch.Tensor | None = None
+
+
+@dataclass(frozen=True)
 class Segments:
     """
     The segments of a row.
 
     Args:
-        lengths (`list[int]`):
-            Tokens of each segment, at least 1.
-        prompts (`list[int | None]`):
-            For each segment, the number of the segment that it sees before itself; `None` for none.
+        groups (`tuple[Group, ...]`):
+            The groups in their order.
+        padded (`torch.Tensor` of shape `(padded tokens,)`):
+            For each token of the groups with padding, its position in the row. Padding repeats the last token of a
+            segment, which no token before it sees.
+        real (`torch.Tensor` of shape `(tokens,)`):
+            For each token of the row, its position among the padded ones.
     """
 
-    lengths: list[int]
-    prompts: list[int | None]
+    groups: tuple[Group, ...]
+    padded: torch.Tensor
+    real: torch.Tensor
+
+
+def segments_of(lengths: torch.Tensor, groups: Sequence[Group]) -> Segments:
+    """Return the segments with the given `lengths`, which belong to `groups` in their order."""
+    device = lengths.device
+    counts = torch.tensor([group.count for group in groups], device=device)
+    widths = torch.tensor([group.length for group in groups], device=device).repeat_interleave(counts)
+    starts, padded_starts = lengths.cumsum(0) - lengths, widths.cumsum(0) - widths
+    within = torch.arange(int(widths.sum()), device=device) - padded_starts.repeat_interleave(widths)
+    padded = starts.repeat_interleave(widths) + torch.minimum(within, lengths.repeat_interleave(widths) - 1)
+    shift = (padded_starts - starts).repeat_interleave(lengths)
+    return Segments(tuple(groups), padded, torch.arange(len(shift), device=device) + shift)
 
 
 def attention(
@@ -39,7 +79,7 @@ def attention(
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
     """
-    Return transformers' SDPA attention, segment by segment where there are segments.
+    Return transformers' SDPA attention, group by group where there are segments.
 
     Args:
         module (`torch.nn.Module`):
@@ -48,7 +88,7 @@ def attention(
             As in transformers; with segments, the batch is 1.
         attention_mask (`torch.Tensor`, *optional*):
             Mask of the batch; not read with segments.
-        segments ([`Segments`], *optional*):
+        segments (`Segments`, *optional*):
             The segments of the row.
         kwargs (`Any`):
             Other arguments of transformers' function. `sliding_window` is the number of tokens that a token sees.
@@ -58,14 +98,23 @@ def attention(
     """
     if segments is None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
-    queries, keys, values = (each.split(segments.lengths, dim=2) for each in (query, key, value))
+    queries, keys, values = (_by_group(each, segments) for each in (query, key, value))
     outputs = []
-    for own, prompt in enumerate(segments.prompts):
-        seen = (own,) if prompt is None else (prompt, own)
-        k, v = (each[own] if prompt is None else torch.cat([each[s] for s in seen], dim=2) for each in (keys, values))
-        mask = _mask(queries[own].shape[2], k.shape[2], kwargs.get("sliding_window"), query.device)
-        outputs.append(sdpa_attention_forward(module, queries[own], k, v, mask, **kwargs)[0])
-    return torch.cat(outputs, dim=1), None
+    for q, k, v, group in zip(queries, keys, values, segments.groups, strict=True):
+        if group.prompts is not None:
+            k, v = (torch.cat([all_[group.prompts][group.chosen], own], 2) for all_, own in ((keys, k), (values, v)))
+        mask = _mask(q.shape[2], k.shape[2], kwargs.get("sliding_window"), query.device)
+        output, _ = sdpa_attention_forward(module, q, k, v, mask, **kwargs)
+        outputs.append(output.flatten(0, 1))
+    return torch.cat(outputs).index_select(0, segments.real).unsqueeze(0), None
+
+
+def _by_group(states: torch.Tensor, segments: Segments) -> list[torch.Tensor]:
+    """Return the states of each group, `(count, heads, length, size)`."""
+    groups, rows = segments.groups, states[0].index_select(1, segments.padded)
+    parts = rows.split([group.count * group.length for group in groups], dim=1)
+    views = (part.unflatten(1, (group.count, group.length)) for part, group in zip(parts, groups, strict=True))
+    return [view.transpose(0, 1) for view in views]
 
 
 def _mask(queries: int, keys: int, window: int | None, device: torch.device) -> torch.Tensor | None:
@@ -76,4 +125,6 @@ def _mask(queries: int, keys: int, window: int | None, device: torch.device) -> 
     return sees if window is None else sees.triu(keys - queries - window + 1)
 
 
+# transformers calls the attention of a model by the name in its configuration, and hands it all arguments that it does
+# not know. Without segments, this is transformers' own function.
 AttentionInterface.register("sdpa", attention)

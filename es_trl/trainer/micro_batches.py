@@ -27,7 +27,7 @@ from ..micro_batches.plan import Budget
 
 # What a micro-batch costs beside its tokens, as numbers of tokens. Its forward and backward passes read all weights and
 # add to all gradients, which takes the time of WEIGHTS tokens. The calls of a layer's kernels take the time in which the
-# device computes one token of a model with CALLS parameters, and those of one attention that with ATTENTION parameters.
+# device computes one token of a model with CALLS parameters, and those of attention that with ATTENTION parameters.
 # Fitted to Qwen2 shapes with 0.5 to 135 million parameters on a CPU. The values for a GPU are estimates.
 WEIGHTS = {"cpu": 32, "cuda": 256}
 CALLS = {"cpu": 1.5e7, "cuda": 4e10}
@@ -88,7 +88,8 @@ def cutting_of(trainer: GRPOTrainer, actuators: Iterable[Actuator]) -> Cutting:
         layouts = ("flash",)
     else:
         segmented = () if cannot_share else ("packed",) if args.shared_prefixes is False else ("packed", "shared")
-        layouts = (*segmented, "trimmed")
+        # on a CPU, a call of attention costs little beside the padding that it saves
+        layouts = segmented if segmented and trainer.accelerator.device.type == "cpu" else (*segmented, "trimmed")
     group = 1 if couples else math.gcd(args.gradient_accumulation_steps, args.steps_per_generation)
     return Cutting(group, layouts, bool(couples), _costs(model))
 
