@@ -106,7 +106,7 @@ def stage_table(planned: Sequence[PlannedStage], num_rollouts: int | None) -> st
         for stage, end in zip(planned, ends, strict=True)
     ]
     note = (
-        "(longest: tokens of the longest completion; parts: of each of TRL's micro-batches, where these are kept; cost: "
+        "(longest: tokens of the longest completion; parts: of each of TRL's micro-batches, where they are kept; cost: "
         "tokens per\nrollout relative to stage 0; share: of the run's tokens; tokens, cost and share assume that every "
         "completion is the longest)"
     )
