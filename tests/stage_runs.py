@@ -1,5 +1,6 @@
 """Short runs with a curriculum, watched, for tests."""
 
+import torch
 from lab_runs import LAB_ARGS
 
 from es_trl import ESGRPOConfig, ESGRPOTrainer
@@ -26,9 +27,10 @@ class Watching(ESGRPOTrainer):
         self.prompts.append(list(prompts))
         return super()._generate(prompts)
 
-    def _compute_loss(self, model, inputs):
-        self.passes.append({k: v.clone() for k, v in inputs.items()})
-        return super()._compute_loss(model, inputs)
+    def _actuated_loss(self, model, inputs, *args):
+        if torch.is_grad_enabled():
+            self.passes.append({k: v.clone() for k, v in inputs.items()})
+        return super()._actuated_loss(model, inputs, *args)
 
 
 def make(tmp_path, name="run", datasets=DATASETS, reward=countdown_reward, callbacks=None, **changes):

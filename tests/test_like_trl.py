@@ -28,7 +28,8 @@ def both(folder, changes, positional=()):
     """Weights after a run by TRL's trainer and by ours, without a schedule."""
     found = []
     for name, config, trainer_class in (("trl", GRPOConfig, GRPOTrainer), ("es", ESGRPOConfig, ESGRPOTrainer)):
-        args = config(str(folder / name), **{**LAB_ARGS, "max_completion_length": 6, **changes})
+        own = {} if name == "trl" else {"micro_batches": "completions"}
+        args = config(str(folder / name), **{**LAB_ARGS, "max_completion_length": 6, **changes, **own})
         trainer = trainer_class(tiny_model("llama"), digits, args, PROMPTS, None, tiny_tokenizer(), *positional)
         trainer.train(None, None)
         found.append(trainer.model.state_dict())
@@ -49,7 +50,8 @@ def both(folder, changes, positional=()):
 def test_runs_are_equal_bit_for_bit(changes, tmp_path):
     plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in changes.items()}
     expected, _ = both(tmp_path / "plain", plain)
-    args = ESGRPOConfig(str(tmp_path / "es"), **{**LAB_ARGS, "max_completion_length": 6, **changes})
+    own = {"max_completion_length": 6, "micro_batches": "completions"}
+    args = ESGRPOConfig(str(tmp_path / "es"), **{**LAB_ARGS, **own, **changes})
     trainer = ESGRPOTrainer(tiny_model("llama"), digits, args, PROMPTS, processing_class=tiny_tokenizer())
     trainer.train()
     weights = trainer.model.state_dict()

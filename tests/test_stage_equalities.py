@@ -29,6 +29,7 @@ def test_one_stage_is_the_run_without_a_curriculum(tmp_path):
 def test_held_prompts_equal_larger_micro_batches(loss_type, accumulation, tmp_path):
     # 4 prompts x 8 completions, as 4 micro-batches of 8, and as 4 of 4 in two passes each
     same = {
+        "micro_batches": "completions",
         "loss_type": loss_type,
         "gradient_accumulation_steps": accumulation,
         "max_steps": 8 // accumulation,

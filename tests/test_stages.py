@@ -10,7 +10,9 @@ from es_trl.trainer.stage_switch import check_engine
 @pytest.fixture(scope="module", params=["completions", "prompts"])
 def switched(request, tmp_path_factory):
     """A run of 6 rollouts whose stage changes at the onset, rollout 3."""
-    trainer = make(tmp_path_factory.mktemp("run"), **ANNEAL, curriculum=[{**SWITCH, "hold": request.param}])
+    # cut by their number, so that the backward passes of a stage can be counted
+    own = {"micro_batches": "completions", "curriculum": [{**SWITCH, "hold": request.param}]}
+    trainer = make(tmp_path_factory.mktemp("run"), **ANNEAL, **own)
     trainer.train()
     return request.param, trainer
 

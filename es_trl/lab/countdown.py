@@ -5,6 +5,7 @@ a prompt harder, and every prompt has a solution.
 """
 
 import ast
+import functools
 import operator
 import random
 import re
@@ -102,6 +103,7 @@ def is_solution(expression: str, numbers: list[int], target: int) -> bool:
     return evaluate(expression) == target and Counter(map(int, re.findall("[0-9]+", expression))) == Counter(numbers)
 
 
+@functools.lru_cache(maxsize=4096)  # the completions of a prompt are often equal
 def evaluate(expression: str) -> Fraction | None:
     """
     Return the exact value of an expression with + - * / and parentheses; it does not use `eval`.

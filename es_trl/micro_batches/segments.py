@@ -102,16 +102,17 @@ def attention(
     outputs = []
     for q, k, v, group in zip(queries, keys, values, segments.groups, strict=True):
         if group.prompts is not None:
-            k, v = (torch.cat([all_[group.prompts][group.chosen], own], 2) for all_, own in ((keys, k), (values, v)))
+            chosen = group.chosen.to(query.device)
+            k, v = (torch.cat([all_[group.prompts][chosen], own], 2) for all_, own in ((keys, k), (values, v)))
         mask = _mask(q.shape[2], k.shape[2], kwargs.get("sliding_window"), query.device)
         output, _ = sdpa_attention_forward(module, q, k, v, mask, **kwargs)
         outputs.append(output.flatten(0, 1))
-    return torch.cat(outputs).index_select(0, segments.real).unsqueeze(0), None
+    return torch.cat(outputs).index_select(0, segments.real.to(query.device)).unsqueeze(0), None
 
 
 def _by_group(states: torch.Tensor, segments: Segments) -> list[torch.Tensor]:
     """Return the states of each group, `(count, heads, length, size)`."""
-    groups, rows = segments.groups, states[0].index_select(1, segments.padded)
+    groups, rows = segments.groups, states[0].index_select(1, segments.padded.to(states.device))
     parts = rows.split([group.count * group.length for group in groups], dim=1)
     views = (part.unflatten(1, (group.count, group.length)) for part, group in zip(parts, groups, strict=True))
     return [view.transpose(0, 1) for view in views]

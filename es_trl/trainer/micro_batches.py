@@ -25,10 +25,10 @@ from ..micro_batches.cutting import Costs
 from ..micro_batches.plan import Budget
 
 
-# What a micro-batch costs beside its tokens, as numbers of tokens. Its forward and backward passes read all weights and
-# add to all gradients, which takes the time of WEIGHTS tokens. The calls of a layer's kernels take the time in which the
-# device computes one token of a model with CALLS parameters, and those of attention that with ATTENTION parameters.
-# Fitted to Qwen2 shapes with 0.5 to 135 million parameters on a CPU. The values for a GPU are estimates.
+# What a micro-batch costs beside its tokens, as numbers of tokens. Its passes read all weights and add to all gradients,
+# like WEIGHTS tokens. The kernel calls of a layer take the time of a token in a model with CALLS parameters, and those
+# of attention in one with ATTENTION parameters. Fitted to Qwen2 shapes with 0.5 to 135 million parameters on a CPU. The
+# values for a GPU are estimates.
 WEIGHTS = {"cpu": 32, "cuda": 256}
 CALLS = {"cpu": 1.5e7, "cuda": 4e10}
 ATTENTION = {"cpu": 1e6, "cuda": 4e9}
@@ -102,6 +102,7 @@ def _own_path(trainer: GRPOTrainer) -> str | None:
         "a model that reads images": trainer._is_vlm,
         "an adapter that learns a prompt": any(config.is_prompt_learning for config in configs),
         "several GPUs in one process": args.n_gpu > 1,
+        "`torch_compile: true`": args.torch_compile,
         "`optim: lomo` and `adalomo`, which update in every backward pass": "lomo" in str(args.optim),
         "context or sequence parallelism": parallelism is not None
         and (parallelism.cp_size > 1 or getattr(parallelism, "sp_size", 1) > 1),
