@@ -170,6 +170,24 @@ def add_gradients(accelerator: Accelerator, loss: torch.Tensor) -> None:
 
 
 @contextlib.contextmanager
+def passes_with_graph(accelerator: Accelerator) -> Iterator[None]:
+    """
+    Let the accelerator skip the backward pass of a loss without a graph in this block.
+
+    DeepSpeed refuses such a loss. A backward pass without gradients would also count as the first one of the update for
+    ZeRO-3, which then adds to the gradients of the update before.
+    """
+    backward = accelerator.backward
+
+    def skipping(loss: torch.Tensor, **kwargs: Any) -> None:
+        if loss.requires_grad:
+            backward(loss, **kwargs)
+
+    with temporarily(accelerator, backward=skipping):
+        yield
+
+
+@contextlib.contextmanager
 def weighed(trainer: GRPOTrainer, completions: int, usual: int) -> Iterator[None]:
     """
     Let TRL's loss weigh a micro-batch of `completions` by their number, where it expects `usual` ones.

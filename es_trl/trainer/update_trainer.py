@@ -19,7 +19,7 @@ from ..micro_batches.prefill import prompts_once
 from ..micro_batches.rows import facts, fitted, next_shuffle, shuffled_as, trimmed
 from .forward import Forward, LogProbs, backbone_of
 from .loss import ActuatedLoss, OpenLoss
-from .micro_batches import add_gradients, cutting_of, unreduced, weighed
+from .micro_batches import add_gradients, cutting_of, passes_with_graph, unreduced, weighed
 from .rollout_trainer import RolloutTrainer
 from .update import Update, update_at
 
@@ -35,6 +35,13 @@ class UpdateTrainer(RolloutTrainer):
         self._loss: OpenLoss | None = None  # set only while a loss is computed
         super().__init__(*args)
         self._cutting = cutting_of(self, self._actuation.actuators)
+
+    def training_step(
+        self, model: torch.nn.Module, inputs: Any, num_items_in_batch: torch.Tensor | int | None = None
+    ) -> torch.Tensor:
+        """Make one micro-step, without a backward pass where its loss has no graph."""
+        with passes_with_graph(self.accelerator):
+            return super().training_step(model, inputs, num_items_in_batch)
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         batch = super()._generate_and_score_completions(inputs)
@@ -117,7 +124,7 @@ class UpdateTrainer(RolloutTrainer):
             position = self._step % self.args.steps_per_generation
             update = update_at(self._buffered_inputs, position, self._parts, self.accelerator)
             if update is None:  # the backward passes are made in the last micro-step of the update
-                return torch.zeros((), device=self.accelerator.device, requires_grad=True)
+                return torch.zeros((), device=self.accelerator.device)
             return self._loss_of_update(model, update)
 
     def _loss_of_update(self, model: torch.nn.Module, update: Update) -> torch.Tensor:
