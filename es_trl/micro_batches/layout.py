@@ -128,9 +128,11 @@ def _last_mlp_only(backbone: torch.nn.Module, positions: torch.Tensor) -> Iterat
         shapes.append(args[0].shape)
         return (args[0].flatten(0, 1)[positions].unsqueeze(0), *args[1:])
 
-    def put_back(module: torch.nn.Module, args: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
+    def put_back(module: torch.nn.Module, args: tuple[torch.Tensor, ...], output: Any) -> Any:
         shape = shapes.pop()
-        return output.new_zeros(shape[0] * shape[1], shape[2]).index_copy(0, positions, output[0]).view(shape)
+        states, *more = output if isinstance(output, tuple) else (output,)  # some return the router's scores beside
+        whole = states.new_zeros(shape[0] * shape[1], shape[2]).index_copy(0, positions, states.flatten(0, -2))
+        return (whole.view(shape), *more) if more else whole.view(shape)
 
     handles = [mlp.register_forward_pre_hook(pick), mlp.register_forward_hook(put_back)]
     try:
