@@ -21,7 +21,7 @@ from typing import Any
 import torch
 
 from .cutting import LAYOUTS, about
-from .segments import Group, Segments, segments_of
+from .segments import Group, Segments, no_mask, segments_of
 
 
 PER_TOKEN = ("log_probs", "entropy", "log_sum_sq_probs")  # outputs of TRL's head that are read
@@ -226,9 +226,8 @@ BY_NAME: dict[str, Layout] = dict(
 
 
 def _segmented(ids: torch.Tensor, positions: torch.Tensor, segments: Segments) -> dict[str, Any]:
-    # a mask with four dimensions is used as it is, so that transformers builds none for all pairs of tokens
-    mask = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=ids.device)
-    return {"input_ids": ids, "position_ids": positions.unsqueeze(0), "segments": segments, "attention_mask": mask}
+    inputs = {"input_ids": ids, "position_ids": positions.unsqueeze(0)}
+    return {**inputs, "segments": segments, "attention_mask": no_mask(ids.device)}
 
 
 def _columns(mask: torch.Tensor, sizes: Sizes) -> torch.Tensor:
