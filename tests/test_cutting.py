@@ -117,10 +117,10 @@ def test_micro_batches_without_padding_are_about_equal():
 
 def test_a_micro_batch_holds_no_more_than_what_makes_its_own_cost_small():
     lengths = lengths_of([(1, 9, k) for k in range(48)])  # 480 tokens
-    assert best_cuts(lengths, "packed", 10**9, Costs(10, 0)) == [0, 24, 48]  # SMALL * 10 = 240
+    assert best_cuts(lengths, "packed", 10**9, Costs(10, 0)) == [0, 16, 32, 48]  # SMALL * 10 = 160
     sizes = np.diff(best_cuts(lengths, "trimmed", 10**9, Costs(10, 0)))
     assert (sizes * 10 <= SMALL * 10).all()
-    assert best_cuts(lengths, "packed", 10**9, Costs(20, 0)) == [0, 48]
+    assert best_cuts(lengths, "packed", 10**9, Costs(30, 0)) == [0, 48]
 
 
 def test_the_process_with_the_most_decides():

@@ -14,7 +14,8 @@ from torch.utils._pytree import tree_leaves
 from transformers import AutoConfig, AutoModelForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
 from es_trl.lab import BASE_MODEL
-from es_trl.micro_batches.layout import BY_NAME, Sizes
+from es_trl.micro_batches.layout import Sizes
+from es_trl.micro_batches.layouts import BY_NAME
 from es_trl.planning.memory import activation_bytes, state_bytes
 from es_trl.planning.model_shape import from_config, shape_of
 from es_trl.planning.summary import CHECKED

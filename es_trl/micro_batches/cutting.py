@@ -10,7 +10,8 @@ import numpy as np
 
 
 LAYOUTS = ("trimmed", "packed", "shared", "flash")  # see `layout.py`
-SMALL = 24  # at this many times its own cost, a micro-batch is large enough: more tokens only take more memory
+COPIED = 8  # for each completion, so many tokens of a shared prompt take the memory of one, for their keys and values
+SMALL = 16  # at this many times its own cost, a micro-batch is large enough: more tokens only take more memory
 
 
 def about(length: int) -> int:
@@ -29,10 +30,13 @@ class Costs:
             The micro-batch itself.
         attention (`int`):
             Each call of the attention of all layers, of which a row of segments needs several.
+        masked_pair (`float`, *optional*, defaults to `0.0`):
+            A pair of tokens that attention computes and masks. Completions that share a prompt need a mask.
     """
 
     micro_batch: int
     attention: int
+    masked_pair: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,9 @@ class Lengths:
         if layout == "trimmed":
             longest = np.maximum.accumulate(prompts + completions, axis=1).max(axis=0)
             return longest * np.arange(1, len(longest) + 1)
-        own = prompts * (self.before[:, first:] < first) if layout == "shared" else prompts
+        own = prompts
+        if layout == "shared":
+            own = np.where(self.before[:, first:] < first, prompts, 0) + prompts // COPIED
         return np.cumsum(own + completions, axis=1).max(axis=0)
 
     def attentions(self, first: int, end: int, layout: str) -> int:
@@ -152,4 +158,7 @@ def cost_of(lengths: Lengths, layout: str, cuts: list[int], costs: Costs) -> int
     for first, end in zip(cuts, cuts[1:], strict=False):
         tokens = int(lengths.tokens_from(first, layout)[end - first - 1])
         total += tokens + costs.micro_batch + costs.attention * lengths.attentions(first, end, layout)
+    if layout == "shared":
+        pairs = lengths.completions * (lengths.completions + lengths.prompts) // 2
+        total += int(costs.masked_pair * pairs.sum(axis=1).max())
     return total

@@ -15,13 +15,9 @@ import contextlib
 import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any
 
 import torch
-
-from .cutting import LAYOUTS, about
-from .segments import Group, Segments, no_mask, segments_of
 
 
 PER_TOKEN = ("log_probs", "entropy", "log_sum_sq_probs")  # outputs of TRL's head that are read
@@ -69,8 +65,9 @@ Layout = Callable[[torch.Tensor, torch.Tensor, Sizes], Laid]
 class LaidOut:
     """A wrapper of the policy that lays a micro-batch out anew. TRL calls it like the policy."""
 
-    def __init__(self, model: Any, backbone: torch.nn.Module, layout: Layout, sizes: Sizes) -> None:
+    def __init__(self, model: Any, backbone: torch.nn.Module, layout: Layout, sizes: Sizes, recomputes: bool) -> None:
         self.model, self.backbone, self.layout, self.sizes = model, backbone, layout, sizes
+        self.recomputes = recomputes
 
     def __call__(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, labels: torch.Tensor, **others: Any
@@ -87,7 +84,10 @@ class LaidOut:
         scored = labels != -100
         # without a token to score, one hidden state without a label keeps the loss connected with the model
         positions, targets = (each[scored] if scored.any() else each[:1, 0] for each in (laid.hidden, labels))
-        with _only(self.backbone, positions, others.get("output_router_logits", False)):
+        # a checkpointed layer is computed again in the backward pass, when no hook is left, and the loss of a router
+        # counts all tokens in all layers
+        keeps_layers = self.recomputes or others.get("output_router_logits", False)
+        with _only(self.backbone, positions), _last_mlp_only(self.backbone, None if keeps_layers else positions):
             output = self.model(**inputs, shift_labels=targets.unsqueeze(0), **others)
         for name in PER_TOKEN:
             if (column := getattr(output, name)) is not None:
@@ -96,7 +96,7 @@ class LaidOut:
 
 
 @contextlib.contextmanager
-def _only(backbone: torch.nn.Module, positions: torch.Tensor, counts_all: bool) -> Iterator[None]:
+def _only(backbone: torch.nn.Module, positions: torch.Tensor) -> Iterator[None]:
     """Let the backbone return only the hidden states at `positions`, in one row."""
 
     def pick(module: torch.nn.Module, args: Any, output: Any) -> Any:
@@ -104,24 +104,21 @@ def _only(backbone: torch.nn.Module, positions: torch.Tensor, counts_all: bool) 
         output.last_hidden_state = states.reshape(-1, states.shape[-1])[positions].unsqueeze(0)
         return output
 
-    # the loss of a router counts all tokens in all layers
-    with contextlib.nullcontext() if counts_all else _last_mlp_only(backbone, positions.unique()):
-        handle = backbone.register_forward_hook(pick)
-        try:
-            yield
-        finally:
-            handle.remove()
+    handle = backbone.register_forward_hook(pick)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 @contextlib.contextmanager
-def _last_mlp_only(backbone: torch.nn.Module, positions: torch.Tensor) -> Iterator[None]:
-    """Let the MLP of the last layer compute only the tokens at `positions`, because no layer reads the others."""
+def _last_mlp_only(backbone: torch.nn.Module, read: torch.Tensor | None) -> Iterator[None]:
+    """Let the MLP of the last layer compute only the tokens at the positions `read`; `None` for all."""
     mlp = getattr(list(getattr(backbone, "layers", [None]))[-1], "mlp", None)
-    # a checkpointed layer is computed again in the backward pass, after this block
-    if mlp is None or (getattr(backbone, "gradient_checkpointing", False) and backbone.training):
+    if mlp is None or read is None:
         yield
         return
-
+    positions = read.unique()
     shapes: list[torch.Size] = []
 
     def pick(module: torch.nn.Module, args: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
@@ -140,111 +137,3 @@ def _last_mlp_only(backbone: torch.nn.Module, positions: torch.Tensor) -> Iterat
     finally:
         for handle in handles:
             handle.remove()
-
-
-def trimmed_layout(input_ids: torch.Tensor, mask: torch.Tensor, sizes: Sizes) -> Laid:
-    """Lay out each prompt with its completion behind it, padded on the right."""
-    prompts, tokens = _counts(mask, sizes.completion_width)
-    width = _rounded(int(tokens.max()), sizes.multiple_of)
-    columns = torch.arange(width, device=mask.device)
-    first = mask.shape[1] - sizes.completion_width - prompts
-    from_columns = (first.unsqueeze(1) + columns).clamp(max=mask.shape[1] - 1)
-    rows = torch.arange(len(mask), device=mask.device).unsqueeze(1) * width
-    inputs = {
-        "input_ids": input_ids.gather(1, from_columns),
-        "position_ids": (sizes.prompt_width - prompts).unsqueeze(1) + columns,
-        "padding_mask": (columns < tokens.unsqueeze(1)).long(),
-    }
-    return Laid(inputs, rows + _of_completions(prompts, sizes).clamp(max=width - 1))
-
-
-def flash_layout(input_ids: torch.Tensor, mask: torch.Tensor, sizes: Sizes) -> Laid:
-    """Lay out all prompts and completions in one row; the positions begin at 0 in each."""
-    prompts, tokens = _counts(mask, sizes.completion_width)
-    inputs = {
-        "input_ids": input_ids[mask].unsqueeze(0),
-        "position_ids": (mask.cumsum(dim=1) - 1)[mask].unsqueeze(0),
-    }
-    ends = tokens.cumsum(0).unsqueeze(1)
-    starts = ends - tokens.unsqueeze(1)
-    return Laid(inputs, torch.minimum(starts + _of_completions(prompts, sizes), ends - 1))
-
-
-def packed_layout(input_ids: torch.Tensor, mask: torch.Tensor, sizes: Sizes) -> Laid:
-    """Lay out all prompts and completions in one row, each prompt with its completion behind it."""
-    order = torch.sort(mask.sum(dim=1), stable=True).indices
-    mask = mask[order]
-    laid, lengths = flash_layout(input_ids[order], mask, sizes), mask.sum(dim=1)
-    groups = [Group(len(list(same)), length) for length, same in groupby(map(about, lengths.tolist()))]
-    inputs = _segmented(laid.inputs["input_ids"], _columns(mask, sizes)[mask], segments_of(lengths, groups))
-    return Laid(inputs, laid.hidden[order.argsort()])
-
-
-def shared_layout(input_ids: torch.Tensor, mask: torch.Tensor, sizes: Sizes) -> Laid:
-    """Lay out each prompt once in one row, and the completions of all prompts behind them."""
-    width = mask.shape[1] - sizes.completion_width
-    # groups hold segments of about one length, so prompts come in the order of theirs, and completions of both lengths
-    known = torch.where(mask[:, :width], input_ids[:, :width], -1)
-    prompts, of_prompt = torch.unique(known, dim=0, return_inverse=True)
-    by_length = torch.sort((prompts >= 0).sum(dim=1), stable=True).indices
-    prompts, of_prompt = prompts[by_length], by_length.argsort()[of_prompt]
-    is_token = prompts >= 0
-    lengths, written = is_token.sum(dim=1), mask[:, width:].sum(dim=1)
-    order = torch.sort(lengths[of_prompt] * mask.shape[1] + written, stable=True).indices
-    completed, columns = mask[order, width:], _columns(mask, sizes)
-    ids = torch.cat([prompts[is_token], input_ids[order, width:][completed]])
-    positions = [columns[: len(prompts), :width][is_token], columns[:, width:][completed]]
-    inside = order[written[order] > 0]  # a masked completion has no tokens
-    groups = _groups(lengths, of_prompt[inside], written[inside])
-    segments = segments_of(torch.cat([lengths, written[inside]]), groups)
-    starts = torch.empty_like(written)
-    starts[order] = lengths.sum() + written[order].cumsum(0) - written[order]
-    own = starts.unsqueeze(1) + torch.arange(sizes.completion_width - 1, device=mask.device)
-    hidden = torch.cat([(lengths.cumsum(0) - 1)[of_prompt].unsqueeze(1), own], dim=1).clamp(max=len(ids) - 1)
-    return Laid(_segmented(ids.unsqueeze(0), torch.cat(positions), segments), hidden)
-
-
-def _groups(lengths: torch.Tensor, of_prompt: torch.Tensor, written: torch.Tensor) -> list[Group]:
-    """Return the groups of prompts with `lengths`, and of completions with `written` tokens, both in their order."""
-    groups, first, done = [], {}, 0  # first: for a length, the number of its group and its first prompt
-    for length, same in groupby(lengths.tolist()):
-        groups.append(Group(len(list(same)), length))
-        first[length] = (len(groups) - 1, done)
-        done += groups[-1].count
-    pairs = zip(lengths[of_prompt].tolist(), map(about, written.tolist()), strict=True)
-    done = 0
-    for (length, size), same in groupby(pairs):
-        count, (number, before) = len(list(same)), first[length]
-        groups.append(Group(count, size, number, of_prompt[done : done + count] - before))
-        done += count
-    return groups
-
-
-BY_NAME: dict[str, Layout] = dict(
-    zip(LAYOUTS, (trimmed_layout, packed_layout, shared_layout, flash_layout), strict=True)
-)
-
-
-def _segmented(ids: torch.Tensor, positions: torch.Tensor, segments: Segments) -> dict[str, Any]:
-    inputs = {"input_ids": ids, "position_ids": positions.unsqueeze(0)}
-    return {**inputs, "segments": segments, "attention_mask": no_mask(ids.device)}
-
-
-def _columns(mask: torch.Tensor, sizes: Sizes) -> torch.Tensor:
-    """Return for each token its column in the whole rollout, which is its position for TRL."""
-    before = sizes.prompt_width + sizes.completion_width - mask.shape[1]
-    return torch.arange(before, before + mask.shape[1], device=mask.device).expand_as(mask)
-
-
-def _rounded(tokens: int, multiple_of: int) -> int:
-    return -(-tokens // multiple_of) * multiple_of
-
-
-def _counts(mask: torch.Tensor, completion_width: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the tokens of each prompt, and those of each prompt with its completion."""
-    return mask[:, :-completion_width].sum(dim=1), mask.sum(dim=1)
-
-
-def _of_completions(prompts: torch.Tensor, sizes: Sizes) -> torch.Tensor:
-    columns = torch.arange(sizes.completion_width, device=prompts.device)
-    return (prompts.unsqueeze(1) - 1 + columns).clamp(min=0)

@@ -7,7 +7,7 @@ it is a completion, its prompt, which may serve several completions.
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -51,11 +51,14 @@ class Segments:
             segment, which no token before it sees.
         real (`torch.Tensor` of shape `(tokens,)`):
             For each token of the row, its position among the padded ones.
+        masks (`dict`, *optional*):
+            The masks of the groups, which the first layer makes for all.
     """
 
     groups: tuple[Group, ...]
     padded: torch.Tensor
     real: torch.Tensor
+    masks: dict[Any, torch.Tensor] = field(default_factory=dict)
 
 
 def segments_of(lengths: torch.Tensor, groups: Sequence[Group]) -> Segments:
@@ -139,7 +142,7 @@ def attention(
         if group.prompts is not None:
             chosen = group.chosen.to(query.device)
             k, v = (torch.cat([all_[group.prompts][chosen], own], 2) for all_, own in ((keys, k), (values, v)))
-        mask = _mask(q.shape[2], k.shape[2], kwargs.get("sliding_window"), query.device)
+        mask = _mask(q, k, kwargs.get("sliding_window"), segments.masks)
         output, _ = sdpa_attention_forward(module, q, k, v, mask, **kwargs)
         outputs.append(output.flatten(0, 1))
     return torch.cat(outputs).index_select(0, segments.real.to(query.device)).unsqueeze(0), None
@@ -153,12 +156,19 @@ def _by_group(states: torch.Tensor, segments: Segments) -> list[torch.Tensor]:
     return [view.transpose(0, 1) for view in views]
 
 
-def _mask(queries: int, keys: int, window: int | None, device: torch.device) -> torch.Tensor | None:
-    """Return which keys the last `queries` of them see; `None` where SDPA's own causal mask says the same."""
+def _mask(
+    query: torch.Tensor, key: torch.Tensor, window: int | None, known: dict[Any, torch.Tensor]
+) -> torch.Tensor | None:
+    """Return what to add to the scores of all pairs; `None` where SDPA's own causal mask says the same."""
+    queries, keys = query.shape[2], key.shape[2]
     if queries == keys and (window is None or keys <= window):
         return None
-    sees = torch.ones(queries, keys, dtype=torch.bool, device=device).tril(keys - queries)
-    return sees if window is None else sees.triu(keys - queries - window + 1)
+    place = (queries, keys, window, query.dtype, query.device)
+    if place not in known:  # the last queries see all keys before them
+        sees = torch.ones(queries, keys, dtype=torch.bool, device=query.device).tril(keys - queries)
+        sees = sees if window is None else sees.triu(keys - queries - window + 1)
+        known[place] = torch.zeros(queries, keys, dtype=query.dtype, device=query.device).masked_fill(~sees, -torch.inf)
+    return known[place]
 
 
 # transformers calls the attention of a model by the name in its configuration, and hands it all arguments that it does

@@ -9,7 +9,8 @@ from accelerate import Accelerator
 
 from ..actuators.clamped_head import ClampedHead
 from ..micro_batches.exchange import returned, work_of
-from ..micro_batches.layout import BY_NAME, LaidOut, Sizes
+from ..micro_batches.layout import LaidOut, Sizes
+from ..micro_batches.layouts import BY_NAME
 from ..micro_batches.plan import Plan
 from ..micro_batches.rows import fit_right, fitted, picked, trimmed
 
@@ -59,6 +60,8 @@ class Forward:
             Name of the layout; `None` for TRL's own.
         multiple_of (`int`):
             Rows are padded to a multiple of this number of tokens.
+        recomputes (`bool`):
+            Whether the layers are computed again in the backward pass (gradient checkpointing).
         clamp (`float`):
             Share of the vocabulary that the clamped entropy leaves out; 0 for no clamped entropy.
     """
@@ -67,6 +70,7 @@ class Forward:
     accelerator: Accelerator
     layout: str | None
     multiple_of: int
+    recomputes: bool
     clamp: float
 
     def __call__(self, model: Any, batch: dict[str, Any], prompt_width: int | None = None, **others: Any) -> LogProbs:
@@ -91,7 +95,8 @@ class Forward:
         called: Any = model
         if self.layout is not None:
             sizes = Sizes(width, prompt_width, self.multiple_of)
-            called = LaidOut(model, backbone_of(self.accelerator.unwrap_model(model)), BY_NAME[self.layout], sizes)
+            backbone = backbone_of(self.accelerator.unwrap_model(model))
+            called = LaidOut(model, backbone, BY_NAME[self.layout], sizes, self.recomputes)
         head = ClampedHead(called, self.clamp) if self.clamp > 0.0 else None
         logps, entropies, aux_loss = self.trl(called if head is None else head, tokens, mask, width, **others)
         return LogProbs(logps, entropies, None if head is None else head.entropies(width), aux_loss)

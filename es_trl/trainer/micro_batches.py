@@ -28,10 +28,10 @@ from ..micro_batches.segments import hands_on
 from .forward import backbone_of
 
 
-# What a micro-batch costs beside its tokens, as numbers of tokens. Its passes read all weights and add to all gradients,
-# like WEIGHTS tokens. The kernel calls of a layer take the time of a token in a model with CALLS parameters, and those
-# of attention in one with ATTENTION parameters. Fitted to Qwen2 shapes with 0.5 to 135 million parameters on a CPU. The
-# values for a GPU are estimates.
+# What a micro-batch costs beside its tokens, as numbers of tokens. It reads all weights and adds to all gradients, which
+# costs WEIGHTS tokens. The kernel calls of a layer take the time of a token in a model with CALLS parameters, and those
+# of attention in one with ATTENTION parameters. Fitted to Qwen2 shapes with 0.5 to 135 million parameters on a CPU;
+# the values for a GPU are estimates.
 WEIGHTS = {"cpu": 32, "cuda": 256}
 CALLS = {"cpu": 1.5e7, "cuda": 4e10}
 ATTENTION = {"cpu": 1e6, "cuda": 4e9}
@@ -149,7 +149,9 @@ def _costs(model: torch.nn.Module) -> Costs:
     parameters = sum(getattr(p, "ds_numel", p.numel()) for p in model.parameters())
     kind = "cpu" if next(model.parameters()).device.type == "cpu" else "cuda"
     calls, attention = (round(each[kind] * layers / parameters) for each in (CALLS, ATTENTION))
-    return Costs(WEIGHTS[kind] + calls, attention)
+    # attention takes 4 times its width for each pair of tokens, and all else about 24 times its square for each token
+    hidden = getattr(model.config.get_text_config(), "hidden_size", None)
+    return Costs(WEIGHTS[kind] + calls, attention, 0.0 if hidden is None else 1 / (6 * hidden))
 
 
 def cut(micro_batch: dict[str, Any], parts: int) -> list[dict[str, Any]]:
