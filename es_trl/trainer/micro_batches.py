@@ -28,7 +28,7 @@ from ..micro_batches.segments import hands_on
 from .forward import backbone_of
 
 
-# What a micro-batch costs beside its tokens, as numbers of tokens. Its passes read all weights and add to all gradients,
+# What a micro-batch costs beside its tokens, in tokens. Its passes read all weights and add to all gradients,
 # like WEIGHTS tokens. The kernel calls of a layer take the time of a token in a model with CALLS parameters, and those
 # of attention in one with ATTENTION parameters. Fitted to Qwen2 shapes with 0.5 to 135 million parameters on a CPU. The
 # values for a GPU are estimates.
