@@ -115,6 +115,13 @@ def test_micro_batches_without_padding_are_about_equal():
     assert best_cuts(lengths, "packed", 50, FREE) == [0, 4, 8, 12]
 
 
+def test_micro_batches_that_are_made_equal_keep_the_budget():
+    """A fifth above the mean of 12.5 tokens would be 15."""
+    rows = [(1, tokens - 1, k) for k, tokens in enumerate([6, 5, 4, 5, 5])]
+    assert best_cuts(lengths_of(rows), "packed", 14, FREE) == [0, 2, 5]
+    assert best_cuts(lengths_of(rows), "packed", 15, FREE) == [0, 3, 5]
+
+
 def test_a_micro_batch_holds_no_more_than_what_makes_its_own_cost_small():
     lengths = lengths_of([(1, 9, k) for k in range(48)])  # 480 tokens
     assert best_cuts(lengths, "packed", 10**9, Costs(10, 0)) == [0, 16, 32, 48]  # SMALL * 10 = 160

@@ -145,6 +145,10 @@ def test_processes_get_about_as_many_tokens():
     assert tokens.max() / tokens.mean() < 1.05
     held = np.array([table[:, :2].sum() for table in rollout.tables])
     assert held.max() / held.mean() > tokens.max() / tokens.mean()
+    # dealt out to and fro: 9, 6, 5 and 2 tokens, and 8, 7, 4 and 3
+    tables = [torch.tensor([[1, tokens, k] for k, tokens in enumerate(part)]) for part in ([8, 7, 6, 5], [4, 3, 2, 1])]
+    (plan, _) = plans_of(Rollout(tables, [torch.arange(4)] * 2, 1), ("packed",), 10**6)
+    assert plan.rows[0].tolist() == [[0, 3, 4, 7], [1, 2, 5, 6]]
 
 
 def test_parts_keep_the_completions_of_a_process_in_their_order():

@@ -1,6 +1,7 @@
 """Every name of TRL and transformers that es_trl leans on. An upgrade that breaks a seam fails here or beside.
 
-How the private ones behave stands in `test_seams_rollout.py`, `test_seams_loss.py` and `test_seams_saves.py`.
+How the private ones behave stands in the files beside: `test_seams_rollout.py`, `test_seams_loss.py`,
+`test_seams_layouts.py` and `test_seams_saves.py`.
 """
 
 import ast

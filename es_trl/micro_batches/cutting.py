@@ -115,7 +115,8 @@ def best_cuts(lengths: Lengths, layout: str, budget: int, costs: Costs) -> list[
     fewest = _fewest_cuts(lengths, layout, budget)
     # the same number of micro-batches, as equal as they can be, takes the least memory
     tokens = sum(int(lengths.tokens_from(a, layout)[b - a - 1]) for a, b in zip(fewest, fewest[1:], strict=False))
-    equal = (_fewest_cuts(lengths, layout, int(share * tokens / (len(fewest) - 1))) for share in (1.0, 1.1, 1.2))
+    shares = (min(int(share * tokens / (len(fewest) - 1)), budget) for share in (1.0, 1.1, 1.2))
+    equal = (_fewest_cuts(lengths, layout, share) for share in shares)
     return next((cuts for cuts in equal if len(cuts) == len(fewest)), fewest)
 
 

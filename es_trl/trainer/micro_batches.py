@@ -28,10 +28,10 @@ from ..micro_batches.segments import hands_on
 from .forward import backbone_of
 
 
-# What a micro-batch costs beside its tokens, as numbers of tokens. It reads all weights and adds to all gradients, which
-# costs WEIGHTS tokens. The kernel calls of a layer take the time of a token in a model with CALLS parameters, and those
-# of attention in one with ATTENTION parameters. Fitted to Qwen2 shapes with 0.5 to 135 million parameters on a CPU;
-# the values for a GPU are estimates.
+# What a micro-batch costs beside its tokens, in tokens. Its passes read all weights and add to all gradients,
+# like WEIGHTS tokens. The kernel calls of a layer take the time of a token in a model with CALLS parameters, and those
+# of attention in one with ATTENTION parameters. Fitted to Qwen2 shapes with 0.5 to 135 million parameters on a CPU. The
+# values for a GPU are estimates.
 WEIGHTS = {"cpu": 32, "cuda": 256}
 CALLS = {"cpu": 1.5e7, "cuda": 4e10}
 ATTENTION = {"cpu": 1e6, "cuda": 4e9}
