@@ -67,10 +67,18 @@ Layout = Callable[[torch.Tensor, torch.Tensor, Sizes], Laid]
 
 
 class LaidOut:
-    """A wrapper of the policy that lays a micro-batch out anew. TRL calls it like the policy."""
+    """
+    A wrapper of the policy that lays a micro-batch out anew. TRL calls it like the policy.
 
-    def __init__(self, model: Any, backbone: torch.nn.Module, layout: Layout, sizes: Sizes) -> None:
+    With `checkpoints`, the last MLP computes all tokens also where no layer is checkpointed, so that its products have
+    the same shapes, and thus the same rounding, in every forward pass.
+    """
+
+    def __init__(
+        self, model: Any, backbone: torch.nn.Module, layout: Layout, sizes: Sizes, checkpoints: bool = False
+    ) -> None:
         self.model, self.backbone, self.layout, self.sizes = model, backbone, layout, sizes
+        self.checkpoints = checkpoints
 
     def __call__(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, labels: torch.Tensor, **others: Any
@@ -87,7 +95,9 @@ class LaidOut:
         scored = labels != -100
         # without a token to score, one hidden state without a label keeps the loss connected with the model
         positions, targets = (each[scored] if scored.any() else each[:1, 0] for each in (laid.hidden, labels))
-        with _only(self.backbone, positions, others.get("output_router_logits", False)):
+        # the loss of a router counts all tokens in all layers
+        whole = self.checkpoints or others.get("output_router_logits", False)
+        with _only(self.backbone, positions, whole):
             output = self.model(**inputs, shift_labels=targets.unsqueeze(0), **others)
         for name in PER_TOKEN:
             if (column := getattr(output, name)) is not None:
@@ -96,16 +106,15 @@ class LaidOut:
 
 
 @contextlib.contextmanager
-def _only(backbone: torch.nn.Module, positions: torch.Tensor, counts_all: bool) -> Iterator[None]:
-    """Let the backbone return only the hidden states at `positions`, in one row."""
+def _only(backbone: torch.nn.Module, positions: torch.Tensor, whole: bool) -> Iterator[None]:
+    """Let the backbone return only the hidden states at `positions`, in one row; `whole` for a whole last MLP."""
 
     def pick(module: torch.nn.Module, args: Any, output: Any) -> Any:
         states = output.last_hidden_state
         output.last_hidden_state = states.reshape(-1, states.shape[-1])[positions].unsqueeze(0)
         return output
 
-    # the loss of a router counts all tokens in all layers
-    with contextlib.nullcontext() if counts_all else _last_mlp_only(backbone, positions.unique()):
+    with contextlib.nullcontext() if whole else _last_mlp_only(backbone, positions.unique()):
         handle = backbone.register_forward_hook(pick)
         try:
             yield

@@ -78,7 +78,8 @@ class UpdateTrainer(RolloutTrainer):
 
     def _forward(self, layout: str | None, clamp: float) -> Forward:
         trl = super()._get_per_token_logps_and_entropies
-        return Forward(trl, self.accelerator, layout, self.pad_to_multiple_of or 1, clamp)
+        multiple_of, checkpoints = self.pad_to_multiple_of or 1, self.args.gradient_checkpointing
+        return Forward(trl, self.accelerator, layout, multiple_of, clamp, checkpoints)
 
     def _get_per_token_logps_and_entropies(
         self,
