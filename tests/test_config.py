@@ -129,5 +129,8 @@ def test_surface_is_small():
         "method",
         "dynamic_sampling_tries",
         "overlong_cache",
+        "micro_batches",
+        "max_tokens_per_micro_batch",
+        "shared_prefixes",
         "resume_with_changes",
     }

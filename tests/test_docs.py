@@ -44,6 +44,8 @@ TESTED = {  # how a command begins, and what runs it, with fewer updates
     "python examples/trl_script": "test_trl_script.py::test_entropy_falls_without_them_and_is_held_with_them",
     "python examples/preview_schedule.py": "test_examples.py::test_preview_needs_no_torch",
     **{f"python benchmarks/{name}.py report": f"test_benchmarks.py::{test}" for name, test in REPORTS.items()},
+    "python benchmarks/update_phase.py report": "test_update_phase.py::test_a_committed_summary_is_made_from_its_data",
+    "python benchmarks/overhead.py report": "test_update_phase.py::test_a_committed_summary_is_made_from_its_data",
     f"{CPU} recipes/countdown_es.py": "test_recipe_runs.py::test_countdown_recipe_runs_as_people_launch_it",
     f"{LAUNCH} --use_peft true": "test_hub.py::test_an_adapter_is_pushed_alone",
     f"{LAUNCH} --method": "test_method_runs.py::test_with_everything_else_at_once",

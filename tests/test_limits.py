@@ -16,8 +16,12 @@ from es_trl.planning.limits import check_fits
     [
         (["--per_device_train_batch_size", "32", "--steps_per_generation", "16", "--gradient_accumulation_steps", "1"],
          "stage 0 is projected to need 125.6 GiB per GPU in `backward` (h100-80 has 79.1 GiB), 104.1 GiB of it for "
+         "activations and logits: set max_tokens_per_micro_batch to 92160"),
+        (["--per_device_train_batch_size", "32", "--steps_per_generation", "16", "--gradient_accumulation_steps", "1",
+          "--micro_batches", "completions"],
          "activations and logits: set per_device_train_batch_size to 8, and multiply steps_per_generation and "
          "gradient_accumulation_steps by 4"),
+        (["--max_tokens_per_micro_batch", "200000"], "activations and logits: set max_tokens_per_micro_batch to 92160"),
         (["--gradient_checkpointing", "false"], "for activations and logits: set gradient_checkpointing: true"),
         (["--vllm_gpu_memory_utilization", "0.15"],
          "0.15 gives vLLM 11.9 GiB, but vLLM is projected to need 14.2 GiB for weights, 2.2 GiB for its work and 0.3 "
@@ -59,6 +63,9 @@ def test_a_model_too_large_for_its_launch(capsys):
     ("options", "change"),
     [
         (["--per_device_train_batch_size", "32", "--steps_per_generation", "16", "--gradient_accumulation_steps", "1"],
+         ["--max_tokens_per_micro_batch", "92160"]),
+        (["--per_device_train_batch_size", "32", "--steps_per_generation", "16", "--gradient_accumulation_steps", "1",
+          "--micro_batches", "completions"],
          ["--per_device_train_batch_size", "8", "--steps_per_generation", "64", "--gradient_accumulation_steps", "4"]),
         (["--vllm_gpu_memory_utilization", "0.9"], ["--vllm_gpu_memory_utilization", "0.64"]),
         (["--vllm_gpu_memory_utilization", "0.15"], ["--vllm_gpu_memory_utilization", "0.22"]),
@@ -68,6 +75,19 @@ def test_the_number_that_is_named_is_enough_and_the_next_is_not(options, change,
     name, number = re.search(r"set (\w+) to ([\d.]+)", refused(capsys, "qwen7b_es.yaml", *ZERO3, *options)).groups()
     assert [f"--{name}", number] == change[:2]
     assert "warning" not in planned(capsys, "qwen7b_es.yaml", *ZERO3, *options, *change)
+
+
+def test_a_budget_of_tokens_is_so_many_longest_completions(capsys):
+    one = ["--per_device_train_batch_size", "1", "--steps_per_generation", "512", "--gradient_accumulation_steps", "32"]
+
+    def activations(*options):
+        plan = planned(capsys, "qwen7b_es.yaml", *ZERO3, *options)
+        return re.search(r"^activations.*", plan, re.MULTILINE)[0], re.search(r"^logits.*", plan, re.MULTILINE)[0]
+
+    assert activations("--max_tokens_per_micro_batch", "6144") == activations(*one) != activations()
+    assert activations("--max_tokens_per_micro_batch", "6145") != activations(*one)
+    assert activations("--max_tokens_per_micro_batch", str(4 * 6144)) == activations()
+    assert activations("--max_tokens_per_micro_batch", "100") == activations(*one)  # a completion is not cut
 
 
 def test_the_named_utilization_is_at_the_edge(capsys):

@@ -14,6 +14,7 @@ from torch.utils._pytree import tree_leaves
 from transformers import AutoConfig, AutoModelForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
 from es_trl.lab import BASE_MODEL
+from es_trl.micro_batches.layout import BY_NAME, Sizes
 from es_trl.planning.memory import activation_bytes, state_bytes
 from es_trl.planning.model_shape import from_config, shape_of
 from es_trl.planning.summary import CHECKED
@@ -44,20 +45,29 @@ class Live(TorchDispatchMode):
         self.now -= self.sizes.pop(key)
 
 
-def measured(model, checkpointing, autocast=False):
-    """Bytes that the forward pass of 2 x 1,024 tokens keeps, and the most at once with the backward pass."""
+SMALL = Qwen2Config(
+    vocab_size=512, hidden_size=128, intermediate_size=640, num_hidden_layers=6, num_attention_heads=4,
+    num_key_value_heads=2, tie_word_embeddings=False, attn_implementation="sdpa",
+)  # fmt: skip
+
+
+def measured(model, checkpointing, autocast=False, inputs=None):
+    """Bytes that the forward pass keeps (of 2 x 1,024 tokens by default), and the most with the backward pass."""
     if checkpointing:
         model.gradient_checkpointing_enable()
     model.train()
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter) if parameter.requires_grad else None
-    ids = torch.randint(1, 512, (2, 1024))
-    mask = torch.ones_like(ids)
-    mask[:, :5] = 0  # padding, so that the mask is really made
+    if inputs is None:
+        inputs = {
+            "input_ids": torch.randint(1, 512, (2, 1024)),
+            "attention_mask": torch.ones(2, 1024, dtype=torch.long),
+        }
+        inputs["attention_mask"][:, :5] = 0  # padding, so that the mask is really made
     gc.collect()
     with Live() as live:
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
-            hidden = model.model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
+            hidden = model.model(**inputs, use_cache=False).last_hidden_state
         gc.collect()
         forward = live.now
         hidden.sum().backward()
@@ -123,6 +133,22 @@ def test_activations_of_other_layers_are_projected_low(kind, options, least, che
     kept, layer, _ = activation_bytes(replace(SEVEN, **sizes, prompt=24, completion=1000, checkpointing=checkpointing))
     assert least < kept / forward < 1.2 and least < (kept + layer) / peak < 1.2
     assert (kind in CHECKED) == (least >= 0.97)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("checkpointing", [True, False])
+@pytest.mark.parametrize("layout", ["trimmed", "packed"])
+def test_activations_of_a_micro_batch_cut_by_tokens_are_at_most_those_projected(layout, checkpointing):
+    lengths = [700, 420, 300, 130, 90, 60, 30, 12]
+    mask = torch.arange(-24, 700) < torch.tensor(lengths).unsqueeze(1)
+    laid = BY_NAME[layout](torch.randint(1, 512, mask.shape), mask, Sizes(700, 24))
+    inputs = {name: value for name, value in laid.inputs.items() if name != "padding_mask"}
+    tokens = inputs["input_ids"].numel()
+    model = Qwen2ForCausalLM(SMALL).to(torch.bfloat16)
+    forward, peak = measured(model, checkpointing, inputs=inputs)
+    work = replace(SEVEN, shape=from_config(SMALL), sharding="none", num_processes=1, checkpointing=checkpointing)
+    kept, layer, _ = activation_bytes(replace(work, prompt=24, completion=700).with_budget(tokens))
+    assert 0.97 < kept / forward < 2.0 and 0.97 < (kept + layer) / peak < 2.0
 
 
 @pytest.mark.parametrize(

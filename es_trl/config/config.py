@@ -43,7 +43,8 @@ class ESGRPOConfig(GRPOConfig):
     alone, which uses the default arguments, or the object itself. After construction the fields hold the objects.
 
     If only `entropy_schedule` is set, the controller is `self_tuned_pid` and the actuator is `entropy_bonus`. The
-    paper's own method is `sign_step` on `clip_high`. Without any block the trainer trains like `GRPOTrainer`.
+    paper's own method is `sign_step` on `clip_high`. Without any block the trainer makes the updates of
+    `GRPOTrainer` up to rounding, and with `micro_batches: completions` bit for bit.
 
     Parameters:
         method (`str`, *optional*):
@@ -84,8 +85,9 @@ class ESGRPOConfig(GRPOConfig):
             completion of `max_completion_length`.
         shared_prefixes (`bool`, *optional*):
             Whether the completions of a prompt that meet in a micro-batch compute their prompt once. By default they
-            do where this takes fewer tokens and the model allows it. `gradient_checkpointing` rules it out. With
-            transformers' `generate`, the completions of a rollout then compute their prompt once, too.
+            do where this takes fewer tokens and the model allows it. It needs `attn_implementation: sdpa`. With
+            transformers' `generate`, the completions of a rollout then compute their prompt once, too. `True` raises an
+            error where it cannot work (`docs/guides/speed.md`).
         resume_with_changes (`bool`, *optional*, defaults to `False`):
             Whether a run may resume although the target of the next rollout jumps. It jumps if the schedule or the
             length of the run differs from the checkpoint's. All other changes are allowed and listed.

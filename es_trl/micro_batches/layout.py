@@ -21,7 +21,7 @@ from typing import Any
 import torch
 
 from .cutting import LAYOUTS, about
-from .segments import Group, Segments, segments_of
+from .segments import Group, Segments, no_mask, segments_of
 
 
 PER_TOKEN = ("log_probs", "entropy", "log_sum_sq_probs")  # outputs of TRL's head that are read
@@ -137,9 +137,11 @@ def _last_mlp_only(backbone: torch.nn.Module, positions: torch.Tensor) -> Iterat
         shapes.append(args[0].shape)
         return (args[0].flatten(0, 1)[positions].unsqueeze(0), *args[1:])
 
-    def put_back(module: torch.nn.Module, args: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
+    def put_back(module: torch.nn.Module, args: tuple[torch.Tensor, ...], output: Any) -> Any:
         shape = shapes.pop()
-        return output.new_zeros(shape[0] * shape[1], shape[2]).index_copy(0, positions, output[0]).view(shape)
+        states, *more = output if isinstance(output, tuple) else (output,)  # some return the router's scores beside
+        whole = states.new_zeros(shape[0] * shape[1], shape[2]).index_copy(0, positions, states.flatten(0, -2))
+        return (whole.view(shape), *more) if more else whole.view(shape)
 
     handles = [mlp.register_forward_pre_hook(pick), mlp.register_forward_hook(put_back)]
     try:
@@ -233,9 +235,8 @@ BY_NAME: dict[str, Layout] = dict(
 
 
 def _segmented(ids: torch.Tensor, positions: torch.Tensor, segments: Segments) -> dict[str, Any]:
-    # a mask with four dimensions is used as it is, so that transformers builds none for all pairs of tokens
-    mask = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=ids.device)
-    return {"input_ids": ids, "position_ids": positions.unsqueeze(0), "segments": segments, "attention_mask": mask}
+    inputs = {"input_ids": ids, "position_ids": positions.unsqueeze(0)}
+    return {**inputs, "segments": segments, "attention_mask": no_mask(ids.device)}
 
 
 def _columns(mask: torch.Tensor, sizes: Sizes) -> torch.Tensor:

@@ -5,6 +5,7 @@ computed with transformers' own function, for segments of about the same length 
 it is a completion, its prompt, which may serve several completions.
 """
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -69,6 +70,40 @@ def segments_of(lengths: torch.Tensor, groups: Sequence[Group]) -> Segments:
     return Segments(tuple(groups), padded, torch.arange(len(shift), device=device) + shift)
 
 
+def no_mask(device: torch.device | None = None) -> torch.Tensor:
+    """
+    Return the mask that goes with segments, `(1, 1, 0, 0)`.
+
+    A mask with four dimensions is used as it is, so that transformers builds none for all pairs of tokens. This one
+    fits no attention: a layer that does not get the segments fails, and does not mix them.
+    """
+    return torch.ones(1, 1, 0, 0, dtype=torch.bool, device=device)
+
+
+class _Reached(Exception):
+    pass
+
+
+def _reach(*args: Any, **kwargs: Any) -> None:
+    raise _Reached(kwargs)
+
+
+def hands_on(backbone: torch.nn.Module, name: str) -> bool:
+    """Return whether a model without its head hands the argument `name` on to its attention; no weights are used."""
+    with torch.device("meta"):
+        twin = type(backbone)(copy.deepcopy(backbone.config))
+        twin.config._attn_implementation = _reach.__name__
+        ids = torch.zeros(1, 3, dtype=torch.long)
+        inputs = {"input_ids": ids, "position_ids": ids, "segments": object(), "attention_mask": no_mask()}
+        try:
+            twin(**inputs, use_cache=False)
+        except _Reached as reached:
+            return reached.args[0].get(name) is inputs[name]
+        except (TypeError, ValueError, RuntimeError, AttributeError, IndexError, KeyError):  # it reaches no attention
+            return False
+    return False
+
+
 def attention(
     module: torch.nn.Module,
     query: torch.Tensor,
@@ -129,3 +164,4 @@ def _mask(queries: int, keys: int, window: int | None, device: torch.device) -> 
 # transformers calls the attention of a model by the name in its configuration, and hands it all arguments that it does
 # not know. Without segments, this is transformers' own function.
 AttentionInterface.register("sdpa", attention)
+AttentionInterface.register(_reach.__name__, _reach)

@@ -68,6 +68,12 @@ def _setting(group: str, moment: str, stages: list[Workload], gpu: GPU) -> str:
     own, scaled = stages[0], "steps_per_generation and gradient_accumulation_steps"
     if group == _PER_MICRO_BATCH and not own.checkpointing:
         return "set gradient_checkpointing: true"
+    if group == _PER_MICRO_BATCH and own.cuts_by_tokens:
+        longest = max(t.prompt + t.completion for t in stages)
+        for size in range(max(t.micro_batch for t in stages), 0, -1):
+            if _fit([t.with_budget(size * longest) for t in stages], gpu):
+                return f"set max_tokens_per_micro_batch to {size * longest}"
+        return "set a lower max_completion_length"
     if group == _PER_MICRO_BATCH:
         for size in (n for n in range(own.micro_batch // 2, 0, -1) if own.micro_batch % n == 0):
             if _fit([replace(t, micro_batch=size) for t in stages], gpu):

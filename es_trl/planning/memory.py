@@ -67,7 +67,7 @@ def state_bytes(t: Workload) -> dict[str, float]:
 
 def activation_bytes(t: Workload) -> tuple[float, float, float]:
     """
-    Return the bytes of a micro-batch's activations.
+    Return the bytes of a micro-batch's activations, at most: as with TRL's padding and its attention mask.
 
     Returns:
         `(float, float, float)`: bytes that stay until the backward pass, bytes that one layer adds in the backward

@@ -1,8 +1,10 @@
 """The work of one GPU in one stage of a recipe."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import Literal
 
+from ..config.micro_batches import coupling
 from ..curriculum.planned import PlannedStage
 from ..recipe import Recipe
 from .launch import Launch, Sharding
@@ -51,7 +53,7 @@ class Workload:
     quantized: bool  # whether the weights under the adapter are loaded in 4 bits
     sharding: Sharding
     num_processes: int
-    micro_batch: int  # completions
+    micro_batch: int  # completions of the largest length
     prompt: int  # tokens of the longest prompt
     completion: int  # tokens of the longest completion
     sequences: int  # completions per rollout that this GPU trains on
@@ -60,11 +62,16 @@ class Workload:
     reference: bool  # whether there is a reference model
     engine: Engine | None  # `None` if the trainer or a vLLM server generates
     generates: bool = True  # whether completions are written on this GPU
+    cuts_by_tokens: bool = False  # whether micro-batches are cut by tokens, so that a number of tokens limits them
 
     @property
     def trained(self) -> int:
         """Number of parameters with a gradient."""
         return self.shape.parameters if self.adapter is None else self.adapter.parameters(self.shape)
+
+    def with_budget(self, tokens: int) -> "Workload":
+        """Return the same work with micro-batches of at most so many tokens; a single completion may have more."""
+        return replace(self, micro_batch=math.ceil(tokens / (self.prompt + self.completion)))
 
 
 def check_known(recipe: Recipe) -> None:
@@ -93,7 +100,8 @@ def workload_of(recipe: Recipe, shape: ModelShape, stage: PlannedStage, longest:
     length, gpus = args.vllm_max_model_length, args.vllm_tensor_parallel_size
     sequences = batch * args.steps_per_generation * gpus
     utilization, sleeps = args.vllm_gpu_memory_utilization, args.vllm_enable_sleep_mode
-    return Workload(
+    actuators = args.entropy_actuator if isinstance(args.entropy_actuator, list) else [args.entropy_actuator]
+    work = Workload(
         shape=shape, adapter=_adapter(recipe, shape) if model.use_peft else None,
         weight_bytes=4 if is_fp32 else 2, quantized=model.load_in_4bit and model.use_peft,
         compute_bytes=2 if args.bf16 or args.fp16 or launch.half or not is_fp32 else 4,
@@ -104,7 +112,10 @@ def workload_of(recipe: Recipe, shape: ModelShape, stage: PlannedStage, longest:
         checkpointing=args.gradient_checkpointing, reference=args.beta != 0.0 and not model.use_peft,
         engine=Engine(utilization, gpus, length or shape.max_positions, sequences, sleeps) if colocated else None,
         generates=colocated or not args.use_vllm,
+        cuts_by_tokens=args.micro_batches == "tokens" and coupling(args, actuators) is None,
     )  # fmt: skip
+    budget = args.max_tokens_per_micro_batch
+    return work if budget is None else work.with_budget(budget)
 
 
 def _adapter(recipe: Recipe, shape: ModelShape) -> Adapter:

@@ -1,7 +1,8 @@
-"""The trainer: `ESGRPOTrainer` in three layers of short overrides of TRL's `GRPOTrainer`, and their helpers.
+"""The trainer: `ESGRPOTrainer` in four layers of short overrides of TRL's `GRPOTrainer`, and their helpers.
 
 - `trainer.py`: `ESGRPOTrainer`, which saves and resumes runs.
-- `rollout_trainer.py`: the base class of `ESGRPOTrainer`, which measures, records and controls every rollout.
+- `update_trainer.py`: the base class of `ESGRPOTrainer`, which cuts each update by its tokens.
+- `rollout_trainer.py`: the base class of `UpdateTrainer`, which measures, records and controls every rollout.
 - `pushing_trainer.py`: the base class of `RolloutTrainer`, which logs failed uploads and retries them.
 - `arguments.py`: the arguments of the trainer, completed and checked before the model loads.
 - `inputs.py`, `model_folder.py`: checks of rewards, datasets, settings and the model before weights load.
@@ -13,7 +14,9 @@
 - `sensor.py`: the entropy sensor of a rollout.
 - `generation.py`: the replacement of prompts between generation and scoring.
 - `loss.py`: TRL's loss with the changes of the actuators.
-- `micro_batches.py`: micro-batches that are cut into parts.
+- `forward.py`: the forward pass of the policy in a layout, for a micro-batch or a whole rollout.
+- `update.py`: one update: the micro-batches that TRL holds, and those that are computed.
+- `micro_batches.py`: the choice of how a run cuts its updates, and the backward passes of an update.
 - `stage_switch.py`: the sizes of a stage, written to every place where TRL keeps a copy.
 - `overlong.py`: the punishment of long completions.
 - `checkpoint.py`: the state of a run, written into a checkpoint and restored on a resume.

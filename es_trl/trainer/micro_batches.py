@@ -5,6 +5,7 @@ TRL's micro-batches, these are kept and only trimmed. `micro_batches: completion
 """
 
 import contextlib
+import inspect
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from ..config.micro_batches import coupling, refuse
 from ..control.base import Actuator
 from ..micro_batches.cutting import Costs
 from ..micro_batches.plan import Budget
+from ..micro_batches.segments import hands_on
+from .forward import backbone_of
 
 
 # What a micro-batch costs beside its tokens, as numbers of tokens. Its passes read all weights and add to all gradients,
@@ -84,7 +87,7 @@ def cutting_of(trainer: GRPOTrainer, actuators: Iterable[Actuator]) -> Cutting:
         return Cutting(1, (), True, Costs(0, 0))
     if args.shared_prefixes:
         layouts = ("shared",)
-    elif is_flash_attention_requested(model.config):
+    elif is_flash_attention_requested(model.config) and not _cannot_join(trainer, model, "position_ids"):
         layouts = ("flash",)
     else:
         segmented = () if cannot_share else ("packed",) if args.shared_prefixes is False else ("packed", "shared")
@@ -100,6 +103,7 @@ def _own_path(trainer: GRPOTrainer) -> str | None:
     configs = getattr(trainer.model, "peft_config", {}).values()
     checks = {
         "a model that reads images": trainer._is_vlm,
+        "a model that counts positions by the attention mask": _counts_positions(trainer.model),
         "an adapter that learns a prompt": any(config.is_prompt_learning for config in configs),
         "several GPUs in one process": args.n_gpu > 1,
         "`torch_compile: true`": args.torch_compile,
@@ -110,22 +114,33 @@ def _own_path(trainer: GRPOTrainer) -> str | None:
     return next((reason for reason, holds in checks.items() if holds), None)
 
 
+def _counts_positions(model: torch.nn.Module) -> bool:
+    """Return whether learned positions begin at a sequence's first token, as in OPT, and not at its first column."""
+    embeddings = (module for module in model.modules() if isinstance(module, torch.nn.Embedding))
+    return any("attention_mask" in inspect.signature(each.forward).parameters for each in embeddings)
+
+
 def _router(trainer: GRPOTrainer) -> str | None:
     return "the auxiliary loss of a router" if trainer.aux_loss_enabled else None
 
 
 def _cannot_segment(trainer: GRPOTrainer, model: torch.nn.Module) -> str | None:
     """Return what rules out that prompts and completions lie in one row as segments, if anything does."""
-    attention = model.config._attn_implementation
+    if (attention := model.config._attn_implementation) != "sdpa":
+        return f"`attn_implementation: {attention}`, only with sdpa"
+    # the loss of a router counts every token, also those of a prompt
+    return _router(trainer) or _cannot_join(trainer, model, "segments")
+
+
+def _cannot_join(trainer: GRPOTrainer, model: torch.nn.Module, tells: str) -> str | None:
+    """Return what rules out one row for several completions, if anything does; the argument `tells` them apart."""
     layers = set(getattr(model.config.get_text_config(), "layer_types", None) or ())
     checks = {
-        f"`attn_implementation: {attention}`, only with sdpa": attention != "sdpa",
         "`pad_to_multiple_of`": trainer.pad_to_multiple_of is not None,
         "layers without attention": bool(layers - WITH_ATTENTION) or model._is_stateful,
-        "a model that does not take attention functions": not model._supports_attention_backend,
+        f"a model that does not hand `{tells}` on to its attention": not hands_on(backbone_of(model), tells),
     }
-    # the loss of a router counts every token, also those of a prompt
-    return _router(trainer) or next((reason for reason, holds in checks.items() if holds), None)
+    return next((reason for reason, holds in checks.items() if holds), None)
 
 
 def _costs(model: torch.nn.Module) -> Costs:

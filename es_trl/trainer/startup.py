@@ -1,15 +1,17 @@
 """The text that is printed when a run begins: geometry, stages, entropy loop, schedule and warnings."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from trl import GRPOTrainer
 
 from ..common.tables import as_table
 from ..config.config import ESGRPOConfig
+from ..config.micro_batches import coupling
 from ..config.presets import describe_method
 from ..control.algorithm1 import SignStepController
 from ..control.band import DeadBandController
+from ..control.base import Actuator
 from ..control.geometry import Geometry
 from ..control.loop import EntropyLoop, part_rows
 from ..control.schedules import onset_rollout
@@ -40,7 +42,7 @@ def report(
     Scheduler and curriculum must have been prepared.
     """
     loop = scheduler.loop if scheduler else None
-    sections = [geometry.table()]
+    sections = [geometry.table(), describe_cutting(args, loop.actuators if loop else ())]
     if curriculum is not None and curriculum.stages:
         sections.append(stage_table(curriculum.prompts.planned, geometry.rollouts))
     if args.method is not None:
@@ -57,6 +59,21 @@ def report(
     warnings = [*run_warnings(args, geometry, loop), *stage_warnings(args, curriculum)]
     sections.append("\n".join(f"warning: {warning}" for warning in warnings))
     return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def describe_cutting(args: ESGRPOConfig, actuators: Iterable[Actuator]) -> str:
+    """Return the line on how micro-batches are cut, as far as the configuration tells it without a model."""
+    if args.micro_batches == "completions":
+        return "micro-batches are TRL's, with its padding (micro_batches: completions)"
+    reason = coupling(args, actuators)
+    if reason is not None:
+        return f"micro-batches keep TRL's completions, without its padding, because of {reason}"
+    most = args.max_tokens_per_micro_batch
+    if most is not None:
+        return f"micro-batches are cut by tokens, with at most {most:,} (max_tokens_per_micro_batch)"
+    size = args.per_device_train_batch_size
+    whose = f"{size} of the longest prompts and completions" if size > 1 else "the longest prompt and completion"
+    return f"micro-batches are cut by tokens, with at most those of {whose}"
 
 
 def stage_table(planned: Sequence[PlannedStage], num_rollouts: int | None) -> str:
@@ -89,8 +106,9 @@ def stage_table(planned: Sequence[PlannedStage], num_rollouts: int | None) -> st
         for stage, end in zip(planned, ends, strict=True)
     ]
     note = (
-        "(longest: tokens of the longest completion; parts: number per micro-batch; cost: tokens per rollout relative "
-        "to stage 0;\nshare: of the run's tokens; tokens, cost and share assume that every completion is the longest)"
+        "(longest: tokens of the longest completion; parts: of each of TRL's micro-batches, where they are kept; cost: "
+        "tokens per\nrollout relative to stage 0; share: of the run's tokens; tokens, cost and share assume that every "
+        "completion is the longest)"
     )
     return f"{as_table(header, rows)}\n{note}"
 

@@ -42,7 +42,8 @@ class ESGRPOTrainer(UpdateTrainer):
 
     Schedule, controller and actuator come from the `entropy_*` blocks of [`ESGRPOConfig`], or from an
     [`EntropyScheduler`] in `callbacks`. The stages come from its `curriculum` block, or from a [`Curriculum`] in
-    `callbacks`. Without any of these, the trained weights are those of `GRPOTrainer`, bit for bit.
+    `callbacks`. Without any of these, the gradients are those of `GRPOTrainer` up to rounding. With
+    `micro_batches: completions` the trained weights are then equal, bit for bit.
 
     Every rollout is measured. Its record is written to `es_history.jsonl`, and the curves are drawn in
     `es_curves.png`. A run that is resumed from a checkpoint continues exactly as it would have without the stop.
