@@ -6,6 +6,7 @@ import torch
 
 from es_trl.micro_batches.cutting import Costs
 from es_trl.micro_batches.plan import Budget, Plan, make_plan
+from es_trl.micro_batches.rows import fitted
 
 
 UPDATES, COPIES = 4, 8  # completions per prompt
@@ -82,3 +83,17 @@ def test_all_short_on_one_process_and_all_long_on_the_other():
     table[0, :, 1], table[1, :, 1] = 4, 512
     assert imbalances(table, by_trl(table)).min() > 1.8
     assert imbalances(table, planned(table, "packed").rows).max() < 1.03
+
+
+@pytest.mark.parametrize(("layout", "width"), [("packed", 2), ("shared", 1)])
+def test_moved_completions_have_two_columns_at_least(layout, width):
+    """One process has completions of one token, and those of the other are masked: both must make the same columns."""
+    table = drawn(2, 0.6, 0)
+    table[0, :, 1], table[1, :, 1] = 1, 0
+    plan = planned(table, layout)
+    assert plan.widths[1] == width
+    if plan.moves:
+        masks = (torch.ones(4, 1), torch.zeros(4, 24))
+        names = ("prompt_ids", "prompt_mask", "completion_ids", "completion_mask")
+        shapes = [fitted(dict.fromkeys(names, mask), *plan.widths)["completion_mask"].shape for mask in masks]
+        assert shapes[0] == shapes[1]

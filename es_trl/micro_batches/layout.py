@@ -63,11 +63,18 @@ Layout = Callable[[torch.Tensor, torch.Tensor, Sizes], Laid]
 
 
 class LaidOut:
-    """A wrapper of the policy that lays a micro-batch out anew. TRL calls it like the policy."""
+    """
+    A wrapper of the policy that lays a micro-batch out anew. TRL calls it like the policy.
 
-    def __init__(self, model: Any, backbone: torch.nn.Module, layout: Layout, sizes: Sizes, recomputes: bool) -> None:
+    With `checkpoints`, the last MLP computes all tokens also where no layer is checkpointed, so that its products have
+    the same shapes, and thus the same rounding, in every forward pass.
+    """
+
+    def __init__(
+        self, model: Any, backbone: torch.nn.Module, layout: Layout, sizes: Sizes, checkpoints: bool = False
+    ) -> None:
         self.model, self.backbone, self.layout, self.sizes = model, backbone, layout, sizes
-        self.recomputes = recomputes
+        self.checkpoints = checkpoints
 
     def __call__(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, labels: torch.Tensor, **others: Any
@@ -86,7 +93,7 @@ class LaidOut:
         positions, targets = (each[scored] if scored.any() else each[:1, 0] for each in (laid.hidden, labels))
         # a checkpointed layer is computed again in the backward pass, when no hook is left, and the loss of a router
         # counts all tokens in all layers
-        keeps_layers = self.recomputes or others.get("output_router_logits", False)
+        keeps_layers = self.checkpoints or others.get("output_router_logits", False)
         with _only(self.backbone, positions), _last_mlp_only(self.backbone, None if keeps_layers else positions):
             output = self.model(**inputs, shift_labels=targets.unsqueeze(0), **others)
         for name in PER_TOKEN:

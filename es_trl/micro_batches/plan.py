@@ -66,7 +66,7 @@ class Plan:
         moves (`bool`):
             Whether a process may compute completions that another one holds.
         widths (`tuple[int, int]`):
-            Tokens of the longest prompt and of the longest completion of the rollout.
+            Tokens of the longest prompt and of the longest completion of the rollout; the latter at least 2 if `moves`.
     """
 
     layout: str
@@ -141,6 +141,8 @@ def _plan(table: np.ndarray, updates: int, layout: str, budget: Budget) -> Plan:
     flat = table.reshape(-1, table.shape[2])
     prompt, completion = int(flat[:, PROMPT].max()), int(flat[:, COMPLETION].max())
     moves = len(table) > 1 and layout != "shared" and budget.parts is None
+    # a process with one column per completion would keep it, and the others two; see `rows.py`
+    widths = (prompt, max(completion, 2) if moves else completion)
     rows, cuts, tokens = [], [], 0
     for update in range(updates):
         order = _of_update(table, update, updates)
@@ -154,7 +156,7 @@ def _plan(table: np.ndarray, updates: int, layout: str, budget: Budget) -> Plan:
         rows.append(order)
         cuts.append(found)
         tokens += cost_of(lengths, layout, found, budget.costs)
-    return Plan(layout, np.stack(rows), cuts, tokens, moves, (prompt, completion))
+    return Plan(layout, np.stack(rows), cuts, tokens, moves, widths)
 
 
 def _of_update(table: np.ndarray, update: int, updates: int) -> np.ndarray:

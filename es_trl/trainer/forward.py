@@ -60,18 +60,18 @@ class Forward:
             Name of the layout; `None` for TRL's own.
         multiple_of (`int`):
             Rows are padded to a multiple of this number of tokens.
-        recomputes (`bool`):
-            Whether the layers are computed again in the backward pass (gradient checkpointing).
         clamp (`float`):
             Share of the vocabulary that the clamped entropy leaves out; 0 for no clamped entropy.
+        checkpoints (`bool`):
+            Whether the run checkpoints layers. TRL does not while it scores a rollout.
     """
 
     trl: Callable[..., tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]]
     accelerator: Accelerator
     layout: str | None
     multiple_of: int
-    recomputes: bool
     clamp: float
+    checkpoints: bool
 
     def __call__(self, model: Any, batch: dict[str, Any], prompt_width: int | None = None, **others: Any) -> LogProbs:
         """
@@ -96,7 +96,7 @@ class Forward:
         if self.layout is not None:
             sizes = Sizes(width, prompt_width, self.multiple_of)
             backbone = backbone_of(self.accelerator.unwrap_model(model))
-            called = LaidOut(model, backbone, BY_NAME[self.layout], sizes, self.recomputes)
+            called = LaidOut(model, backbone, BY_NAME[self.layout], sizes, self.checkpoints)
         head = ClampedHead(called, self.clamp) if self.clamp > 0.0 else None
         logps, entropies, aux_loss = self.trl(called if head is None else head, tokens, mask, width, **others)
         return LogProbs(logps, entropies, None if head is None else head.entropies(width), aux_loss)
