@@ -42,9 +42,15 @@ def all_cuts(size):
             yield [0, *inner, size]
 
 
+def memory(processes, first, end, layout):
+    # the keys and values of a shared prompt are copied for each completion, which takes the memory of an eighth of it
+    copied = [sum(p // 8 for p, _, _ in rows[first:end]) for rows in processes]
+    return plainly(processes, first, end, layout) + (max(copied) if layout == "shared" else 0)
+
+
 def fits(processes, cuts, layout, budget):
     pairs = list(zip(cuts, cuts[1:], strict=False))
-    return all(end - first == 1 or plainly(processes, first, end, layout) <= budget for first, end in pairs)
+    return all(end - first == 1 or memory(processes, first, end, layout) <= budget for first, end in pairs)
 
 
 @st.composite
@@ -141,7 +147,8 @@ def test_a_shared_prompt_counts_once_per_micro_batch():
     lengths = lengths_of([(10, 3, 0), (10, 2, 0), (10, 1, 0), (10, 4, 1)])
     assert lengths.tokens_from(0, "shared").tolist() == [13, 15, 16, 30]
     assert lengths.tokens_from(1, "shared").tolist() == [12, 13, 27]  # computed again
-    assert best_cuts(lengths, "shared", 16, FREE) == [0, 3, 4]
+    assert lengths.memory_from(0, "shared").tolist() == [14, 17, 19, 34]  # with copies of the keys and values
+    assert best_cuts(lengths, "shared", 19, FREE) == [0, 3, 4]
 
 
 def test_calls_of_attention():

@@ -76,10 +76,13 @@ class Lengths:
         if layout == "trimmed":
             longest = np.maximum.accumulate(prompts + completions, axis=1).max(axis=0)
             return longest * np.arange(1, len(longest) + 1)
-        own = prompts
-        if layout == "shared":
-            own = np.where(self.before[:, first:] < first, prompts, 0) + prompts // COPIED
+        own = np.where(self.before[:, first:] < first, prompts, 0) if layout == "shared" else prompts
         return np.cumsum(own + completions, axis=1).max(axis=0)
+
+    def memory_from(self, first: int, layout: str) -> np.ndarray:
+        """Return the same, with the keys and values of shared prompts, which are copied for each completion."""
+        copied = self.prompts[:, first:] // COPIED if layout == "shared" else np.zeros_like(self.prompts[:, first:])
+        return self.tokens_from(first, layout) + np.cumsum(copied, axis=1).max(axis=0)
 
     def attentions(self, first: int, end: int, layout: str) -> int:
         """Return the calls of the attention that a micro-batch needs, the most of any process."""
@@ -109,22 +112,23 @@ def best_cuts(lengths: Lengths, layout: str, budget: int, costs: Costs) -> list[
         costs (`Costs`):
             What a micro-batch costs beside its tokens.
     """
-    budget = min(budget, SMALL * costs.micro_batch)
+    enough = SMALL * costs.micro_batch
     if layout == "trimmed":
-        return _cuts_of_least_padding(lengths, budget, costs.micro_batch)
-    fewest = _fewest_cuts(lengths, layout, budget)
+        return _cuts_of_least_padding(lengths, min(budget, enough), costs.micro_batch)
+    fewest = _fewest_cuts(lengths, layout, budget, enough)
     # the same number of micro-batches, as equal as they can be, takes the least memory
     tokens = sum(int(lengths.tokens_from(a, layout)[b - a - 1]) for a, b in zip(fewest, fewest[1:], strict=False))
-    shares = (min(int(share * tokens / (len(fewest) - 1)), budget) for share in (1.0, 1.1, 1.2))
-    equal = (_fewest_cuts(lengths, layout, share) for share in shares)
+    shares = (min(int(share * tokens / (len(fewest) - 1)), enough) for share in (1.0, 1.1, 1.2))
+    equal = (_fewest_cuts(lengths, layout, budget, share) for share in shares)
     return next((cuts for cuts in equal if len(cuts) == len(fewest)), fewest)
 
 
-def _fewest_cuts(lengths: Lengths, layout: str, budget: int) -> list[int]:
+def _fewest_cuts(lengths: Lengths, layout: str, budget: int, enough: int) -> list[int]:
     cuts = [0]
     while cuts[-1] < lengths.size:
-        tokens = lengths.tokens_from(cuts[-1], layout)
-        cuts.append(cuts[-1] + max(int(np.searchsorted(tokens, budget, side="right")), 1))
+        memory, tokens = lengths.memory_from(cuts[-1], layout), lengths.tokens_from(cuts[-1], layout)
+        fits = min(int(np.searchsorted(sizes, most, "right")) for sizes, most in ((memory, budget), (tokens, enough)))
+        cuts.append(cuts[-1] + max(fits, 1))
     return cuts
 
 

@@ -91,8 +91,7 @@ class LaidOut:
         scored = labels != -100
         # without a token to score, one hidden state without a label keeps the loss connected with the model
         positions, targets = (each[scored] if scored.any() else each[:1, 0] for each in (laid.hidden, labels))
-        # a checkpointed layer is computed again in the backward pass, when no hook is left, and the loss of a router
-        # counts all tokens in all layers
+        # the loss of a router counts all tokens in all layers
         keeps_layers = self.checkpoints or others.get("output_router_logits", False)
         with _only(self.backbone, positions), _last_mlp_only(self.backbone, None if keeps_layers else positions):
             output = self.model(**inputs, shift_labels=targets.unsqueeze(0), **others)
@@ -122,7 +121,8 @@ def _only(backbone: torch.nn.Module, positions: torch.Tensor) -> Iterator[None]:
 def _last_mlp_only(backbone: torch.nn.Module, read: torch.Tensor | None) -> Iterator[None]:
     """Let the MLP of the last layer compute only the tokens at the positions `read`; `None` for all."""
     mlp = getattr(list(getattr(backbone, "layers", [None]))[-1], "mlp", None)
-    if mlp is None or read is None:
+    # a checkpointed layer is computed again in the backward pass, when no hook is left
+    if mlp is None or read is None or (getattr(backbone, "gradient_checkpointing", False) and backbone.training):
         yield
         return
     positions = read.unique()

@@ -71,7 +71,7 @@ class Forward:
     layout: str | None
     multiple_of: int
     clamp: float
-    checkpoints: bool
+    checkpoints: bool = False
 
     def __call__(self, model: Any, batch: dict[str, Any], prompt_width: int | None = None, **others: Any) -> LogProbs:
         """
