@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from es_trl.micro_batches.cutting import SMALL, Costs, Lengths, about, best_cuts, cost_of, equal_cuts
+from es_trl.micro_batches.cutting import LARGE_ENOUGH, Costs, Lengths, about, best_cuts, cost_of, equal_cuts
 
 
-FREE = Costs(micro_batch=10**6, attention=0)  # so large that `SMALL` caps no budget below
+FREE = Costs(micro_batch=10**6, attention=0)  # so large that `LARGE_ENOUGH` caps no budget below
 
 
 def lengths_of(*processes):
@@ -27,7 +27,7 @@ def plainly(processes, first, end, layout):
     """The tokens of one micro-batch, counted row by row."""
     totals = []
     for rows in (rows[first:end] for rows in processes):
-        if layout == "trimmed":
+        if layout in ("trimmed", "masked"):
             totals.append(max(p + c for rows in processes for p, c, _ in rows[first:end]) * len(rows))
         elif layout == "shared":
             totals.append(sum(c for _, c, _ in rows) + sum({same: p for p, _, same in rows}.values()))
@@ -82,7 +82,7 @@ def test_tokens_are_those_that_are_counted(layout, processes):
 @several
 def test_no_cuts_with_padding_cost_less(processes, budget, own):
     lengths, costs = lengths_of(*processes), Costs(own, 0)
-    capped = min(budget, SMALL * own)
+    capped = min(budget, LARGE_ENOUGH * own)
     found = best_cuts(lengths, "trimmed", budget, costs)
     allowed = [cuts for cuts in all_cuts(lengths.size) if fits(processes, cuts, "trimmed", capped)]
     assert found in allowed
@@ -130,9 +130,9 @@ def test_micro_batches_that_are_made_equal_keep_the_budget():
 
 def test_a_micro_batch_holds_no_more_than_what_makes_its_own_cost_small():
     lengths = lengths_of([(1, 9, k) for k in range(48)])  # 480 tokens
-    assert best_cuts(lengths, "packed", 10**9, Costs(10, 0)) == [0, 16, 32, 48]  # SMALL * 10 = 160
+    assert best_cuts(lengths, "packed", 10**9, Costs(10, 0)) == [0, 16, 32, 48]  # LARGE_ENOUGH * 10 = 160
     sizes = np.diff(best_cuts(lengths, "trimmed", 10**9, Costs(10, 0)))
-    assert (sizes * 10 <= SMALL * 10).all()
+    assert (sizes * 10 <= LARGE_ENOUGH * 10).all()
     assert best_cuts(lengths, "packed", 10**9, Costs(30, 0)) == [0, 48]
 
 

@@ -11,7 +11,7 @@ from es_trl.trainer.forward import backbone_of
 
 
 SEGMENTED = ("packed", "shared")
-TRIMMED = {
+MASKED = {
     "gpt_neo": "`attn_implementation: eager`, only with sdpa",
     "gpt_oss": "`attn_implementation: eager`, only with sdpa",
     "bloom": "`attn_implementation: eager`, only with sdpa",
@@ -33,8 +33,8 @@ def model_of(kind):
 
 @pytest.mark.parametrize("kind", CONFIGS)
 def test_which_layouts_a_family_gets(kind):
-    found, reason = rules_of(model_of(kind)).layouts, TRIMMED.get(kind) or TRLS.get(kind)
-    assert found == (("trimmed",) if kind in TRIMMED else () if kind in TRLS else SEGMENTED)
+    found, reason = rules_of(model_of(kind)).layouts, MASKED.get(kind) or TRLS.get(kind)
+    assert found == (("masked",) if kind in MASKED else () if kind in TRLS else SEGMENTED)
     if reason is not None:
         with pytest.raises(ValueError, match="`shared_prefixes` is set but cannot work with") as raised:
             rules_of(model_of(kind), shared_prefixes=True)
@@ -75,21 +75,21 @@ def test_what_reaches_the_attention_is_found_without_weights():
 
 
 @pytest.mark.parametrize(
-    ("kind", "expected"), [("llama", "flash"), ("falcon", "trimmed"), ("falcon_h1", "trimmed"), ("jamba", "trimmed")]
+    ("kind", "expected"), [("llama", "flash"), ("falcon", "masked"), ("falcon_h1", "masked"), ("jamba", "masked")]
 )
 def test_one_row_for_flash_attention_only_where_positions_tell_it_apart(kind, expected):
     model = tiny(kind)
     model.config._attn_implementation = "flash_attention_2"
     assert rules_of(model).layouts == (expected,)
-    assert rules_of(model, pad_to_multiple_of=8).layouts == ("trimmed",)
+    assert rules_of(model, pad_to_multiple_of=8).layouts == ("masked",)
 
 
 def test_rules():
     model = model_of("llama")
     assert rules_of(model, shared_prefixes=False).layouts == ("packed",)
     assert rules_of(model, shared_prefixes=True).layouts == ("shared",)
-    assert rules_of(model, pad_to_multiple_of=8).layouts == ("trimmed",)
-    assert rules_of(model, aux_loss_enabled=True).layouts == ("trimmed",)
+    assert rules_of(model, pad_to_multiple_of=8).layouts == ("masked",)
+    assert rules_of(model, aux_loss_enabled=True).layouts == ("masked",)
     off = [{"_is_vlm": True}, {"n_gpu": 2}, {"optim": "lomo"}, {"torch_compile": True}]
     for changes in ({"micro_batches": "completions"}, *off):
         assert (rules_of(model, **changes).layouts, rules_of(model, **changes).group) == ((), 1)

@@ -7,7 +7,7 @@ import torch
 from layouts import LENGTHS, batch_of, error, said, tiny
 
 
-ALL = ("trimmed", "packed", "shared")
+ALL = ("trimmed", "masked", "packed", "shared")
 SEGMENTED = ("packed", "shared")
 BATCHES = {
     "mixed": {},
@@ -130,9 +130,9 @@ def test_logits_are_capped():
 def test_the_loss_of_a_router_leaves_padding_out(kind):
     model = model_of(kind)
     expected = said(model, batch_of(), None, aux_weight=0.5)
-    assert error(expected, said(model, batch_of(), "trimmed", aux_weight=0.5)) < 1e-5
-    assert error(expected, said(model, batch_of(), "trimmed", aux_weight=0.5, multiple_of=8)) < 1e-5
-    assert error(expected, said(model, batch_of(), "trimmed", aux_weight=0.4)) > 1e-4
+    assert error(expected, said(model, batch_of(), "masked", aux_weight=0.5)) < 1e-5
+    assert error(expected, said(model, batch_of(), "masked", aux_weight=0.5, multiple_of=8)) < 1e-5
+    assert error(expected, said(model, batch_of(), "masked", aux_weight=0.4)) > 1e-4
 
 
 # --- the row of FlashAttention, which tells sequences apart by positions that begin again -----------------------------

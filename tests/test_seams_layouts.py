@@ -11,7 +11,7 @@ from trl import GRPOConfig, GRPOTrainer
 
 from es_trl.lab import countdown_dataset
 from es_trl.micro_batches import segments
-from es_trl.micro_batches.layout import PER_TOKEN
+from es_trl.micro_batches.layout import HEAD_OUTPUTS
 from es_trl.micro_batches.rows import next_shuffle
 
 
@@ -125,7 +125,7 @@ def test_the_head_takes_shifted_labels_and_its_fields_can_be_set():
     shifted = torch.cat([labels[:, 1:], torch.full((2, 1), -100)], dim=1)
     by_shift = model(input_ids=ids, shift_labels=shifted, fused_lm_head=True)
     assert by_labels.log_probs.shape == (2, 6) and by_shift.log_probs.shape == (2, 7)
-    for name in PER_TOKEN:
+    for name in HEAD_OUTPUTS:
         first, second = getattr(by_labels, name), getattr(by_shift, name)
         assert (first is None) == (second is None) == (name == "log_sum_sq_probs")
         if first is not None:
@@ -176,13 +176,13 @@ def test_columns_of_the_output_are_read_from_the_right(run):
 @pytest.mark.parametrize(("kind", "window"), [("llama", None), ("gpt2", None), ("mistral", 6), ("gemma2", 6)])
 def test_attention_gets_the_mask_and_what_a_model_does_not_know(kind, window, monkeypatch):
     model, given = tiny(kind), []
-    own = segments.sdpa_attention_forward
+    own = segments._PLAIN
 
     def spy(module, query, key, value, attention_mask, **kwargs):
         given.append((query.shape, attention_mask, kwargs))
         return own(module, query, key, value, attention_mask, **kwargs)
 
-    monkeypatch.setattr(segments, "sdpa_attention_forward", spy)
+    monkeypatch.setattr(segments, "_PLAIN", spy)
     assert AttentionInterface()["sdpa"] is segments.attention
     mask, ids = torch.ones(1, 1, 5, 5, dtype=torch.bool).tril(), torch.arange(3, 8).unsqueeze(0)
     model.base_model(input_ids=ids, attention_mask=mask, position_ids=ids, mark="here", use_cache=False)

@@ -22,23 +22,38 @@ def coupling(args: Any, actuators: Iterable[Any]) -> str | None:
         "`top_entropy_quantile` below 1": args.top_entropy_quantile < 1.0,
         "`entropy_coef`": args.entropy_coef != 0.0,
         "`use_adaptive_entropy`": args.use_adaptive_entropy,
-        "an actuator that compares the completions of a micro-batch": any(
-            getattr(each, "couples", False) for each in actuators
-        ),
     }
+    comparing = (each for each in actuators if getattr(each, "couples", False))
+    checks |= {f"{type(each).__name__}, which compares the completions of a micro-batch": True for each in comparing}
     return next((reason for reason, holds in checks.items() if holds), None)
+
+
+def own_path(args: Any) -> str | None:
+    """Return which field of the configuration `args` makes TRL's own micro-batches necessary, if one does."""
+    if args.torch_compile:
+        return "`torch_compile: true`"
+    if "lomo" in str(args.optim):
+        return "`optim: lomo` and `adalomo`, which update in every backward pass"
+    return None
+
+
+def no_segments(args: Any) -> str | None:
+    """Return which field of the configuration `args` rules out prompts that are computed once, if one does."""
+    attention = (args.model_init_kwargs or {}).get("attn_implementation", "sdpa")
+    if attention != "sdpa":
+        return f"`attn_implementation: {attention}`, only with sdpa"
+    return "`pad_to_multiple_of`" if args.pad_to_multiple_of is not None else None
 
 
 def check_micro_batches(args: Any) -> None:
     """Raise `ValueError` unless the fields about micro-batches of the configuration `args` fit together."""
     actuators = args.entropy_actuator if isinstance(args.entropy_actuator, list) else [args.entropy_actuator]
+    off = "`micro_batches: completions`" if args.micro_batches == "completions" else own_path(args)
     reasons = {
-        "max_tokens_per_micro_batch": coupling(args, actuators),
-        "shared_prefixes": None,
+        "max_tokens_per_micro_batch": off or coupling(args, actuators),
+        "shared_prefixes": off or no_segments(args),
     }
     for name, reason in reasons.items():
-        if args.micro_batches == "completions":
-            reason = "`micro_batches: completions`"
         if getattr(args, name) and reason is not None:
             refuse(name, reason)
 

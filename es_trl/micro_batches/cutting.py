@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 
-LAYOUTS = ("trimmed", "packed", "shared", "flash")  # see `layout.py`
-COPIED = 8  # for each completion, so many tokens of a shared prompt take the memory of one, for their keys and values
-SMALL = 16  # at this many times its own cost, a micro-batch is large enough: more tokens only take more memory
+LAYOUTS = ("trimmed", "masked", "packed", "shared", "flash")  # see `layout.py`
+PADDED = LAYOUTS[:2]
+COPIED = 8  # each completion copies the keys and values of its shared prompt: 8 copied tokens take the memory of one
+LARGE_ENOUGH = 16  # times its own cost: with more tokens, a micro-batch only takes more memory
 
 
 def about(length: int) -> int:
@@ -73,7 +74,7 @@ class Lengths:
             belongs to the micro-batch with k + 1 completions.
         """
         prompts, completions = self.prompts[:, first:], self.completions[:, first:]
-        if layout == "trimmed":
+        if layout in PADDED:
             longest = np.maximum.accumulate(prompts + completions, axis=1).max(axis=0)
             return longest * np.arange(1, len(longest) + 1)
         own = np.where(self.before[:, first:] < first, prompts, 0) if layout == "shared" else prompts
@@ -86,7 +87,7 @@ class Lengths:
 
     def attentions(self, first: int, end: int, layout: str) -> int:
         """Return the calls of the attention that a micro-batch needs, the most of any process."""
-        if layout in ("trimmed", "flash"):
+        if layout in (*PADDED, "flash"):
             return 1
         counts = []
         for prompts, completions in zip(self.prompts[:, first:end], self.completions[:, first:end], strict=True):
@@ -98,7 +99,7 @@ class Lengths:
         return max(counts)
 
 
-def best_cuts(lengths: Lengths, layout: str, budget: int, costs: Costs) -> list[int]:
+def best_cuts(lengths: Lengths, layout: str, budget: int, costs: Costs, is_given: bool = False) -> list[int]:
     """
     Return the positions of the cuts that cost the least, from 0 to the number of completions.
 
@@ -111,12 +112,15 @@ def best_cuts(lengths: Lengths, layout: str, budget: int, costs: Costs) -> list[
             Most tokens of a micro-batch, with padding. A single completion may have more.
         costs (`Costs`):
             What a micro-batch costs beside its tokens.
+        is_given (`bool`, *optional*, defaults to `False`):
+            Whether the user gave the budget. If not, a micro-batch is no larger than saves time.
     """
-    enough = SMALL * costs.micro_batch
-    if layout == "trimmed":
+    enough = budget if is_given else LARGE_ENOUGH * costs.micro_batch
+    if layout in PADDED:
         return _cuts_of_least_padding(lengths, min(budget, enough), costs.micro_batch)
     fewest = _fewest_cuts(lengths, layout, budget, enough)
-    # the same number of micro-batches, as equal as they can be, takes the least memory
+    # The same number of micro-batches, as equal as they can be, takes the least memory. Completions cannot be divided,
+    # so the mean alone may need one micro-batch more, and a tenth or two of room are tried.
     tokens = sum(int(lengths.tokens_from(a, layout)[b - a - 1]) for a, b in zip(fewest, fewest[1:], strict=False))
     shares = (min(int(share * tokens / (len(fewest) - 1)), enough) for share in (1.0, 1.1, 1.2))
     equal = (_fewest_cuts(lengths, layout, budget, share) for share in shares)

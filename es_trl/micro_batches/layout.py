@@ -1,11 +1,13 @@
 """The layout of a micro-batch in the model's forward pass, which decides how many tokens are computed.
 
 TRL lays out a micro-batch with prompts padded on the left and completions padded on the right. Here it is laid out
-anew when the model is called. Only the hidden states that predict a token of a completion go through the last MLP and
-into TRL's head, so that nothing is computed there for prompts and padding.
+anew when the model is called. Only the hidden states that predict a token of a completion go into TRL's head, and, where
+no layer is checkpointed, through the MLP of the last layer.
 
 - `trimmed`: each prompt with its completion behind it, padded on the right. No attention mask is needed, because a
   token does not see those behind it.
+- `masked`: the same with an attention mask, for models with an attention of their own, and for the loss of a router,
+  which counts the tokens of the mask.
 - `packed`: all prompts and completions in one row without padding. Attention keeps them apart, see `segments.py`.
 - `shared`: the same, with each prompt once for all of its completions.
 - `flash`: `packed` for FlashAttention, which keeps them apart by their positions.
@@ -20,7 +22,7 @@ from typing import Any
 import torch
 
 
-PER_TOKEN = ("log_probs", "entropy", "log_sum_sq_probs")  # outputs of TRL's head that are read
+HEAD_OUTPUTS = ("log_probs", "entropy", "log_sum_sq_probs")  # outputs of TRL's head that are read
 
 
 @dataclass(frozen=True)
@@ -83,10 +85,6 @@ class LaidOut:
         inputs = dict(laid.inputs)
         if "position_ids" not in inspect.signature(self.backbone.forward).parameters:
             del inputs["position_ids"]
-        if not others.get("output_router_logits"):
-            inputs.pop("padding_mask", None)
-        elif "padding_mask" in inputs:  # the loss of a router leaves out padding
-            inputs["attention_mask"] = inputs.pop("padding_mask")
         labels = labels[:, -self.sizes.completion_width :]
         scored = labels != -100
         # without a token to score, one hidden state without a label keeps the loss connected with the model
@@ -95,7 +93,7 @@ class LaidOut:
         keeps_layers = self.checkpoints or others.get("output_router_logits", False)
         with _only(self.backbone, positions), _last_mlp_only(self.backbone, None if keeps_layers else positions):
             output = self.model(**inputs, shift_labels=targets.unsqueeze(0), **others)
-        for name in PER_TOKEN:
+        for name in HEAD_OUTPUTS:
             if (column := getattr(output, name)) is not None:
                 setattr(output, name, column.new_zeros(labels.shape).masked_scatter(scored, column))
         return output

@@ -21,9 +21,16 @@ def trimmed_layout(input_ids: torch.Tensor, mask: torch.Tensor, sizes: Sizes) ->
     inputs = {
         "input_ids": input_ids.gather(1, from_columns),
         "position_ids": (sizes.prompt_width - prompts).unsqueeze(1) + columns,
-        "padding_mask": (columns < tokens.unsqueeze(1)).long(),
     }
     return Laid(inputs, rows + _of_completions(prompts, sizes).clamp(max=width - 1))
+
+
+def masked_layout(input_ids: torch.Tensor, mask: torch.Tensor, sizes: Sizes) -> Laid:
+    """Lay out as [`trimmed_layout`] does, with a mask of the padding."""
+    laid = trimmed_layout(input_ids, mask, sizes)
+    columns = torch.arange(laid.inputs["input_ids"].shape[1], device=mask.device)
+    is_token = columns < mask.sum(dim=1, keepdim=True)
+    return Laid({**laid.inputs, "attention_mask": is_token.long()}, laid.hidden)
 
 
 def flash_layout(input_ids: torch.Tensor, mask: torch.Tensor, sizes: Sizes) -> Laid:
@@ -88,9 +95,14 @@ def _groups(lengths: torch.Tensor, of_prompt: torch.Tensor, written: torch.Tenso
     return groups
 
 
-BY_NAME: dict[str, Layout] = dict(
-    zip(LAYOUTS, (trimmed_layout, packed_layout, shared_layout, flash_layout), strict=True)
-)
+BY_NAME: dict[str, Layout] = {
+    "trimmed": trimmed_layout,
+    "masked": masked_layout,
+    "packed": packed_layout,
+    "shared": shared_layout,
+    "flash": flash_layout,
+}
+assert tuple(BY_NAME) == LAYOUTS
 
 
 def _segmented(ids: torch.Tensor, positions: torch.Tensor, segments: Segments) -> dict[str, Any]:

@@ -150,7 +150,8 @@ def _plan(table: np.ndarray, updates: int, layout: str, budget: Budget) -> Plan:
             order = _by_prompt(flat, order) if layout == "shared" else _by_length(flat, order)
         lengths = Lengths(flat[order, PROMPT], flat[order, COMPLETION], _before(flat[order, SAME]))
         if budget.parts is None:
-            found = best_cuts(lengths, layout, budget.most(prompt, completion), budget.costs)
+            is_given = budget.tokens is not None
+            found = best_cuts(lengths, layout, budget.most(prompt, completion), budget.costs, is_given)
         else:
             found = equal_cuts(order.shape[1], budget.parts)
         rows.append(order)

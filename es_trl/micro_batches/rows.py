@@ -8,7 +8,7 @@ from torch.nn.functional import pad
 
 
 # Columns of shape (rows, tokens of a completion), with the value that stands for nothing.
-PER_TOKEN = {
+COMPLETION_COLUMNS = {
     "completion_ids": 0,
     "completion_mask": 0,
     "tool_mask": 0,
@@ -17,7 +17,7 @@ PER_TOKEN = {
     "sampling_per_token_logps": 0.0,
     "importance_sampling_ratio": 1.0,
 }
-PROMPTS = ("prompt_ids", "prompt_mask")
+PROMPT_COLUMNS = ("prompt_ids", "prompt_mask")
 
 
 def facts(batch: dict[str, Any]) -> torch.Tensor:
@@ -80,9 +80,9 @@ def fitted(batch: dict[str, Any], prompt_width: int, completion_width: int) -> d
     result, before = dict(batch), batch["completion_ids"].shape[1]
     # TRL takes a single column for one value per completion, and then counts those that are masked
     completion_width = max(completion_width, min(before, 2))
-    for name in PROMPTS:
+    for name in PROMPT_COLUMNS:
         result[name] = fit_left(batch[name], max(prompt_width, 1))
-    for name, nothing in PER_TOKEN.items():
+    for name, nothing in COMPLETION_COLUMNS.items():
         # with the sequence modes of vLLM's correction, a completion has one ratio
         if name in batch and batch[name].shape[1] == before:
             result[name] = fit_right(batch[name], completion_width, nothing)

@@ -12,7 +12,10 @@ from typing import Any
 
 import torch
 from transformers import AttentionInterface
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+
+_PLAIN = ALL_ATTENTION_FUNCTIONS["sdpa"]  # transformers' own function, or one that was registered before
 
 
 @dataclass(frozen=True)
@@ -135,7 +138,7 @@ def attention(
         The output of shape `(batch, tokens, heads, size)`, and `None` for the weights.
     """
     if segments is None:
-        return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
+        return _PLAIN(module, query, key, value, attention_mask, **kwargs)
     queries, keys, values = (_by_group(each, segments) for each in (query, key, value))
     outputs = []
     for q, k, v, group in zip(queries, keys, values, segments.groups, strict=True):
@@ -143,7 +146,7 @@ def attention(
             chosen = group.chosen.to(query.device)
             k, v = (torch.cat([all_[group.prompts][chosen], own], 2) for all_, own in ((keys, k), (values, v)))
         mask = _mask(q, k, kwargs.get("sliding_window"), segments.masks)
-        output, _ = sdpa_attention_forward(module, q, k, v, mask, **kwargs)
+        output, _ = _PLAIN(module, q, k, v, mask, **kwargs)
         outputs.append(output.flatten(0, 1))
     return torch.cat(outputs).index_select(0, segments.real.to(query.device)).unsqueeze(0), None
 
@@ -172,6 +175,6 @@ def _mask(
 
 
 # transformers calls the attention of a model by the name in its configuration, and hands it all arguments that it does
-# not know. Without segments, this is transformers' own function.
+# not know. Without segments, this is the function that was registered before.
 AttentionInterface.register("sdpa", attention)
 AttentionInterface.register(_reach.__name__, _reach)

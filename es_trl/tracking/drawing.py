@@ -6,8 +6,10 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
+from typing import IO
 
 from ..common.children import end_with, python_command
 from ..common.refusals import error_line
@@ -29,6 +31,7 @@ class Drawing:
     def __init__(self, run_dir: str | Path) -> None:
         self._run_dir = Path(run_dir)
         self._process: subprocess.Popen[str] | None = None
+        self._told: IO[str] | None = None  # what the process wrote to its standard error
         self._begun = time.monotonic()
 
     def behind(self) -> bool:
@@ -43,15 +46,16 @@ class Drawing:
         if self._process is None and _has_matplotlib() and time.monotonic() - self._begun >= EVERY_SECONDS:
             self._begun = time.monotonic()
             start = f"from es_trl.tracking.drawing import main; main({ascii(str(self._run_dir))}, {os.getpid()})"
+            self._told = tempfile.TemporaryFile("w+")  # a pipe that nobody reads would block a process that warns a lot
             quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
-            self._process = subprocess.Popen(python_command(start), stderr=subprocess.PIPE, text=True, **quiet)
+            self._process = subprocess.Popen(python_command(start), stderr=self._told, text=True, **quiet)
         return _has_matplotlib()
 
     def now(self) -> bool:
         """Draw the figure in this process, from all finished rollouts, and return whether there is one."""
         if self._process is not None:
             self._process.kill()  # its figure would be older
-            self._process.communicate()
+            self._process.wait()
             self._process = None
         try:
             plot_run(self._run_dir)
@@ -61,8 +65,10 @@ class Drawing:
         return True
 
     def _end(self, process: subprocess.Popen[str]) -> None:
-        """Say why a drawing failed that has ended."""
-        self._process, (_, told) = None, process.communicate()
+        """Log why a finished drawing failed, and forget its process."""
+        self._process = None
+        self._told.seek(0)
+        told = self._told.read()
         if process.returncode != 0:
             _warn((told.strip() or f"exit code {process.returncode}").splitlines()[-1])
 

@@ -20,7 +20,7 @@ from trl.trainer.utils import split_pixel_values_by_grid, split_tensor_dict, uns
 
 from ..common.temporarily import temporarily
 from ..config.config import ESGRPOConfig
-from ..config.micro_batches import coupling, refuse
+from ..config.micro_batches import coupling, own_path, refuse
 from ..control.base import Actuator
 from ..micro_batches.cutting import Costs
 from ..micro_batches.plan import Budget
@@ -60,7 +60,7 @@ class Cutting:
     costs: Costs
 
     def budget(self, args: ESGRPOConfig, length: int | None, parts: int) -> Budget:
-        """Return the budget for a stage with completions of up to `length` tokens and `parts` per micro-batch."""
+        """Return the budget for a stage with completions of up to `length` tokens, where TRL's micro-batches are cut into `parts`."""
         return Budget(
             args.max_tokens_per_micro_batch,
             args.per_device_train_batch_size,
@@ -76,23 +76,24 @@ def cutting_of(trainer: GRPOTrainer, actuators: Iterable[Actuator]) -> Cutting:
     args, model = trainer.args, trainer.accelerator.unwrap_model(trainer.model)
     if args.micro_batches == "completions":
         return Cutting(1, (), True, Costs(0, 0))
-    own_path = _own_path(trainer)
+    stays = _own_path(trainer)
     couples = _router(trainer) or coupling(args, actuators)
-    cannot_share = own_path or _cannot_segment(trainer, model)
-    if args.max_tokens_per_micro_batch is not None and (own_path or couples):
-        refuse("max_tokens_per_micro_batch", own_path or couples)
+    cannot_share = stays or _cannot_segment(trainer, model)
+    if args.max_tokens_per_micro_batch is not None and (stays or couples):
+        refuse("max_tokens_per_micro_batch", stays or couples)
     if args.shared_prefixes and cannot_share:
         refuse("shared_prefixes", cannot_share)
-    if own_path:
+    if stays:
         return Cutting(1, (), True, Costs(0, 0))
     if args.shared_prefixes:
         layouts = ("shared",)
     elif is_flash_attention_requested(model.config) and not _cannot_join(trainer, model, "position_ids"):
         layouts = ("flash",)
     else:
-        segmented = () if cannot_share else ("packed",) if args.shared_prefixes is False else ("packed", "shared")
+        segmented = ("packed",) if args.shared_prefixes is False else ("packed", "shared")
         # on a CPU, a call of attention costs little beside the padding that it saves
-        layouts = segmented if segmented and trainer.accelerator.device.type == "cpu" else (*segmented, "trimmed")
+        with_padding = segmented if trainer.accelerator.device.type == "cpu" else (*segmented, "trimmed")
+        layouts = ("masked",) if cannot_share else with_padding
     group = 1 if couples else math.gcd(args.gradient_accumulation_steps, args.steps_per_generation)
     return Cutting(group, layouts, bool(couples), _costs(model))
 
@@ -106,12 +107,10 @@ def _own_path(trainer: GRPOTrainer) -> str | None:
         "a model that counts positions by the attention mask": _counts_positions(trainer.model),
         "an adapter that learns a prompt": any(config.is_prompt_learning for config in configs),
         "several GPUs in one process": args.n_gpu > 1,
-        "`torch_compile: true`": args.torch_compile,
-        "`optim: lomo` and `adalomo`, which update in every backward pass": "lomo" in str(args.optim),
         "context or sequence parallelism": parallelism is not None
         and (parallelism.cp_size > 1 or getattr(parallelism, "sp_size", 1) > 1),
     }
-    return next((reason for reason, holds in checks.items() if holds), None)
+    return own_path(args) or next((reason for reason, holds in checks.items() if holds), None)
 
 
 def _counts_positions(model: torch.nn.Module) -> bool:

@@ -7,7 +7,7 @@ from trl import GRPOTrainer
 
 from ..common.tables import as_table
 from ..config.config import ESGRPOConfig
-from ..config.micro_batches import coupling
+from ..config.micro_batches import coupling, own_path
 from ..config.presets import describe_method
 from ..control.algorithm1 import SignStepController
 from ..control.band import DeadBandController
@@ -63,17 +63,16 @@ def report(
 
 def describe_cutting(args: ESGRPOConfig, actuators: Iterable[Actuator]) -> str:
     """Return the line on how micro-batches are cut, as far as the configuration tells it without a model."""
-    if args.micro_batches == "completions":
-        return "micro-batches are TRL's, with its padding (micro_batches: completions)"
-    reason = coupling(args, actuators)
-    if reason is not None:
+    own = "micro_batches: completions" if args.micro_batches == "completions" else own_path(args)
+    if own is not None:
+        return f"micro-batches are TRL's, with its padding ({own.replace('`', '')})"
+    if reason := coupling(args, actuators):
         return f"micro-batches keep TRL's completions, without its padding, because of {reason}"
     most = args.max_tokens_per_micro_batch
     if most is not None:
-        return f"micro-batches are cut by tokens, with at most {most:,} (max_tokens_per_micro_batch)"
+        return f"micro-batches are cut by tokens: at most {most:,} (max_tokens_per_micro_batch)"
     size = args.per_device_train_batch_size
-    whose = f"{size} of the longest prompts and completions" if size > 1 else "the longest prompt and completion"
-    return f"micro-batches are cut by tokens, with at most those of {whose}"
+    return f"micro-batches are cut by tokens: at most {size} x (longest prompt + longest completion)"
 
 
 def stage_table(planned: Sequence[PlannedStage], num_rollouts: int | None) -> str:
