@@ -42,7 +42,8 @@ def no_segments(args: Any) -> str | None:
     attention = (args.model_init_kwargs or {}).get("attn_implementation", "sdpa")
     if attention != "sdpa":
         return f"`attn_implementation: {attention}`, only with sdpa"
-    return "`pad_to_multiple_of`" if args.pad_to_multiple_of is not None else None
+    is_off = str(args.pad_to_multiple_of).lower() in ("auto", "none", "null")  # TRL's words
+    return None if is_off else "`pad_to_multiple_of`"
 
 
 def check_micro_batches(args: Any) -> None:

@@ -1,8 +1,8 @@
 """The layout of a micro-batch in the model's forward pass, which decides how many tokens are computed.
 
 TRL lays out a micro-batch with prompts padded on the left and completions padded on the right. Here it is laid out
-anew when the model is called. Only the hidden states that predict a token of a completion go into TRL's head, and, where
-no layer is checkpointed, through the MLP of the last layer.
+anew when the model is called. Only the hidden states that predict a token of a completion go into TRL's head. Where no
+layer is checkpointed, only these go through the MLP of the last layer.
 
 - `trimmed`: each prompt with its completion behind it, padded on the right. No attention mask is needed, because a
   token does not see those behind it.

@@ -60,7 +60,7 @@ class Cutting:
     costs: Costs
 
     def budget(self, args: ESGRPOConfig, length: int | None, parts: int) -> Budget:
-        """Return the budget for a stage with completions of up to `length` tokens, where TRL's micro-batches are cut into `parts`."""
+        """Return the budget of a stage: completions have up to `length` tokens, and TRL's micro-batches `parts`."""
         return Budget(
             args.max_tokens_per_micro_batch,
             args.per_device_train_batch_size,
