@@ -155,6 +155,7 @@ def rules_of(model: torch.nn.Module, **changes: Any) -> Cutting:
         "micro_batches": "tokens", "loss_type": "dapo", "top_entropy_quantile": 1.0, "entropy_coef": 0.0,
         "use_adaptive_entropy": False, "max_tokens_per_micro_batch": None, "shared_prefixes": None, "n_gpu": 1,
         "optim": "adamw_torch", "gradient_accumulation_steps": 4, "steps_per_generation": 4, "torch_compile": False,
+        "neftune_noise_alpha": None,
     }  # fmt: skip
     own = {"aux_loss_enabled": False, "pad_to_multiple_of": None, "_is_vlm": False}
     own |= {name: changes.pop(name) for name in list(changes) if name in own}

@@ -90,7 +90,7 @@ def test_rules():
     assert rules_of(model, shared_prefixes=True).layouts == ("shared",)
     assert rules_of(model, pad_to_multiple_of=8).layouts == ("masked",)
     assert rules_of(model, aux_loss_enabled=True).layouts == ("masked",)
-    off = [{"_is_vlm": True}, {"n_gpu": 2}, {"optim": "lomo"}, {"torch_compile": True}]
+    off = [{"_is_vlm": True}, {"n_gpu": 2}, {"optim": "lomo"}, {"torch_compile": True}, {"neftune_noise_alpha": 5.0}]
     for changes in ({"micro_batches": "completions"}, *off):
         assert (rules_of(model, **changes).layouts, rules_of(model, **changes).group) == ((), 1)
     for changes in off:

@@ -34,7 +34,8 @@ def own_path(args: Any) -> str | None:
         return "`torch_compile: true`"
     if "lomo" in str(args.optim):
         return "`optim: lomo` and `adalomo`, which update in every backward pass"
-    return None
+    # its noise is scaled by the length of a row
+    return None if args.neftune_noise_alpha is None else "`neftune_noise_alpha`"
 
 
 def no_segments(args: Any) -> str | None:

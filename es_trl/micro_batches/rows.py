@@ -20,6 +20,14 @@ COMPLETION_COLUMNS = {
 PROMPT_COLUMNS = ("prompt_ids", "prompt_mask")
 
 
+PLAN_COLUMNS = ("place", "micro_batch", "updates", "layout", "moves", "mark")
+
+
+def without_plan(batch: dict[str, Any]) -> dict[str, Any]:
+    """Return a batch without the columns of a plan."""
+    return {name: column for name, column in batch.items() if name not in PLAN_COLUMNS}
+
+
 def facts(batch: dict[str, Any]) -> torch.Tensor:
     """
     Return what a plan must know of each row of a batch.

@@ -7,6 +7,7 @@ TRL's micro-batches, these are kept and only trimmed. `micro_batches: completion
 import contextlib
 import inspect
 import math
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedType
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.utils.generic import is_flash_attention_requested
 from trl import GRPOTrainer
 from trl.trainer.utils import split_pixel_values_by_grid, split_tensor_dict, unsplit_pixel_values_by_grid
@@ -22,9 +24,9 @@ from ..common.temporarily import temporarily
 from ..config.config import ESGRPOConfig
 from ..config.micro_batches import coupling, own_path, refuse
 from ..control.base import Actuator
+from ..micro_batches import segments
 from ..micro_batches.cutting import Costs
 from ..micro_batches.plan import Budget
-from ..micro_batches.segments import hands_on
 from .forward import backbone_of
 
 
@@ -58,6 +60,11 @@ class Cutting:
     layouts: tuple[str, ...]
     keeps: bool
     costs: Costs
+
+    def mark(self, args: ESGRPOConfig, parts: int) -> int:
+        """Return a number that changes with everything that a plan depends on beside the completions."""
+        known = (self.group, self.layouts, self.keeps, args.max_tokens_per_micro_batch, parts if self.keeps else None)
+        return zlib.crc32(repr(known).encode())
 
     def budget(self, args: ESGRPOConfig, length: int | None, parts: int) -> Budget:
         """Return the budget of a stage: completions have up to `length` tokens, and TRL's micro-batches `parts`."""
@@ -101,16 +108,21 @@ def cutting_of(trainer: GRPOTrainer, actuators: Iterable[Actuator]) -> Cutting:
 def _own_path(trainer: GRPOTrainer) -> str | None:
     """Return what makes TRL's own micro-batches necessary, if anything does."""
     args, parallelism = trainer.args, getattr(trainer.accelerator, "parallelism_config", None)
-    configs = getattr(trainer.model, "peft_config", {}).values()
+    configs = list(getattr(trainer.model, "peft_config", {}).values())
     checks = {
         "a model that reads images": trainer._is_vlm,
         "a model that counts positions by the attention mask": _counts_positions(trainer.model),
         "an adapter that learns a prompt": any(config.is_prompt_learning for config in configs),
+        "an adapter that reads a row as one sequence (aLoRA, X-LoRA)": any(map(_reads_rows, configs)),
         "several GPUs in one process": args.n_gpu > 1,
         "context or sequence parallelism": parallelism is not None
         and (parallelism.cp_size > 1 or getattr(parallelism, "sp_size", 1) > 1),
     }
     return own_path(args) or next((reason for reason, holds in checks.items() if holds), None)
+
+
+def _reads_rows(config: Any) -> bool:
+    return config.peft_type == "XLORA" or bool(getattr(config, "alora_invocation_tokens", None))
 
 
 def _counts_positions(model: torch.nn.Module) -> bool:
@@ -127,6 +139,8 @@ def _cannot_segment(trainer: GRPOTrainer, model: torch.nn.Module) -> str | None:
     """Return what rules out that prompts and completions lie in one row as segments, if anything does."""
     if (attention := model.config._attn_implementation) != "sdpa":
         return f"`attn_implementation: {attention}`, only with sdpa"
+    if ALL_ATTENTION_FUNCTIONS["sdpa"] is not segments.attention:
+        return "a function of your own that is registered as `sdpa` after es_trl is imported"
     # the loss of a router counts every token, also those of a prompt
     return _router(trainer) or _cannot_join(trainer, model, "segments")
 
@@ -137,7 +151,7 @@ def _cannot_join(trainer: GRPOTrainer, model: torch.nn.Module, tells: str) -> st
     checks = {
         "`pad_to_multiple_of`": trainer.pad_to_multiple_of is not None,
         "layers without attention": bool(layers - WITH_ATTENTION) or model._is_stateful,
-        f"a model that does not hand `{tells}` on to its attention": not hands_on(backbone_of(model), tells),
+        f"a model that does not hand `{tells}` on to its attention": not segments.hands_on(backbone_of(model), tells),
     }
     return next((reason for reason, holds in checks.items() if holds), None)
 

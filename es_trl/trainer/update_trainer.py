@@ -13,13 +13,15 @@ import torch
 from accelerate.utils import DistributedType
 
 from ..actuators.batch import MicroBatch
+from ..checkpoints.run_state import RunState
 from ..common.temporarily import temporarily
-from ..micro_batches.plan import Plan, make_plan
+from ..micro_batches.plan import Budget, Plan, make_plan
 from ..micro_batches.prefill import prompts_once
-from ..micro_batches.rows import facts, fitted, next_shuffle, shuffled_as, trimmed
+from ..micro_batches.rows import facts, fitted, joined, next_shuffle, shuffled_as, trimmed, without_plan
 from .forward import Forward, LogProbs, backbone_of
 from .loss import ActuatedLoss, OpenLoss
-from .micro_batches import add_gradients, cutting_of, passes_with_graph, unreduced, weighed
+from .micro_batches import add_gradients, cut, cutting_of, passes_with_graph, unreduced, weighed
+from .rollout import OpenRollout
 from .rollout_trainer import RolloutTrainer
 from .update import Update, update_at
 
@@ -48,7 +50,7 @@ class UpdateTrainer(RolloutTrainer):
         if not self.model.training or not self._cutting.layouts:
             return batch
         plan = self._plan_of(batch)
-        batch.update(plan.columns(self.accelerator.process_index))
+        batch.update(self._columns(plan))
         return shuffled_as(fitted(batch, *plan.widths) if plan.moves else batch, self._rollout.order)
 
     def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:
@@ -66,10 +68,30 @@ class UpdateTrainer(RolloutTrainer):
             # TRL draws the order after the rewards. It is needed before, so that the first forward pass already has
             # the micro-batches of the updates: otherwise rounding alone would move the ratios of a bf16 model off 1.
             order = next_shuffle(len(batch["prompt_ids"]))
-            budget = self._cutting.budget(self.args, self.max_completion_length, self._parts)
-            updates = self.args.steps_per_generation // self._cutting.group
-            rollout.plan_with(make_plan(facts(batch), order.argsort(), updates, budget, self.accelerator), order)
+            plan = make_plan(facts(batch), order.argsort(), *self._cut_as(), self.accelerator)
+            rollout.plan_with(plan, order)
         return rollout.plan
+
+    def _columns(self, plan: Plan) -> dict[str, torch.Tensor]:
+        mark = torch.tensor(self._cutting.mark(self.args, self._parts))
+        return {**plan.columns(self.accelerator.process_index), "mark": mark}
+
+    def restore(self, state: RunState, rollout: OpenRollout | None, buffered: list[dict[str, Any]] | None) -> None:
+        """Restore the position of a run. An open rollout is cut anew if the run is continued with other settings."""
+        super().restore(state, rollout, buffered)
+        mark = self._cutting.mark(self.args, self._parts)
+        if buffered is None or ("mark" in buffered[0] and int(buffered[0]["mark"]) == mark):
+            return
+        rows = joined([without_plan(each) for each in buffered])
+        if self._cutting.layouts:
+            plan = make_plan(facts(rows), torch.arange(len(rows["advantages"])), *self._cut_as(), self.accelerator)
+            rows = {**(fitted(rows, *plan.widths) if plan.moves else rows), **self._columns(plan)}
+        self._buffered_inputs = cut(rows, len(buffered))
+
+    def _cut_as(self) -> tuple[int, Budget]:
+        """Return how many updates of a rollout are cut, and the budget of their micro-batches."""
+        budget = self._cutting.budget(self.args, self.max_completion_length, self._parts)
+        return self.args.steps_per_generation // self._cutting.group, budget
 
     @property
     def _parts(self) -> int:
