@@ -65,7 +65,6 @@ CONFIGS: dict[str, dict[str, Any]] = {
 WITHOUT_SIZES = {"gpt2"}
 
 
-@functools.cache
 def accelerator() -> Accelerator:
     return Accelerator(cpu=True)
 

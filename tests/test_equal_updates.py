@@ -103,7 +103,7 @@ def geometry(per_update: int, per_rollout: int, updates: int, completions: int =
 
 
 GEOMETRIES = {
-    "one micro-batch per update": geometry(1, 4, 8),
+    "one micro-batch per update": geometry(1, 4, 8, learning_rate=0.03),
     "micro-batches of two": geometry(2, 8, 8, completions=2, learning_rate=0.03),  # with more, rounding grows
     "micro-batches of two, grpo": geometry(4, 8, 4, completions=2, loss_type="grpo"),
     "one update per rollout": geometry(4, 4, 3),
