@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from equal_updates import relative_error
+from compared_runs import relative_error
 from tiny_models import EXPERTS, SIZES
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from trl import GRPOTrainer

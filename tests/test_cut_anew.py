@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from equal_updates import ARGS, MODELS, Case, InjectedRollouts, Recorder, prompts, relative_error, reward_of
+from compared_runs import relative_error
+from equal_updates import ARGS, MODELS, Case, InjectedRollouts, Recorder, prompts, reward_of
 from tiny_models import tiny_tokenizer
 from transformers import AutoModelForCausalLM
 

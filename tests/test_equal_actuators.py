@@ -3,15 +3,8 @@
 import functools
 
 import pytest
-from equal_updates import (
-    TRL_PATH,
-    VARIANTS,
-    Case,
-    Run,
-    assert_equal_runs,
-    gradient_errors,
-    trained,
-)
+from compared_runs import Run, assert_equal_runs, gradient_errors
+from equal_updates import TRL_PATH, VARIANTS, Case, trained
 
 from es_trl import EntropyBonusActuator, KLCoefActuator
 from es_trl.actuators.clamped_bonus import ClampedBonusActuator

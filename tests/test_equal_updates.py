@@ -5,18 +5,8 @@ from typing import Any
 
 import pytest
 import torch
-from equal_updates import (
-    TRL_PATH,
-    VARIANTS,
-    Case,
-    Run,
-    assert_equal_runs,
-    assert_identical_runs,
-    fast_if,
-    gradient_errors,
-    trained,
-    unequal_metrics,
-)
+from compared_runs import Run, assert_equal_runs, assert_identical_runs, gradient_errors, unequal_metrics
+from equal_updates import TRL_PATH, VARIANTS, Case, fast_if, trained
 from trl import GRPOTrainer
 
 

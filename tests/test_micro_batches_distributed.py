@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from equal_updates import ARGS, MODELS, Run, unequal_metrics
+from compared_runs import Run, unequal_metrics
+from equal_updates import ARGS, MODELS
 from lab_runs import without_seconds
 from launching import launch
 from safetensors.torch import load_file

@@ -4,19 +4,21 @@ from collections.abc import Iterable
 from typing import Any
 
 
-def coupling(args: Any, actuators: Iterable[Any]) -> str | None:
+def coupling(args: Any, actuators: Iterable[Any] | None = None) -> str | None:
     """
     Return what makes the loss of a completion depend on the others of TRL's micro-batch; `None` if nothing does.
 
     Args:
         args (`ESGRPOConfig`):
             The configuration.
-        actuators (iterable of `Actuator`):
-            The actuators of the run.
+        actuators (iterable of `Actuator`, *optional*):
+            The actuators of the run; by default those of the configuration.
 
     Returns:
         `str` or `None`: the field or part, as text for people.
     """
+    if actuators is None:
+        actuators = args.entropy_actuator if isinstance(args.entropy_actuator, list) else [args.entropy_actuator]
     checks = {
         "`loss_type: bnpo`": args.loss_type == "bnpo",
         "`top_entropy_quantile` below 1": args.top_entropy_quantile < 1.0,
@@ -29,7 +31,9 @@ def coupling(args: Any, actuators: Iterable[Any]) -> str | None:
 
 
 def own_path(args: Any) -> str | None:
-    """Return which field of the configuration `args` makes TRL's own micro-batches necessary, if one does."""
+    """Return which field of the configuration `args` asks for TRL's own micro-batches or needs them, if one does."""
+    if args.micro_batches == "completions":
+        return "`micro_batches: completions`"
     if args.torch_compile:
         return "`torch_compile: true`"
     if "lomo" in str(args.optim):
@@ -49,11 +53,9 @@ def no_segments(args: Any) -> str | None:
 
 def check_micro_batches(args: Any) -> None:
     """Raise `ValueError` unless the fields about micro-batches of the configuration `args` fit together."""
-    actuators = args.entropy_actuator if isinstance(args.entropy_actuator, list) else [args.entropy_actuator]
-    off = "`micro_batches: completions`" if args.micro_batches == "completions" else own_path(args)
     reasons = {
-        "max_tokens_per_micro_batch": off or coupling(args, actuators),
-        "shared_prefixes": off or no_segments(args),
+        "max_tokens_per_micro_batch": own_path(args) or coupling(args),
+        "shared_prefixes": own_path(args) or no_segments(args),
     }
     for name, reason in reasons.items():
         if getattr(args, name) and reason is not None:

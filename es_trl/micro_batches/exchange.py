@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from .rows import picked
+from .rows import has_rows, picked
 
 
 def work_of(batch: dict[str, Any], place: torch.Tensor, moves: bool, accelerator: Accelerator) -> dict[str, Any]:
@@ -31,7 +31,7 @@ def work_of(batch: dict[str, Any], place: torch.Tensor, moves: bool, accelerator
     """
     rows, process = len(place), accelerator.process_index
     if moves:
-        columns = {name: column for name, column in batch.items() if column.dim() > 0}
+        columns = {name: column for name, column in batch.items() if has_rows(column)}
         device = accelerator.device
         # NCCL gathers no tensors with gaps, and TRL's cuts have them
         gathered = accelerator.gather({name: column.to(device).contiguous() for name, column in columns.items()})

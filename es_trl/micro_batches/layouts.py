@@ -7,6 +7,7 @@ import torch
 
 from .cutting import LAYOUTS, about
 from .layout import Laid, Layout, Sizes
+from .rows import distinct
 from .segments import Group, Segments, no_mask, segments_of
 
 
@@ -59,8 +60,7 @@ def shared_layout(input_ids: torch.Tensor, mask: torch.Tensor, sizes: Sizes) -> 
     """Lay out each prompt once in one row, and the completions of all prompts behind them."""
     width = mask.shape[1] - sizes.completion_width
     # groups hold segments of about one length, so prompts come in the order of theirs, and completions of both lengths
-    known = torch.where(mask[:, :width], input_ids[:, :width], -1)
-    prompts, of_prompt = torch.unique(known, dim=0, return_inverse=True)
+    prompts, of_prompt = distinct(input_ids[:, :width], mask[:, :width])
     by_length = torch.sort((prompts >= 0).sum(dim=1), stable=True).indices
     prompts, of_prompt = prompts[by_length], by_length.argsort()[of_prompt]
     is_token = prompts >= 0

@@ -2,15 +2,18 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from accelerate import Accelerator
 
 from .cutting import LAYOUTS, Costs, Lengths, best_cuts, cost_of, equal_cuts
+from .rows import fitted
 
 
 PROMPT, COMPLETION, SAME, POSITION = range(4)  # columns of the facts about a completion
+COLUMNS = ("place", "micro_batch", "updates", "layout", "moves", "mark")  # that a plan adds to a batch
 
 
 @dataclass(frozen=True)
@@ -87,13 +90,17 @@ class Plan:
         order = np.argsort(self.rows.transpose(1, 0, 2).reshape(-1))
         return torch.from_numpy(order.reshape(self.rows.shape[1], -1)[process])
 
-    def columns(self, process: int) -> dict[str, torch.Tensor]:
+    def fit(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Return a batch with the same columns on every process where completions move, and as it is otherwise."""
+        return fitted(batch, *self.widths) if self.moves else batch
+
+    def columns(self, process: int, mark: int = 0) -> dict[str, torch.Tensor]:
         """
         Return the plan of the completions that a process holds as columns of its batch.
 
         `place` is the place in the order of all work on the update, `micro_batch` the number of the micro-batch in the
-        update. The others are scalars: the number of updates, that of the layout in `LAYOUTS`, and whether completions
-        move.
+        update. The others are scalars: the number of updates, that of the layout in `LAYOUTS`, whether completions
+        move, and `mark`, which is the caller's.
         """
         updates, processes, size = self.rows.shape
         number = np.empty(self.rows.size, dtype=int)
@@ -106,7 +113,13 @@ class Plan:
             "updates": torch.tensor(updates),
             "layout": torch.tensor(LAYOUTS.index(self.layout)),
             "moves": torch.tensor(self.moves),
+            "mark": torch.tensor(mark),
         }
+
+
+def without_plan(batch: dict[str, Any]) -> dict[str, Any]:
+    """Return a batch without the columns of a plan."""
+    return {name: column for name, column in batch.items() if name not in COLUMNS}
 
 
 def make_plan(

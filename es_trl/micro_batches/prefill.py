@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from transformers import DynamicCache
 
+from .rows import distinct
+
 
 @contextlib.contextmanager
 def prompts_once(backbone: torch.nn.Module) -> Iterator[None]:
@@ -29,7 +31,7 @@ def _prefilled(backbone: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[st
     begins = type(cache) is DynamicCache and cache.get_seq_length() == 0 and not args
     if not begins or ids is None or ids.shape[1] < 2 or mask is None or mask.shape != ids.shape:
         return None
-    prompts, of_prompt = torch.unique(torch.where(mask.bool(), ids, -1), dim=0, return_inverse=True)
+    prompts, of_prompt = distinct(ids, mask)
     if len(prompts) == len(ids):
         return None
     first = torch.empty(len(prompts), dtype=torch.long, device=ids.device)

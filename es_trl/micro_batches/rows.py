@@ -1,6 +1,6 @@
 """The rows of TRL's batch: one row per completion, prompts padded on the left and completions on the right."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -20,14 +20,6 @@ COMPLETION_COLUMNS = {
 PROMPT_COLUMNS = ("prompt_ids", "prompt_mask")
 
 
-PLAN_COLUMNS = ("place", "micro_batch", "updates", "layout", "moves", "mark")
-
-
-def without_plan(batch: dict[str, Any]) -> dict[str, Any]:
-    """Return a batch without the columns of a plan."""
-    return {name: column for name, column in batch.items() if name not in PLAN_COLUMNS}
-
-
 def facts(batch: dict[str, Any]) -> torch.Tensor:
     """
     Return what a plan must know of each row of a batch.
@@ -37,10 +29,18 @@ def facts(batch: dict[str, Any]) -> torch.Tensor:
         with the same prompt share.
     """
     mask = batch["prompt_mask"]
-    # the mask tells a padding token apart from the same token in a prompt
-    known = torch.where(mask.bool(), batch["prompt_ids"], -1)
-    same = torch.unique(known, dim=0, return_inverse=True)[1]
+    _, same = distinct(batch["prompt_ids"], mask)
     return torch.stack([mask.sum(dim=1), tokens_of(batch["completion_mask"]), same], dim=1)
+
+
+def distinct(prompt_ids: torch.Tensor, prompt_mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """
+    Return the different prompts of some rows, and for each row the number of its prompt.
+
+    Prompts have the shape `(prompts, tokens)`, with -1 for padding: the mask tells a padding token apart from the same
+    token in a prompt.
+    """
+    return torch.unique(torch.where(prompt_mask.bool(), prompt_ids, -1), dim=0, return_inverse=True)
 
 
 def tokens_of(completion_mask: torch.Tensor) -> torch.Tensor:
@@ -54,12 +54,20 @@ def joined(batches: Sequence[dict[str, Any]]) -> dict[str, Any]:
     first = batches[0]
     if len(batches) == 1:
         return dict(first)
-    return {name: torch.cat([b[name] for b in batches]) if _has_rows(first[name]) else first[name] for name in first}
+    return {name: torch.cat([b[name] for b in batches]) if has_rows(first[name]) else first[name] for name in first}
 
 
-def picked(batch: dict[str, Any], rows: torch.Tensor) -> dict[str, Any]:
+def picked(batch: dict[str, Any], rows: torch.Tensor | slice) -> dict[str, Any]:
     """Return the given rows of a batch, in their order."""
-    return {name: column[rows] if _has_rows(column) else column for name, column in batch.items()}
+    return {name: column[rows] if has_rows(column) else column for name, column in batch.items()}
+
+
+def parts_of(batch: dict[str, Any], sizes: Iterable[int]) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a batch in parts of the given sizes, each without the padding that all of its rows have."""
+    done = 0
+    for size in sizes:
+        yield trimmed(picked(batch, slice(done, done + size)))
+        done += size
 
 
 def shuffled_as(batch: dict[str, Any], order: torch.Tensor) -> dict[str, Any]:
@@ -109,5 +117,6 @@ def fit_right(column: torch.Tensor, width: int, nothing: float = 0.0) -> torch.T
     return pad(column, (0, missing), value=nothing) if missing > 0 else column[:, :width]
 
 
-def _has_rows(column: Any) -> bool:
+def has_rows(column: Any) -> bool:
+    """Return whether a value of a batch has one row per completion."""
     return isinstance(column, torch.Tensor) and column.dim() > 0

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from ..config.micro_batches import coupling
+from ..config.micro_batches import coupling, own_path
 from ..curriculum.planned import PlannedStage
 from ..recipe import Recipe
 from .launch import Launch, Sharding
@@ -100,7 +100,6 @@ def workload_of(recipe: Recipe, shape: ModelShape, stage: PlannedStage, longest:
     length, gpus = args.vllm_max_model_length, args.vllm_tensor_parallel_size
     sequences = batch * args.steps_per_generation * gpus
     utilization, sleeps = args.vllm_gpu_memory_utilization, args.vllm_enable_sleep_mode
-    actuators = args.entropy_actuator if isinstance(args.entropy_actuator, list) else [args.entropy_actuator]
     work = Workload(
         shape=shape, adapter=_adapter(recipe, shape) if model.use_peft else None,
         weight_bytes=4 if is_fp32 else 2, quantized=model.load_in_4bit and model.use_peft,
@@ -112,7 +111,7 @@ def workload_of(recipe: Recipe, shape: ModelShape, stage: PlannedStage, longest:
         checkpointing=args.gradient_checkpointing, reference=args.beta != 0.0 and not model.use_peft,
         engine=Engine(utilization, gpus, length or shape.max_positions, sequences, sleeps) if colocated else None,
         generates=colocated or not args.use_vllm,
-        cuts_by_tokens=args.micro_batches == "tokens" and coupling(args, actuators) is None,
+        cuts_by_tokens=own_path(args) is None and coupling(args) is None,
     )  # fmt: skip
     budget = args.max_tokens_per_micro_batch
     return work if budget is None else work.with_budget(budget)

@@ -12,7 +12,7 @@ from ..micro_batches.exchange import returned, work_of
 from ..micro_batches.layout import LaidOut, Sizes
 from ..micro_batches.layouts import BY_NAME
 from ..micro_batches.plan import Plan
-from ..micro_batches.rows import fit_right, fitted, picked, trimmed
+from ..micro_batches.rows import fit_right, parts_of
 
 
 class LogProbs(NamedTuple):
@@ -105,12 +105,9 @@ class Forward:
         """Return what `model` says about the completions of a rollout, computed micro-batch by micro-batch."""
         process, width = self.accelerator.process_index, batch["completion_ids"].shape[1]
         places = plan.places(process)
-        work = work_of(fitted(batch, *plan.widths) if plan.moves else batch, places, plan.moves, self.accelerator)
-        prompt_width, found, done = work["prompt_ids"].shape[1], [], 0
-        for rows in plan.micro_batches(process):
-            part = trimmed(picked(work, slice(done, done + len(rows))))
-            found.append(self(model, part, prompt_width, **others))
-            done += len(rows)
+        work = work_of(plan.fit(batch), places, plan.moves, self.accelerator)
+        prompt_width, sizes = work["prompt_ids"].shape[1], map(len, plan.micro_batches(process))
+        found = [self(model, part, prompt_width, **others) for part in parts_of(work, sizes)]
         return LogProbs.joined(found, work["completion_ids"].shape[1]).map(
             lambda column: fit_right(returned(column, places, plan.moves, self.accelerator), width)
         )

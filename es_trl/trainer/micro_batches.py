@@ -81,8 +81,6 @@ class Cutting:
 def cutting_of(trainer: GRPOTrainer, actuators: Iterable[Actuator]) -> Cutting:
     """Return how the micro-batches of a run are made, or raise `ValueError` where the configuration contradicts it."""
     args, model = trainer.args, trainer.accelerator.unwrap_model(trainer.model)
-    if args.micro_batches == "completions":
-        return Cutting(1, (), True, Costs(0, 0))
     stays = _own_path(trainer)
     couples = _router(trainer) or coupling(args, actuators)
     cannot_share = stays or _cannot_segment(trainer, model)

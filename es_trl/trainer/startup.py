@@ -63,8 +63,7 @@ def report(
 
 def describe_cutting(args: ESGRPOConfig, actuators: Iterable[Actuator]) -> str:
     """Return the line on how micro-batches are cut, as far as the configuration tells it without a model."""
-    own = "micro_batches: completions" if args.micro_batches == "completions" else own_path(args)
-    if own is not None:
+    if own := own_path(args):
         return f"micro-batches are TRL's, with its padding ({own.replace('`', '')})"
     if reason := coupling(args, actuators):
         return f"micro-batches keep TRL's completions, without its padding, because of {reason}"

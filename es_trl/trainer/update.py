@@ -9,7 +9,7 @@ from accelerate import Accelerator
 
 from ..micro_batches.cutting import LAYOUTS
 from ..micro_batches.exchange import returned, work_of
-from ..micro_batches.rows import joined, picked, trimmed
+from ..micro_batches.rows import joined, parts_of
 from .forward import LogProbs
 from .micro_batches import cut
 
@@ -72,7 +72,7 @@ def update_at(buffered: list[dict[str, Any]], position: int, parts: int, acceler
             The accelerator.
 
     Returns:
-        `Update`: the update.
+        `Update` or `None`: the update.
     """
     present = buffered[position]
     if "place" not in present:
@@ -84,7 +84,5 @@ def update_at(buffered: list[dict[str, Any]], position: int, parts: int, acceler
     whole = joined(held)
     layout, moves, place = LAYOUTS[int(whole["layout"])], bool(whole["moves"]), whole["place"]
     work = work_of(whole, place, moves, accelerator)
-    sizes = torch.bincount(work["micro_batch"].cpu()).tolist()
-    ends = torch.tensor(sizes).cumsum(0).tolist()
-    computed = [trimmed(picked(work, slice(end - size, end))) for size, end in zip(sizes, ends, strict=True)]
+    computed = list(parts_of(work, torch.bincount(work["micro_batch"].cpu()).tolist()))
     return Update(held, computed, whole["prompt_ids"].shape[1], place, layout, moves)

@@ -15,9 +15,9 @@ from accelerate.utils import DistributedType
 from ..actuators.batch import MicroBatch
 from ..checkpoints.run_state import RunState
 from ..common.temporarily import temporarily
-from ..micro_batches.plan import Budget, Plan, make_plan
+from ..micro_batches.plan import Budget, Plan, make_plan, without_plan
 from ..micro_batches.prefill import prompts_once
-from ..micro_batches.rows import facts, fitted, joined, next_shuffle, shuffled_as, trimmed, without_plan
+from ..micro_batches.rows import facts, joined, next_shuffle, shuffled_as, trimmed
 from .forward import Forward, LogProbs, backbone_of
 from .loss import ActuatedLoss, OpenLoss
 from .micro_batches import add_gradients, cut, cutting_of, passes_with_graph, unreduced, weighed
@@ -49,9 +49,7 @@ class UpdateTrainer(RolloutTrainer):
         batch = super()._generate_and_score_completions(inputs)
         if not self.model.training or not self._cutting.layouts:
             return batch
-        plan = self._plan_of(batch)
-        batch.update(self._columns(plan))
-        return shuffled_as(fitted(batch, *plan.widths) if plan.moves else batch, self._rollout.order)
+        return shuffled_as(self._with_plan(batch, self._plan_of(batch)), self._rollout.order)
 
     def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:
         # parallelism over the model expects that its parts are called alike on all processes
@@ -72,20 +70,23 @@ class UpdateTrainer(RolloutTrainer):
             rollout.plan_with(plan, order)
         return rollout.plan
 
-    def _columns(self, plan: Plan) -> dict[str, torch.Tensor]:
-        mark = torch.tensor(self._cutting.mark(self.args, self._parts))
-        return {**plan.columns(self.accelerator.process_index), "mark": mark}
+    def _with_plan(self, batch: dict[str, Any], plan: Plan) -> dict[str, Any]:
+        return {**plan.fit(batch), **plan.columns(self.accelerator.process_index, self._mark)}
+
+    @property
+    def _mark(self) -> int:
+        """A number that tells plans of other settings apart."""
+        return self._cutting.mark(self.args, self._parts)
 
     def restore(self, state: RunState, rollout: OpenRollout | None, buffered: list[dict[str, Any]] | None) -> None:
         """Restore the position of a run. An open rollout is cut anew if the run is continued with other settings."""
         super().restore(state, rollout, buffered)
-        mark = self._cutting.mark(self.args, self._parts)
-        if buffered is None or ("mark" in buffered[0] and int(buffered[0]["mark"]) == mark):
+        if buffered is None or ("mark" in buffered[0] and int(buffered[0]["mark"]) == self._mark):
             return
         rows = joined([without_plan(each) for each in buffered])
         if self._cutting.layouts:
             plan = make_plan(facts(rows), torch.arange(len(rows["advantages"])), *self._cut_as(), self.accelerator)
-            rows = {**(fitted(rows, *plan.widths) if plan.moves else rows), **self._columns(plan)}
+            rows = self._with_plan(rows, plan)
         self._buffered_inputs = cut(rows, len(buffered))
 
     def _cut_as(self) -> tuple[int, Budget]:
