@@ -5,6 +5,7 @@ Launched by test_distributed.py: `accelerate launch ... collectives_worker.py OP
 
 import json
 import sys
+from dataclasses import fields
 
 import torch
 from distributed_worker import finish
@@ -34,7 +35,8 @@ def count(calls):
 def main():
     options = json.loads(sys.argv[1])
     calls, found = [], {}
-    plain = {name: value for name, value in options.items() if not name.startswith("entropy_")}
+    trl_fields = {field.name for field in fields(GRPOConfig)}
+    plain = {name: value for name, value in options.items() if name in trl_fields}
     count(calls)
     for trainer_class, args in ((GRPOTrainer, GRPOConfig(**plain)), (ESGRPOTrainer, ESGRPOConfig(**options))):
         trainer = trainer_class(BASE_MODEL, countdown_reward, args, train_dataset=countdown_dataset(32, seed=1))

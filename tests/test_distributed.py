@@ -114,12 +114,33 @@ def test_what_the_main_process_refuses_ends_both(tmp_path):
         launch(tmp_path / "run", 2, "ddp", **options)
 
 
-@pytest.mark.parametrize("updates", [1, 4])
-def test_one_small_reduce_a_rollout_is_added_to_grpo(updates, tmp_path):
+def added_collectives(tmp_path, updates, **options):
+    """Those of two rollouts of `updates` updates that GRPOTrainer does not make, by name and bytes; none is missing."""
     geometry = {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 4 // updates, "max_steps": 2 * updates}
-    first, second = launch(tmp_path, 2, "ddp", worker="collectives_worker.py", **geometry, **BONUS)
+    first, second = launch(tmp_path, 2, "ddp", worker="collectives_worker.py", **geometry, **BONUS, **options)
     assert first == second
-    added = Counter(map(tuple, first["ESGRPOTrainer"])) - Counter(map(tuple, first["GRPOTrainer"]))
-    missing = Counter(map(tuple, first["GRPOTrainer"])) - Counter(map(tuple, first["ESGRPOTrainer"]))
-    # sums of 4 prompts in float64, at each of two rollouts; and when the run begins lock, checkpoint and number
-    assert added == {("all_reduce", 5 * 4 * 8): 2, ("broadcast_object_list", 0): 3} and not missing
+    own, trl = (Counter(map(tuple, first[name])) for name in ("ESGRPOTrainer", "GRPOTrainer"))
+    assert not trl - own
+    return own - trl
+
+
+# sums of 4 prompts in float64, at each of two rollouts; and when the run begins lock, checkpoint and number
+CONTROL = Counter({("all_reduce", 5 * 4 * 8): 2, ("broadcast_object_list", 0): 3})
+
+
+@pytest.mark.parametrize("updates", [1, 4])
+def test_one_small_reduce_per_rollout_is_added_to_grpo(updates, tmp_path):
+    assert added_collectives(tmp_path, updates, micro_batches="completions") == CONTROL
+
+
+@pytest.mark.parametrize("updates", [1, 4])
+def test_a_plan_adds_one_small_gather_per_rollout(updates, tmp_path):
+    """4 whole numbers for each of the 8 completions of a process."""
+    added = added_collectives(tmp_path, updates, shared_prefixes=True)
+    assert added - CONTROL == {("all_gather", 8 * 4 * 8): 2}
+
+
+def test_moved_completions_add_gathers_per_update_and_not_per_micro_batch(tmp_path):
+    added = added_collectives(tmp_path, 1, shared_prefixes=False) - CONTROL
+    # at each of two rollouts the plan, 9 columns of the batch, and log-probabilities and entropies back
+    assert {name for name, _ in added} == {"all_gather"} and added.total() == 2 * (1 + 9 + 2)

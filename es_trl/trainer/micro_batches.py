@@ -216,6 +216,17 @@ def passes_with_graph(accelerator: Accelerator) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def alone(accelerator: Accelerator) -> Iterator[None]:
+    """
+    Let the accelerator gather and reduce nothing in this block, so that each process sees its own values.
+
+    TRL's loss exchanges values only for its metrics. Where these are thrown away, so many waits would be for nothing.
+    """
+    with temporarily(accelerator, gather=lambda tensor: tensor, reduce=lambda tensor, reduction="sum": tensor):
+        yield
+
+
+@contextlib.contextmanager
 def weighed(trainer: GRPOTrainer, completions: int, usual: int) -> Iterator[None]:
     """
     Let TRL's loss weigh a micro-batch of `completions` by their number, where it expects `usual` ones.

@@ -20,7 +20,7 @@ from ..micro_batches.prefill import prompts_once
 from ..micro_batches.rows import facts, joined, next_shuffle, shuffled_as, trimmed
 from .forward import Forward, LogProbs, backbone_of
 from .loss import ActuatedLoss, OpenLoss
-from .micro_batches import add_gradients, cut, cutting_of, passes_with_graph, unreduced, weighed
+from .micro_batches import add_gradients, alone, cut, cutting_of, passes_with_graph, unreduced, weighed
 from .rollout import OpenRollout
 from .rollout_trainer import RolloutTrainer
 from .update import Update, update_at
@@ -163,7 +163,9 @@ class UpdateTrainer(RolloutTrainer):
         for number, inputs in enumerate(update.computed, start=1):
             is_last = number == len(update.computed)
             with contextlib.nullcontext() if is_last else unreduced(self.accelerator, model):
-                with weighed(self, len(inputs["advantages"]), update.usual), temporarily(self, _metrics=metrics):
+                own = alone(self.accelerator) if regroups else contextlib.nullcontext()
+                weights = weighed(self, len(inputs["advantages"]), update.usual)
+                with own, weights, temporarily(self, _metrics=metrics):
                     loss, batch = self._actuated_loss(model, inputs, compute, completions)
                 found.append(LogProbs(batch.logps, batch.entropies, batch.clamped).map(torch.Tensor.detach))
                 if not self._rollout.is_measured:  # with one update per rollout, TRL computes no old log-probabilities
