@@ -1,16 +1,13 @@
-"""The command line: `python -m es_trl train RECIPE.yaml`, `plan RECIPE.yaml` and `plot RUN_DIR`."""
+"""The command line, for example `python -m es_trl train RECIPE.yaml`; `commands/` has one module per command."""
 
 import argparse
+import importlib
 import os
 import sys
-import warnings
-from typing import NoReturn
+from typing import Any, NoReturn
 
+from .commands import COMMANDS
 from .common.refusals import OPTION, run
-
-
-COMMANDS = {"train": "RECIPE.yaml", "plan": "RECIPE.yaml", "plot": "RUN_DIR"}
-_TRAIN = "Train a recipe. Every key of a recipe is an option, too; docs/reference/recipe_keys.md lists them."
 
 
 class _Parser(argparse.ArgumentParser):
@@ -31,45 +28,31 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _command(argv: list[str]) -> None:
-    _check_order(argv)
-    parser = _parser()
+    modules = {name: importlib.import_module(f".commands.{name}", __package__) for name in COMMANDS}
+    _check_order(argv, modules)
+    parser = _parser(modules)
     args, rest = parser.parse_known_args(argv)
-    if args.command != "plot" and rest:
-        if not rest[0].startswith("--"):
-            raise ValueError(f"an option must begin with --, got {rest[0]!r} behind the recipe: write --key value")
-        if any(word.partition("=")[0] == "--config" for word in rest):
-            raise ValueError(f"the recipe is named without --config: python -m es_trl {args.command} RECIPE.yaml")
-    if args.command == "train":
-        from .run import run_recipe
-
-        run_recipe(["--config", args.recipe, *rest])
-        return
-    warnings.simplefilter("ignore")  # a warning of a library is no line of a plan
-    if args.command == "plan":
-        from .planning.plan import plan
-
-        _print(plan(args.recipe, args.num_processes, rest, args.config_file, args.gpu))
-        return
-    if rest:
+    module = modules[args.command]
+    if rest and not module.TAKES_KEYS:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
-    from .tracking.history import HISTORY_FILE, read_history, summarize
-    from .tracking.plots import plot_run
+    if rest and not rest[0].startswith("--"):
+        raise ValueError(f"an option must begin with --, got {rest[0]!r} behind the recipe: write --key value")
+    if any(word.partition("=")[0] == "--config" for word in rest):
+        raise ValueError(f"the recipe is named without --config: python -m es_trl {args.command} {module.ARGUMENT}")
+    if (text := module.run(args, rest)) is not None:
+        _print(text)
 
-    figure = plot_run(args.run_dir)
-    _print(f"{summarize(read_history(figure.with_name(HISTORY_FILE)))}\n{figure}")
 
-
-def _check_order(argv: list[str]) -> None:
+def _check_order(argv: list[str], modules: dict[str, Any]) -> None:
     """Raise unless a command stands first, and a recipe or a folder behind it."""
     if {"-h", "--help"} & set(argv):
         return
-    if not argv or argv[0] not in COMMANDS:
+    if not argv or argv[0] not in modules:
         got = repr(argv[0]) if argv else "none"
-        raise ValueError(
-            f"the command must be train, plan or plot, got {got}: write python -m es_trl train RECIPE.yaml"
-        )
+        names = f"{', '.join(COMMANDS[:-1])} or {COMMANDS[-1]}"
+        raise ValueError(f"the command must be {names}, got {got}: write python -m es_trl train RECIPE.yaml")
     if len(argv) < 2 or argv[1].startswith("-"):
-        what = COMMANDS[argv[0]]
+        what = modules[argv[0]].ARGUMENT
         raise ValueError(f"{what} must follow {argv[0]} at once: write python -m es_trl {argv[0]} {what}")
 
 
@@ -81,25 +64,17 @@ def _print(text: str) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing is left to flush when Python ends
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(modules: dict[str, Any]) -> argparse.ArgumentParser:
     parser = _Parser(
         prog="python -m es_trl",
-        description="Train a recipe, plan it, or draw a run.",
+        description="Train a recipe, plan it, and look at runs.",
         epilog=f"{OPTION} shows where a refusal comes from.",
         allow_abbrev=False,
     )
     commands = parser.add_subparsers(dest="command", required=True, parser_class=_Parser)
-    train = commands.add_parser("train", allow_abbrev=False, help="train a recipe", description=_TRAIN)
-    plan = commands.add_parser(
-        "plan", allow_abbrev=False, help="geometry, schedule, memory and time of a recipe, without loading a model"
-    )
-    for command in (train, plan):
-        command.add_argument("recipe", help="the recipe's YAML file; options may follow, as --max_steps 16")
-    plan.add_argument("--num_processes", type=int, help="processes of the launch; the config's where unset")
-    plan.add_argument("--config_file", help="accelerate's config of the launch, which says how the model is sharded")
-    plan.add_argument("--gpu", default="h100-80", help="GPU of the projection: a100-40, a100-80, h100-80 or h200")
-    plot = commands.add_parser("plot", help="draw es_curves.png of a run again, and sum up the run")
-    plot.add_argument("run_dir", help="the run's output_dir")
+    for name, module in modules.items():
+        own = commands.add_parser(name, allow_abbrev=False, help=module.HELP, description=module.DESCRIPTION)
+        module.add_arguments(own)
     return parser
 
 

@@ -33,8 +33,10 @@ MAY_IMPORT = {  # folders, and modules that stand in none; each may import itsel
     "run": {*BELOW_TRAINER, "trainer", "data", "recipe"},
     "planning": {*BELOW_TRAINER, "trainer", "data", "recipe"},
     "pass_at_k": BELOW_COMMANDS,
-    "__main__": BELOW_COMMANDS,
-    "lab": {*BELOW_COMMANDS, "pass_at_k"},
+    "evaluation": {*BELOW_COMMANDS},
+    "commands": {*BELOW_COMMANDS, "evaluation"},
+    "__main__": {"common", "commands"},
+    "lab": {*BELOW_COMMANDS, "pass_at_k", "evaluation"},
     "": {"common"},  # es_trl itself, whose other names load on first use
 }
 SIZES = {name: len(path.read_text().splitlines()) for name, path in MODULES.items()}
