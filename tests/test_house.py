@@ -13,11 +13,12 @@ from launching import ROOT, environment
 from package_source import FOLDERS, IMPORTS, MODULES, OTHERS, TREES, functions, parameters, reached
 
 
-BELOW_CONFIG = {"common", "control", "actuators", "curriculum", "rewards"}
+BELOW_CONFIG = {"common", "estimates", "control", "actuators", "curriculum", "rewards"}
 BELOW_TRAINER = {*BELOW_CONFIG, "config", "tracking", "hub", "checkpoints"}
 BELOW_COMMANDS = {*BELOW_TRAINER, "trainer", "data", "recipe", "run", "planning"}
 MAY_IMPORT = {  # folders, and modules that stand in none; each may import itself
     "common": set(),
+    "estimates": {"common"},
     "control": {"common"},
     "rewards": {"common"},
     "micro_batches": {"common"},
@@ -33,10 +34,9 @@ MAY_IMPORT = {  # folders, and modules that stand in none; each may import itsel
     "run": {*BELOW_TRAINER, "trainer", "data", "recipe"},
     "planning": {*BELOW_TRAINER, "trainer", "data", "recipe"},
     "pass_at_k": BELOW_COMMANDS,
-    "evaluation": {*BELOW_COMMANDS},
-    "commands": {*BELOW_COMMANDS, "evaluation"},
+    "commands": BELOW_COMMANDS,
     "__main__": {"common", "commands"},
-    "lab": {*BELOW_COMMANDS, "pass_at_k", "evaluation"},
+    "lab": {*BELOW_COMMANDS, "pass_at_k"},
     "": {"common"},  # es_trl itself, whose other names load on first use
 }
 SIZES = {name: len(path.read_text().splitlines()) for name, path in MODULES.items()}

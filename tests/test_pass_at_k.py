@@ -5,8 +5,8 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from es_trl.evaluation.intervals import Interval, intervals_of
-from es_trl.evaluation.pass_at_k import pass_at_k, pass_hat_k, table_of
+from es_trl.estimates.intervals import Interval, intervals_of
+from es_trl.estimates.pass_at_k import pass_at_k, pass_hat_k, table_of
 
 
 def test_by_hand():
