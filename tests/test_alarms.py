@@ -5,13 +5,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from es_trl.control.alarms import PATIENCE, AlarmRecords, announce, new_alarms
+from es_trl.control.alarms import PATIENCE, SEVERAL, AlarmRecords, announce, new_alarms
 
 
 def records(rollouts, **changes):
     """Records of a run on target; a change is a value, or a function of the rollout."""
     base = {"target": 0.4, "entropy": 0.4, "entropy_se": 0.01, "control": 0.2, "saturated": False,
-            "actuator": "ClipHighActuator", "clip_high_fraction": 0.01, "curriculum_stage": None}  # fmt: skip
+            "actuator": "ClipHighActuator", "clip_high_fraction": 0.01, "curriculum_stage": None, "reward": 0.1,
+            "truncated_completions": 0.1, "uniform_rewards": 0.5, "max_completion_length": 16}  # fmt: skip
     rows = []
     for rollout in range(rollouts):
         row = {**base, **{name: value(rollout) if callable(value) else value for name, value in changes.items()}}
@@ -50,6 +51,37 @@ def test_saturation():
 def test_a_control_that_visits_its_bound_is_no_alarm():
     assert first_alarm(records(40, control=0.4, saturated=lambda t: t % 9 > 0, entropy=0.3)) is None
     assert first_alarm(records(40, control=lambda t: 0.4 if t % 2 else 0.1, saturated=True)) is None
+
+
+@pytest.mark.parametrize("is_controlled", [True, False])
+def test_truncation(is_controlled):
+    rows = records(12, truncated_completions=lambda t: 0.5 if 3 <= t else 0.49)
+    told = [new_alarms(seen, is_controlled) for seen in as_they_come(rows)]
+    assert [rollout for rollout, messages in enumerate(told) if messages] == [3 + SEVERAL - 1]
+    (message,) = told[7]
+    assert message.startswith(
+        "50% of the completions of 5 rollouts were cut at max_completion_length (16 tokens). A cut"
+    )
+    assert "raise max_completion_length" in message
+    for never in (0.49, None, lambda t: 0.9 * (t % SEVERAL > 0)):
+        assert first_alarm(records(30, truncated_completions=never)) is None
+
+
+@pytest.mark.parametrize("is_controlled", [True, False])
+def test_nothing_to_learn(is_controlled):
+    rows = records(12, uniform_rewards=1.0, reward=0.0)
+    told = [new_alarms(seen, is_controlled) for seen in as_they_come(rows)]
+    assert [rollout for rollout, messages in enumerate(told) if messages] == [SEVERAL - 1]
+    assert "for every prompt of 5 rollouts, so nothing is learned (mean reward 0)" in told[4][0]
+    assert first_alarm(records(30, uniform_rewards=lambda t: 0.99 if t % SEVERAL == 0 else 1.0)) is None
+
+
+def test_alarms_of_the_entropy_are_for_runs_with_a_target():
+    rows = records(30, entropy=0.01)
+    assert [len(new_alarms(seen)) for seen in as_they_come(rows)][0] == 1
+    assert [
+        new_alarms([{**row, "target": None, "error": None} for row in seen], False) for seen in as_they_come(rows)
+    ] == [[]] * 30
 
 
 def test_divergence():

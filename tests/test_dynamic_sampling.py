@@ -121,6 +121,14 @@ def test_only_mixed_groups_are_left(tmp_path):
     # rows 0 to 3 hold two mixed ones; rows 4 and 5 one, row 6 none, row 7 the other
     assert (first["tries"], first["fresh_prompts"], first["first_reward"]) == (3, 4, 0.0)
     assert trainer.history.records[0]["reward"] == 0.0 and first["extra_tokens"] > 0
+    # of the completions that are trained on, not of those that were generated first
+    ends = torch.tensor([*trainer.eos_token_ids, trainer.processing_class.pad_token_id])
+    for number, record in enumerate(trainer.history.records):
+        batches = trainer.seen[4 * number : 4 * number + 4]
+        lengths = [batch["completion_mask"].sum(dim=1, keepdim=True) for batch in batches]
+        last = [batch["completion_ids"].gather(1, each - 1) for batch, each in zip(batches, lengths, strict=True)]
+        assert record["completion_tokens"] == torch.cat(lengths).float().mean()
+        assert record["truncated_completions"] == 1.0 - torch.isin(torch.cat(last), ends).float().mean()
 
 
 def test_what_cannot_be_replaced_is_masked(tmp_path):

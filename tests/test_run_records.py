@@ -26,14 +26,14 @@ def test_history_fields(lab_trainer):
     assert list(lines[0]) == [
         "rollout", "global_step", "run", "stage", "target", "entropy", "entropy_se", "clamped_entropy", "error",
         "control", "settings", "saturated", "actuator", "estimate", "events", "curriculum_stage", "jump", "sampling",
-        "reward", "kept", "clip_high_fraction", "truncated", "logp_difference", "num_generations",
-        "max_completion_length", "completion_tokens", "seconds",
+        "reward", "uniform_rewards", "kept", "clip_high_fraction", "cut_ratios", "logp_difference", "num_generations",
+        "max_completion_length", "completion_tokens", "truncated_completions", "seconds",
     ]  # fmt: skip
     first, second = lines
     assert (first["global_step"], second["global_step"], first["stage"]) == (0, 4, "stable")
     assert first["error"] == pytest.approx(first["target"] - first["entropy"])
     assert first["settings"] == {"entropy_bonus": first["control"]}
-    assert (first["truncated"], first["logp_difference"]) == (None, None)  # of vLLM
+    assert (first["cut_ratios"], first["logp_difference"]) == (None, None)  # of vLLM
     assert second["settings"] == {"entropy_bonus": second["control"]}
     assert -1.0 <= first["reward"] <= 1.0 and 1.0 <= first["completion_tokens"] <= 12.0
     assert any("es/target" in entry for entry in trainer.state.log_history)

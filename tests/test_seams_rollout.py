@@ -124,7 +124,7 @@ def test_no_pass_where_the_only_update_makes_it(tmp_path):
     assert "old_per_token_logps" not in made.result
 
 
-@pytest.mark.seam("_metrics")
+@pytest.mark.seam("_metrics", "_tokenizer")
 def test_what_is_measured_is_collected_until_it_is_logged(tmp_path):
     logged = []
 
@@ -141,6 +141,11 @@ def test_what_is_measured_is_collected_until_it_is_logged(tmp_path):
     rewards = [call.result.mean().item() for call in trainer.calls("_calculate_rewards")]
     assert len(made) == 2 and not trainer._metrics["train"]
     assert metrics["completions/mean_length"] == pytest.approx(lengths) and metrics["reward"] == pytest.approx(rewards)
+    ends = torch.tensor([*trainer.eos_token_ids, trainer._tokenizer.pad_token_id])
+    batches = [call.result for call in trainer.calls("_generate_and_score_completions")]
+    last = [batch["completion_ids"].gather(1, batch["completion_mask"].sum(1, keepdim=True) - 1) for batch in batches]
+    assert metrics["completions/clipped_ratio"] == [1.0 - torch.isin(ids, ends).float().mean().item() for ids in last]
+    assert len(metrics["frac_reward_zero_std"]) == 2
     assert len(metrics["clip_ratio/high_mean"]) == 8 and len(metrics["step_time"]) == 4  # micro-batches, updates
     assert min(metrics["step_time"]) > 0.0
 

@@ -115,7 +115,7 @@ def test_which_importance_ratios_were_cut():
     assert cut_ratios({}, None) is None
 
 
-def test_truncated_is_a_share_of_tokens(accelerator):
+def test_cut_ratios_are_a_share_of_tokens(accelerator):
     sensor = EntropySensor(prompts=2)
     # 2 of 3 scored tokens, the last column being padding; then 1 of 5: of the rollout 3 of 8, and not (2/3 + 1/5) / 2
     cut, mask = torch.tensor([[True, True, False, True]]), torch.tensor([[1, 1, 1, 0]])
@@ -123,23 +123,23 @@ def test_truncated_is_a_share_of_tokens(accelerator):
     cut, mask = torch.tensor([[True, False, False], [False, False, True]]), torch.tensor([[1, 1, 1], [1, 1, 0]])
     sensor.add(torch.ones(2, 3), mask, torch.tensor([1, 1]), None, cut)
     reading = sensor.read(accelerator)
-    assert (reading.truncated, reading.entropy) == (3 / 8, 1.0)
+    assert (reading.cut_ratios, reading.entropy) == (3 / 8, 1.0)
 
 
-def test_truncated_is_a_share_of_completions(accelerator):
+def test_cut_ratios_are_a_share_of_completions(accelerator):
     sensor = EntropySensor(prompts=2)
     cut = torch.tensor([[True], [False], [True], [True]])
     mask = torch.tensor([[1, 1, 1], [1, 0, 0], [0, 0, 0], [1, 1, 0]])  # the third is left out of the loss
     sensor.add(torch.ones(4, 3), mask, torch.tensor([0, 0, 1, 1]), None, cut)
-    assert sensor.read(accelerator).truncated == pytest.approx(2 / 3)
+    assert sensor.read(accelerator).cut_ratios == pytest.approx(2 / 3)
 
 
-def test_nothing_is_truncated_without_vllm(accelerator):
+def test_no_ratio_is_cut_without_vllm(accelerator):
     sensor = EntropySensor(prompts=1)
     sensor.add(torch.ones(1, 2), torch.ones(1, 2), torch.tensor([0]))
-    assert sensor.read(accelerator).truncated is None
+    assert sensor.read(accelerator).cut_ratios is None
     sensor.add(torch.ones(1, 2), torch.ones(1, 2), torch.tensor([0]), None, torch.zeros(1, 2, dtype=torch.bool))
-    assert sensor.read(accelerator).truncated == 0.0
+    assert sensor.read(accelerator).cut_ratios == 0.0
 
 
 def test_one_reduce_reads_everything(accelerator, monkeypatch):
@@ -154,4 +154,4 @@ def test_one_reduce_reads_everything(accelerator, monkeypatch):
         return tensor + other._sums
 
     monkeypatch.setattr(type(accelerator), "reduce", of_two_processes)
-    assert sensor.read(accelerator).truncated == 0.25 and shapes == [(5, 3)]
+    assert sensor.read(accelerator).cut_ratios == 0.25 and shapes == [(5, 3)]

@@ -33,7 +33,7 @@ def test_the_engine_follows_the_stages(tries, vllm_trainer, asked):
     assert [record["completion_tokens"] for record in records[:2]] == [4.0, 4.0]
     assert all(7.0 < record["completion_tokens"] <= 16.0 for record in records[2:])
     assert max(record["logp_difference"] for record in records) < EXACT
-    assert [record["truncated"] for record in records] == [0.0] * 4
+    assert [record["cut_ratios"] for record in records] == [0.0] * 4
     assert sum(size for size, _ in asked) == sum(
         record["num_generations"] * (2 + (record["sampling"] or {"fresh_prompts": 0})["fresh_prompts"])
         for record in records

@@ -27,7 +27,7 @@ def test_both_engines_have_the_sharded_weights(whole):
     records = without_seconds(first["records"])
     assert records == without_seconds(second["records"]) and len(records) == 4
     assert max(record["logp_difference"] for record in records) < EXACT
-    assert [record["truncated"] for record in records] == [0.0] * 4
+    assert [record["cut_ratios"] for record in records] == [0.0] * 4
     assert first["settings"] == second["settings"] and first["settings"][2] != 0.0  # the entropy bonus
 
 

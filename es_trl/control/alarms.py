@@ -15,6 +15,8 @@ PATIENCE = 10  # rollouts in a row that a state must last before it is an alarm
 LONGEST = 15  # measured rollouts that the alarm with the longest memory looks at
 COLLAPSE = 0.25  # entropy below this share of the target is an alarm
 EXPLOSION = 2.0  # entropy above this multiple of the target, and of the first rollout's entropy, is an alarm
+SEVERAL = 5  # rollouts in a row in which completions or rewards say nothing
+TRUNCATED = 0.5  # share of the completions; with more, most rewards are those of answers that were not given
 IDLE_CLIP = 1e-4  # share of the tokens; a clip bound that fewer tokens reach moves nothing
 
 logger = logging.getLogger(__name__)
@@ -44,12 +46,13 @@ class AlarmRecords:
         return latest if not latest or latest[0] is self._first[stage] else [self._first[stage], *latest]
 
 
-def new_alarms(records: Records) -> list[str]:
+def new_alarms(records: Records, is_controlled: bool = True) -> list[str]:
     """
     Return the messages of the alarms that begin with the last rollout.
 
-    The records are all of a run, or those that [`AlarmRecords`] keeps of them, and the present one behind. An alarm
-    that was already on in one of the [`PATIENCE`] rollouts before is not repeated.
+    Alarms of the entropy are only for runs that hold it to a target. The records are all of a run, or those that
+    [`AlarmRecords`] keeps of them, and the present one behind. An alarm that was already on in one of the [`PATIENCE`]
+    rollouts before is not repeated.
     """
     if records[-1]["entropy"] is None:
         return []
@@ -59,7 +62,8 @@ def new_alarms(records: Records) -> list[str]:
     # the history as it was at each earlier rollout, when that rollout was measured and not yet trained on
     lasts = range(max(len(records) - 1 - PATIENCE, 0), len(records) - 1)
     earlier = [[*records[:last], {**records[last], "clip_high_fraction": None}] for last in lasts]
-    return [message for alarm in ALARMS if (message := alarm(records)) and not any(alarm(before) for before in earlier)]
+    alarms = (*(ENTROPY_ALARMS if is_controlled else ()), *ROLLOUT_ALARMS)
+    return [message for alarm in alarms if (message := alarm(records)) and not any(alarm(before) for before in earlier)]
 
 
 def saturation(records: Records) -> str | None:
@@ -130,7 +134,33 @@ def idle_clip(records: Records) -> str | None:
     )
 
 
-ALARMS: tuple[Callable[[Records], str | None], ...] = (saturation, divergence, collapse, explosion, idle_clip)
+def truncation(records: Records) -> str | None:
+    """Return a message if most completions were cut at the limit in [`SEVERAL`] rollouts in a row."""
+    shares = [record["truncated_completions"] for record in records[-SEVERAL:]]
+    if len(shares) < SEVERAL or None in shares or min(shares) < TRUNCATED:
+        return None
+    return (
+        f"{mean(shares):.0%} of the completions of {SEVERAL} rollouts were cut at max_completion_length "
+        f"({records[-1]['max_completion_length']} tokens). A cut completion has no answer, so its reward says little: "
+        "raise max_completion_length, or check that prompt_format fits the model, so that it ends its answers"
+    )
+
+
+def nothing_to_learn(records: Records) -> str | None:
+    """Return a message if no prompt had completions with different rewards in [`SEVERAL`] rollouts in a row."""
+    recent = records[-SEVERAL:]
+    if len(recent) < SEVERAL or any(record["uniform_rewards"] != 1.0 for record in recent):
+        return None
+    return (
+        f"all completions of a prompt had the same reward, for every prompt of {SEVERAL} rollouts, so nothing is "
+        f"learned (mean reward {recent[-1]['reward']:.3g}): check the reward function on some completions, or use "
+        "prompts that the model answers right at times"
+    )
+
+
+Alarm = Callable[[Records], str | None]
+ENTROPY_ALARMS: tuple[Alarm, ...] = (saturation, divergence, collapse, explosion, idle_clip)
+ROLLOUT_ALARMS: tuple[Alarm, ...] = (truncation, nothing_to_learn)
 
 
 def announce(rollout: int, events: list[dict[str, str]], trackers: list[str]) -> None:

@@ -23,7 +23,7 @@ LOOP_FILE = "es_loop.json"
 # fields of a measured rollout that trackers get as es/...
 TRACKED = (
     *("target", "entropy", "clamped_entropy", "entropy_se", "error", "control", "saturated"),
-    *("curriculum_stage", "jump", "truncated"),
+    *("curriculum_stage", "jump", "cut_ratios", "truncated_completions", "uniform_rewards"),
 )
 # fields that the histories of every version have; the others are `None` where a file lacks them
 _REQUIRED = {
@@ -89,12 +89,15 @@ class RolloutRecord:
         "(left out of the loss), `extra_tokens`, and `first_reward` (the mean before anything was replaced).",
     )
     reward: float | None = _field("", "Mean reward over all completions.")
+    uniform_rewards: float | None = _field(
+        "share", "Prompts whose completions all got the same reward, so that they teach nothing."
+    )
     kept: float | None = _field("share", "Completions whose advantages were used, with `sample_filter`.")
     clip_high_fraction: float | None = _field(
         "share",
         "Tokens cut at the upper clip bound, mean over the micro-batches. Near 0 the clip has no authority.",
     )
-    truncated: float | None = _field(
+    cut_ratios: float | None = _field(
         "share",
         "Tokens, or with `sequence_*` completions, whose vLLM importance ratio was cut to a bound or masked.",
     )
@@ -106,6 +109,9 @@ class RolloutRecord:
     num_generations: int | None = _field("completions", "Completions per prompt.")
     max_completion_length: int | None = _field("tokens", "Tokens that a completion may have.")
     completion_tokens: float | None = _field("tokens", "Mean length of a completion.")
+    truncated_completions: float | None = _field(
+        "share", "Completions that were cut at `max_completion_length`, before their end."
+    )
     seconds: float | None = _field("seconds", "Wall-clock time from the first generation to the last backward pass.")
 
 

@@ -75,7 +75,9 @@ class Refill:
         for name, count in counts.items():
             if name.startswith("completions/"):
                 del metrics[name][count:]  # these describe the prompts that were tried
-        metrics["completions/mean_length"][-1] = self._mean_length(columns[1])
+        own = self._lengths(columns[1])
+        for name, value in own.items():
+            metrics[name][-1] = value
         for name, value in asdict(cost).items():
             metrics[f"es/sampling/{name}"].append(float(value))
         return (*columns, {}, *generated[6:])
@@ -95,10 +97,13 @@ class Refill:
         pending.clear()
         return ScoredCompletions(ScoredCompletions.entries_of(rows, generated, logged), rewards)
 
-    def _mean_length(self, completion_ids: list[list[int]]) -> float:
-        accelerator = self._trainer.accelerator
-        lengths = torch.tensor([float(len(ids)) for ids in completion_ids], device=accelerator.device)
-        return accelerator.gather(lengths).mean().item()
+    def _lengths(self, completion_ids: list[list[int]]) -> dict[str, float]:
+        """Return the mean length and the truncated share of the completions of all processes, by TRL's names."""
+        trainer = self._trainer
+        ends = {*trainer.eos_token_ids, trainer._tokenizer.pad_token_id}
+        facts = [[float(len(ids)), float(ids[-1] not in ends)] for ids in completion_ids]
+        means = trainer.accelerator.gather(torch.tensor(facts, device=trainer.accelerator.device)).mean(dim=0)
+        return dict(zip(("completions/mean_length", "completions/clipped_ratio"), means.tolist(), strict=True))
 
 
 def mask_prompts(batch: dict[str, Any], prompts: torch.Tensor, accelerator: Accelerator) -> None:

@@ -39,7 +39,9 @@ class OpenRollout:
     seconds_before: float = 0.0
 
     reward: float | None = None
+    uniform_rewards: float | None = None
     completion_tokens: float | None = None
+    truncated_completions: float | None = None
     logp_difference: float | None = None
     sampling: dict[str, float] | None = None
     reading: EntropyReading | None = None
@@ -120,7 +122,9 @@ class OpenRollout:
 
     def scored(self, metrics: Mapping[str, list[float]], is_corrected: bool) -> None:
         """Keep TRL's metrics of the completions; `is_corrected` says whether vLLM's log-probabilities are corrected."""
-        self.reward, self.completion_tokens = metrics["reward"][-1], metrics["completions/mean_length"][-1]
+        self.reward, self.uniform_rewards = metrics["reward"][-1], metrics["frac_reward_zero_std"][-1]
+        self.completion_tokens = metrics["completions/mean_length"][-1]
+        self.truncated_completions = metrics["completions/clipped_ratio"][-1]
         if is_corrected:
             self.logp_difference = metrics["sampling/sampling_logp_difference/mean"][-1]
 
@@ -139,11 +143,10 @@ class OpenRollout:
 
     def add_alarms(self, before: AlarmRecords, scheduler: EntropyScheduler | None, report_to: list[str]) -> None:
         """Add the alarms that begin in this rollout to its events, and log them with the events of the loop."""
-        if scheduler is None or not scheduler.loop.controller.needs_target:
-            return
+        is_controlled = scheduler is not None and scheduler.loop.controller.needs_target
         records = [*before.of_stage(self.curriculum_stage), asdict(self.record())]
-        alarms = [{"kind": "alarm", "message": text} for text in new_alarms(records)]
-        announce(self.rollout, [*self.tick.events, *alarms], report_to)
+        alarms = [{"kind": "alarm", "message": text} for text in new_alarms(records, is_controlled)]
+        announce(self.rollout, [*(self.tick.events if is_controlled else []), *alarms], report_to)
         self.tell(alarms)
 
     @property

@@ -23,7 +23,7 @@ class EntropyReading:
             independent. `None` with fewer than two prompts.
         clamped_entropy (`float`, *optional*):
             Mean clamped entropy, nats; `None` if it is not measured.
-        truncated (`float`, *optional*):
+        cut_ratios (`float`, *optional*):
             Share of the importance ratios between vLLM and the trainer that were cut to a bound or masked. It counts
             scored tokens, or with the `sequence_*` modes completions. `None` if there are no ratios.
     """
@@ -31,7 +31,7 @@ class EntropyReading:
     entropy: float
     entropy_se: float | None
     clamped_entropy: float | None = None
-    truncated: float | None = None
+    cut_ratios: float | None = None
 
 
 class EntropySensor:
@@ -96,13 +96,13 @@ class EntropySensor:
             return None
         mean = totals.sum().item() / count
         clamped = clamped_totals.sum().item() / count if self._clamps else None
-        truncated = (cuts.sum() / ratios.sum()).item() if ratios.any() else None
+        cut = (cuts.sum() / ratios.sum()).item() if ratios.any() else None
         prompts = int((tokens > 0).sum())
         if prompts < 2:
-            return EntropyReading(mean, None, clamped, truncated)
+            return EntropyReading(mean, None, clamped, cut)
         # standard error of a ratio of two sums over independent prompts, linearised
         squares = ((totals - mean * tokens) ** 2).sum().item()
-        return EntropyReading(mean, (prompts / (prompts - 1) * squares) ** 0.5 / count, clamped, truncated)
+        return EntropyReading(mean, (prompts / (prompts - 1) * squares) ** 0.5 / count, clamped, cut)
 
 
 def _totals(entropies: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

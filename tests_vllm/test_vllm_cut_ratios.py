@@ -1,4 +1,4 @@
-"""`truncated` in the history is what TRL cut."""
+"""`cut_ratios` in the history is what TRL cut."""
 
 import math
 
@@ -42,14 +42,14 @@ def test_it_is_counted(mode, vllm_trainer, monkeypatch):
     trainer.vllm_generation.sync_weights()
     monkeypatch.setattr(VLLMGeneration, "sync_weights", lambda self: None)  # so that the ratios leave 1
     trainer.train()
-    truncated = [record["truncated"] for record in trainer.history.records]
-    assert truncated == pytest.approx([share_beyond_the_bounds(b, mode.startswith("token")) for b in trainer.batches])
-    assert truncated[0] == 0.0 and 0.0 < max(truncated) and len(set(truncated)) > 2
-    assert [line["es/truncated"] for line in trainer.state.log_history if "es/truncated" in line] == truncated
+    cut = [record["cut_ratios"] for record in trainer.history.records]
+    assert cut == pytest.approx([share_beyond_the_bounds(b, mode.startswith("token")) for b in trainer.batches])
+    assert cut[0] == 0.0 and 0.0 < max(cut) and len(set(cut)) > 2
+    assert [line["es/cut_ratios"] for line in trainer.state.log_history if "es/cut_ratios" in line] == cut
 
 
 def test_without_the_correction_nothing_is(vllm_trainer):
     trainer = vllm_trainer(max_steps=4, vllm_importance_sampling_correction=False)
     trainer.train()
     (record,) = trainer.history.records
-    assert (record["truncated"], record["logp_difference"]) == (None, None) and record["entropy"] > 0.1
+    assert (record["cut_ratios"], record["logp_difference"]) == (None, None) and record["entropy"] > 0.1
