@@ -7,7 +7,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+import datasets
+import huggingface_hub.utils
 import torch
+import transformers
 from datasets import Dataset
 from trl import get_peft_config, get_quantization_config
 
@@ -22,6 +25,7 @@ from .data.reading import is_local
 from .data.tasks import check_rewards_fit
 from .hub.push import PushError
 from .recipe import Recipe, RecipeParser
+from .tracking.history import summarize
 from .trainer.trainer import ESGRPOTrainer
 
 
@@ -64,13 +68,17 @@ def run_recipe(argv: list[str], reward: str | None = None) -> ESGRPOTrainer:
         ValueError: where the recipe is refused, before the model loads.
     """
     recipe = RecipeParser().parse(argv, reward)
+    if not sys.stderr.isatty():  # a file would be full of carriage returns
+        transformers.utils.logging.disable_progress_bar()
+        datasets.disable_progress_bars()
+        huggingface_hub.utils.disable_progress_bars()
     task = recipe.task
     if task is None:
         raise ValueError("`reward` must be set: set math, countdown or my_file.py:my_reward")
-    rewards, datasets = task.rewards(), load_named(recipe.data, task.load)
-    for dataset in datasets.values() if isinstance(datasets, dict) else (datasets,):
+    rewards, loaded = task.rewards(), load_named(recipe.data, task.load)
+    for dataset in loaded.values() if isinstance(loaded, dict) else (loaded,):
         check_rewards_fit(rewards, dataset.column_names)
-    return train(recipe, datasets, rewards)
+    return train(recipe, loaded, rewards)
 
 
 def train(recipe: Recipe, dataset: Dataset | dict[str, Dataset], reward_funcs: Any) -> ESGRPOTrainer:
@@ -119,6 +127,8 @@ def train(recipe: Recipe, dataset: Dataset | dict[str, Dataset], reward_funcs: A
     with writing(training.output_dir, "the model"):
         # a call from outside would push before the next line
         trainer.save_model(training.output_dir, _internal_call=True)
+    if trainer.history.records:
+        trainer.accelerator.print(summarize(trainer.history.records))
     trainer.accelerator.print(f"model, card and history are in {training.output_dir}")
     if torch.distributed.is_initialized() and torch.distributed.get_backend() == "gloo":
         # gloo's worker threads may drop their last tensor while Python ends, which aborts it (pytorch/pytorch#179291)

@@ -1,11 +1,10 @@
-import logging
 import random
 import sys
 from types import SimpleNamespace
 
 import pytest
 
-from es_trl.control.alarms import PATIENCE, SEVERAL, AlarmRecords, announce, new_alarms
+from es_trl.control.alarms import PATIENCE, SEVERAL, AlarmRecords, new_alarms, send_alerts
 
 
 def records(rollouts, **changes):
@@ -125,13 +124,7 @@ def test_what_is_not_known_yet_is_no_alarm():
     assert first_alarm(records(30, clip_high_fraction=None, entropy_se=None)) is None
 
 
-EVENTS = [{"kind": "hand_over", "message": "B takes over"}, {"kind": "alarm", "message": "look"}]
-
-
-def test_one_log_line_each(caplog):
-    with caplog.at_level(logging.WARNING):
-        announce(7, EVENTS, [])
-    assert caplog.messages == ["entropy hand-over at rollout 7: B takes over", "entropy alarm at rollout 7: look"]
+ALARM = [{"kind": "alarm", "message": "look"}]
 
 
 def test_trackers_with_alerts_get_the_alarms(monkeypatch):
@@ -139,14 +132,14 @@ def test_trackers_with_alerts_get_the_alarms(monkeypatch):
     monkeypatch.setitem(sys.modules, "trackio", SimpleNamespace(alert=lambda **given: sent.append(("trackio", given))))
     run = SimpleNamespace(alert=lambda **given: sent.append(("wandb", given)))
     monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(run=run))
-    announce(7, EVENTS, ["trackio", "tensorboard", "wandb"])
-    given = {"title": "entropy alarm", "text": "rollout 7: look"}
+    send_alerts(7, ALARM, ["trackio", "tensorboard", "wandb"])
+    given = {"title": "es_trl alarm", "text": "rollout 7: look"}
     assert sent == [("trackio", given), ("wandb", given)]
 
 
 def test_a_tracker_that_fails_does_not_end_the_run(monkeypatch, caplog):
     monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(run=None))
-    announce(7, EVENTS, ["wandb"])
+    send_alerts(7, ALARM, ["wandb"])
     assert "the alert could not be sent: AttributeError" in caplog.messages[-1]
 
 
@@ -173,6 +166,8 @@ def test_the_records_kept_for_alarms_give_the_alarms_of_the_whole_history(seed):
             entropy=level,
             control=0.4 if bound else rng.random(),
             saturated=bound,
+            truncated_completions=0.6 if rollout % 40 < 9 else rng.random(),
+            uniform_rewards=1.0 if rollout % 30 < 7 else rng.random(),
             clip_high_fraction=rng.choice([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, None]) if rollout % 50 < 30 else 0.1,
             curriculum_stage=[None, 0, 1, 0][rollout // 40],
         )

@@ -123,7 +123,7 @@ def test_a_decision_of_a_users_callback_is_applied_and_told(lab_trainer, capsys)
     assert trainer.epsilon_high == 0.5
     first, second = trainer.history.records
     assert (first["events"], second["events"]) == (None, [{"kind": "note", "message": "the clip is widened"}])
-    assert "rollout 1: the clip is widened" in capsys.readouterr().out
+    assert "rollout 1, note: the clip is widened" in capsys.readouterr().out
 
 
 def test_a_misspelt_setting_of_a_decision_is_refused(lab_trainer):

@@ -6,13 +6,14 @@ import pytest
 from lab_runs import BONUS
 
 
-def test_an_alarm_is_in_the_log_and_in_the_history(lab_trainer, caplog):
+def test_an_alarm_is_said_and_in_the_history(lab_trainer, capsys):
     blocks = {"entropy_schedule": {"kind": "constant", "target": 3.0}, "entropy_actuator": "entropy_bonus"}
     trainer = lab_trainer(max_steps=4, **blocks)
     trainer.train()
     (event,) = trainer.history.records[0]["events"]
     assert event["kind"] == "alarm" and "entropy has collapsed" in event["message"]
-    assert f"entropy alarm at rollout 0: {event['message']}" in caplog.messages
+    said = capsys.readouterr().out.replace("\n    ", " ")
+    assert said.count(f"rollout 0, alarm: {event['message']}") == 1
     card = (trainer.history.path.parent / "README.md").read_text()
     assert "None" not in card and 'model="."' in card and "a model that is not on the Hub" in card
     assert f"- rollout 0, alarm: {event['message']}" in card

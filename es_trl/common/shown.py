@@ -12,3 +12,9 @@ def shown(value: Any, length: int = 60) -> str:
 def shown_with_type(value: Any) -> str:
     """Return the type of a value and its `repr`, cut to at most 80 characters."""
     return f"{type(value).__name__} {shown(value, 80)}"
+
+
+def clock(seconds: float) -> str:
+    """Return a time as hours, minutes and seconds, for example `0:01:27`."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"

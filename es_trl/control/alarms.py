@@ -163,13 +163,10 @@ ENTROPY_ALARMS: tuple[Alarm, ...] = (saturation, divergence, collapse, explosion
 ROLLOUT_ALARMS: tuple[Alarm, ...] = (truncation, nothing_to_learn)
 
 
-def announce(rollout: int, events: list[dict[str, str]], trackers: list[str]) -> None:
-    """Log the `kind` and `message` of each event in one line, and send alarms to the trackers that have alerts."""
-    for event in events:
-        logger.warning("entropy %s at rollout %d: %s", event["kind"].replace("_", "-"), rollout, event["message"])
-        if event["kind"] != "alarm":
-            continue
-        alert = {"title": "entropy alarm", "text": f"rollout {rollout}: {event['message']}"}
+def send_alerts(rollout: int, alarms: list[dict[str, str]], trackers: list[str]) -> None:
+    """Send the `message` of each alarm of a rollout to the trackers that have alerts."""
+    for alarm in alarms:
+        alert = {"title": "es_trl alarm", "text": f"rollout {rollout}: {alarm['message']}"}
         try:
             if "trackio" in trackers:
                 importlib.import_module("trackio").alert(**alert)

@@ -1,6 +1,7 @@
 """
 What a run leaves to look at.
 
+- `console.py`: the lines that a person reads during a run.
 - `history.py`: the records of a run, their file, and its summary. A new measurement is a field of `RolloutRecord`;
   trackers get the fields in `TRACKED`.
 - `plots.py`: the figure of a run, one function per panel.

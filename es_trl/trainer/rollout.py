@@ -7,18 +7,15 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from transformers.utils import logging
 
-from ..control.alarms import AlarmRecords, announce, new_alarms
+from ..control.alarms import AlarmRecords, new_alarms, send_alerts
 from ..control.base import Kept
 from ..control.loop import Tick
 from ..micro_batches.plan import Plan
+from ..tracking.console import Console
 from ..tracking.history import RolloutRecord
 from .callbacks import Decision, EntropyScheduler
 from .sensor import EntropyReading, EntropySensor
-
-
-logger = logging.get_logger(__name__)
 
 
 @dataclass
@@ -139,15 +136,18 @@ class OpenRollout:
         self.kept = kept
         if kept is not None and kept.message is not None:
             self.tell([{"kind": "guard", "message": kept.message}])
-            logger.warning("rollout %d: %s", self.rollout, kept.message)
 
     def add_alarms(self, before: AlarmRecords, scheduler: EntropyScheduler | None, report_to: list[str]) -> None:
-        """Add the alarms that begin in this rollout to its events, and log them with the events of the loop."""
+        """Add the alarms that begin in this rollout to its events, and send them to the trackers that have alerts."""
         is_controlled = scheduler is not None and scheduler.loop.controller.needs_target
         records = [*before.of_stage(self.curriculum_stage), asdict(self.record())]
         alarms = [{"kind": "alarm", "message": text} for text in new_alarms(records, is_controlled)]
-        announce(self.rollout, [*(self.tick.events if is_controlled else []), *alarms], report_to)
+        send_alerts(self.rollout, alarms, report_to)
         self.tell(alarms)
+
+    def say(self, console: Console) -> None:
+        """Say the events that were not said yet."""
+        console.events(self.rollout, self.events)
 
     @property
     def seconds(self) -> float:

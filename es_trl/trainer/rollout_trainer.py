@@ -3,12 +3,16 @@
 Its methods are short overrides of TRL's; the formulas are in other files.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, SequentialSampler
+from transformers.trainer import DEFAULT_PROGRESS_CALLBACK
+from transformers.trainer_callback import PrinterCallback
+from transformers.trainer_utils import IntervalStrategy
 
 from ..actuators.actuation import Actuation
 from ..checkpoints.lineage import Identity
@@ -18,6 +22,7 @@ from ..control.base import Actuator
 from ..control.geometry import Geometry
 from ..curriculum.dynamic_sampling import DynamicSampling
 from ..curriculum.planned import PlannedStage
+from ..tracking.console import Console, Extent
 from ..tracking.history import TRACKED, History
 from .arguments import complete
 from .callback_list import find_callback
@@ -52,6 +57,10 @@ class RolloutTrainer(PushingTrainer):
             by_function = self.multi_objective_aggregation == "normalize_then_sum"
             self._sampling = DynamicSampling(tries, self.reward_weights, by_function, self.accelerator)
         self.history = History(self.args.output_dir, writes=self.accelerator.is_main_process)
+        self._console = Console(self.accelerator.is_main_process, has_bar=not self.args.disable_tqdm)
+        for each in list(self.callback_handler.callbacks):  # the console takes the place of TRL's own lines
+            if type(each) in (PrinterCallback, DEFAULT_PROGRESS_CALLBACK) and each not in given.callbacks:
+                self.remove_callback(each)
         if self.entropy_scheduler is not None:
             check_settings(self.entropy_scheduler.loop.actuators, self, self.args)
         self._start_over(Identity())
@@ -109,6 +118,14 @@ class RolloutTrainer(PushingTrainer):
         return Geometry.of(self.args, max_steps=self.state.max_steps).rollouts
 
     @property
+    def _extent(self) -> Extent:
+        """The size of the run for its console."""
+        every = self.state.logging_steps if self.args.logging_strategy == IntervalStrategy.STEPS else math.inf
+        scheduler, stages = self.entropy_scheduler, self.curriculum is not None and bool(self.curriculum.stages)
+        controlled = scheduler is not None and scheduler.loop.controller.needs_target
+        return Extent(self.num_rollouts, self.state.max_steps, every, controlled, stages)
+
+    @property
     def _generate_every(self) -> int:
         """The number of micro-batches from one rollout to the next, as in TRL's `_prepare_inputs`."""
         return self.args.steps_per_generation * self.num_iterations
@@ -149,8 +166,7 @@ class RolloutTrainer(PushingTrainer):
             self._enter_stage(decision.stage)
         check_names(decision.settings, self)
         self._actuate(decision.settings if decision.tick is None else {**decision.settings, **decision.tick.settings})
-        for event in decision.events:
-            self.accelerator.print(f"rollout {self._rollout.rollout}: {event['message']}", flush=True)
+        self._rollout.say(self._console)
 
     def _enter_stage(self, stage: PlannedStage) -> None:
         self._stage = stage
@@ -170,6 +186,7 @@ class RolloutTrainer(PushingTrainer):
         if not self._announced:
             self._announced = True
             say_what_begins(self, self.entropy_scheduler, self.curriculum)
+            self._console.begin(self._extent, self.state.global_step)
         if self._step % self._generate_every == 0:
             self._begin_rollout()
         loss = super().training_step(model, inputs, num_items_in_batch)
@@ -234,6 +251,7 @@ class RolloutTrainer(PushingTrainer):
         self._ask_callbacks("on_rollout_end")
         if self.state.is_world_process_zero:  # after a resume, only process 0 has the whole history
             rollout.add_alarms(self.history.for_alarms, self.entropy_scheduler, self.args.report_to)
+            rollout.say(self._console)
         record = rollout.record()
         for field in TRACKED:
             if (value := getattr(record, field)) is not None:
@@ -245,5 +263,7 @@ class RolloutTrainer(PushingTrainer):
         if record.kept is not None:
             self._metrics["train"]["es/kept"].append(record.kept)
         self.history.append(record)
+        self._rollout.say(self._console)
+        self._console.rollout(self.history.records[-1], self.state.global_step, self._extent)
         self._next_rollout += 1
         self._rollout = None

@@ -3,6 +3,7 @@
 Its methods are short overrides of TRL's; the rules are in other files.
 """
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +139,7 @@ class ESGRPOTrainer(UpdateTrainer):
             if found is None:
                 self._begin_run(None)
             resume.describe_in_folder(self, self._recipe)
-            with lost_contact(self):
+            with contextlib.closing(self._console), lost_contact(self):
                 output = super().train(found, trial, ignore_keys_for_eval)
             if not self._announced:
                 raise ValueError(
@@ -167,6 +168,7 @@ class ESGRPOTrainer(UpdateTrainer):
 
     def _maybe_log_save_evaluate(self, *args: Any, **kwargs: Any) -> None:
         self._gate.end_update(self.state.global_step, self._step)
+        self._console.update(self.state.global_step)
         if self._can_save and self._gate.answer():
             self.control.should_save = True
         super()._maybe_log_save_evaluate(*args, **kwargs)
@@ -185,7 +187,9 @@ class ESGRPOTrainer(UpdateTrainer):
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Evaluate as `GRPOTrainer.evaluate` does, with the same arguments and metrics."""
         with self._gate.evaluating():
-            return super().evaluate(*args, **kwargs)
+            metrics = super().evaluate(*args, **kwargs)
+        self._console.evaluation(self.state.global_step, metrics)
+        return metrics
 
     @property
     def _is_stream(self) -> bool:
