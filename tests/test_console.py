@@ -152,6 +152,18 @@ def test_a_piped_run_is_a_plain_log(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_run_goes_on_when_its_reader_goes(tmp_path):
+    command = [*COMMAND, "1", "--output_dir", str(tmp_path)]
+    with subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as run:
+        while b"rollouts in the run" not in run.stdout.readline():
+            pass
+        run.stdout.close()
+        told = run.stderr.read().decode()
+    assert run.returncode == 0 and "Traceback" not in told
+    assert len((tmp_path / "es_history.jsonl").read_text().splitlines()) == 2
+
+
+@pytest.mark.slow
 def test_a_terminal_has_a_bar_that_goes(tmp_path):
     ours, theirs = pty.openpty()
     command = [*COMMAND, "8", "--output_dir", str(tmp_path)]

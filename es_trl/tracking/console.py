@@ -1,6 +1,8 @@
 """The lines of a run: one per logging interval, one per event and one per evaluation, of at most 100 characters."""
 
 import math
+import os
+import sys
 import textwrap
 import time
 from collections import deque
@@ -8,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rich.console import Console as Terminal
+from rich.console import Console as RichConsole
 from rich.progress import BarColumn, Progress, TextColumn
 
 from ..common.shown import clock
@@ -45,6 +47,15 @@ class Extent:
     staged: bool
 
 
+class _Terminal(RichConsole):
+    """Standard output, whose reader may go before the run ends, as `head` does."""
+
+    def on_broken_pipe(self) -> None:
+        """Let the run go on without its lines."""
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 class Console:
     """
     The lines of a run on standard output, with a progress bar behind them on a terminal.
@@ -60,7 +71,7 @@ class Console:
 
     def __init__(self, writes: bool, has_bar: bool) -> None:
         self._writes, self._has_bar = writes, has_bar
-        self._terminal = Terminal(color_system=None, force_jupyter=False, highlight=False, markup=False, emoji=False)
+        self._terminal = _Terminal(color_system=None, force_jupyter=False, highlight=False, markup=False, emoji=False)
         self._progress: Progress | None = None
         self._task: Any = None
         self._ends: deque[float] = deque(maxlen=LATEST + 1)  # times at which rollouts ended, first that of the begin
@@ -68,6 +79,11 @@ class Console:
         self._unsaid: dict[str, tuple[int, str]] = {}  # cells of the latest rollout, if it was not its turn
         self._next_line = 0.0  # update
         self._said = (-1, 0)  # the rollout of the latest events, and their number
+
+    def say(self, text: str) -> None:
+        """Print a text, if this process writes."""
+        if self._writes:
+            self._terminal.print(text, soft_wrap=True)
 
     def begin(self, extent: Extent, update: int) -> None:
         """Begin the lines of a run that is at `update`."""
@@ -100,9 +116,9 @@ class Console:
     def _say_rollout(self) -> None:
         cells, self._unsaid = self._unsaid, {}
         if self._lines % HEADER_EVERY == 0:
-            self._print("  ".join(name.rjust(width) for name, (width, _) in cells.items()))
+            self.say("  ".join(name.rjust(width) for name, (width, _) in cells.items()))
         self._lines += 1
-        self._print("  ".join(text.rjust(width) for width, text in cells.values()))
+        self.say("  ".join(text.rjust(width) for width, text in cells.values()))
 
     def events(self, rollout: int, events: list[dict[str, str]]) -> None:
         """Say the events of a rollout that were not said yet."""
@@ -111,7 +127,7 @@ class Console:
         for event in events[said:]:
             if event["kind"] not in LOGGED_ELSEWHERE:
                 text = f"rollout {rollout}, {event['kind'].replace('_', '-')}: {event['message']}"
-                self._print(textwrap.fill(text, WIDTH, subsequent_indent="    ", break_on_hyphens=False))
+                self.say(textwrap.fill(text, WIDTH, subsequent_indent="    ", break_on_hyphens=False))
         self._said = (rollout, len(events))
 
     def evaluation(self, update: int, metrics: Mapping[str, float]) -> None:
@@ -120,9 +136,7 @@ class Console:
         if "eval_runtime" in metrics:
             told["time"] = clock(metrics["eval_runtime"])
         words = (f"{name} {value if isinstance(value, str) else f'{value:.3f}'}" for name, value in told.items())
-        self._print(
-            textwrap.fill(f"evaluation at update {update}: {', '.join(words)}", WIDTH, subsequent_indent="    ")
-        )
+        self.say(textwrap.fill(f"evaluation at update {update}: {', '.join(words)}", WIDTH, subsequent_indent="    "))
 
     def close(self) -> None:
         """Say the last rollout, and remove the bar."""
@@ -131,10 +145,6 @@ class Console:
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
-
-    def _print(self, text: str) -> None:
-        if self._writes:
-            self._terminal.print(text, soft_wrap=True)
 
 
 def _is_told(name: str) -> bool:

@@ -35,7 +35,7 @@ from .read_once import read_once
 from .rollout import OpenRollout
 from .sensor import completion_mask, cut_ratios, prompt_index
 from .stage_switch import check_engine, follow_stage
-from .startup import say_what_begins
+from .startup import what_begins
 
 
 class RolloutTrainer(PushingTrainer):
@@ -185,7 +185,7 @@ class RolloutTrainer(PushingTrainer):
         """Make the forward and backward passes of one micro-batch, and open and close rollouts around them."""
         if not self._announced:
             self._announced = True
-            say_what_begins(self, self.entropy_scheduler, self.curriculum)
+            self._console.say(what_begins(self, self.entropy_scheduler, self.curriculum))
             self._console.begin(self._extent, self.state.global_step)
         if self._step % self._generate_every == 0:
             self._begin_rollout()

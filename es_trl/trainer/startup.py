@@ -25,12 +25,11 @@ from .launch import check_sharding
 _TO_ZERO = ("linear", "cosine", "cosine_with_restarts", "polynomial")
 
 
-def say_what_begins(trainer: GRPOTrainer, scheduler: EntropyScheduler | None, curriculum: Curriculum | None) -> None:
-    """Print the report of a run, or raise if the run is not spread over its processes as configured."""
+def what_begins(trainer: GRPOTrainer, scheduler: EntropyScheduler | None, curriculum: Curriculum | None) -> str:
+    """Return the report of a run, or raise if the run is not spread over its processes as configured."""
     spread = check_sharding(trainer)
-    if trainer.accelerator.is_main_process:
-        geometry = Geometry.of(trainer.args, max_steps=trainer.state.max_steps)
-        print(report(trainer.args, geometry, scheduler, curriculum), spread, sep="\n", flush=True)
+    geometry = Geometry.of(trainer.args, max_steps=trainer.state.max_steps)
+    return f"{report(trainer.args, geometry, scheduler, curriculum)}\n{spread}"
 
 
 def report(
