@@ -34,7 +34,8 @@ MAY_IMPORT = {  # folders, and modules that stand in none; each may import itsel
     "run": {*BELOW_TRAINER, "trainer", "data", "recipe"},
     "planning": {*BELOW_TRAINER, "trainer", "data", "recipe"},
     "pass_at_k": BELOW_COMMANDS,
-    "commands": BELOW_COMMANDS,
+    "sweep": BELOW_COMMANDS,
+    "commands": {*BELOW_COMMANDS, "sweep"},
     "__main__": {"common", "commands"},
     "lab": {*BELOW_COMMANDS, "pass_at_k"},
     "": {"common"},  # es_trl itself, whose other names load on first use

@@ -1,0 +1,106 @@
+"""A whole sweep: its checks, its runs one after the other, and its results."""
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+from ..common.writing import write_atomically
+from ..estimates.pass_at_k import table_of
+from ..planning.plan import describe_recipe
+from ..recipe import RecipeParser
+from .figure import draw
+from .grid import Point, Run, points_of
+from .record import Settings, alone, fix
+from .report import as_json, as_report, read_results
+from .runs import Outcome, counts_in, make
+
+
+RESULTS_FILE = "sweep_results.json"
+FIGURE_FILE = "sweep.png"
+
+
+def sweep(settings: Settings, recipe: Path, folder: Path, index: int | None = None) -> tuple[str, bool]:
+    """
+    Make the runs of a sweep that are not finished, and write its results.
+
+    Args:
+        settings (`Settings`):
+            The settings of the sweep.
+        recipe (`Path`):
+            The recipe's file.
+        folder (`Path`):
+            The folder of the sweep.
+        index (`int`, *optional*):
+            The only run to make.
+
+    Returns:
+        `(str, bool)`: the results as text, and whether every run that was made here succeeded.
+
+    Raises:
+        ValueError: before any training, if one of the runs would be refused, or the folder has another sweep.
+    """
+    runs = settings.runs(folder)
+    if index is not None and not 0 <= index < len(runs):
+        raise ValueError(f"--index must be from 0 to {len(runs) - 1}, got {index}: set the number of a run")
+    if importlib.util.find_spec("matplotlib") is None:
+        raise ImportError("matplotlib is not installed, but the figure needs it: run pip install 'es-trl[plots]'")
+    check_points(settings, recipe)
+    fix(settings, folder)
+    outcomes: dict[int, Outcome] = {}
+    for run in runs if index is None else [runs[index]]:
+        outcomes[run.index] = make(run, settings, folder)
+        print(f"run {run.index} of 0-{len(runs) - 1} ({run}): {_said(run, settings, outcomes[run.index])}", flush=True)
+    text = write_results(settings, folder, {run.index: _reason(outcomes.get(run.index)) for run in runs})
+    failed = [run for run in runs if run.index in outcomes and outcomes[run.index].failure is not None]
+    return text, not failed
+
+
+def check_points(settings: Settings, recipe: Path) -> None:
+    """Raise unless every point is a recipe that trains, and no two points are the same."""
+    seen: list[tuple[Any, Point]] = []
+    for point in points_of(settings.grid):
+        try:
+            parsed = RecipeParser().parse(["--config", str(recipe), *settings.options, *point.options])
+            if parsed.task is None:
+                raise ValueError("`reward` must be set: set math, countdown or my_file.py:my_reward")
+            if parsed.training.push_to_hub:
+                raise ValueError("`push_to_hub` is true, but the runs would push to one place: set it to false")
+            describe_recipe(parsed)
+        except ValueError as error:
+            raise ValueError(f"nothing is trained, because {point} is refused: {error}") from error
+        values = (parsed.training.to_dict(), parsed.data, parsed.model, parsed.reward)
+        for other_values, other in seen:
+            if values == other_values:
+                raise ValueError(f"--grid has the same run twice, as {other} and as {point}: leave one out")
+        seen.append((values, point))
+
+
+def write_results(settings: Settings, folder: Path, reasons: dict[int, str]) -> str:
+    """Write the results of the finished runs into the folder of a sweep, and return them as text."""
+    with alone(folder):
+        results = read_results(settings, folder)
+        write_atomically(folder / RESULTS_FILE, json.dumps(as_json(results, reasons), indent=1) + "\n")
+        if results.estimates:
+            draw(results, folder / FIGURE_FILE)
+        else:
+            (folder / FIGURE_FILE).unlink(missing_ok=True)
+    where = f"{RESULTS_FILE} and {FIGURE_FILE}" if results.estimates else RESULTS_FILE
+    return f"\n{as_report(results, reasons)}\n{where} are in {folder}"
+
+
+def _said(run: Run, settings: Settings, outcome: Outcome) -> str:
+    """Return what a line says about a run that was made, or was not."""
+    if outcome.is_busy or outcome.failure is not None:
+        return _reason(outcome)
+    _, samples, correct = counts_in(run)
+    means = table_of(correct, samples, settings.k).mean(axis=0)
+    values = ", ".join(f"pass@{k} {mean:.3f}" for k, mean in zip(settings.k, means, strict=True))
+    return f"{f'{outcome.seconds:.0f} s' if outcome.seconds else 'finished before'}, {values}"
+
+
+def _reason(outcome: Outcome | None) -> str:
+    """Return why a run is missing."""
+    if outcome is None:
+        return "not finished"
+    return "another process is making it" if outcome.is_busy else f"failed: {outcome.failure}"
