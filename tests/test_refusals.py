@@ -138,9 +138,12 @@ def test_a_refusal_is_one_line_unless_the_traceback_is_asked_for(capsys):
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        ("", "the command must be train, plan, plot or sweep, got none: write python -m es_trl train RECIPE.yaml"),
-        ("plott x", "the command must be train, plan, plot or sweep, got 'plott'"),
-        ("--max_steps 2 train r.yaml", "the command must be train, plan, plot or sweep, got '--max_steps'"),
+        (
+            "",
+            "the command must be train, plan, plot, eval or sweep, got none: write python -m es_trl train RECIPE.yaml",
+        ),
+        ("plott x", "the command must be train, plan, plot, eval or sweep, got 'plott'"),
+        ("--max_steps 2 train r.yaml", "the command must be train, plan, plot, eval or sweep, got '--max_steps'"),
         ("train", "RECIPE.yaml must follow train at once: write python -m es_trl train RECIPE.yaml"),
         ("train --max_steps 2 r.yaml", "RECIPE.yaml must follow train at once"),
         ("plot", "RUN_DIR must follow plot at once"),

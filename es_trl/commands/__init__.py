@@ -6,7 +6,8 @@ options), `add_arguments`, and `run`, which returns the text to print. It import
 - `train`: trains a recipe
 - `plan`: what a recipe will do
 - `plot`: the figure of a run
+- `eval`: pass@k of a model
 - `sweep`: runs of a recipe over a grid
 """
 
-COMMANDS = ("train", "plan", "plot", "sweep")
+COMMANDS = ("train", "plan", "plot", "eval", "sweep")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 
 OWN_KEYS = ("seed", "output_dir", "resume_from_checkpoint", "config")  # what the sweep sets for each run
+_EXAMPLE = "for example --grid entropy_schedule.target=0.2,0.4"
 _LONGEST = 60  # characters of a value in the name of a folder
 
 Grid = dict[str, list[str]]
@@ -87,9 +88,7 @@ def read_grid(texts: Sequence[str]) -> Grid:
         key = key.strip().removeprefix("--").replace("-", "_")
         values = [value.strip() for value in _split(listed)]
         if not key or not has_values or "" in values:
-            raise ValueError(
-                f"--grid must be a key and its values, got {text!r}: write for example entropy_schedule.target=0.2,0.4"
-            )
+            raise ValueError(f"--grid must be a key and its values, got {text!r}: write {_EXAMPLE}")
         if key in grid:
             raise ValueError(f"--grid names `{key}` twice: write all its values behind one --grid")
         if key in OWN_KEYS:
@@ -99,7 +98,7 @@ def read_grid(texts: Sequence[str]) -> Grid:
             raise ValueError(f"--grid has {doubled[0]} twice for `{key}`: write each value once")
         grid[key] = values
     if not grid:
-        raise ValueError("--grid must name at least one key: write for example --grid entropy_schedule.target=0.2,0.4")
+        raise ValueError(f"--grid must name at least one key: write {_EXAMPLE}")
     return grid
 
 

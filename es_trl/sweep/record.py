@@ -39,6 +39,8 @@ class Settings:
             Number of seeds per point, which are 0, 1 and so on.
         data (`str`, *optional*):
             The data of the evaluation. `None` leaves it to `eval`.
+        split (`str`, *optional*):
+            The split of these data.
         n (`int`):
             Completions per problem of the evaluation.
         k (`list[int]`):
@@ -50,6 +52,7 @@ class Settings:
     grid: Grid
     seeds: int
     data: str | None
+    split: str | None
     n: int
     k: list[int]
 

@@ -8,10 +8,14 @@ from typing import Any
 from ..common.tables import as_table
 from ..config.values import read_yaml_text
 from ..estimates.intervals import LEVEL, RESAMPLES, Interval
+from ..evaluation.result import Evaluation
 from .estimates import Best, Estimate, best_of, estimate
 from .grid import Point, Run, points_of
 from .record import Settings
-from .runs import EVALUATION, counts_in, is_finished
+from .runs import EVALUATION, evaluation_of, is_finished
+
+
+_EQUAL = ("data", "problems", "digest", "rewards")  # what makes evaluations comparable problem by problem
 
 
 @dataclass(frozen=True)
@@ -22,8 +26,8 @@ class Results:
     Args:
         settings (`Settings`):
             The settings of the sweep.
-        problems (`int`, *optional*):
-            Problems of the evaluation; `None` if no run is finished.
+        evaluation (`Evaluation`, *optional*):
+            The evaluation of the first finished run; `None` if no run is finished.
         estimates (`dict[int, Estimate]`):
             pass@k by the number of the point, without points that have no finished run.
         seeds (`dict[int, list[int]]`):
@@ -33,7 +37,7 @@ class Results:
     """
 
     settings: Settings
-    problems: int | None
+    evaluation: Evaluation | None
     estimates: dict[int, Estimate]
     seeds: dict[int, list[int]]
     missing: list[Run]
@@ -58,23 +62,25 @@ def read_results(settings: Settings, folder: Path) -> Results:
     """
     counts: dict[int, list[list[int]]] = {}
     seeds: dict[int, list[int]] = {}
-    missing, first = [], None
+    missing: list[Run] = []
+    first: Evaluation | None = None
     for run in settings.runs(folder):
         if not is_finished(run):
             missing.append(run)
             continue
-        data, samples, correct = counts_in(run)
-        first = first or (data, len(correct))
-        if (data, len(correct)) != first or samples != settings.n:
+        found = evaluation_of(run)
+        first = first or found
+        if any(getattr(found, name) != getattr(first, name) for name in _EQUAL) or found.n != settings.n:
             raise ValueError(
-                f"{run.folder / EVALUATION} has {samples} completions of {len(correct)} problems of {data}, not "
-                f"{settings.n} of {first[1]} of {first[0]} as the rest of the sweep: remove it, and start again"
+                f"{run.folder / EVALUATION} has {found.n} completions of {found.problems} problems of {found.data}, "
+                f"but the sweep evaluates {settings.n} of {first.problems} of {first.data}, with equal prompts and "
+                "rewards: remove that folder, and start again"
             )
         number = run.index // settings.seeds
-        counts.setdefault(number, []).append(correct)
+        counts.setdefault(number, []).append(found.correct)
         seeds.setdefault(number, []).append(run.seed)
     estimates = {number: estimate(each, settings.n, settings.k, number) for number, each in counts.items()}
-    return Results(settings, first and first[1], estimates, seeds, missing)
+    return Results(settings, first, estimates, seeds, missing)
 
 
 def as_json(results: Results, reasons: Mapping[int, str]) -> dict[str, Any]:
@@ -83,7 +89,11 @@ def as_json(results: Results, reasons: Mapping[int, str]) -> dict[str, Any]:
     return {
         "grid": {key: [_typed(value) for value in values] for key, values in settings.grid.items()},
         "seeds": settings.seeds,
-        "evaluation": {"data": settings.data, "n": settings.n, "k": settings.k, "problems": results.problems},
+        "evaluation": {
+            **{name: getattr(results.evaluation, name, None) for name in ("data", "rewards", "problems")},
+            "n": settings.n,
+            "k": settings.k,
+        },
         "interval": {"level": LEVEL, "resamples": RESAMPLES, "over": "problems and seeds"},
         "points": [
             {

@@ -14,15 +14,15 @@ from pathlib import Path
 
 from filelock import Timeout
 
-from ..checkpoints.files import read_mapping
 from ..checkpoints.run_folder import LOCK_FILE, find_start
 from ..common.children import python_command
 from ..common.writing import write_atomically
+from ..evaluation.result import RESULT_FILE, Evaluation, read_evaluation
 from .grid import Run
 from .record import RECIPE_COPY, Settings, hold
 
 
-EVALUATION, RESULT_FILE = "eval", "passk.json"
+EVALUATION = "eval"
 LOG_FILE = "log.txt"
 _TRAINED = "_sweep_trained.json"  # names with an underscore are not pushed to the Hub
 _OWN_LOCK = "_sweep_run.lock"  # held over training and evaluation; the training holds the folder's own lock, too
@@ -53,10 +53,9 @@ def is_finished(run: Run) -> bool:
     return (run.folder / EVALUATION / RESULT_FILE).is_file()
 
 
-def counts_in(run: Run) -> tuple[str, int, list[int]]:
-    """Return the data of a finished run's evaluation, the completions per problem, and how many of each are right."""
-    content = read_mapping(run.folder / EVALUATION / RESULT_FILE, "remove it, and start again")
-    return content["data"], content["n"], content["correct"]
+def evaluation_of(run: Run) -> Evaluation:
+    """Return the evaluation of a finished run; raise a `ValueError` if it cannot be read."""
+    return read_evaluation(run.folder / EVALUATION)
 
 
 def make(run: Run, settings: Settings, folder: Path) -> Outcome:
@@ -84,7 +83,7 @@ def make(run: Run, settings: Settings, folder: Path) -> Outcome:
 
 def _steps(run: Run, settings: Settings, folder: Path) -> list[tuple[str, list[str]]]:
     """Return the commands that are left of a run, by their names."""
-    data = [] if settings.data is None else ["--data", settings.data]
+    data = [f"--{name}={value}" for name, value in (("data", settings.data), ("split", settings.split)) if value]
     numbers = ["--n", str(settings.n), "--k", ",".join(map(str, settings.k))]
     place = ["--output_dir", str(run.folder / EVALUATION)]
     steps = [("eval", [str(run.folder), *data, *numbers, *place])]

@@ -3,17 +3,15 @@
 import importlib.util
 import json
 from pathlib import Path
-from typing import Any
 
 from ..common.writing import write_atomically
 from ..estimates.pass_at_k import table_of
-from ..planning.plan import describe_recipe
-from ..recipe import RecipeParser
+from .checks import check_points
 from .figure import draw
-from .grid import Point, Run, points_of
+from .grid import Run
 from .record import Settings, alone, fix
 from .report import as_json, as_report, read_results
-from .runs import Outcome, counts_in, make
+from .runs import Outcome, evaluation_of, make
 
 
 RESULTS_FILE = "sweep_results.json"
@@ -56,26 +54,6 @@ def sweep(settings: Settings, recipe: Path, folder: Path, index: int | None = No
     return text, not failed
 
 
-def check_points(settings: Settings, recipe: Path) -> None:
-    """Raise unless every point is a recipe that trains, and no two points are the same."""
-    seen: list[tuple[Any, Point]] = []
-    for point in points_of(settings.grid):
-        try:
-            parsed = RecipeParser().parse(["--config", str(recipe), *settings.options, *point.options])
-            if parsed.task is None:
-                raise ValueError("`reward` must be set: set math, countdown or my_file.py:my_reward")
-            if parsed.training.push_to_hub:
-                raise ValueError("`push_to_hub` is true, but the runs would push to one place: set it to false")
-            describe_recipe(parsed)
-        except ValueError as error:
-            raise ValueError(f"nothing is trained, because {point} is refused: {error}") from error
-        values = (parsed.training.to_dict(), parsed.data, parsed.model, parsed.reward)
-        for other_values, other in seen:
-            if values == other_values:
-                raise ValueError(f"--grid has the same run twice, as {other} and as {point}: leave one out")
-        seen.append((values, point))
-
-
 def write_results(settings: Settings, folder: Path, reasons: dict[int, str]) -> str:
     """Write the results of the finished runs into the folder of a sweep, and return them as text."""
     with alone(folder):
@@ -93,8 +71,8 @@ def _said(run: Run, settings: Settings, outcome: Outcome) -> str:
     """Return what a line says about a run that was made, or was not."""
     if outcome.is_busy or outcome.failure is not None:
         return _reason(outcome)
-    _, samples, correct = counts_in(run)
-    means = table_of(correct, samples, settings.k).mean(axis=0)
+    found = evaluation_of(run)
+    means = table_of(found.correct, found.n, settings.k).mean(axis=0)
     values = ", ".join(f"pass@{k} {mean:.3f}" for k, mean in zip(settings.k, means, strict=True))
     return f"{f'{outcome.seconds:.0f} s' if outcome.seconds else 'finished before'}, {values}"
 
