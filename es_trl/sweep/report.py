@@ -15,6 +15,7 @@ from .record import Settings
 from .runs import EVALUATION, evaluation_of, is_finished
 
 
+NOT_FINISHED = "not finished"  # why a run is missing of which nothing else is known
 _EQUAL = ("data", "problems", "digest", "rewards")  # what makes evaluations comparable problem by problem
 
 
@@ -134,7 +135,10 @@ def as_report(results: Results, reasons: Mapping[int, str]) -> str:
     if settings.seeds == 1:
         lines[-1] = f"(one seed; {LEVEL:.0%} intervals over problems, which say nothing about other seeds)"
     lines += [""] + [_sentence(results, k, best) for k, best in results.best.items()]
-    lines += [f"missing: run {run.index} ({run}): {reasons[run.index]}" for run in results.missing]
+    told = [run for run in results.missing if reasons[run.index] != NOT_FINISHED]
+    lines += [f"missing: run {run.index} ({run}): {reasons[run.index]}" for run in told]
+    if waiting := [str(run.index) for run in results.missing if reasons[run.index] == NOT_FINISHED]:
+        lines.append(f"missing: run {', '.join(waiting)}: {NOT_FINISHED}")
     return "\n".join(lines).rstrip()
 
 

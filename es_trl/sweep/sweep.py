@@ -10,7 +10,7 @@ from .checks import check_points
 from .figure import draw
 from .grid import Run
 from .record import Settings, alone, fix
-from .report import as_json, as_report, read_results
+from .report import NOT_FINISHED, as_json, as_report, read_results
 from .runs import Outcome, evaluation_of, make
 
 
@@ -80,5 +80,5 @@ def _said(run: Run, settings: Settings, outcome: Outcome) -> str:
 def _reason(outcome: Outcome | None) -> str:
     """Return why a run is missing."""
     if outcome is None:
-        return "not finished"
+        return NOT_FINISHED
     return "another process is making it" if outcome.is_busy else f"failed: {outcome.failure}"
