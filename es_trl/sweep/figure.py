@@ -13,6 +13,7 @@ from .report import Results
 
 
 COLORS = ("#1f6fb4", "#d1495b", "#2a9d5c", "#6a4c93", "#c77700", "#333333")
+INK = "#333333"
 MOST_PANELS = 5  # in a row; with more combinations of the other keys, their mean is drawn in one panel
 
 Slice = tuple[str, list[list[int]]]  # a title, and for each value on the axis the points that it shows
@@ -90,11 +91,12 @@ def _draw_panel(axis: Any, results: Results, key: str, panel: Slice) -> None:
         if all(len(own) == 1 for own in numbers):
             ends = [own[0].interval(column) for _, own in shown]
             axis.vlines(at, [each.low for each in ends], [each.high for each in ends], color=color, alpha=0.5)
-        best = results.best[k].point
-        starred = [(place, mean) for (place, own), mean in zip(shown, means, strict=True) if _has(results, own, best)]
-        if starred and all(len(own) == 1 for own in numbers):
-            axis.plot(*zip(*starred, strict=True), marker="*", markersize=12, linestyle="", color=color)
-    axis.plot([], [], marker="*", markersize=10, linestyle="", color="#333333", label="best for its k")
+            best = results.best[k]
+            stars = [(place, own[0].means[column]) for place, own in shown if own[0] is results.estimates[best.point]]
+            for star in stars:
+                axis.plot(*star, color=color, **_star(12, best.is_alone))
+    for is_alone, label in ((True, "best for its k"), (False, "best for its k, but tied with the second best")):
+        axis.plot([], [], color=INK, label=label, **_star(10, is_alone))
     axis.set_title(title, fontsize=9)
     axis.set_xlabel(key)
     axis.set_xticks(places, values)
@@ -102,8 +104,9 @@ def _draw_panel(axis: Any, results: Results, key: str, panel: Slice) -> None:
     axis.spines[["top", "right"]].set_visible(False)
 
 
-def _has(results: Results, own: list[Any], number: int) -> bool:
-    return any(each is results.estimates[number] for each in own)
+def _star(size: int, is_full: bool) -> dict[str, Any]:
+    """Return the look of a star."""
+    return {"marker": "*", "markersize": size, "linestyle": "", "markerfacecolor": None if is_full else "white"}
 
 
 def _places(values: list[str]) -> list[float]:
