@@ -1,6 +1,8 @@
 """The grid of a sweep: its runs in their order, and what is refused before any training."""
 
 import json
+import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from es_trl.__main__ import main as cli
 from es_trl.sweep import sweep as whole
 from es_trl.sweep.grid import Point, points_of, read_grid, runs_of
 from es_trl.sweep.record import fix
+from es_trl.sweep.runs import Outcome
 
 
 COUNTDOWN = ROOT / "recipes" / "countdown_es.yaml"
@@ -107,6 +110,17 @@ def test_a_recipe_that_cannot_be_read_is_refused(refused, tmp_path):
     assert "cannot be read (No such file" in refused(*TARGET, recipe=tmp_path / "none.yaml")
     (tmp_path / "bare.yaml").write_text("use_cpu: true\nbf16: false\n")
     assert "`reward` must be set" in refused("--grid", "max_steps=8,16", recipe=tmp_path / "bare.yaml")
+
+
+def test_the_guides_command_passes_every_check(tmp_path, monkeypatch):
+    page = (ROOT / "docs" / "guides" / "choose_schedule.md").read_text()
+    (command,) = re.findall(r"python -m es_trl (sweep recipes/.*?)```", page, re.DOTALL)
+    words = shlex.split(command.replace("\\\n", " "))
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(whole, "make", lambda *args: Outcome(failure="none starts here"))
+    with pytest.raises(SystemExit):
+        cli([*words[: words.index("--output_dir")], "--output_dir", str(tmp_path)])
+    assert len(json.loads((tmp_path / "sweep_results.json").read_text())["missing"]) == 12
 
 
 def test_a_folder_keeps_its_sweep(tmp_path):

@@ -34,7 +34,7 @@ def command(folder, *words):
 def make(folder, *words):
     """Run a sweep to its end, and return what it did."""
     return subprocess.run(
-        command(folder, *words), cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=LIMIT
+        command(folder, *words), cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=2 * LIMIT
     )
 
 
@@ -43,7 +43,7 @@ def kill_when(folder, condition):
     process = subprocess.Popen(
         command(folder), cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    end = time.monotonic() + LIMIT
+    end = time.monotonic() + 2 * LIMIT
     while not condition():
         assert process.poll() is None and time.monotonic() < end
         time.sleep(0.05)
@@ -166,6 +166,7 @@ def test_a_run_of_another_process_is_passed_over(lock, executed, tmp_path, capsy
     assert [name for name, _ in executed] == ["train", "eval"]  # of the other run
 
 
+@pytest.mark.slow
 def test_a_failing_process_gives_the_last_line_of_its_log(tmp_path):
     assert one_run._execute("train", ["nothing.yaml"], tmp_path).startswith("error: the recipe nothing.yaml cannot be")
     (tmp_path / "log.txt").write_text("")
