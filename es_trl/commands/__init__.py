@@ -7,6 +7,7 @@ options), `add_arguments`, and `run`, which returns the text to print. It import
 - `plan`: what a recipe will do
 - `plot`: the figure of a run
 - `eval`: pass@k of a model
+- `compare`: evaluations side by side
 """
 
-COMMANDS = ("train", "plan", "plot", "eval")
+COMMANDS = ("train", "plan", "plot", "eval", "compare")

@@ -55,7 +55,7 @@ def _lines(total: int, done: int, console: Console) -> Callable[[int], None]:
         said = now
         rate = (now_done - done) / max(now - began, 1e-9)
         left = (total - now_done) / max(rate, 1e-9)
-        share = f"{now_done:,} of {total:,} completions ({now_done / total:.0%})"
+        share = f"{now_done:,} of {total:,} completions ({100 * now_done / total:.0f} %)"
         console.out(f"{share}, {rate:,.0f} per second, {_span(left)} left", highlight=False)
 
     if done:
