@@ -7,7 +7,8 @@ options), `add_arguments`, and `run`, which returns the text to print. It import
 - `plan`: what a recipe will do
 - `plot`: the figure of a run
 - `eval`: pass@k of a model
+- `compare`: evaluations side by side
 - `sweep`: runs of a recipe over a grid
 """
 
-COMMANDS = ("train", "plan", "plot", "eval", "sweep")
+COMMANDS = ("train", "plan", "plot", "eval", "compare", "sweep")

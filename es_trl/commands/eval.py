@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, keys: list[str]) -> str:
     """Evaluate, draw the figure, and return a table."""
     warnings.simplefilter("ignore")  # a warning of a library is no line of a table
-    from ..evaluation.evaluate import evaluate
+    from ..evaluation.evaluating import evaluate
     from ..evaluation.figures import FIGURE_FILE, draw
     from ..evaluation.settings import EvaluationSettings, recipe_of, with_defaults
 
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace, keys: list[str]) -> str:
     mean = found.avg_at_n
     head = f"{found.problems} problems x {found.n} completions of {found.data}, judged by {', '.join(found.rewards)}"
     lines = [
-        f"{head}; {found.tokens:.1f} tokens per completion, {found.truncated:.1%} truncated",
+        f"{head}; {found.tokens:.1f} tokens per completion, {100 * found.truncated:.1f} % truncated",
         f"avg@{found.n} {mean.value:.4f} ({mean.low:.4f} to {mean.high:.4f})",
         "",
         found.as_table(),

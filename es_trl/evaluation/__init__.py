@@ -10,7 +10,7 @@ Evaluations: pass@k and pass^k of a model on problems that rewards judge. Names 
 - `judging.py`: rewards of completions.
 - `samples.py`: `samples.jsonl`, to which whole units are appended.
 - `progress.py`: how far the sampling is, and the time left.
-- `evaluate.py`: an evaluation from settings to files.
+- `evaluating.py`: an evaluation from settings to files.
 - `result.py`: `passk.json`, and an evaluation read from it.
 - `counting.py`: right completions of a model in memory.
 - `comparison.py`: differences between two evaluations.
@@ -22,7 +22,7 @@ from ..common.lazy import lazy
 
 _MODULES = {
     "EvaluationSettings": "settings",
-    "evaluate": "evaluate",
+    "evaluate": "evaluating",
     "Evaluation": "result",
     "read_evaluation": "result",
     "count_correct": "counting",

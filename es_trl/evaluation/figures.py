@@ -36,11 +36,13 @@ def draw(evaluations: Mapping[str, Evaluation], path: Path) -> Path:
         raise ImportError(
             "matplotlib is not installed, but the figure needs it: run pip install 'es-trl[plots]'"
         ) from None
+    data = {(found.data, found.problems) for found in evaluations.values()}
     figure = Figure(figsize=(7.0, 4.5), dpi=120, layout="constrained")
     axis = figure.subplots()
     for place, (label, found) in enumerate(evaluations.items()):
         color = _COLORS[place % len(_COLORS)]
-        curves = {label if len(evaluations) > 1 else "pass@k": (found.pass_at_k, "-")}
+        own = label if len(data) == 1 else f"{label}, {found.data}"
+        curves = {own if len(evaluations) > 1 else "pass@k": (found.pass_at_k, "-")}
         if len(evaluations) == 1:
             curves["pass^k"] = (found.pass_hat_k, "--")
         for name, (curve, style) in curves.items():
@@ -54,9 +56,9 @@ def draw(evaluations: Mapping[str, Evaluation], path: Path) -> Path:
     axis.minorticks_off()
     axis.set_xlabel("k, completions per problem")
     axis.set_ylabel("share of problems" if len(evaluations) == 1 else "pass@k")
-    axis.fill_between([], [], color="#888888", alpha=0.3, label=f"{LEVEL:.0%} interval over problems")
-    first = next(iter(evaluations.values()))
-    axis.set_title(f"{first.data}, {first.problems} problems", fontsize=9)
+    axis.fill_between([], [], color="#888888", alpha=0.3, label=f"{100 * LEVEL:.0f} % interval over problems")
+    for name, problems in data if len(data) == 1 else ():
+        axis.set_title(f"{name}, {problems} problems", fontsize=9)
     axis.grid(alpha=0.25, linewidth=0.6)
     axis.spines[["top", "right"]].set_visible(False)
     axis.legend(loc="best", fontsize=8, frameon=False)

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
-from transformers.utils import logging
 
 from ..trainer.model_folder import UNREADABLE, WEIGHTS, first_sentence, read_config, read_processor
 from .sampling import end_ids
@@ -92,10 +91,9 @@ class ModelFiles:
         return read.hexdigest()[:16]
 
     def load(self) -> PreTrainedModel:
-        """Return the model with its weights, on the GPU if there is one, with its adapter."""
-        shows = logging.is_progress_bar_enabled()
-        logging.disable_progress_bar()
-        options: dict[str, Any] = {"dtype": "auto"}
+        """Return the model with its weights and its adapter: on the GPU if there is one, else in 32 bits on the CPU."""
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        options: dict[str, Any] = {"dtype": "auto" if device == "cuda" else torch.float32}
         try:
             with torch.random.fork_rng():  # an adapter draws random weights before its own are read
                 model = AutoModelForCausalLM.from_pretrained(self.name, **options)
@@ -103,7 +101,4 @@ class ModelFiles:
             raise ValueError(
                 f"the model {self.name} cannot be loaded ({first_sentence(error)}): save it again"
             ) from error
-        finally:
-            if shows:
-                logging.enable_progress_bar()
-        return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+        return model.to(device).eval()

@@ -1,12 +1,14 @@
 """How far a sampling is, and the time left: a bar on a terminal, a line now and then elsewhere."""
 
 import contextlib
+import sys
 import time
 from collections.abc import Callable, Iterator
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
+from transformers.utils import logging
 
 
 SECONDS_PER_LINE = 30
@@ -18,6 +20,19 @@ class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
         """Return the rate as text."""
         return Text(f"{task.speed:,.0f} per second" if task.speed else "")
+
+
+@contextlib.contextmanager
+def no_bars_in_files() -> Iterator[None]:
+    """Keep the bars of transformers away while the block runs, unless standard error is a terminal."""
+    hides = logging.is_progress_bar_enabled() and not sys.stderr.isatty()
+    if hides:
+        logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if hides:
+            logging.enable_progress_bar()
 
 
 @contextlib.contextmanager
@@ -55,7 +70,7 @@ def _lines(total: int, done: int, console: Console) -> Callable[[int], None]:
         said = now
         rate = (now_done - done) / max(now - began, 1e-9)
         left = (total - now_done) / max(rate, 1e-9)
-        share = f"{now_done:,} of {total:,} completions ({now_done / total:.0%})"
+        share = f"{now_done:,} of {total:,} completions ({100 * now_done / total:.0f} %)"
         console.out(f"{share}, {rate:,.0f} per second, {_span(left)} left", highlight=False)
 
     if done:

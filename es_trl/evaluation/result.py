@@ -108,7 +108,7 @@ class Evaluation:
             (str(k), f"{each.value:.4f}", f"{each.low:.4f} to {each.high:.4f}", f"{self.pass_hat_k[k].value:.4f}")
             for k, each in self.pass_at_k.items()
         ]
-        return as_table(("k", "pass@k", f"{LEVEL:.0%} interval over problems", "pass^k"), rows)
+        return as_table(("k", "pass@k", f"{100 * LEVEL:.0f} % interval over problems", "pass^k"), rows)
 
 
 def read_evaluation(folder: str | Path) -> Evaluation:
@@ -132,6 +132,15 @@ def read_evaluation(folder: str | Path) -> Evaluation:
         cause = f"lacks {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
         raise ValueError(f"{path} cannot be read ({cause}): run the evaluation again") from error
     return found
+
+
+def evaluation_folder(folder: str | Path) -> Path | None:
+    """Return the folder of an evaluation: itself, or the newest `eval-*` in it; `None` if there is none."""
+    found = [Path(folder), *Path(folder).glob("eval-*")]
+    found = [each for each in found if (each / RESULT_FILE).is_file()]
+    if found and found[0] == Path(folder):
+        return found[0]
+    return max(found, key=lambda each: (each / RESULT_FILE).stat().st_mtime_ns, default=None)
 
 
 def _parsed(content: dict[str, Any], digest: str | None) -> Evaluation:

@@ -78,7 +78,7 @@ class EvaluationSettings:
         if self.backend not in BACKENDS:
             raise ValueError(f"`backend` must be {' or '.join(BACKENDS)}, got {self.backend!r}: set one of these")
         if not self.reward.names:
-            raise ValueError("`reward` must be set where no recipe of a run sets it: set math or my_file.py:my_reward")
+            raise ValueError("`reward` must name a function, got none: set math or my_file.py:my_reward")
         for k in self.ks:
             if not 1 <= k <= self.n:
                 raise ValueError(f"`k` must be from 1 to `n`, which is {self.n}, got {k}: remove it, or set a larger n")
@@ -127,6 +127,8 @@ def with_defaults(given: dict[str, Any], recipe: dict[str, Any]) -> EvaluationSe
     own = {name: given[name] for name in DataArguments.__dataclass_fields__ if name in given}
     if own.get("dataset_name") is None and "countdown" in reward.names:
         own["dataset_name"] = "countdown:3"
+    if not reward.names:
+        raise ValueError("`reward` must be set where no recipe of a run sets it: set math or my_file.py:my_reward")
     if own.get("dataset_name") is None:
         raise ValueError("`--data` must be set: name a dataset of the Hub, or a .json, .jsonl or .parquet file")
     if own["dataset_name"].startswith("countdown:"):

@@ -14,7 +14,7 @@ from ..common.writing import write_atomically, writing
 from .judging import judge
 from .models import ModelFiles
 from .problems import Problems, Reward, digest, load_problems, token_ids
-from .progress import progress
+from .progress import no_bars_in_files, progress
 from .result import RESULT_FILE, SETTINGS_FILE, Evaluation, read_evaluation
 from .samples import SAMPLES_FILE, append, keep_whole_units, lines_of, tally
 from .sampling import Sampler, Sampling, TransformersSampler
@@ -47,8 +47,9 @@ def evaluate(settings: EvaluationSettings, output_dir: str | Path) -> Evaluation
             settings, or in which another one runs.
     """
     began, folder = time.monotonic(), Path(output_dir)
-    problems, rewards = load_problems(settings.data, settings.reward)
     files = ModelFiles.of(settings.model)
+    with no_bars_in_files():
+        problems, rewards = load_problems(settings.data, settings.reward)
     prompts = token_ids(problems.prompts, files.tokenizer, settings.chat_template_kwargs)
     lines = problems.as_lines()
     same = {**settings.of_samples(), "weights": files.digest(), "problems": digest(lines)}
@@ -99,7 +100,8 @@ def _sampler(settings: EvaluationSettings, files: ModelFiles, longest: int) -> S
         from .vllm_sampling import VLLMSampler
 
         return VLLMSampler(files, sampling, longest)
-    return TransformersSampler(files.load(), files.tokenizer, sampling)
+    with no_bars_in_files():
+        return TransformersSampler(files.load(), files.tokenizer, sampling)
 
 
 @contextlib.contextmanager
