@@ -166,6 +166,17 @@ def test_a_run_of_another_process_is_passed_over(lock, executed, tmp_path, capsy
     assert [name for name, _ in executed] == ["train", "eval"]  # of the other run
 
 
+def test_a_failure_is_named_by_other_processes_until_the_run_starts_again(executed, monkeypatch, tmp_path):
+    succeeding = one_run._execute
+    monkeypatch.setattr(one_run, "_execute", lambda *args: "error: out of memory")
+    assert not sweep(settings_of(GRID), COUNTDOWN, tmp_path, 1)[1]
+    monkeypatch.setattr(one_run, "_execute", succeeding)
+    text, succeeded = sweep(settings_of(GRID), COUNTDOWN, tmp_path, 0)
+    assert succeeded and "missing: run 1 (learning_rate 1e-3, seed 0): failed: error: out of memory" in text
+    text, succeeded = sweep(settings_of(GRID), COUNTDOWN, tmp_path)
+    assert succeeded and "missing" not in text
+
+
 @pytest.mark.slow
 def test_a_failing_process_gives_the_last_line_of_its_log(tmp_path):
     assert one_run._execute("train", ["nothing.yaml"], tmp_path).startswith("error: the recipe nothing.yaml cannot be")

@@ -25,6 +25,7 @@ from .record import RECIPE_COPY, Settings, hold
 EVALUATION = "eval"
 LOG_FILE = "log.txt"
 _TRAINED = "_sweep_trained.json"  # names with an underscore are not pushed to the Hub
+_FAILED = "_sweep_failed.txt"  # the last line of the log, until the next start of the run
 _OWN_LOCK = "_sweep_run.lock"  # held over training and evaluation; the training holds the folder's own lock, too
 _MODEL_FILES = ("config.json", "adapter_config.json")  # the first files of a model that `train` saves
 
@@ -53,6 +54,12 @@ def is_finished(run: Run) -> bool:
     return (run.folder / EVALUATION / RESULT_FILE).is_file()
 
 
+def failure_of(run: Run) -> str | None:
+    """Return the last line of the log of a run that has failed in any process, or `None`."""
+    path = run.folder / _FAILED
+    return path.read_text() if path.is_file() else None
+
+
 def evaluation_of(run: Run) -> Evaluation:
     """Return the evaluation of a finished run; raise a `ValueError` if it cannot be read."""
     return read_evaluation(run.folder / EVALUATION)
@@ -73,9 +80,12 @@ def make(run: Run, settings: Settings, folder: Path) -> Outcome:
         with hold(run.folder / _OWN_LOCK, timeout=0):
             with hold(run.folder / LOCK_FILE, timeout=0):  # free again before `train` takes it
                 pass
+            (run.folder / _FAILED).unlink(missing_ok=True)
             failure = None
             for name, words in _steps(run, settings, folder):
                 failure = failure or _execute(name, words, run.folder)
+            if failure is not None:
+                write_atomically(run.folder / _FAILED, failure)
             return Outcome(time.monotonic() - begun, failure)
     except Timeout:
         return Outcome(is_busy=True)

@@ -11,7 +11,7 @@ from .figure import draw
 from .grid import Run
 from .record import Settings, alone, fix
 from .report import NOT_FINISHED, as_json, as_report, read_results
-from .runs import Outcome, evaluation_of, make
+from .runs import Outcome, evaluation_of, failure_of, make
 
 
 RESULTS_FILE = "sweep_results.json"
@@ -49,9 +49,8 @@ def sweep(settings: Settings, recipe: Path, folder: Path, index: int | None = No
     for run in runs if index is None else [runs[index]]:
         outcomes[run.index] = make(run, settings, folder)
         print(f"run {run.index} of 0-{len(runs) - 1} ({run}): {_said(run, settings, outcomes[run.index])}", flush=True)
-    text = write_results(settings, folder, {run.index: _reason(outcomes.get(run.index)) for run in runs})
-    failed = [run for run in runs if run.index in outcomes and outcomes[run.index].failure is not None]
-    return text, not failed
+    text = write_results(settings, folder, {run.index: _reason(run, outcomes.get(run.index)) for run in runs})
+    return text, all(outcome.failure is None for outcome in outcomes.values())
 
 
 def write_results(settings: Settings, folder: Path, reasons: dict[int, str]) -> str:
@@ -70,15 +69,16 @@ def write_results(settings: Settings, folder: Path, reasons: dict[int, str]) -> 
 def _said(run: Run, settings: Settings, outcome: Outcome) -> str:
     """Return what a line says about a run that was made, or was not."""
     if outcome.is_busy or outcome.failure is not None:
-        return _reason(outcome)
+        return _reason(run, outcome)
     found = evaluation_of(run)
     means = table_of(found.correct, found.n, settings.k).mean(axis=0)
     values = ", ".join(f"pass@{k} {mean:.3f}" for k, mean in zip(settings.k, means, strict=True))
     return f"{f'{outcome.seconds:.0f} s' if outcome.seconds else 'finished before'}, {values}"
 
 
-def _reason(outcome: Outcome | None) -> str:
-    """Return why a run is missing."""
-    if outcome is None:
-        return NOT_FINISHED
-    return "another process is making it" if outcome.is_busy else f"failed: {outcome.failure}"
+def _reason(run: Run, outcome: Outcome | None) -> str:
+    """Return why a run is missing; its failure may be that of another process."""
+    if outcome is not None and outcome.is_busy:
+        return "another process is making it"
+    failure = failure_of(run)
+    return NOT_FINISHED if failure is None else f"failed: {failure}"
