@@ -100,6 +100,8 @@ def _draw_panel(axis: Any, results: Results, key: str, panel: Slice) -> None:
     axis.set_title(title, fontsize=9)
     axis.set_xlabel(key)
     axis.set_xticks(places, values)
+    margin = 0.07 * (max(places) - min(places) or 1.0)
+    axis.set_xlim(min(places) - margin, max(places) + margin)
     axis.grid(alpha=0.25, linewidth=0.6)
     axis.spines[["top", "right"]].set_visible(False)
 
