@@ -144,6 +144,14 @@ def test_of_several_rewards_each_must_be_above_0(own, tiny, tmp_path):
     assert {sample["reward"] for sample in samples_of(tmp_path / "d")} == {None}
 
 
+def test_a_reward_file_that_has_changed_is_another_reward(own, tiny, tmp_path):
+    settings = own("long", model=tiny, n=1)
+    evaluate(settings, tmp_path / "eval")
+    (tmp_path / "own.py").write_text(REWARD.replace("> 4", "> 3"))
+    with pytest.raises(ValueError, match=r"other settings \(`rewards` has changed\): set another --output_dir"):
+        evaluate(settings, tmp_path / "eval")
+
+
 def test_a_reward_with_faults(own, tiny, tmp_path):
     with pytest.raises(ValueError, match="the reward 'few' must return one reward per completion, got 1 for 2"):
         evaluate(own("few", model=tiny), tmp_path)
