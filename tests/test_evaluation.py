@@ -70,6 +70,13 @@ def test_the_same_twice_and_another_seed_is_other(tmp_path):
     assert first == again and first[0] != other[0]
 
 
+def test_units_of_the_same_problems_draw_other_completions(tmp_path):
+    """The first and the second completion of every problem are drawn in units of the same form."""
+    evaluate(lab_settings(n=2), tmp_path)
+    texts = [[each["completion"] for each in samples_of(tmp_path) if each["sample"] == place] for place in (0, 1)]
+    assert len(texts[0]) == 8 and texts[0] != texts[1] and texts[0][:4] != texts[0][4:]
+
+
 def test_the_random_state_of_the_process_stays(tmp_path):
     torch.manual_seed(5)
     state, numbers = torch.get_rng_state(), np.random.get_state()[1].copy()
