@@ -70,6 +70,13 @@ def test_the_same_twice_and_another_seed_is_other(tmp_path):
     assert first == again and first[0] != other[0]
 
 
+def test_units_of_the_same_problems_draw_other_completions(tmp_path):
+    """The first and the second completion of every problem are drawn in units of the same form."""
+    evaluate(lab_settings(n=2), tmp_path)
+    texts = [[each["completion"] for each in samples_of(tmp_path) if each["sample"] == place] for place in (0, 1)]
+    assert len(texts[0]) == 8 and texts[0] != texts[1] and texts[0][:4] != texts[0][4:]
+
+
 def test_the_random_state_of_the_process_stays(tmp_path):
     torch.manual_seed(5)
     state, numbers = torch.get_rng_state(), np.random.get_state()[1].copy()
@@ -142,6 +149,14 @@ def test_of_several_rewards_each_must_be_above_0(own, tiny, tmp_path):
     assert both.correct == evaluate(own("long", model=tiny, max_new_tokens=12), tmp_path / "c").correct != [0, 0]
     assert evaluate(own("later", model=tiny), tmp_path / "d").correct == [0, 0]
     assert {sample["reward"] for sample in samples_of(tmp_path / "d")} == {None}
+
+
+def test_a_reward_file_that_has_changed_is_another_reward(own, tiny, tmp_path):
+    settings = own("long", model=tiny, n=1)
+    evaluate(settings, tmp_path / "eval")
+    (tmp_path / "own.py").write_text(REWARD.replace("> 4", "> 3"))
+    with pytest.raises(ValueError, match=r"other settings \(`rewards` has changed\): set another --output_dir"):
+        evaluate(settings, tmp_path / "eval")
 
 
 def test_a_reward_with_faults(own, tiny, tmp_path):

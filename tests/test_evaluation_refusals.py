@@ -81,6 +81,14 @@ def test_the_file_has_its_form(tmp_path):
     assert lab_settings(n=6).grid == [1, 2, 4, 6] and lab_settings(n=256).grid == [2**at for at in range(9)]
 
 
+@pytest.mark.parametrize("text", ["", "{}", "[]"])
+def test_damaged_settings_beside_a_result(text, tmp_path):
+    evaluated(tmp_path, n=1)
+    (tmp_path / "eval.json").write_text(text)
+    with pytest.raises(ValueError, match="eval.json cannot be read .*: run the evaluation again"):
+        read_evaluation(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("damage", "words"),
     [

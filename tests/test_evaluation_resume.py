@@ -67,6 +67,13 @@ def test_a_second_start_keeps_everything(whole, tmp_path, monkeypatch):
     assert (tmp_path / "passk.json").read_bytes() == content
 
 
+def test_other_k_are_estimated_from_the_same_samples(whole, tmp_path, monkeypatch):
+    evaluate(lab_settings(), tmp_path)
+    monkeypatch.setattr("es_trl.evaluation.evaluating._sampler", lambda *args: pytest.fail("a model loads"))
+    assert list(evaluate(lab_settings(ks=(3,)), tmp_path).pass_at_k) == [3]
+    assert (tmp_path / "samples.jsonl").read_bytes() == whole[0]
+
+
 def test_a_larger_n_goes_on(tmp_path):
     once = evaluated(tmp_path / "once", n=8)
     small = evaluated(tmp_path / "twice", n=2)

@@ -34,7 +34,9 @@ def run(args: argparse.Namespace, keys: list[str]) -> str:
     path = Path(args.output_dir)
     with writing(path, "`--output_dir`", "set another --output_dir"):
         path.mkdir(parents=True, exist_ok=True)
-    figure = draw(found, path / "compare.png")
+    last = [Path(name).name for name in found]
+    labels = last if len(set(last)) == len(last) else list(found)  # short ones where they tell the folders apart
+    figure = draw(dict(zip(labels, found.values(), strict=True)), path / "compare.png")
     ks = sorted({k for each in found.values() for k in each.pass_at_k})
     rows = [(name, *(_value(each.pass_at_k.get(k)) for k in ks)) for name, each in found.items()]
     (first, one), *others = found.items()

@@ -53,7 +53,10 @@ def run(args: argparse.Namespace, keys: list[str]) -> str:
     settings: EvaluationSettings = with_defaults(given, recipe_of(args.model))
     folder = Path(args.output_dir or _folder(settings.model, str(settings.data.dataset_name)))
     found = evaluate(settings, folder)
-    figure = draw({settings.model: found}, folder / FIGURE_FILE)
+    try:
+        figure = str(draw({settings.model: found}, folder / FIGURE_FILE))
+    except ImportError as error:  # the estimates are there without it
+        figure = str(error)
     mean = found.avg_at_n
     head = f"{found.problems} problems x {found.n} completions of {found.data}, judged by {', '.join(found.rewards)}"
     lines = [
@@ -62,7 +65,7 @@ def run(args: argparse.Namespace, keys: list[str]) -> str:
         "",
         found.as_table(),
         "",
-        str(figure),
+        figure,
     ]
     return "\n".join(lines)
 

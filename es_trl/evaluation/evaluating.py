@@ -13,7 +13,7 @@ from transformers.utils import logging
 from ..common.writing import write_atomically, writing
 from .judging import judge
 from .models import ModelFiles
-from .problems import Problems, Reward, digest, load_problems, token_ids
+from .problems import Problems, Reward, code_of, digest, load_problems, token_ids
 from .progress import no_bars_in_files, progress
 from .result import RESULT_FILE, SETTINGS_FILE, Evaluation, read_evaluation
 from .samples import SAMPLES_FILE, append, keep_whole_units, lines_of, tally
@@ -53,7 +53,7 @@ def evaluate(settings: EvaluationSettings, output_dir: str | Path) -> Evaluation
     prompts = token_ids(problems.prompts, files.tokenizer, settings.chat_template_kwargs)
     lines = problems.as_lines()
     same = {**settings.of_samples(), "weights": files.digest(), "problems": digest(lines)}
-    same |= {"prompts": digest(json.dumps(prompts)), "n": settings.n}
+    same |= {"prompts": digest(json.dumps(prompts)), "code": digest(code_of(settings.reward)), "n": settings.n}
     # the longest ones first, so that the memory is enough for all if it is for them
     order = sorted(range(len(prompts)), key=lambda row: -len(prompts[row]))
     units = cut(order, settings.n, settings.batch_size)
@@ -140,7 +140,7 @@ def _settings_before(folder: Path) -> dict[str, Any] | None:
 
 def _check_same(before: dict[str, Any], now: dict[str, Any], folder: Path) -> None:
     """Raise unless the samples of an earlier start belong to this evaluation, or to one of a larger `n`."""
-    named = {"weights": "model", "problems": "data", "prompts": "prompts"}  # digests, and what they are of
+    named = {"weights": "model", "problems": "data", "code": "rewards"}  # digests, and what they are of
     differing = []
     for name in (name for name in now if name not in ("model", "data")):
         there, here = before.get(name), now[name]

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
@@ -65,6 +66,12 @@ def token_ids(
         )
     options = {"add_generation_prompt": True, "tokenize": True, "return_dict": True, **chat_template_kwargs}
     return tokenizer.apply_chat_template(conversation=prompts, **options)["input_ids"]
+
+
+def code_of(reward: RewardArguments) -> str:
+    """Return the text of the files that reward functions of one's own are in, as `my_file.py:my_reward` names them."""
+    files = [Path(name.rpartition(":")[0]).expanduser() for name in reward.names]
+    return "".join(path.read_text(encoding="utf-8", errors="replace") for path in files if path.suffix == ".py")
 
 
 def digest(text: str) -> str:

@@ -1,6 +1,8 @@
 """`passk.json`: the result of an evaluation."""
 
+import contextlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -125,13 +127,22 @@ def read_evaluation(folder: str | Path) -> Evaluation:
     path = Path(folder) / RESULT_FILE
     if not path.is_file():
         raise ValueError(f"{path} does not exist: give the folder of an evaluation that has ended")
+    beside = path.with_name(SETTINGS_FILE)
+    with _reading(beside):
+        # a result that was copied alone has no digest
+        digest = str(json.loads(beside.read_text(encoding="utf-8"))["problems"]) if beside.is_file() else None
+    with _reading(path):
+        return _parsed(json.loads(path.read_text(encoding="utf-8")), digest)
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Raise a ValueError that names the file where its content has another form."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        found = _parsed(content, _digest(path.with_name(SETTINGS_FILE)))
+        yield
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         cause = f"lacks {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
         raise ValueError(f"{path} cannot be read ({cause}): run the evaluation again") from error
-    return found
 
 
 def evaluation_folder(folder: str | Path) -> Path | None:
@@ -169,11 +180,6 @@ def _parsed(content: dict[str, Any], digest: str | None) -> Evaluation:
 
 def _interval(content: dict[str, Any]) -> Interval:
     return Interval(*(float(content[name]) for name in ("value", "low", "high")))
-
-
-def _digest(path: Path) -> str | None:
-    """Return the digest of the problems that stands beside a result, if it does."""
-    return json.loads(path.read_text(encoding="utf-8"))["problems"] if path.is_file() else None
 
 
 def _versions() -> dict[str, str]:

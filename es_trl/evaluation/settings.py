@@ -126,7 +126,8 @@ def with_defaults(given: dict[str, Any], recipe: dict[str, Any]) -> EvaluationSe
     of_recipe = {name: recipe[name] for name in _OF_RECIPE if recipe.get(name) is not None}
     own = {name: given[name] for name in DataArguments.__dataclass_fields__ if name in given}
     if own.get("dataset_name") is None and "countdown" in reward.names:
-        own["dataset_name"] = "countdown:3"
+        name = str(recipe.get("dataset_name"))
+        own["dataset_name"] = name if name.startswith("countdown:") else "countdown:3"
     if not reward.names:
         raise ValueError("`reward` must be set where no recipe of a run sets it: set math or my_file.py:my_reward")
     if own.get("dataset_name") is None:

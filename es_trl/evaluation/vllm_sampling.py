@@ -37,7 +37,7 @@ class VLLMSampler:
         if files.adapter_rank:
             # vLLM takes only some ranks, all of them powers of two
             options |= {"enable_lora": True, "max_lora_rank": max(8, 1 << (files.adapter_rank - 1).bit_length())}
-        self._llm = LLM(files.base, tokenizer=files.name, seed=0, **options, **(engine or {}))
+        self._llm = LLM(files.base, seed=0, **options, **(engine or {}))
         self._lora = LoRARequest("adapter", 1, files.name) if files.adapter_rank else None
         self._tokenizer: PreTrainedTokenizerBase = files.tokenizer
         self._ends = files.end_ids
@@ -47,7 +47,9 @@ class VLLMSampler:
         """Return `number` completions of each prompt (token ids), those of a prompt in a row."""
         from vllm import SamplingParams
 
-        common = {"max_tokens": self._sampling.max_new_tokens, "stop_token_ids": self._ends, "detokenize": False}
+        # the end tokens alone end a completion, as in transformers, whatever tokenizer vLLM finds
+        ends = {"stop_token_ids": self._ends, "ignore_eos": True}
+        common = {"max_tokens": self._sampling.max_new_tokens, "detokenize": False, **ends}
         common |= {"temperature": self._sampling.temperature, "top_p": self._sampling.top_p}
         # vLLM draws the completions of a prompt with its seed and the ones that follow
         greedy = self._sampling.temperature == 0

@@ -147,6 +147,7 @@ def _check_weights(folder: Path, subfolder: str) -> None:
 
 
 def read_processor(name: str, revision: str | None, trust_remote_code: bool) -> Any:
+    """Return the tokenizer or processor of a model's folder or name on the Hub."""
     advice = "give a `processing_class`, or put the files of the tokenizer into the model's folder"
     if not name:
         raise ValueError(f"the model has no name by which its tokenizer can be found: {advice}")
