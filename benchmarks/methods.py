@@ -24,8 +24,7 @@ import torch
 from control_report import SCHEDULES
 from lab_run import rounded, run_missing, train_on_lab
 from methods_report import KEY, OPEN, load, report
-
-from es_trl.lab.evaluate import score
+from recipe_runs import score
 
 
 ROOT = Path(__file__).parent.parent

@@ -127,6 +127,7 @@ def test_surface_is_small():
     assert own == {
         *blocks,
         "method",
+        "goal_k",
         "dynamic_sampling_tries",
         "overlong_cache",
         "micro_batches",

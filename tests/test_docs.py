@@ -39,8 +39,14 @@ TESTED = {  # how a command begins, and what runs it, with fewer updates
     "python -m es_trl plan recipes/": "test_docs.py::test_a_plan_is_what_its_command_prints",
     "python -m es_trl plan examples/": "test_docs.py::test_a_plan_is_what_its_command_prints",
     "python -m es_trl plot results/countdown_es": "test_docs_site.py::test_every_page_is_built",
+    "python -m es_trl eval runs/": "test_evaluation.py::test_a_run_gives_the_defaults_and_options_win",
+    "python -m es_trl eval es_trl/lab/base": "test_evaluation_resume.py::test_a_kill_by_the_system",
+    "python -m es_trl compare ": "test_comparison.py::test_the_command_compares_runs_and_evaluations",
     "python -m es_trl plot runs/own_data": "test_own_data.py::test_it_trains_and_holds_its_entropy",
     "python -m es_trl train examples/own_data/recipe.yaml": "test_own_data.py::test_it_trains_and_holds_its_entropy",
+    "python -m es_trl sweep recipes/countdown_es.yaml": (
+        "test_sweep_runs.py::test_a_sweep_that_is_killed_ends_with_the_uninterrupted_result"
+    ),
     "python examples/trl_script": "test_trl_script.py::test_entropy_falls_without_them_and_is_held_with_them",
     "python examples/preview_schedule.py": "test_examples.py::test_preview_needs_no_torch",
     **{f"python benchmarks/{name}.py report": f"test_benchmarks.py::{test}" for name, test in REPORTS.items()},
@@ -78,6 +84,9 @@ def blocks():
 
 COMMANDS = [(page, marked, command) for page, marked, commands in blocks() for command in commands]
 PLANS = sorted({line for _, _, line in COMMANDS if re.match("python -m es_trl plan (recipes|examples)/", line)})
+LAUNCHES = {
+    line for _, _, line in COMMANDS if "recipes/" in line and not re.match("python -m es_trl (plan|sweep)", line)
+}
 
 
 def test_every_command_is_run_or_says_that_it_was_not():
@@ -103,7 +112,7 @@ def test_a_plan_is_what_its_command_prints(command, monkeypatch, capsys):
     assert cli(shlex.split(command)[3:]) == 0, capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", sorted({c for _, _, c in COMMANDS if "recipes/" in c and "es_trl plan" not in c}))
+@pytest.mark.parametrize("command", sorted(LAUNCHES))
 def test_every_launch_has_options_that_there_are_and_fits_its_hardware(command, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
     if command.startswith("sbatch recipes/slurm.sh"):

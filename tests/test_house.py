@@ -33,10 +33,11 @@ MAY_IMPORT = {  # folders, and modules that stand in none; each may import itsel
     "recipe": {*BELOW_TRAINER, "trainer", "data"},
     "run": {*BELOW_TRAINER, "trainer", "data", "recipe"},
     "planning": {*BELOW_TRAINER, "trainer", "data", "recipe"},
-    "pass_at_k": BELOW_COMMANDS,
-    "commands": BELOW_COMMANDS,
+    "evaluation": {*BELOW_COMMANDS, "micro_batches"} - {"run", "planning"},
+    "sweep": {*BELOW_COMMANDS, "evaluation"},
+    "commands": {*BELOW_COMMANDS, "evaluation", "sweep"},
     "__main__": {"common", "commands"},
-    "lab": {*BELOW_COMMANDS, "pass_at_k"},
+    "lab": BELOW_COMMANDS,
     "": {"common"},  # es_trl itself, whose other names load on first use
 }
 SIZES = {name: len(path.read_text().splitlines()) for name, path in MODULES.items()}

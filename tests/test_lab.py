@@ -11,11 +11,10 @@ from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from es_trl.control.geometry import Geometry
+from es_trl.evaluation import count_correct, summarize
 from es_trl.lab import BASE_MODEL, countdown_dataset, countdown_reward, is_solution, make_base
 from es_trl.lab.config import lab_config
 from es_trl.lab.countdown import draw_task, evaluate, format_prompt
-from es_trl.lab.evaluate import main as evaluate_command
-from es_trl.pass_at_k import count_correct, pass_at_k, summarize
 
 
 @pytest.mark.parametrize(
@@ -95,14 +94,6 @@ def test_dataset_is_a_function_of_its_arguments():
     assert {len(numbers) for numbers in countdown_dataset(50, num_numbers=(4,))["numbers"]} == {4}
 
 
-def test_pass_at_k_by_hand():
-    # of 4 samples 2 right: a pair misses both in 1 of 6 draws
-    assert pass_at_k(4, 2, 1) == 0.5 and pass_at_k(4, 2, 2) == pytest.approx(5 / 6) and pass_at_k(4, 2, 3) == 1.0
-    assert summarize([0, 4], 4, ks=(1, 4)) == {"pass@1": 0.5, "pass@4": 0.5}
-    with pytest.raises(ValueError, match="`k` must be from 1 to 4, and `correct` from 0 to 4, got 5 and 2: change"):
-        pass_at_k(4, 2, 5)
-
-
 def test_base_model_is_small_and_has_the_skill_latent():
     assert sum(file.stat().st_size for file in Path(BASE_MODEL).iterdir()) < 2_000_000
     model = AutoModelForCausalLM.from_pretrained(BASE_MODEL, dtype="float32")
@@ -146,13 +137,3 @@ def test_tokenizer_reads_a_character_a_token():
     ids = tokenizer(text)["input_ids"]
     assert len(ids) == len(text) and tokenizer.decode(ids) == text
     assert json.loads((Path(BASE_MODEL) / "config.json").read_text())["vocab_size"] == len(tokenizer)
-
-
-def test_the_base_is_evaluated_by_a_command(capsys):
-    evaluate_command(["--num_prompts", "2"])
-    table = json.loads(capsys.readouterr().out)
-    assert list(table) == ["3 numbers", "4 numbers"]
-    for row in table.values():
-        assert list(row) == ["pass@1", "pass@8", "pass@64"]
-        assert 0.0 <= row["pass@1"] <= row["pass@8"] <= row["pass@64"] <= 1.0
-    assert table["3 numbers"]["pass@64"] > 0.0

@@ -8,8 +8,12 @@ import pytest
 from launching import ROOT, environment
 
 from es_trl.__main__ import main as cli
+from es_trl.commands import COMMANDS
 from es_trl.common.refusals import error_line, run
 from es_trl.tracking.history import HISTORY_FILE
+
+
+NAMES = f"{', '.join(COMMANDS[:-1])} or {COMMANDS[-1]}"
 
 
 def one_line(capsys, *command):
@@ -138,12 +142,17 @@ def test_a_refusal_is_one_line_unless_the_traceback_is_asked_for(capsys):
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        ("", "the command must be train, plan or plot, got none: write python -m es_trl train RECIPE.yaml"),
-        ("plott x", "the command must be train, plan or plot, got 'plott'"),
-        ("--max_steps 2 train r.yaml", "the command must be train, plan or plot, got '--max_steps'"),
+        ("", f"the command must be {NAMES}, got none: write python -m es_trl train RECIPE.yaml"),
+        ("plott x", f"the command must be {NAMES}, got 'plott'"),
+        ("--max_steps 2 train r.yaml", f"the command must be {NAMES}, got '--max_steps'"),
         ("train", "RECIPE.yaml must follow train at once: write python -m es_trl train RECIPE.yaml"),
         ("train --max_steps 2 r.yaml", "RECIPE.yaml must follow train at once"),
         ("plot", "RUN_DIR must follow plot at once"),
+        ("eval --n 4", "MODEL must follow eval at once: write python -m es_trl eval MODEL"),
+        ("eval m --max_steps 4", "unrecognized arguments: --max_steps 4"),
+        ("eval m --k 1,x", "argument --k: must be whole numbers with commas, as 1,2,4, got '1,x'"),
+        ("compare", "RUN_OR_EVAL must follow compare at once"),
+        ("compare a", "compare must have two folders or more, each once, got a: name others"),
         ("plot x --y", "unrecognized arguments: --y: see python -m es_trl --help"),
         ("train r.yaml s.yaml", "an option must begin with --, got 's.yaml' behind the recipe: write --key value"),
         ("plan r.yaml -x 1", "an option must begin with --, got '-x' behind the recipe"),

@@ -42,8 +42,8 @@ _FREE = re.compile(
     "|resume_.*|enable_jit_checkpoint|dataloader_.*|ddp_.*|vllm_server_.*|vllm_group_port|use_cpu|local_rank"
     "|torch_compile.*|gradient_checkpointing.*|model_init_kwargs|skip_memory_metrics|include_.*|debug|tpu_.*|deepspeed"
     "|fsdp.*|accelerator_config|parallelism_config|per_device_train_batch_size|gradient_accumulation_steps"
-    "|steps_per_generation|num_generations|generation_batch_size|num_iterations|method|entropy_schedule"
-    "|entropy_controller|entropy_actuator|curriculum"
+    "|steps_per_generation|num_generations|generation_batch_size|num_iterations|method|goal_k"
+    "|entropy_schedule|entropy_controller|entropy_actuator|curriculum"
 )
 
 

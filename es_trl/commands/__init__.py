@@ -6,6 +6,9 @@ options), `add_arguments`, and `run`, which returns the text to print. It import
 - `train`: trains a recipe
 - `plan`: what a recipe will do
 - `plot`: the figure of a run
+- `eval`: pass@k of a model
+- `compare`: evaluations side by side
+- `sweep`: runs of a recipe over a grid
 """
 
-COMMANDS = ("train", "plan", "plot")
+COMMANDS = ("train", "plan", "plot", "eval", "compare", "sweep")

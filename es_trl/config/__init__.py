@@ -5,6 +5,7 @@
 - `parser.py`: functions that build a part from a block (a mapping, a kind or an object).
 - `methods.py`: the published methods by name.
 - `micro_batches.py`: the contradictions in the fields about micro-batches, and what keeps TRL's.
+- `goal.py`: the rule of thumb that chooses a schedule for pass@k.
 - `presets.py`: the merge of a method with the user's own values, and the list of their differences.
 - `field_checks.py`: range and choice checks for TRL's fields.
 - `sizes.py`: checks for counts and for the sizes of a rollout.

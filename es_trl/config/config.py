@@ -14,6 +14,7 @@ from ..control.schedules import Schedule
 from ..curriculum.stages import Stage, check_cache
 from .collectives import leave_out_compiled_collective
 from .field_checks import check_fields
+from .goal import apply_goal
 from .methods import METHODS
 from .micro_batches import check_micro_batches
 from .parser import as_block, build_part, build_stages, read_block
@@ -56,6 +57,11 @@ class ESGRPOConfig(GRPOConfig):
             Target entropy over the run, in nats: kind `constant`, `linear`, `cosine`, `stable_anneal` or `piecewise`
             (`control/shapes.py`), or a function from the progress (0 to 1) to the target. For example
             `{kind: stable_anneal, target: 0.4, end: 0.05, ratio: 0.1}` or `StableAnnealSchedule(0.4, 0.05)`.
+        goal_k (`int`, *optional*):
+            The k of the pass@k that the run should raise, at least 1. It chooses the `target` and the `ratio` of a
+            `stable_anneal` schedule where you leave them open: from 0.3 nats and 0.2 for k = 1 to 0.5 nats and 0.05
+            from k = 64 on. This is a rule of thumb from one paper (`config/goal.py`); `python -m es_trl sweep`
+            measures the best pair on your model.
         entropy_controller (`dict`, `str` or `Controller`, *optional*):
             Computes the control from the error: kind `self_tuned_pid`, `pid`, `sign_step` (the paper's Algorithm 1),
             `dead_band`, `band_sign`, `hold` or `follow` (`control/`). Each trainer works on its own copy of an object.
@@ -100,6 +106,7 @@ class ESGRPOConfig(GRPOConfig):
     entropy_schedule: dict[str, Any] | str | Schedule | Callable[[float], float] | None = _block(
         "Target entropy", "entropy_schedule"
     )
+    goal_k: int | None = _field("The k of the pass@k to raise, which chooses target and ratio of the schedule.")
     entropy_controller: dict[str, Any] | str | Controller | None = _block("Controller", "entropy_controller")
     entropy_actuator: dict[str, Any] | str | list[Any] | Actuator | None = _block("Actuator", "entropy_actuator")
     curriculum: list[Any] | str | None = _field(
@@ -135,6 +142,7 @@ class ESGRPOConfig(GRPOConfig):
         for name in ("method", *BLOCKS, "curriculum"):
             setattr(self, name, read_block(name, getattr(self, name)))
         check_counts(self)
+        apply_goal(self)  # before the method, which keeps a schedule that is there
         apply_method(self)
         check_fields(self)
         self._build_blocks()  # refuses a bad block long before a model loads

@@ -8,7 +8,7 @@ from ..control.values import check_count
 
 
 COUNTS = ("num_generations", "per_device_train_batch_size", "gradient_accumulation_steps", "num_iterations")
-OPTIONAL = ("steps_per_generation", "generation_batch_size", "max_completion_length")
+OPTIONAL = ("steps_per_generation", "generation_batch_size", "max_completion_length", "goal_k")
 FROM_ZERO = ("dynamic_sampling_tries", "overlong_cache")
 
 

@@ -61,12 +61,17 @@ def _read_file(path: Path, split: str) -> Rows:
         fault = error.strerror or error
         raise ValueError(f"the dataset {path} cannot be read ({fault}): set dataset_name to another") from error
     size = len(source) if isinstance(source, Dataset) else len(next(iter(source.values()), []))
+    return Rows(str(path), source, part_of(size, split, f"the file {path}"))
+
+
+def part_of(size: int, split: str, what: str) -> range:
+    """Return the rows that a split as `train[:100]` names, of the `size` rows of `what`."""
     try:
         (part,) = ReadInstruction.from_spec(split).to_absolute({"train": size})
     except (ValueError, AssertionError):
-        must = f"must be 'train' for the file {path}, or a part of it as 'train[:100]'"
+        must = f"must be 'train' for {what}, or a part of it as 'train[:100]'"
         raise ValueError(f"`dataset_split` {must}, got {split!r}: set it to train") from None
-    return Rows(str(path), source, range(*slice(part.from_, part.to).indices(size)))
+    return range(*slice(part.from_, part.to).indices(size))
 
 
 def _read_parquet(path: Path) -> Dataset:

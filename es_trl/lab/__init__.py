@@ -4,7 +4,6 @@
 - `prompts.py`: the prompts that a recipe names.
 - `config.py`: the configuration of a short run.
 - `make_base.py`: the training of the base model in `base/`.
-- `evaluate.py`: pass@k of a Countdown model.
 - `simulated.py`: a simulation of the lab's entropy without a model.
 """
 

@@ -9,7 +9,7 @@ from datasets import Dataset, concatenate_datasets
 from ..common.shown import shown
 from ..data.prompt_column import plain_prompts
 from ..data.prompts import DataArguments
-from ..data.reading import read_rows
+from ..data.reading import part_of, read_rows
 from ..data.row_filter import filter_rows
 from ..data.rows import Rows
 from .countdown import countdown_dataset
@@ -26,8 +26,8 @@ def load_countdown(args: DataArguments, seed: int) -> Dataset:
     Args:
         args (`DataArguments`):
             Arguments of the dataset. If `dataset_name` is unset or `countdown:3`, the dataset has 20,000 prompts of
-            three numbers. With `countdown:3,4` they have three or four numbers. Any other name is a file or a dataset
-            with the columns `prompt`, `numbers` and `target`.
+            three numbers. With `countdown:3,4` they have three or four numbers. `dataset_split` may name a part of
+            them. Any other name is a file or a dataset with the columns `prompt`, `numbers` and `target`.
         seed (`int`):
             Seed of the generator. The same seed gives the same prompts.
 
@@ -52,7 +52,11 @@ def load_countdown(args: DataArguments, seed: int) -> Dataset:
         )
     if not name.startswith(GENERATED):
         return countdown_of(read_rows(name, args.dataset_config, args.dataset_split), args)
-    return _filter(_generate(name, seed), name, args)
+    dataset = _generate(name, seed)
+    part = part_of(len(dataset), args.dataset_split, f"the generated prompts {name}")
+    if not part:
+        raise ValueError(f"`dataset_split` must name rows of {name}, got {args.dataset_split!r}: set it to train")
+    return _filter(dataset.select(part) if len(part) < len(dataset) else dataset, name, args)
 
 
 def countdown_of(rows: Rows, args: DataArguments) -> Dataset:

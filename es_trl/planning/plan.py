@@ -35,6 +35,28 @@ def plan(recipe_file: str, num_processes: int | None, overrides: list[str], conf
     processes = config.num_processes if num_processes is None and config else num_processes
     recipe = RecipeParser(_planned_for(processes)).parse([*overrides, "--config", recipe_file])
     args = recipe.training
+    text, geometry, curriculum = describe_recipe(recipe)
+    if args.is_for_cpu or (config and config.use_cpu):
+        return text
+    stages = curriculum.prompts.planned if curriculum else plan_stages((), args, geometry.rollouts, None, [BASE_DATA])
+    try:
+        launch = launch_of(config, processes)
+        return f"{text}\n{summarize(recipe, stages, geometry.rollouts, launch, GPUS[gpu])}"
+    except NoProjectionError as unknown:
+        return f"{text}\nno memory projection: {unknown}\n"
+
+
+def describe_recipe(recipe: Recipe) -> tuple[str, Geometry, Curriculum | None]:
+    """
+    Describe what a recipe would do, without its memory and time.
+
+    Returns:
+        `(str, Geometry, Curriculum | None)`: the text, the sizes, and the prepared stages.
+
+    Raises:
+        ValueError: where the run would be refused, as far as this machine can tell before a model loads.
+    """
+    args = recipe.training
     check_trains(args)
     geometry = Geometry.of(args)
     named, datasets = recipe.data.named(), _local_prompts(recipe)
@@ -50,15 +72,7 @@ def plan(recipe_file: str, num_processes: int | None, overrides: list[str], conf
     callbacks = with_prompts(callbacks, args, {name: datasets.get(name) for name in named})
     curriculum, scheduler = find_callback(callbacks, Curriculum), find_callback(callbacks, EntropyScheduler)
     prepare_callbacks(callbacks, args)
-    text = f"{report(args, geometry, scheduler, curriculum)}{_describe_task(recipe, datasets)}"
-    if args.is_for_cpu or (config and config.use_cpu):
-        return text
-    stages = curriculum.prompts.planned if curriculum else plan_stages((), args, geometry.rollouts, None, [BASE_DATA])
-    try:
-        launch = launch_of(config, processes)
-        return f"{text}\n{summarize(recipe, stages, geometry.rollouts, launch, GPUS[gpu])}"
-    except NoProjectionError as unknown:
-        return f"{text}\nno memory projection: {unknown}\n"
+    return f"{report(args, geometry, scheduler, curriculum)}{_describe_task(recipe, datasets)}", geometry, curriculum
 
 
 def _local_prompts(recipe: Recipe) -> dict[str, Dataset]:

@@ -54,7 +54,7 @@ def check_model(model: Any, processing_class: Any, has_chats: bool, args: GRPOCo
             "with `model_name_or_path`"
         )
     if processing_class is None:
-        processing_class = _read_processor(name, revision, args.trust_remote_code)
+        processing_class = read_processor(name, revision, args.trust_remote_code)
     if not isinstance(processing_class, PreTrainedTokenizerBase | ProcessorMixin):
         raise ValueError(
             f"`processing_class` must be a tokenizer or a processor, got {type(processing_class).__name__}: set "
@@ -146,7 +146,8 @@ def _check_weights(folder: Path, subfolder: str) -> None:
             raise ValueError(f"the model's folder {folder} lacks {', '.join(lacking)}: copy the missing files there")
 
 
-def _read_processor(name: str, revision: str | None, trust_remote_code: bool) -> Any:
+def read_processor(name: str, revision: str | None, trust_remote_code: bool) -> Any:
+    """Return the tokenizer or processor of a model's folder or name on the Hub."""
     advice = "give a `processing_class`, or put the files of the tokenizer into the model's folder"
     if not name:
         raise ValueError(f"the model has no name by which its tokenizer can be found: {advice}")

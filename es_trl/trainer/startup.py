@@ -7,6 +7,7 @@ from trl import GRPOTrainer
 
 from ..common.tables import as_table
 from ..config.config import ESGRPOConfig
+from ..config.goal import describe_goal
 from ..config.micro_batches import coupling, own_path
 from ..config.presets import describe_method
 from ..control.algorithm1 import SignStepController
@@ -46,6 +47,7 @@ def report(
         sections.append(stage_table(curriculum.prompts.planned, geometry.rollouts))
     if args.method is not None:
         sections.append(describe_method(args))
+    sections.append(describe_goal(args))
     if tries := args.dynamic_sampling_tries:
         sections.append(
             f"dynamic sampling: up to {tries} more generations per rollout, for prompts whose rewards are all equal"

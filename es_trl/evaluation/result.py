@@ -1,0 +1,192 @@
+"""`passk.json`: the result of an evaluation."""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..common.tables import as_table
+from ..estimates.intervals import LEVEL, RESAMPLES, Interval, intervals_of
+from ..estimates.pass_at_k import pass_hat_k, table_of
+from .samples import Tally
+from .settings import EvaluationSettings
+
+
+RESULT_FILE = "passk.json"
+SETTINGS_FILE = "eval.json"
+_PACKAGES = ("torch", "transformers", "trl", "vllm", "math-verify")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """
+    The result of an evaluation.
+
+    Args:
+        model (`str`), data (`str`), rewards (`list[str]`):
+            What was evaluated.
+        problems (`int`), n (`int`):
+            Number of problems, and of completions per problem.
+        settings (`dict[str, Any]`):
+            `temperature`, `top_p`, `max_new_tokens` and `seed`.
+        correct (`list[int]`):
+            Right completions of each problem, from 0 to `n`.
+        truncated (`float`), tokens (`float`):
+            Share of the completions that the limit has cut, and their mean number of tokens.
+        avg_at_n (`Interval`):
+            Mean accuracy.
+        pass_at_k (`dict[int, Interval]`), pass_hat_k (`dict[int, Interval]`):
+            pass@k and pass^k by k, means over problems.
+        versions (`dict[str, str]`), seconds (`float`):
+            Versions of packages, and the duration of the last start that has sampled something.
+        digest (`str`, *optional*):
+            Digest of the problems; `None` where the folder does not have it.
+    """
+
+    model: str
+    data: str
+    rewards: list[str]
+    problems: int
+    n: int
+    settings: dict[str, Any]
+    correct: list[int]
+    truncated: float
+    tokens: float
+    avg_at_n: Interval
+    pass_at_k: dict[int, Interval]
+    pass_hat_k: dict[int, Interval]
+    versions: dict[str, str]
+    seconds: float
+    digest: str | None = None
+
+    @classmethod
+    def of(cls, settings: EvaluationSettings, tally: Tally, seconds: float, digest: str) -> "Evaluation":
+        """Return the result of an evaluation that has all of its samples."""
+        ks, correct, n = settings.grid, tally.correct, settings.n
+        passed = table_of(correct, n, ks)
+        solid = np.array([[pass_hat_k(n, each, k) for k in ks] for each in correct])
+        (mean,) = intervals_of(np.array(correct)[:, None] / n)
+        names = ("temperature", "top_p", "max_new_tokens", "seed")
+        return cls(
+            model=settings.model,
+            data=settings.data_name,
+            rewards=settings.reward.names,
+            problems=len(correct),
+            n=n,
+            settings={name: getattr(settings, name) for name in names},
+            correct=correct,
+            truncated=tally.truncated,
+            tokens=tally.tokens,
+            avg_at_n=mean,
+            pass_at_k=dict(zip(ks, intervals_of(passed), strict=True)),
+            pass_hat_k=dict(zip(ks, intervals_of(solid), strict=True)),
+            versions=_versions(),
+            seconds=seconds,
+            digest=digest,
+        )
+
+    def as_json(self) -> str:
+        """Return the text of `passk.json`."""
+        head = {name: getattr(self, name) for name in ("model", "data", "rewards", "problems", "n")}
+        body = {name: getattr(self, name) for name in ("correct", "truncated", "tokens")}
+        curves = {
+            name: {str(k): vars(each) for k, each in curve.items()}
+            for name, curve in (("pass@k", self.pass_at_k), ("pass^k", self.pass_hat_k))
+        }
+        interval = {"level": LEVEL, "resamples": RESAMPLES, "over": "problems"}
+        end = {"interval": interval, "versions": self.versions, "seconds": self.seconds}
+        content = {**head, **self.settings, **body, "avg@n": vars(self.avg_at_n), **curves, **end}
+        lines = ",\n".join(f"  {json.dumps(name)}: {json.dumps(value)}" for name, value in content.items())
+        return f"{{\n{lines}\n}}\n"
+
+    def as_table(self) -> str:
+        """Return k, pass@k with its interval, and pass^k as text."""
+        rows = [
+            (str(k), f"{each.value:.4f}", f"{each.low:.4f} to {each.high:.4f}", f"{self.pass_hat_k[k].value:.4f}")
+            for k, each in self.pass_at_k.items()
+        ]
+        return as_table(("k", "pass@k", f"{100 * LEVEL:.0f} % interval over problems", "pass^k"), rows)
+
+
+def read_evaluation(folder: str | Path) -> Evaluation:
+    """
+    Return the evaluation in a folder.
+
+    Args:
+        folder (`str` or `Path`):
+            A folder with a `passk.json`.
+
+    Raises:
+        ValueError: if the file is missing or damaged.
+    """
+    path = Path(folder) / RESULT_FILE
+    if not path.is_file():
+        raise ValueError(f"{path} does not exist: give the folder of an evaluation that has ended")
+    beside = path.with_name(SETTINGS_FILE)
+    with _reading(beside):
+        # a result that was copied alone has no digest
+        digest = str(json.loads(beside.read_text(encoding="utf-8"))["problems"]) if beside.is_file() else None
+    with _reading(path):
+        return _parsed(json.loads(path.read_text(encoding="utf-8")), digest)
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Raise a ValueError that names the file where its content has another form."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        cause = f"lacks {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
+        raise ValueError(f"{path} cannot be read ({cause}): run the evaluation again") from error
+
+
+def evaluation_folder(folder: str | Path) -> Path | None:
+    """Return the folder of an evaluation: itself, or the newest `eval-*` in it; `None` if there is none."""
+    found = [Path(folder), *Path(folder).glob("eval-*")]
+    found = [each for each in found if (each / RESULT_FILE).is_file()]
+    if found and found[0] == Path(folder):
+        return found[0]
+    return max(found, key=lambda each: (each / RESULT_FILE).stat().st_mtime_ns, default=None)
+
+
+def _parsed(content: dict[str, Any], digest: str | None) -> Evaluation:
+    curves = {name: {int(k): _interval(each) for k, each in content[name].items()} for name in ("pass@k", "pass^k")}
+    found = Evaluation(
+        **{name: str(content[name]) for name in ("model", "data")},
+        **{name: list(content[name]) for name in ("rewards", "correct")},
+        **{name: int(content[name]) for name in ("problems", "n")},
+        **{name: float(content[name]) for name in ("truncated", "tokens", "seconds")},
+        settings={name: content[name] for name in ("temperature", "top_p", "max_new_tokens", "seed")},
+        avg_at_n=_interval(content["avg@n"]),
+        pass_at_k=curves["pass@k"],
+        pass_hat_k=curves["pass^k"],
+        versions=dict(content["versions"]),
+        digest=digest,
+    )
+    counts = found.correct
+    if len(counts) != found.problems or not all(type(each) is int and 0 <= each <= found.n for each in counts):
+        raise ValueError(f"`correct` must have {found.problems} numbers from 0 to {found.n}")
+    if not counts or not found.pass_at_k or set(found.pass_at_k) != set(found.pass_hat_k):
+        raise ValueError("there must be problems, and pass@k and pass^k of the same k")
+    if not all(1 <= k <= found.n for k in found.pass_at_k):
+        raise ValueError(f"each k must be from 1 to {found.n}")
+    return found
+
+
+def _interval(content: dict[str, Any]) -> Interval:
+    return Interval(*(float(content[name]) for name in ("value", "low", "high")))
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
