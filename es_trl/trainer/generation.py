@@ -76,8 +76,6 @@ class Refill:
             if name.startswith("completions/"):
                 del metrics[name][count:]  # these describe the prompts that were tried
         metrics["completions/mean_length"][-1] = self._mean_length(columns[1])
-        for name, value in asdict(cost).items():
-            metrics[f"es/sampling/{name}"].append(float(value))
         return (*columns, {}, *generated[6:])
 
     def _complete(self, rows: Rows) -> ScoredCompletions:

@@ -1,7 +1,8 @@
 """The open rollout, from the choice of its prompts to its last backward pass."""
 
+import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -145,6 +146,15 @@ class OpenRollout:
         alarms = [{"kind": "alarm", "message": text} for text in new_alarms(records)]
         announce(self.rollout, [*self.tick.events, *alarms], report_to)
         self.tell(alarms)
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leave the time of the block out of `seconds`; blocks may be nested."""
+        before = self.seconds
+        try:
+            yield
+        finally:
+            self.seconds_before -= self.seconds - before
 
     @property
     def seconds(self) -> float:

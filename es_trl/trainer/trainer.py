@@ -3,6 +3,7 @@
 Its methods are short overrides of TRL's; the rules are in other files.
 """
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from ..hub.card import PAPER
 from . import checkpoint, resume, save
 from .arguments import by_name
 from .callback_list import prepare_callbacks
+from .evaluation import apart
 from .launch import lost_contact
 from .update_trainer import UpdateTrainer
 
@@ -183,8 +185,15 @@ class ESGRPOTrainer(UpdateTrainer):
             )
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        """Evaluate as `GRPOTrainer.evaluate` does, with the same arguments and metrics."""
-        with self._gate.evaluating():
+        """
+        Evaluate as `GRPOTrainer.evaluate` does, with the same arguments and metrics.
+
+        With `eval_pass_at_k`, the metrics have `eval_pass@K` for each K, or `eval_NAME_pass@K` for a named dataset, and
+        the run continues exactly as it would have without the evaluation.
+        """
+        paused = contextlib.nullcontext() if self._rollout is None else self._rollout.paused()
+        alone = contextlib.nullcontext() if self.args.eval_pass_at_k is None else apart(self)
+        with self._gate.evaluating(), paused, alone:
             return super().evaluate(*args, **kwargs)
 
     @property
