@@ -240,7 +240,7 @@ class RolloutTrainer(PushingTrainer):
 
     def evaluation_loop(
         self, dataloader: DataLoader, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any
-    ) -> Any:
+    ) -> EvalLoopOutput:
         """Evaluate as `GRPOTrainer.evaluation_loop` does, and add pass@k to the metrics with `eval_pass_at_k`."""
         loop = partial(super().evaluation_loop, dataloader, *args, metric_key_prefix=metric_key_prefix, **kwargs)
         if self.args.eval_pass_at_k is None:
