@@ -17,6 +17,7 @@ from .common.writing import writing
 from .config.field_checks import check_kernels
 from .control.geometry import Geometry, check_trains
 from .curriculum.datasets import check_enough
+from .data.evaluation import load_evaluation
 from .data.prompts import load_named
 from .data.reading import is_local
 from .data.tasks import check_rewards_fit
@@ -68,12 +69,18 @@ def run_recipe(argv: list[str], reward: str | None = None) -> ESGRPOTrainer:
     if task is None:
         raise ValueError("`reward` must be set: set math, countdown or my_file.py:my_reward")
     rewards, datasets = task.rewards(), load_named(recipe.data, task.load)
-    for dataset in datasets.values() if isinstance(datasets, dict) else (datasets,):
+    evaluated = load_evaluation(recipe.data, task, recipe.training, _each(datasets))
+    for dataset in (*_each(datasets), *_each(evaluated)):
         check_rewards_fit(rewards, dataset.column_names)
-    return train(recipe, datasets, rewards)
+    return train(recipe, datasets, rewards, evaluated)
 
 
-def train(recipe: Recipe, dataset: Dataset | dict[str, Dataset], reward_funcs: Any) -> ESGRPOTrainer:
+def train(
+    recipe: Recipe,
+    dataset: Dataset | dict[str, Dataset],
+    reward_funcs: Any,
+    eval_dataset: Dataset | dict[str, Dataset] | None = None,
+) -> ESGRPOTrainer:
     """
     Run a recipe: train, save the model, and push it where the recipe says so.
 
@@ -84,6 +91,8 @@ def train(recipe: Recipe, dataset: Dataset | dict[str, Dataset], reward_funcs: A
             Rows with `prompt` and the columns that the reward reads; several by name for the stages of a curriculum.
         reward_funcs (reward function or list of them):
             As in `GRPOTrainer`.
+        eval_dataset (`Dataset` or `dict[str, Dataset]`, *optional*):
+            Rows of the same columns for evaluations; several by name are evaluated one after the other.
 
     Returns:
         `ESGRPOTrainer`: the trainer, after training.
@@ -109,6 +118,7 @@ def train(recipe: Recipe, dataset: Dataset | dict[str, Dataset], reward_funcs: A
         reward_funcs=reward_funcs,
         args=training,
         train_dataset=dataset,
+        eval_dataset=eval_dataset,
         quantization_config=get_quantization_config(model),
         peft_config=get_peft_config(model),
         recipe=recipe.given,
@@ -126,6 +136,11 @@ def train(recipe: Recipe, dataset: Dataset | dict[str, Dataset], reward_funcs: A
     if training.push_to_hub:
         _push(trainer, recipe.data.dataset_name)
     return trainer
+
+
+def _each(datasets: Dataset | dict[str, Dataset] | None) -> list[Dataset]:
+    """Return the datasets that one or several by name, or none, are."""
+    return list(datasets.values()) if isinstance(datasets, dict) else [datasets] if datasets is not None else []
 
 
 def _resume(value: str | bool | None) -> str | bool | None:

@@ -13,9 +13,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 
 from ..pass_at_k import count_correct, summarize
 from . import BASE_MODEL, countdown_dataset, countdown_reward
+from .prompts import EVALUATION_SEED
 
 
-EVALUATION_SEED = 1_000_000  # far from the seeds of runs, with which training draws its prompts
 SAMPLES = 64  # completions per prompt
 
 
