@@ -122,8 +122,8 @@ class Task:
             if own or training.eval_pass_at_k is not None:
                 key = own[0] if own else "eval_pass_at_k"
                 raise ValueError(
-                    f"`{key}` is set but `eval_strategy` is no, so the recipe never evaluates: set eval_strategy: steps "
-                    f"and eval_steps, or leave {key} out"
+                    f"`{key}` is set but `eval_strategy` is no, so the recipe never evaluates: set eval_strategy: "
+                    f"steps and eval_steps, or leave {key} out"
                 )
             return {}
         if not found and not (LAB in self.names and self._lab("prompts").is_generated(args)):
