@@ -1,13 +1,12 @@
 """A run that vLLM samples goes on as if its evaluations had not been."""
 
-import cpu_server
 import pytest
 import torch
 from conftest import DATASETS, EXACT
 from lab_runs import BONUS, without_seconds
 from peft import LoraConfig
 
-from es_trl.lab import BASE_MODEL, countdown_dataset
+from es_trl.lab import countdown_dataset
 
 
 ADAPTER = LoraConfig(r=4, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM")
@@ -35,6 +34,7 @@ def assert_equal(evaluated, plain):
 
 @pytest.mark.parametrize("peft_config", [None, ADAPTER], ids=["all_weights", "adapter"])
 def test_evaluations_leave_no_trace(peft_config, vllm_trainer):
+    vllm_trainer()  # the engine of all trainers, whose start sets the random states
     evaluated = run(vllm_trainer, peft_config, **EVAL)
     assert_equal(evaluated, run(vllm_trainer, peft_config))
 
@@ -43,20 +43,3 @@ def test_completions_of_a_problem_differ_and_two_evaluations_agree(vllm_trainer)
     trainer = vllm_trainer(eval_dataset=PROBLEMS, **RUN, eval_pass_at_k=[1, 8])
     one, other = ({n: v for n, v in trainer.evaluate().items() if "pass" in n} for _ in range(2))
     assert one == other and 0.0 < one["eval_seen_pass@1"] < one["eval_seen_pass@8"] <= 1.0
-
-
-def test_a_server_draws_as_before(vllm_trainer, tmp_path, monkeypatch):
-    cpu_server.adapt()
-    found = []
-    for number, changes in enumerate((EVAL, {})):  # a server each, because its random state outlives a run
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        monkeypatch.setenv("VLLM_WEIGHTS_FOLDER", str(folder / "weights"))
-        server = cpu_server.Server(BASE_MODEL, 32, folder / "log.txt")
-        try:
-            server.wait()
-            mode = {"vllm_mode": "server", "vllm_server_base_url": server.url, "vllm_max_model_length": None}
-            found.append(run(vllm_trainer, **mode, **changes, output_dir=str(folder / "run")))
-        finally:
-            server.end()
-    assert_equal(*found)
