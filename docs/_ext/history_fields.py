@@ -1,4 +1,8 @@
-"""The directive `history-fields`: every field of the history, from the record that the trainer writes."""
+"""Tables of the fields of the history, from the record that the trainer writes.
+
+- `history-fields` shows every field.
+- `tracker-names` shows the names under which trackers get them.
+"""
 
 from dataclasses import Field, fields
 from typing import Any, get_args, get_origin, get_type_hints
@@ -11,6 +15,9 @@ from tables import anchored, inline, table
 
 from es_trl.tracking.history import RolloutRecord
 from es_trl.tracking.trackers import PREFIX
+
+
+MOMENTS = {"measured": "when the rollout is measured", "closed": "after its last backward pass"}
 
 
 class HistoryFields(SphinxDirective):
@@ -30,6 +37,20 @@ class HistoryFields(SphinxDirective):
         return [table(("field", "type, unit", "meaning", "in trackers"), rows, (20, 18, 44, 18))]
 
 
+class TrackerNames(SphinxDirective):
+    """A table of the names in trackers, with their units, their meanings, and when a run logs them."""
+
+    def run(self) -> list[nodes.Node]:
+        hints = get_type_hints(RolloutRecord)
+        rows = [
+            [inline(name), inline(each.metadata["unit"]), inline(each.metadata["help"]), inline(MOMENTS[moment])]
+            for moment in MOMENTS
+            for each in fields(RolloutRecord)
+            if each.metadata["tracked"] == moment and (name := in_trackers(each, hints[each.name]))
+        ]
+        return [table(("in trackers", "unit", "meaning", "logged"), rows, (26, 12, 44, 18))]
+
+
 def in_trackers(field: Field[Any], hint: Any) -> str:
     """Return the name of a field in trackers; a text has none."""
     kinds = {get_origin(kind) or kind for kind in get_args(hint) or (hint,)}
@@ -40,4 +61,5 @@ def in_trackers(field: Field[Any], hint: Any) -> str:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("history-fields", HistoryFields)
+    app.add_directive("tracker-names", TrackerNames)
     return {"parallel_read_safe": True}
