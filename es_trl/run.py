@@ -20,6 +20,7 @@ from .common.writing import writing
 from .config.field_checks import check_kernels
 from .control.geometry import Geometry, check_trains
 from .curriculum.datasets import check_enough
+from .data.evaluation import load_evaluation
 from .data.prompts import load_named
 from .data.reading import is_local
 from .data.tasks import check_rewards_fit
@@ -76,12 +77,18 @@ def run_recipe(argv: list[str], reward: str | None = None) -> ESGRPOTrainer:
     if task is None:
         raise ValueError("`reward` must be set: set math, countdown or my_file.py:my_reward")
     rewards, loaded = task.rewards(), load_named(recipe.data, task.load)
-    for dataset in loaded.values() if isinstance(loaded, dict) else (loaded,):
+    evaluated = load_evaluation(recipe.data, task, recipe.training, _each(loaded))
+    for dataset in (*_each(loaded), *_each(evaluated)):
         check_rewards_fit(rewards, dataset.column_names)
-    return train(recipe, loaded, rewards)
+    return train(recipe, loaded, rewards, evaluated)
 
 
-def train(recipe: Recipe, dataset: Dataset | dict[str, Dataset], reward_funcs: Any) -> ESGRPOTrainer:
+def train(
+    recipe: Recipe,
+    dataset: Dataset | dict[str, Dataset],
+    reward_funcs: Any,
+    eval_dataset: Dataset | dict[str, Dataset] | None = None,
+) -> ESGRPOTrainer:
     """
     Run a recipe: train, save the model, and push it where the recipe says so.
 
@@ -92,6 +99,8 @@ def train(recipe: Recipe, dataset: Dataset | dict[str, Dataset], reward_funcs: A
             Rows with `prompt` and the columns that the reward reads; several by name for the stages of a curriculum.
         reward_funcs (reward function or list of them):
             As in `GRPOTrainer`.
+        eval_dataset (`Dataset` or `dict[str, Dataset]`, *optional*):
+            Rows of the same columns for evaluations; several by name are evaluated one after the other.
 
     Returns:
         `ESGRPOTrainer`: the trainer, after training.
@@ -117,6 +126,7 @@ def train(recipe: Recipe, dataset: Dataset | dict[str, Dataset], reward_funcs: A
         reward_funcs=reward_funcs,
         args=training,
         train_dataset=dataset,
+        eval_dataset=eval_dataset,
         quantization_config=get_quantization_config(model),
         peft_config=get_peft_config(model),
         recipe=recipe.given,
@@ -136,6 +146,11 @@ def train(recipe: Recipe, dataset: Dataset | dict[str, Dataset], reward_funcs: A
     if training.push_to_hub:
         _push(trainer, recipe.data.dataset_name)
     return trainer
+
+
+def _each(datasets: Dataset | dict[str, Dataset] | None) -> list[Dataset]:
+    """Return the datasets that one or several by name, or none, are."""
+    return list(datasets.values()) if isinstance(datasets, dict) else [datasets] if datasets is not None else []
 
 
 def _resume(value: str | bool | None) -> str | bool | None:

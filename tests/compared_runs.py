@@ -8,7 +8,7 @@ import torch
 
 
 SPEEDS = ("runtime", "samples_per_second", "steps_per_second")
-UNEQUAL_FIELDS = {"step_time", *(f"{kind}_{name}" for kind in ("train", "eval") for name in SPEEDS)}
+UNEQUAL_FIELDS = {"step_time", "es/seconds", *(f"{kind}_{name}" for kind in ("train", "eval") for name in SPEEDS)}
 
 
 @dataclass

@@ -30,3 +30,9 @@ BONUS = {
 def without_seconds(records):
     """History records without the only field that differs between equal runs."""
     return [{name: value for name, value in record.items() if name != "seconds"} for record in records]
+
+
+def without_times(lines):
+    """Lines of the log without what differs between equal runs."""
+    differs = ("time", "seconds", "per_second")
+    return [{name: v for name, v in line.items() if not any(word in name for word in differs)} for line in lines]

@@ -133,5 +133,6 @@ def test_surface_is_small():
         "micro_batches",
         "max_tokens_per_micro_batch",
         "shared_prefixes",
+        "eval_pass_at_k",
         "resume_with_changes",
     }

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 import torch
-from lab_runs import BONUS, LAB_ARGS, without_seconds
+from lab_runs import BONUS, LAB_ARGS, without_seconds, without_times
 
 from es_trl import RolloutCallback
 from es_trl.checkpoints.files import read_state, with_digest
@@ -102,14 +102,13 @@ def test_resume_inside_a_rollout_loses_nothing(blocks, iterations, updates, lab_
     whole.train()
     expected, weights = without_seconds(whole.history.records), copy.deepcopy(whole.model.state_dict())
     assert len(expected) == 5
-    logged = [{k: v for k, v in line.items() if "time" not in k} for line in whole.state.log_history[:-1]]
+    logged = without_times(whole.state.log_history[:-1])
     for update in updates:  # of four a rollout, or of eight; the switch is after twelve of them, or 24
         resumed = lab_trainer(**run)
         resumed.train(resume_from_checkpoint=str(tmp_path / "run" / f"checkpoint-{update}"))
         assert without_seconds(resumed.history.records) == expected
         assert all(torch.equal(value, weights[name]) for name, value in resumed.model.state_dict().items())
-        found = [{k: v for k, v in line.items() if "time" not in k} for line in resumed.state.log_history[:-1]]
-        assert found == logged
+        assert without_times(resumed.state.log_history[:-1]) == logged
 
 
 @pytest.mark.slow

@@ -50,11 +50,12 @@ def forget_the_engine():
 def vllm_trainer(tmp_path):
     """A function that makes a trainer on the lab that samples with vLLM, with changes of its configuration."""
 
-    def make(trainer_class=ESGRPOTrainer, peft_config=None, **changes):
+    def make(trainer_class=ESGRPOTrainer, peft_config=None, eval_dataset=None, **changes):
         forget_the_engine()
         args = ESGRPOConfig(**{"output_dir": str(tmp_path / "run"), **VLLM_ARGS, **changes})
         datasets = DATASETS if args.curriculum else DATASETS["train"]
-        return trainer_class(BASE_MODEL, share_of_pluses, args, train_dataset=datasets, peft_config=peft_config)
+        data = {"train_dataset": datasets, "eval_dataset": eval_dataset}
+        return trainer_class(BASE_MODEL, share_of_pluses, args, **data, peft_config=peft_config)
 
     yield make
     forget_the_engine()

@@ -10,7 +10,7 @@ from launching import launch
 from stage_runs_vllm import CONTROLLED, SHORT, SWITCH
 from trl.generation.vllm_client import VLLMClient
 
-from es_trl.lab import BASE_MODEL
+from es_trl.lab import BASE_MODEL, countdown_dataset
 
 
 WORKER = Path(__file__).parent / "vllm_worker.py"
@@ -70,6 +70,26 @@ def test_weights_reach_the_server(syncs, mode, vllm_trainer, monkeypatch):
     differences = [record["logp_difference"] for record in trainer.history.records]
     assert len(differences) == 12 and differences[0] < EXACT
     assert max(differences) < EXACT if syncs else max(differences) > STALE
+
+
+def test_evaluations_bring_a_seed(mode, vllm_trainer, monkeypatch):
+    # a request without a seed draws from the server's own state, and the order of its requests is never the same
+    seeds, generate = [], VLLMClient.generate
+
+    def noted(client, prompts, **kwargs):
+        seeds.append((len(prompts), kwargs["n"], (kwargs["generation_kwargs"] or {}).get("seed")))
+        return generate(client, prompts, **kwargs)
+
+    monkeypatch.setattr(VLLMClient, "generate", noted)
+    evaluation = {"eval_strategy": "steps", "eval_steps": 2, "num_generations_eval": 8, "eval_pass_at_k": [1, 8]}
+    problems = countdown_dataset(4, seed=9)
+    trainer = vllm_trainer(eval_dataset=problems, **mode, **evaluation, per_device_eval_batch_size=32, max_steps=4)
+    one, other = ({name: v for name, v in trainer.evaluate().items() if "pass" in name} for _ in range(2))
+    assert one == other and one["eval_pass@1"] < one["eval_pass@8"]
+    trainer.train()
+    seed = trainer.args.seed
+    assert seeds == [(4, 8, seed)] * 2 + [(4, 4, None), (4, 8, seed), (4, 8, seed)]
+    assert trainer.vllm_generation.generation_kwargs in ({}, None)
 
 
 def test_two_processes_with_zero3_share_the_server(mode, tmp_path):

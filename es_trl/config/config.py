@@ -20,7 +20,7 @@ from .micro_batches import check_micro_batches
 from .parser import as_block, build_part, build_stages, read_block
 from .presets import apply_method
 from .registry import BLOCKS, PARTS
-from .sizes import check_counts, check_groups
+from .sizes import check_counts, check_groups, check_pass_at_k
 
 
 # Used when only a schedule is given: these two need no gains and work with every geometry and every loss.
@@ -94,6 +94,10 @@ class ESGRPOConfig(GRPOConfig):
             do where this takes fewer tokens and the model allows it. It needs `attn_implementation: sdpa`. With
             transformers' `generate`, the completions of a rollout then compute their prompt once, too. `True` raises an
             error where it cannot work (`docs/guides/speed.md`).
+        eval_pass_at_k (`list[int]`, *optional*):
+            Values of k, from 1 to `num_generations_eval`. An evaluation then also reports an unbiased pass@k for each,
+            for example `eval_pass@8` for `[1, 8]`, and the run continues exactly as it would have without the
+            evaluation. A completion is right if its reward, without the overlong punishment, is above 0.
         resume_with_changes (`bool`, *optional*, defaults to `False`):
             Whether a run may resume although the target of the next rollout jumps. It jumps if the schedule or the
             length of the run differs from the checkpoint's. All other changes are allowed and listed.
@@ -117,6 +121,7 @@ class ESGRPOConfig(GRPOConfig):
     micro_batches: str = _field("What micro-batches are cut by: `tokens`, or `completions` as in TRL.", "tokens")
     max_tokens_per_micro_batch: int | None = _field("Most tokens of a micro-batch, with padding.")
     shared_prefixes: bool | None = _field("Whether the completions of a prompt compute it once; None where it pays.")
+    eval_pass_at_k: list[int] | None = _field("Values of k of which evaluations report pass@k, for example [1, 8].")
     resume_with_changes: bool = _field("Whether to resume although the target of the next rollout jumps.", False)
 
     def __new__(cls, *args: Any, **kwargs: Any) -> "ESGRPOConfig":
@@ -156,6 +161,7 @@ class ESGRPOConfig(GRPOConfig):
             if getattr(self, "distributed_state", None) is not None:  # otherwise the error is not about sizes
                 check_groups(self, both_sizes)  # TRL's message does not say what to set
             raise
+        check_pass_at_k(self)
 
     def _build_blocks(self) -> None:
         """Replace each block by the object that it describes."""

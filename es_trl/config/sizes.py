@@ -1,6 +1,7 @@
 """Checks of counts, and of the sizes of a rollout that must divide each other."""
 
 import math
+import re
 
 from trl import GRPOConfig
 
@@ -57,9 +58,47 @@ def check_groups(args: GRPOConfig, both_sizes: bool) -> None:
             f"processes x steps_per_generation), got {args.num_generations}: set one of the three so that "
             f"{args.num_generations} divides their product"
         ) from None
+    if args.eval_strategy != "no":
+        _check_evaluation_groups(args)
+
+
+def _check_evaluation_groups(args: GRPOConfig) -> None:
+    """Raise unless a batch of an evaluation holds all completions of each of its prompts."""
     rows, group = args.per_device_eval_batch_size * args.world_size, args.num_generations_eval or args.num_generations
-    if args.eval_strategy != "no" and rows % group != 0:
+    if rows % group != 0:
         raise ValueError(
             f"`per_device_eval_batch_size` times the processes must be a multiple of {group} (completions per "
             f"prompt), got {rows}: set it to {group}, or num_generations_eval to a divisor of {rows}"
         ) from None
+
+
+def check_pass_at_k(args: GRPOConfig) -> None:
+    """
+    Raise unless an evaluation can estimate pass@k for each k of `eval_pass_at_k`.
+
+    Args:
+        args (`ESGRPOConfig`):
+            A configuration whose TRL `__post_init__` has run.
+
+    Raises:
+        ValueError: for values that are not whole numbers from 1 to the completions per prompt of an evaluation, or
+            a `metric_for_best_model` with another k.
+    """
+    ks = args.eval_pass_at_k
+    best = re.search(r"(?:^|_)pass@(\w+)$", args.metric_for_best_model or "")
+    if ks is None and best is None:
+        return
+    if ks is not None and not (isinstance(ks, list) and ks and all(type(k) is int and k >= 1 for k in ks)):
+        raise ValueError(f"`eval_pass_at_k` must be a list of whole numbers >= 1, got {ks!r}: set for example [1, 8]")
+    if best is not None and best[1] not in map(str, ks or ()):
+        raise ValueError(
+            f"`metric_for_best_model` is {args.metric_for_best_model} but `eval_pass_at_k` is {ks}, so evaluations do "
+            f"not report it: add {best[1]} to eval_pass_at_k"
+        )
+    samples = args.num_generations_eval or args.num_generations
+    if max(ks) > samples:
+        raise ValueError(
+            f"`eval_pass_at_k` must be at most the {samples} completions per prompt of an evaluation, got {max(ks)}: "
+            f"set num_generations_eval to {max(ks)}, or a smaller k"
+        )
+    _check_evaluation_groups(args)

@@ -15,7 +15,8 @@ from .registry import PARTS
 
 
 NONE = ("none", "null")  # text that stands for None
-NESTED = (*PARTS, "curriculum", "datasets", "dataset_filter")  # fields that hold mappings or lists of them
+# fields that hold mappings or lists of them
+NESTED = (*PARTS, "curriculum", "datasets", "dataset_filter", "eval_datasets", "eval_dataset_filter")
 SWITCHES = (
     "resume_from_checkpoint",
     "scale_rewards",

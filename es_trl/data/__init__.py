@@ -4,6 +4,7 @@ Datasets of a recipe. Names load on first use.
 - `arguments.py`: `DataArguments`, the keys of a recipe. A new key is a field there.
 - `tasks.py`: the rewards of a recipe, and the datasets with the columns that they read.
 - `prompts.py`: the datasets that a recipe names, as a trainer takes them.
+- `evaluation.py`: the evaluation data of a recipe.
 - `reading.py`: rows of a local file or a Hub dataset. A new file format goes there.
 - `exact_json.py`: columns of a JSON file, with every value as the file has it.
 - `rows.py`: chosen rows and their columns, nested ones too, and the refusal that names a row.

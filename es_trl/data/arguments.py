@@ -16,8 +16,13 @@ PROMPT_FORMATS = ("chat", "text")
 _EXAMPLES = {
     "dataset_filter": EXAMPLE,
     "datasets": "{hard: {dataset_name: hard.jsonl, dataset_filter: {level: [4, 5]}}}",
+    "eval_dataset_filter": EXAMPLE,
+    "eval_datasets": "{math500: {dataset_name: math500.jsonl, answer_column: answer}}",
 }
-_TEXTS = ("prompt_column", "answer_column", "prompt_suffix", "dataset_split", "dataset_name", "prompt_template")
+EVAL_DATA = "eval"  # name of an evaluation dataset that has none
+EVAL_KEYS = ("dataset_name", "dataset_split", "dataset_filter")  # keys that also exist with `eval_`
+_OPTIONAL = ("dataset_name", "prompt_template", "eval_dataset_name", "eval_dataset_split")
+_TEXTS = ("prompt_column", "answer_column", "prompt_suffix", "dataset_split", *_OPTIONAL)
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff]")
 _DEFAULTS = {"prompt_column": "prompt", "prompt_suffix": ""}
 
@@ -49,6 +54,14 @@ class DataArguments:
     prompt_format: str = _key("chat", "chat, or text for a base model without a chat template.")
     dataset_filter: dict[str, Any] | str | None = _key(None, f"Numbers of rows to keep: {EXAMPLE}, or null as an end.")
     datasets: dict[str, Any] | str | None = _key(None, "More datasets by name, with the keys that differ from these.")
+    eval_dataset_name: str | None = _key(None, "Dataset of evaluations, where it is not dataset_name.")
+    eval_dataset_split: str | None = _key(None, "Split of evaluations, where it is not dataset_split.")
+    eval_dataset_filter: dict[str, Any] | str | None = _key(
+        None, "Numbers of rows to keep for evaluations, where they are not dataset_filter; {} keeps all."
+    )
+    eval_datasets: dict[str, Any] | str | None = _key(
+        None, "Datasets of evaluations by name, with the keys that differ from the training's."
+    )
 
     def __post_init__(self) -> None:
         for name, example in _EXAMPLES.items():
@@ -66,7 +79,7 @@ class DataArguments:
             self.dataset_name = os.fspath(self.dataset_name)
         for name in _TEXTS:
             value = getattr(self, name)
-            if not isinstance(value, str) and (value is not None or name not in ("dataset_name", "prompt_template")):
+            if not isinstance(value, str) and (value is not None or name not in _OPTIONAL):
                 raise ValueError(f"`{name}` must be text, got {value!r}: put it in quotes")
         for name in ("prompt_column", "prompt_suffix"):
             if self.prompt_template is not None and (value := getattr(self, name)) != _DEFAULTS[name]:
@@ -83,21 +96,44 @@ class DataArguments:
         if self.prompt_format not in PROMPT_FORMATS:
             must = f"`prompt_format` must be {' or '.join(PROMPT_FORMATS)}, got {self.prompt_format!r}"
             raise ValueError(f"{must}: set text for a base model without a chat template")
+        if self.eval_dataset_name is not None and self.eval_datasets:
+            raise ValueError(
+                f"`eval_dataset_name` is {self.eval_dataset_name!r} and `eval_datasets` is set, too: name all datasets "
+                "of evaluations in eval_datasets"
+            )
 
     def named(self) -> dict[str, "DataArguments"]:
         """Return the arguments of every dataset by name, first those of the top level, whose name is `train`."""
-        named = {BASE_DATA: replace(self, datasets=None)}
-        known = [f.name for f in fields(DataArguments) if f.name != "datasets"]
-        for name, values in (self.datasets or {}).items():
-            if name == BASE_DATA:
-                raise ValueError(f"`datasets` names a dataset {name!r}, which is the top level's: choose another name")
-            if not isinstance(values, dict):
-                raise ValueError(f"`datasets` has {values!r} for {name!r}: set a mapping, as {_EXAMPLES['datasets']}")
-            for key in (key for key in values if key not in known):
-                unknown = f"an unknown key {key!r} for {name!r}{nearest(str(key), known)}"
-                raise ValueError(f"`datasets` has {unknown}: it takes {', '.join(known)}")
-            named[name] = replace(named[BASE_DATA], **_without_the_other(values))
-        return named
+        if BASE_DATA in (self.datasets or {}):
+            raise ValueError(f"`datasets` names a dataset {BASE_DATA!r}, which is the top level's: choose another name")
+        base = self._alone()
+        return {BASE_DATA: base, **_several(base, "datasets", self.datasets or {})}
+
+    def evaluated(self) -> dict[str, "DataArguments"]:
+        """Return the arguments of every evaluation dataset by name: those of training, with the keys that differ."""
+        own = {name: value for name in EVAL_KEYS if (value := getattr(self, f"eval_{name}")) is not None}
+        base = replace(self._alone(), **own)
+        if self.eval_datasets:
+            return _several(base, "eval_datasets", self.eval_datasets)
+        return {EVAL_DATA: base} if own else {}
+
+    def _alone(self) -> "DataArguments":
+        """Return the arguments of the training dataset of the top level alone."""
+        return replace(self, datasets=None, eval_datasets=None, **{f"eval_{name}": None for name in EVAL_KEYS})
+
+
+def _several(base: DataArguments, key: str, named: dict[str, Any]) -> dict[str, DataArguments]:
+    """Return the arguments of the datasets that a `key` names, each with the values of `base` that it does not set."""
+    known = [f.name for f in fields(DataArguments) if f.name != "datasets" and not f.name.startswith("eval_")]
+    found = {}
+    for name, values in named.items():
+        if not isinstance(values, dict):
+            raise ValueError(f"`{key}` has {values!r} for {name!r}: set a mapping, as {_EXAMPLES[key]}")
+        for unknown in (each for each in values if each not in known):
+            fault = f"an unknown key {unknown!r} for {name!r}{nearest(str(unknown), known)}"
+            raise ValueError(f"`{key}` has {fault}: it takes {', '.join(known)}")
+        found[name] = replace(base, **_without_the_other(values))
+    return found
 
 
 def _without_the_other(values: dict[str, Any]) -> dict[str, Any]:

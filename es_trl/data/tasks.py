@@ -9,13 +9,16 @@ from typing import Any
 from datasets import Dataset
 
 from ..common.nearest import nearest
+from ..config.config import ESGRPOConfig
+from ..curriculum.stages import BASE_DATA
 from ..rewards.named import load_reward
-from .arguments import DataArguments
+from .arguments import EVAL_DATA, EVAL_KEYS, DataArguments
 from .prompts import load_problems, load_rows, open_rows
 from .reading import is_local
 
 
 LAB = "countdown"
+EVALUATION_SEED = 1_000_000  # of generated prompts; far from the seeds of runs, which draw theirs with them
 # arguments of a reward that TRL fills itself, so no column can have these names
 _GIVEN = ("prompts", "completions", "completion_ids", "trainer_state", "log_extra", "log_metric")
 
@@ -102,6 +105,34 @@ class Task:
             others = [name for name in dataset.column_names if name != "solution"]
             dataset = dataset.select_columns(others).add_column("solution", load_problems(args, rows)["solution"][:])
         return dataset
+
+    def load_evaluation(self, args: DataArguments) -> Dataset:
+        """Return a dataset of evaluations as [`Task.load`]; generated prompts are fewer, with a seed of their own."""
+        return self._lab("prompts").load_evaluation_prompts(args) if LAB in self.names else self.load(args)
+
+    def evaluated(self, args: DataArguments, training: ESGRPOConfig) -> dict[str, DataArguments]:
+        """
+        Return the arguments of every evaluation dataset of a recipe by name; none if it does not evaluate.
+
+        Raises:
+            ValueError: if the recipe evaluates without data, or names data and does not evaluate.
+        """
+        strategy, found = getattr(training.eval_strategy, "value", training.eval_strategy), args.evaluated()
+        if strategy == "no" and not training.eval_on_start:
+            own = [f"eval_{name}" for name in (*EVAL_KEYS, "datasets") if getattr(args, f"eval_{name}") is not None]
+            if own or training.eval_pass_at_k is not None:
+                key = own[0] if own else "eval_pass_at_k"
+                raise ValueError(
+                    f"`{key}` is set but `eval_strategy` is no, so the recipe never evaluates: set eval_strategy: "
+                    f"steps and eval_steps, or leave {key} out"
+                )
+            return {}
+        if not found and not (LAB in self.names and self._lab("prompts").is_generated(args)):
+            raise ValueError(
+                f"`eval_strategy` is {strategy} but the recipe names no data of evaluations: set eval_dataset_name, "
+                "eval_dataset_split or eval_datasets, or eval_strategy: no"
+            )
+        return found or {EVAL_DATA: args.named()[BASE_DATA]}
 
     def reads_hub(self, args: DataArguments) -> bool:
         """Return whether [`Task.load`] takes these prompts from the Hub, or generates them."""

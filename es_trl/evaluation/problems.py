@@ -10,11 +10,9 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from ..data.arguments import DataArguments
-from ..data.tasks import Task, check_rewards_fit
+from ..data.tasks import EVALUATION_SEED, Task, check_rewards_fit
 from ..rewards.named import RewardArguments
 
-
-LAB_SEED = 1_000_000  # of prompts that are generated; far from the seeds of runs, which draw their prompts with them
 
 Reward = Callable[..., list[float]]
 
@@ -46,7 +44,7 @@ class Problems:
 
 def load_problems(data: DataArguments, reward: RewardArguments) -> tuple[Problems, list[Reward]]:
     """Return the problems that the data name, made as in training, and the reward functions that judge them."""
-    task = Task(reward.names, LAB_SEED)
+    task = Task(reward.names, EVALUATION_SEED)
     rewards, dataset = task.rewards(), task.load(data)
     check_rewards_fit(rewards, dataset.column_names)
     columns = {name: dataset[name][:] for name in dataset.column_names}

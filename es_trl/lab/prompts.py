@@ -12,14 +12,16 @@ from ..data.prompts import DataArguments
 from ..data.reading import part_of, read_rows
 from ..data.row_filter import filter_rows
 from ..data.rows import Rows
+from ..data.tasks import EVALUATION_SEED
 from .countdown import countdown_dataset
 
 
 NUM_PROMPTS = 20_000
+NUM_EVALUATION_PROMPTS = 200
 GENERATED = "countdown:"  # the beginning of the name of a generated dataset
 
 
-def load_countdown(args: DataArguments, seed: int) -> Dataset:
+def load_countdown(args: DataArguments, seed: int, num_prompts: int = NUM_PROMPTS) -> Dataset:
     """
     Return the prompts that a recipe of the lab names.
 
@@ -30,6 +32,8 @@ def load_countdown(args: DataArguments, seed: int) -> Dataset:
             them. Any other name is a file or a dataset with the columns `prompt`, `numbers` and `target`.
         seed (`int`):
             Seed of the generator. The same seed gives the same prompts.
+        num_prompts (`int`, *optional*, defaults to `20000`):
+            Number of prompts that are generated.
 
     Returns:
         `Dataset`: columns `prompt`, `numbers`, `target` and `count`. `count` is the count of numbers, for
@@ -52,11 +56,21 @@ def load_countdown(args: DataArguments, seed: int) -> Dataset:
         )
     if not name.startswith(GENERATED):
         return countdown_of(read_rows(name, args.dataset_config, args.dataset_split), args)
-    dataset = _generate(name, seed)
+    dataset = _generate(name, seed, num_prompts)
     part = part_of(len(dataset), args.dataset_split, f"the generated prompts {name}")
     if not part:
         raise ValueError(f"`dataset_split` must name rows of {name}, got {args.dataset_split!r}: set it to train")
     return _filter(dataset.select(part) if len(part) < len(dataset) else dataset, name, args)
+
+
+def is_generated(args: DataArguments) -> bool:
+    """Return whether the prompts are generated, not read."""
+    return (args.dataset_name or GENERATED).startswith(GENERATED)
+
+
+def load_evaluation_prompts(args: DataArguments) -> Dataset:
+    """Return the prompts of an evaluation, as [`load_countdown`]; generated ones are 200, the same in every run."""
+    return load_countdown(args, EVALUATION_SEED, NUM_EVALUATION_PROMPTS)
 
 
 def countdown_of(rows: Rows, args: DataArguments) -> Dataset:
@@ -84,11 +98,11 @@ def _filter(dataset: Dataset, name: str, args: DataArguments) -> Dataset:
 
 
 @functools.cache  # a recipe may name the same dataset several times, with different filters
-def _generate(name: str, seed: int) -> Dataset:
+def _generate(name: str, seed: int, num_prompts: int) -> Dataset:
     if not re.fullmatch(r"[2-6](,[2-6])*", name.removeprefix(GENERATED)):
         raise ValueError(
             f"`dataset_name` must have counts from 2 to 6 after {GENERATED!r}, got {name!r}: set for example "
             "countdown:3 or countdown:3,4"
         )
     counts = tuple(int(count) for count in name.removeprefix(GENERATED).split(","))
-    return countdown_dataset(NUM_PROMPTS, seed=seed, num_numbers=counts)
+    return countdown_dataset(num_prompts, seed=seed, num_numbers=counts)

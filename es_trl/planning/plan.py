@@ -10,6 +10,7 @@ from ..control.geometry import Geometry, check_trains
 from ..curriculum.datasets import check_dataset, check_enough
 from ..curriculum.planned import plan_stages
 from ..curriculum.stages import BASE_DATA
+from ..data.evaluation import count_seen
 from ..data.prompts import problems_of, prompts_of
 from ..data.reading import is_local, read_rows
 from ..data.row_filter import filter_rows
@@ -60,7 +61,8 @@ def describe_recipe(recipe: Recipe) -> tuple[str, Geometry, Curriculum | None]:
     check_trains(args)
     geometry = Geometry.of(args)
     named, datasets = recipe.data.named(), _local_prompts(recipe)
-    _check_task(recipe, datasets)
+    evaluated = _local_evaluation(recipe)
+    _check_task(recipe, datasets, evaluated)
     base = datasets.get(BASE_DATA)
     if base is not None:
         geometry = geometry.with_prompts(len(base), args.num_train_epochs)
@@ -72,7 +74,8 @@ def describe_recipe(recipe: Recipe) -> tuple[str, Geometry, Curriculum | None]:
     callbacks = with_prompts(callbacks, args, {name: datasets.get(name) for name in named})
     curriculum, scheduler = find_callback(callbacks, Curriculum), find_callback(callbacks, EntropyScheduler)
     prepare_callbacks(callbacks, args)
-    return f"{report(args, geometry, scheduler, curriculum)}{_describe_task(recipe, datasets)}", geometry, curriculum
+    text = f"{report(args, geometry, scheduler, curriculum)}{_describe_task(recipe, datasets, evaluated)}"
+    return text, geometry, curriculum
 
 
 def _local_prompts(recipe: Recipe) -> dict[str, Dataset]:
@@ -93,19 +96,32 @@ def _local_prompts(recipe: Recipe) -> dict[str, Dataset]:
     return prompts
 
 
-def _check_task(recipe: Recipe, datasets: dict[str, Dataset]) -> None:
+def _local_evaluation(recipe: Recipe) -> dict[str, Dataset]:
+    """Return the evaluation datasets on this machine by name; those of a user's own script are only opened."""
+    task = recipe.task
+    if task is None:
+        for own in recipe.data.evaluated().values():
+            if own.dataset_name and is_local(own.dataset_name):
+                read_rows(own.dataset_name, own.dataset_config, own.dataset_split)
+        return {}
+    named = task.evaluated(recipe.data, recipe.training)
+    return {name: task.load_evaluation(own) for name, own in named.items() if not task.reads_hub(own)}
+
+
+def _check_task(recipe: Recipe, datasets: dict[str, Dataset], evaluated: dict[str, Dataset]) -> None:
     """Raise where a run would refuse the rewards or the model, as far as this machine has them."""
     if recipe.task is None:
         return
     rewards = recipe.task.rewards()
     check_rewards(rewards, False, recipe.training)
-    for dataset in datasets.values():
+    known = (*datasets.values(), *evaluated.values())
+    for dataset in known:
         check_rewards_fit(rewards, dataset.column_names)
-    has_chats = any(not isinstance(dataset[0]["prompt"], str) for dataset in datasets.values())
+    has_chats = any(not isinstance(dataset[0]["prompt"], str) for dataset in known)
     check_local_model(recipe.model.model_name_or_path, has_chats, recipe.training)
 
 
-def _describe_task(recipe: Recipe, datasets: dict[str, Dataset]) -> str:
+def _describe_task(recipe: Recipe, datasets: dict[str, Dataset], evaluated: dict[str, Dataset]) -> str:
     """Return the rewards and the first prompt of each dataset on this machine, as lines of a plan."""
     if recipe.task is None:
         return ""
@@ -116,6 +132,9 @@ def _describe_task(recipe: Recipe, datasets: dict[str, Dataset]) -> str:
         prompt = dataset[0]["prompt"]
         first = prompt if isinstance(prompt, str) else prompt[-1]["content"]
         lines.append(f"prompts     {len(dataset)} in {name!r}, the first is {shown(first, 100)}")
+    for name, count in count_seen(datasets.values(), evaluated).items():
+        also = f", {count} of them also in training" if count else ""
+        lines.append(f"evaluation  {len(evaluated[name])} prompts in {name!r}{also}")
     return "\n" + "\n".join(lines) + "\n"
 
 

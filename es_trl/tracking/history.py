@@ -20,11 +20,6 @@ logger = logging.getLogger(__name__)
 
 HISTORY_FILE = "es_history.jsonl"
 LOOP_FILE = "es_loop.json"
-# fields of a measured rollout that trackers get as es/...
-TRACKED = (
-    *("target", "entropy", "clamped_entropy", "entropy_se", "error", "control", "saturated"),
-    *("curriculum_stage", "jump", "cut_ratios", "truncated_completions", "uniform_rewards"),
-)
 # fields that the histories of every version have; the others are `None` where a file lacks them
 _REQUIRED = {
     *("rollout", "global_step", "stage", "target", "entropy", "error", "control", "settings", "saturated", "reward"),
@@ -32,9 +27,13 @@ _REQUIRED = {
 }
 
 
-def _field(unit: str, text: str) -> Any:
-    """Return a field that may be `None`, with its unit and its meaning, which the reference shows."""
-    return field(default=None, metadata={"unit": unit, "help": text})
+def _field(unit: str, text: str, tracked: str = "measured") -> Any:
+    """
+    Return a field that may be `None`, with its unit and its meaning, which the reference shows.
+
+    Trackers get its numbers when the rollout is `measured` or `closed`, or never (`""`); see [`tracked`].
+    """
+    return field(default=None, metadata={"unit": unit, "help": text, "tracked": tracked})
 
 
 @dataclass(frozen=True)
@@ -45,12 +44,13 @@ class RolloutRecord:
     The `help` of each field says what it means, and its `unit` what it counts in; the reference shows both.
     """
 
-    rollout: int = field(metadata={"unit": "", "help": "Index of the rollout in the run, from 0."})
-    global_step: int = field(metadata={"unit": "updates", "help": "Updates made before this rollout."})
+    rollout: int = field(metadata={"unit": "", "help": "Index of the rollout in the run, from 0.", "tracked": ""})
+    global_step: int = field(metadata={"unit": "updates", "help": "Updates made before this rollout.", "tracked": ""})
     run: int | None = _field(
         "",
         "Number of the run in its `output_dir`, from 1. A run that starts afresh beside older checkpoints gets the "
         "next number.",
+        tracked="",
     )
     stage: str | None = _field("", "Phase of the schedule: `stable`, or `anneal` from its onset on.")
     target: float | None = _field("nats", "Target entropy, from the schedule.")
@@ -78,6 +78,7 @@ class RolloutRecord:
         "",
         "Events of the rollout, each with `kind` and `message`. Kinds: `hand_over`, `alarm`, `switch` (of the stage), "
         "`guard` (of `sample_filter`), `unmeasured`, `push` (a missed one), and those of your own callbacks.",
+        tracked="closed",
     )
     curriculum_stage: int | None = _field("", "Index of the stage of the curriculum, from 0.")
     jump: float | None = _field(
@@ -92,10 +93,11 @@ class RolloutRecord:
     uniform_rewards: float | None = _field(
         "share", "Prompts whose completions all got the same reward, so that they teach nothing."
     )
-    kept: float | None = _field("share", "Completions whose advantages were used, with `sample_filter`.")
+    kept: float | None = _field("share", "Completions whose advantages were used, with `sample_filter`.", "closed")
     clip_high_fraction: float | None = _field(
         "share",
         "Tokens cut at the upper clip bound, mean over the micro-batches. Near 0 the clip has no authority.",
+        tracked="closed",
     )
     cut_ratios: float | None = _field(
         "share",
@@ -112,7 +114,11 @@ class RolloutRecord:
     truncated_completions: float | None = _field(
         "share", "Completions that were cut at `max_completion_length`, before their end."
     )
-    seconds: float | None = _field("seconds", "Wall-clock time from the first generation to the last backward pass.")
+    seconds: float | None = _field(
+        "seconds",
+        "Wall-clock time from the first generation to the last backward pass, without evaluations in between.",
+        tracked="closed",
+    )
 
 
 class History:

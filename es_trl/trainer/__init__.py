@@ -12,6 +12,7 @@
 - `read_once.py`: the rows of a rollout, read once for all its micro-batches.
 - `rollout.py`: the open rollout, from which the record is built.
 - `sensor.py`: the entropy sensor of a rollout.
+- `evaluation.py`: pass@k of an evaluation, which leaves no trace in the run.
 - `generation.py`: the replacement of prompts between generation and scoring.
 - `loss.py`: TRL's loss with the changes of the actuators.
 - `forward.py`: the forward pass of the policy in a layout, for a micro-batch or a whole rollout.

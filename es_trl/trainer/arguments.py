@@ -10,6 +10,7 @@ from trl.trainer.utils import get_config_model_id
 
 from ..config.config import ESGRPOConfig
 from ..config.field_checks import check_fields
+from ..config.sizes import check_pass_at_k
 from ..curriculum.datasets import check_dataset, check_replaceable, named_datasets
 from ..hub.repository import prepare_push
 from .callback_list import collect_callbacks, find_callback, prepare_callbacks, with_prompts
@@ -54,6 +55,7 @@ def complete(
     args = configuration(args, model)
     check_launch(args)
     check_fields(args)
+    check_pass_at_k(args)
     others = dict(others)
     callbacks = collect_callbacks(args, others.pop("callbacks", None) or [])
     has_environment = bool(others.get("environment_factory"))

@@ -75,11 +75,8 @@ class Refill:
         for name, count in counts.items():
             if name.startswith("completions/"):
                 del metrics[name][count:]  # these describe the prompts that were tried
-        own = self._lengths(columns[1])
-        for name, value in own.items():
+        for name, value in self._lengths(columns[1]).items():
             metrics[name][-1] = value
-        for name, value in asdict(cost).items():
-            metrics[f"es/sampling/{name}"].append(float(value))
         return (*columns, {}, *generated[6:])
 
     def _complete(self, rows: Rows) -> ScoredCompletions:

@@ -18,6 +18,7 @@ from ..config.config import ESGRPOConfig
 from ..config.field_checks import check_optimizer, check_trackers
 from ..control.base import Actuator, ActuatorArgs
 from ..control.checks import checked_settings
+from .evaluation import count_problems
 from .model_folder import check_model, read_config
 
 
@@ -126,6 +127,14 @@ def _check_datasets(train: Any, evaluation: Any, has_environment: bool, args: ES
         raise ValueError(
             f"`eval_strategy` is {strategy!r} but the trainer has no `eval_dataset`: give one, or set eval_strategy: no"
         )
+    if args.eval_pass_at_k is not None and evaluation is None:
+        raise ValueError(
+            f"`eval_pass_at_k` is {args.eval_pass_at_k} but the trainer has no `eval_dataset`: give one, or leave "
+            "eval_pass_at_k out"
+        )
+    if args.eval_pass_at_k is not None:
+        for dataset in evaluation.values() if isinstance(evaluation, dict) else (evaluation,):
+            count_problems(dataset)
 
 
 def _has_chats(dataset: Dataset) -> bool:

@@ -1,7 +1,8 @@
 """The open rollout, from the choice of its prompts to its last backward pass."""
 
+import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -148,6 +149,15 @@ class OpenRollout:
     def say(self, console: Console) -> None:
         """Say the events that were not said yet."""
         console.events(self.rollout, self.events)
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leave the time of the block out of `seconds`; blocks may be nested."""
+        before = self.seconds
+        try:
+            yield
+        finally:
+            self.seconds_before -= self.seconds - before
 
     @property
     def seconds(self) -> float:

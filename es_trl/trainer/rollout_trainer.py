@@ -6,13 +6,14 @@ Its methods are short overrides of TRL's; the formulas are in other files.
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, SequentialSampler
 from transformers.trainer import DEFAULT_PROGRESS_CALLBACK
 from transformers.trainer_callback import PrinterCallback
-from transformers.trainer_utils import IntervalStrategy
+from transformers.trainer_utils import EvalLoopOutput, IntervalStrategy
 
 from ..actuators.actuation import Actuation
 from ..checkpoints.lineage import Identity
@@ -23,10 +24,12 @@ from ..control.geometry import Geometry
 from ..curriculum.dynamic_sampling import DynamicSampling
 from ..curriculum.planned import PlannedStage
 from ..tracking.console import Console, Extent
-from ..tracking.history import TRACKED, History
+from ..tracking.history import History, RolloutRecord
+from ..tracking.trackers import tracked
 from .arguments import complete
 from .callback_list import find_callback
 from .callbacks import Curriculum, Decision, EntropyScheduler, RolloutCallback
+from .evaluation import Evaluation, count_problems
 from .generation import Refill, mask_prompts, unbroken
 from .inputs import check_names, check_settings
 from .loss import own_rows, scores_of
@@ -51,6 +54,7 @@ class RolloutTrainer(PushingTrainer):
         given = complete(model, reward_funcs, args, train_dataset, eval_dataset, others)
         self._first_max_completion_length, self._has_punishment = given.first_length, given.punishes
         self._sampling: DynamicSampling | None = None
+        self._evaluation: Evaluation | None = None  # the open one
         positional = (model, given.reward_funcs, given.args, given.train_dataset, eval_dataset)
         super().__init__(*positional, callbacks=given.callbacks, **given.others)
         if tries := self.args.dynamic_sampling_tries:
@@ -129,6 +133,11 @@ class RolloutTrainer(PushingTrainer):
     def _generate_every(self) -> int:
         """The number of micro-batches from one rollout to the next, as in TRL's `_prepare_inputs`."""
         return self.args.steps_per_generation * self.num_iterations
+
+    @property
+    def _num_task_rewards(self) -> int:
+        """The number of reward functions without the soft overlong punishment, which is the last one."""
+        return len(self.reward_funcs) - int(self._has_punishment)
 
     @property
     def _prompts(self) -> int:
@@ -217,8 +226,7 @@ class RolloutTrainer(PushingTrainer):
         if rollout.uniform is not None:
             mask_prompts(batch, rollout.uniform, self.accelerator)
         if self._actuation.needs_scores:
-            task_rewards = len(self.reward_funcs) - int(self._has_punishment)
-            scores = scores_of(self, batch, rollout.rewards, rollout.rollout, task_rewards)
+            scores = scores_of(self, batch, rollout.rewards, rollout.rollout, self._num_task_rewards)
             batch.update(own_rows(self._actuation.columns(scores, self.args), len(rollout.rows), self.accelerator))
         if "old_per_token_logps" in batch:
             entropies, clamped = rollout.old_entropies
@@ -240,9 +248,25 @@ class RolloutTrainer(PushingTrainer):
         if rollout is not None and rollout.rewards is not None:  # dynamic sampling has computed them already
             return rollout.rewards
         rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
-        if rollout is not None:
+        if self._evaluation is not None:
+            self._evaluation.add(rewards)
+        elif rollout is not None:
             rollout.reward_with(rewards)
         return rewards
+
+    def evaluation_loop(
+        self, dataloader: DataLoader, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any
+    ) -> EvalLoopOutput:
+        """Evaluate as `GRPOTrainer.evaluation_loop` does, and add pass@k to the metrics with `eval_pass_at_k`."""
+        loop = partial(super().evaluation_loop, dataloader, *args, metric_key_prefix=metric_key_prefix, **kwargs)
+        if self.args.eval_pass_at_k is None:
+            return loop()
+        weights, problems = self.reward_weights[: self._num_task_rewards], count_problems(dataloader.dataset)
+        evaluation = Evaluation(self.args.eval_pass_at_k, self.num_generations_eval, problems, weights)
+        with temporarily(self, _evaluation=evaluation):
+            output = loop()
+        output.metrics.update(evaluation.metrics(metric_key_prefix))
+        return output
 
     def _end_rollout(self) -> None:
         """Measure the rollout, let the callbacks act on it before its first update, and log the record."""
@@ -252,18 +276,19 @@ class RolloutTrainer(PushingTrainer):
         if self.state.is_world_process_zero:  # after a resume, only process 0 has the whole history
             rollout.add_alarms(self.history.for_alarms, self.entropy_scheduler, self.args.report_to)
             rollout.say(self._console)
-        record = rollout.record()
-        for field in TRACKED:
-            if (value := getattr(record, field)) is not None:
-                self._metrics["train"][f"es/{field}"].append(float(value))
+        self._track(rollout.record(), is_closed=False)
 
     def _close_rollout(self) -> None:
         """Write the record of a rollout after its last backward pass."""
         record = self._rollout.record(is_closed=True)
-        if record.kept is not None:
-            self._metrics["train"]["es/kept"].append(record.kept)
+        self._track(record, is_closed=True)
         self.history.append(record)
         self._rollout.say(self._console)
         self._console.rollout(self.history.records[-1], self.state.global_step, self._extent)
         self._next_rollout += 1
         self._rollout = None
+
+    def _track(self, record: RolloutRecord, is_closed: bool) -> None:
+        """Add the numbers of a record to TRL's metrics, whose means trackers get at the next log."""
+        for name, value in tracked(record, is_closed).items():
+            self._metrics["train"][name].append(value)

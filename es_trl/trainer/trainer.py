@@ -28,6 +28,7 @@ from ..hub.card import PAPER
 from . import checkpoint, resume, save
 from .arguments import by_name
 from .callback_list import prepare_callbacks
+from .evaluation import apart
 from .launch import lost_contact
 from .update_trainer import UpdateTrainer
 
@@ -185,8 +186,15 @@ class ESGRPOTrainer(UpdateTrainer):
             )
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        """Evaluate as `GRPOTrainer.evaluate` does, with the same arguments and metrics."""
-        with self._gate.evaluating():
+        """
+        Evaluate as `GRPOTrainer.evaluate` does, with the same arguments and metrics.
+
+        With `eval_pass_at_k`, the metrics have `eval_pass@K` for each K, or `eval_NAME_pass@K` for a named dataset, and
+        the run continues exactly as it would have without the evaluation.
+        """
+        paused = contextlib.nullcontext() if self._rollout is None else self._rollout.paused()
+        alone = contextlib.nullcontext() if self.args.eval_pass_at_k is None else apart(self)
+        with self._gate.evaluating(), paused, alone:
             metrics = super().evaluate(*args, **kwargs)
         self._console.evaluation(self.state.global_step, metrics)
         return metrics
