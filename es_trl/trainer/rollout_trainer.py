@@ -18,6 +18,7 @@ from ..control.base import Actuator
 from ..control.geometry import Geometry
 from ..curriculum.dynamic_sampling import DynamicSampling
 from ..curriculum.planned import PlannedStage
+from ..tracking.completions import Samples, is_sampled, samples_of
 from ..tracking.history import TRACKED, History
 from .arguments import complete
 from .callback_list import find_callback
@@ -52,6 +53,7 @@ class RolloutTrainer(PushingTrainer):
             by_function = self.multi_objective_aggregation == "normalize_then_sum"
             self._sampling = DynamicSampling(tries, self.reward_weights, by_function, self.accelerator)
         self.history = History(self.args.output_dir, writes=self.accelerator.is_main_process)
+        self._samples = Samples(self.args.output_dir, writes=self.accelerator.is_main_process)
         if self.entropy_scheduler is not None:
             check_settings(self.entropy_scheduler.loop.actuators, self, self.args)
         self._start_over(Identity())
@@ -195,6 +197,8 @@ class RolloutTrainer(PushingTrainer):
         with unbroken(rollout.rollout):
             batch = super()._generate_and_score_completions(rollout.rows)
         rollout.scored(self._metrics["train"], "importance_sampling_ratio" in batch)
+        if is_sampled(rollout.rollout, self.num_rollouts):  # now, because an evaluation replaces TRL's logs
+            self._samples.append(samples_of(rollout.rollout, self.num_generations, self._logs, rollout.lengths))
         # TRL shuffles the rows later, so each row must know its prompt
         batch["prompt_index"] = prompt_index(len(rollout.rows), self.num_generations, self.accelerator)
         if rollout.uniform is not None:
@@ -220,6 +224,9 @@ class RolloutTrainer(PushingTrainer):
         self, inputs: list[Any], prompts: list[Any], completions: list[Any], completion_ids_list: list[list[int]]
     ) -> torch.Tensor:
         rollout = self._rollout if self.model.training else None
+        if rollout is not None:
+            ends = {*self.eos_token_ids, self._tokenizer.pad_token_id}  # as TRL has it
+            rollout.generated(completion_ids_list, ends)
         if rollout is not None and rollout.rewards is not None:  # dynamic sampling has computed them already
             return rollout.rewards
         rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)

@@ -27,6 +27,7 @@ from ..hub.card import PAPER
 from . import checkpoint, resume, save
 from .arguments import by_name
 from .callback_list import prepare_callbacks
+from .description import describe_setup
 from .launch import lost_contact
 from .update_trainer import UpdateTrainer
 
@@ -158,6 +159,7 @@ class ESGRPOTrainer(UpdateTrainer):
         if state is None:
             self._gate = SaveGate()
             self.history.begin()
+            self._samples.begin()
 
     def _close_rollout(self) -> None:
         self._rollout.tell(self._pushes.take_events())
@@ -173,6 +175,8 @@ class ESGRPOTrainer(UpdateTrainer):
 
     def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
         self._gate.begin_epoch()
+        if not self._announced:  # the number of updates is known now
+            describe_setup(self, self._packages)
         update, micro_step = self.state.global_step, self._step
         super()._run_epoch(*args, **kwargs)
         made = self._step - micro_step
