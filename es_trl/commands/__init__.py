@@ -6,6 +6,7 @@ options), `add_arguments`, and `run`, which returns the text to print. It import
 - `train`: trains a recipe
 - `plan`: what a recipe will do
 - `plot`: the figure of a run
+- `report`: a page about a run
 """
 
-COMMANDS = ("train", "plan", "plot")
+COMMANDS = ("train", "plan", "plot", "report")

@@ -27,6 +27,7 @@ PAPER = {
 }
 CARD_FILE = "README.md"
 RECIPE_FILE = "es_recipe.yaml"
+VERSIONS = "### Versions of the run"
 # Replacements for TRL's text about a base model or a result that is not on the Hub
 _UNNAMED = {"[None](https://huggingface.co/None)": "a model that is not on the Hub", 'model="None"': 'model="."'}
 
@@ -46,7 +47,7 @@ def complete_card(run_dir: Path, packages: Iterable[str], draw: Callable[[], boo
         written,
         _run_section(run_dir, draw),
         _recipe_section(run_dir),
-        f"### Versions of the run\n\n{versions}.",
+        f"{VERSIONS}\n\n{versions}.",
     ]
     write_atomically(card, hide_tokens("\n\n".join(section for section in sections if section) + "\n"))
 
