@@ -42,6 +42,7 @@ TESTED = {  # how a command begins, and what runs it, with fewer updates
     "python -m es_trl eval runs/": "test_evaluation.py::test_a_run_gives_the_defaults_and_options_win",
     "python -m es_trl eval es_trl/lab/base": "test_evaluation_resume.py::test_a_kill_by_the_system",
     "python -m es_trl compare ": "test_comparison.py::test_the_command_compares_runs_and_evaluations",
+    "python -m es_trl report results/countdown_es": "test_report.py::test_the_command_writes_one_file",
     "python -m es_trl plot runs/own_data": "test_own_data.py::test_it_trains_and_holds_its_entropy",
     "python -m es_trl train examples/own_data/recipe.yaml": "test_own_data.py::test_it_trains_and_holds_its_entropy",
     "python -m es_trl sweep recipes/countdown_es.yaml": (

@@ -153,6 +153,7 @@ def test_a_refusal_is_one_line_unless_the_traceback_is_asked_for(capsys):
         ("eval m --k 1,x", "argument --k: must be whole numbers with commas, as 1,2,4, got '1,x'"),
         ("compare", "RUN_OR_EVAL must follow compare at once"),
         ("compare a", "compare must have two folders or more, each once, got a: name others"),
+        ("report", "RUN_DIR must follow report at once"),
         ("plot x --y", "unrecognized arguments: --y: see python -m es_trl --help"),
         ("train r.yaml s.yaml", "an option must begin with --, got 's.yaml' behind the recipe: write --key value"),
         ("plan r.yaml -x 1", "an option must begin with --, got '-x' behind the recipe"),

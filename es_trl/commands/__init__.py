@@ -6,9 +6,10 @@ options), `add_arguments`, and `run`, which returns the text to print. It import
 - `train`: trains a recipe
 - `plan`: what a recipe will do
 - `plot`: the figure of a run
+- `report`: a page about a run
 - `eval`: pass@k of a model
 - `compare`: evaluations side by side
 - `sweep`: runs of a recipe over a grid
 """
 
-COMMANDS = ("train", "plan", "plot", "eval", "compare", "sweep")
+COMMANDS = ("train", "plan", "plot", "report", "eval", "compare", "sweep")

@@ -6,7 +6,6 @@ import math
 import os
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from statistics import mean
 from typing import Any
 
 from rich.table import Table
@@ -14,6 +13,7 @@ from rich.table import Table
 from ..common.tables import as_text
 from ..common.writing import write_atomically, writing
 from ..control.alarms import AlarmRecords
+from .outcome import SETTLING, WINDOW, outcome_of
 
 
 logger = logging.getLogger(__name__)
@@ -151,7 +151,7 @@ class History:
 
     def append(self, record: RolloutRecord) -> None:
         """Add a finished record, and flush it to the disk."""
-        self.records.append({name: _finite_or_none(value) for name, value in asdict(record).items()})
+        self.records.append({name: finite_or_none(value) for name, value in asdict(record).items()})
         self.for_alarms.add(self.records[-1])
         if self._writes:
             advice = "make room or mend the folder, and resume from the last whole checkpoint"
@@ -190,26 +190,21 @@ def read_history(path: Path, only_told: bool = False) -> list[dict[str, Any]]:
     return records
 
 
-def summarize(records: list[dict[str, Any]], settling: int = 15, window: int = 10) -> str:
+def summarize(records: list[dict[str, Any]], settling: int = SETTLING, window: int = WINDOW) -> str:
     """
     Return a run of at least one record in a few lines: entropy, reward, and root mean square error of the entropy.
 
     The error of the stable phase leaves out the first `settling` rollouts; rewards are means over `window` rollouts.
     """
+    outcome = outcome_of(records, settling, window)
     table = Table.grid(padding=(0, 2))
-    table.add_row("rollouts", str(len(records)))
-    first, last = records[0]["entropy"], records[-1]["entropy"]
-    if first is not None and last is not None:
-        table.add_row("entropy, first and last rollout", f"{first:.3f} -> {last:.3f} nats")
-    ends = records[:window], records[-window:]
-    rewards = [[record["reward"] for record in end if record["reward"] is not None] for end in ends]
-    if all(rewards):
-        table.add_row(f"reward, first and last {window}", " -> ".join(f"{mean(end):.3f}" for end in rewards))
-    for stage, part in (("stable", records[settling:]), ("anneal", records)):
-        errors = [record["error"] for record in part if record["stage"] == stage]
-        if errors:
-            rms = math.sqrt(mean(error * error for error in errors))
-            table.add_row(f"rms error, {stage}", f"{rms:.3f} nats over {len(errors)} rollouts")
+    table.add_row("rollouts", str(outcome.rollouts))
+    if outcome.entropy is not None:
+        table.add_row("entropy, first and last rollout", "{:.3f} -> {:.3f} nats".format(*outcome.entropy))
+    if outcome.reward is not None:
+        table.add_row(f"reward, first and last {window}", "{:.3f} -> {:.3f}".format(*outcome.reward))
+    for stage, error in outcome.errors.items():
+        table.add_row(f"rms error, {stage}", f"{error.rms:.3f} nats over {error.rollouts} rollouts")
     return as_text(table)
 
 
@@ -234,10 +229,10 @@ def write_loop(run_dir: str | Path, described: dict[str, Any] | None) -> None:
         write_atomically(path, json.dumps(described, indent=2) + "\n")
 
 
-def _finite_or_none(value: Any) -> Any:
+def finite_or_none(value: Any) -> Any:
     """Return a value as JSON has it: NumPy's numbers, from a user's own schedule, as Python's, and NaN as `None`."""
     if hasattr(value, "item"):
         value = value.item()
     if isinstance(value, dict):
-        return {name: _finite_or_none(part) for name, part in value.items()}
+        return {name: finite_or_none(part) for name, part in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value

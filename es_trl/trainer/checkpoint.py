@@ -30,6 +30,7 @@ def write_parts(trainer: RolloutTrainer, folder: Path) -> None:
         save_reference(trainer.ref_model, folder, process)
     if trainer.args.should_save:
         shutil.copy(trainer.history.path, folder)
+        shutil.copy(trainer._samples.path, folder)
 
 
 def write_state(trainer: RolloutTrainer, folder: Path) -> None:
@@ -82,6 +83,8 @@ def take_up(trainer: RolloutTrainer, state: RunState, checkpoint: Path, sampler:
     if state.record is not None:
         rollout = OpenRollout.resumed(state.record, state.clip_fractions, state.seconds)
     trainer.history.begin(checkpoint / trainer.history.path.name, keep=state.rollout)
+    begun = state.rollout + (rollout is not None)  # the samples of an open rollout are not taken again
+    trainer._samples.begin(checkpoint / trainer._samples.path.name, keep=begun)
     for callback, (_, callback_state) in zip(stateful_callbacks(trainer), state.callbacks, strict=True):
         callback.load_state_dict(callback_state)
     process, device = trainer.accelerator.process_index, trainer.accelerator.device

@@ -1,10 +1,19 @@
 """The description of a trainer's run, for its checkpoints and its folder."""
 
+import contextlib
+import sys
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
+
+import torch
+from trl.trainer.utils import get_config_model_id
 
 from ..checkpoints.changes import describe_run, prompts_digest
 from ..control.geometry import Geometry
 from ..control.schedules import progress_at
+from ..tracking.setup import Setup, read_setup, write_setup
 from .callbacks import RolloutCallback
 from .rollout_trainer import RolloutTrainer
 
@@ -32,6 +41,26 @@ def described(trainer: RolloutTrainer) -> dict[str, Any]:
         (len(dataset) if hasattr(dataset, "__len__") else None, prompts_digest(dataset)),
         list(trainer.reward_func_names),
     )
+
+
+def describe_setup(trainer: RolloutTrainer, packages: Iterable[str]) -> None:
+    """Write the setup of the run, with the versions of `packages`, into its folder."""
+    if not trainer.accelerator.is_main_process:
+        return
+    folder, started = Path(trainer.args.output_dir), datetime.now(UTC).isoformat(timespec="seconds")
+    if trainer._next_rollout > 0:
+        with contextlib.suppress(ValueError):  # a damaged file is replaced
+            started = getattr(read_setup(folder), "started", started)
+    model, device = get_config_model_id(trainer.model.config) or "a model without a name", trainer.accelerator.device
+    setup = Setup(
+        model="/".join(Path(model).parts[-2:]) if Path(model).is_dir() else model,
+        rewards=list(trainer.reward_func_names),
+        geometry=Geometry.of(trainer.args, max_steps=trainer.state.max_steps),
+        versions={package: sys.modules[package].__version__ for package in packages},
+        device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        started=started,
+    )
+    write_setup(folder, setup)
 
 
 def next_target(trainer: RolloutTrainer, rollout: int, max_steps: int) -> float | None:

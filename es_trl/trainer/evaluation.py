@@ -13,6 +13,7 @@ from trl import GRPOTrainer
 from ..common.temporarily import temporarily
 from ..curriculum.dynamic_sampling import weighted_sums
 from ..estimates.pass_at_k import table_of
+from .rollout import OpenRollout
 
 
 class Evaluation:
@@ -57,7 +58,15 @@ def count_problems(dataset: Any) -> int:
 
 
 @contextlib.contextmanager
-def apart(trainer: GRPOTrainer) -> Iterator[None]:
+def aside(trainer: GRPOTrainer, rollout: OpenRollout | None) -> Iterator[None]:
+    """Keep an evaluation out of the time of the open `rollout`, and with `eval_pass_at_k` out of the run's states."""
+    paused = contextlib.nullcontext() if rollout is None else rollout.paused()
+    with paused, contextlib.nullcontext() if trainer.args.eval_pass_at_k is None else _apart(trainer):
+        yield
+
+
+@contextlib.contextmanager
+def _apart(trainer: GRPOTrainer) -> Iterator[None]:
     """Let an evaluation draw from states of its own, so that the run continues as it would have without it."""
     args, process = trainer.args, trainer.accelerator.process_index
     seed = args.seed + process

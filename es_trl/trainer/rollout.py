@@ -53,6 +53,7 @@ class OpenRollout:
     sensor: EntropySensor | None = None
     rows: list[dict[str, Any]] = field(default_factory=list)  # rows of this process, one per completion
     rewards: torch.Tensor | None = None  # rewards on all processes, (completions, reward functions)
+    lengths: list[tuple[int, bool]] = field(default_factory=list)  # of own completions: tokens, and whether cut
     uniform: torch.Tensor | None = None  # marks prompts that dynamic sampling could not replace, (prompts,)
     old_entropies: tuple[torch.Tensor, torch.Tensor | None] | None = None  # entropies and clamped entropies
     plan: Plan | None = None  # of the micro-batches
@@ -83,6 +84,10 @@ class OpenRollout:
     def refill(self, rewards: torch.Tensor, uniform: torch.Tensor, cost: dict[str, float]) -> None:
         """Keep the result of dynamic sampling: the rewards, the prompts that stay uniform, and the cost."""
         self.rewards, self.uniform, self.sampling = rewards, uniform, cost
+
+    def generated(self, completion_ids: list[list[int]], ends: set[int]) -> None:
+        """Keep how long the completions of this process are; one that does not end with one of `ends` was cut."""
+        self.lengths = [(len(ids), len(ids) > 0 and ids[-1] not in ends) for ids in completion_ids]
 
     def reward_with(self, rewards: torch.Tensor) -> None:
         """Keep the rewards of all processes."""

@@ -3,7 +3,6 @@
 Its methods are short overrides of TRL's; the formulas are in other files.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -13,7 +12,7 @@ import torch
 from torch.utils.data import DataLoader, SequentialSampler
 from transformers.trainer import DEFAULT_PROGRESS_CALLBACK
 from transformers.trainer_callback import PrinterCallback
-from transformers.trainer_utils import EvalLoopOutput, IntervalStrategy
+from transformers.trainer_utils import EvalLoopOutput
 
 from ..actuators.actuation import Actuation
 from ..checkpoints.lineage import Identity
@@ -23,7 +22,8 @@ from ..control.base import Actuator
 from ..control.geometry import Geometry
 from ..curriculum.dynamic_sampling import DynamicSampling
 from ..curriculum.planned import PlannedStage
-from ..tracking.console import Console, Extent
+from ..tracking.completions import Samples, is_sampled, samples_of
+from ..tracking.console import Console
 from ..tracking.history import History, RolloutRecord
 from ..tracking.trackers import tracked
 from .arguments import complete
@@ -38,7 +38,7 @@ from .read_once import read_once
 from .rollout import OpenRollout
 from .sensor import completion_mask, cut_ratios, prompt_index
 from .stage_switch import check_engine, follow_stage
-from .startup import what_begins
+from .startup import extent_of, what_begins
 
 
 class RolloutTrainer(PushingTrainer):
@@ -65,6 +65,7 @@ class RolloutTrainer(PushingTrainer):
         for each in list(self.callback_handler.callbacks):  # the console takes the place of TRL's own lines
             if type(each) in (PrinterCallback, DEFAULT_PROGRESS_CALLBACK) and each not in given.callbacks:
                 self.remove_callback(each)
+        self._samples = Samples(self.args.output_dir, writes=self.accelerator.is_main_process)
         if self.entropy_scheduler is not None:
             check_settings(self.entropy_scheduler.loop.actuators, self, self.args)
         self._start_over(Identity())
@@ -120,14 +121,6 @@ class RolloutTrainer(PushingTrainer):
     def num_rollouts(self) -> int:
         """The number of rollouts in the run, known once training has begun."""
         return Geometry.of(self.args, max_steps=self.state.max_steps).rollouts
-
-    @property
-    def _extent(self) -> Extent:
-        """The size of the run for its console."""
-        every = self.state.logging_steps if self.args.logging_strategy == IntervalStrategy.STEPS else math.inf
-        scheduler, stages = self.entropy_scheduler, self.curriculum is not None and bool(self.curriculum.stages)
-        controlled = scheduler is not None and scheduler.loop.controller.needs_target
-        return Extent(self.num_rollouts, self.state.max_steps, every, controlled, stages)
 
     @property
     def _generate_every(self) -> int:
@@ -195,7 +188,7 @@ class RolloutTrainer(PushingTrainer):
         if not self._announced:
             self._announced = True
             self._console.say(what_begins(self, self.entropy_scheduler, self.curriculum))
-            self._console.begin(self._extent, self.state.global_step)
+            self._console.begin(extent_of(self), self.state.global_step)
         if self._step % self._generate_every == 0:
             self._begin_rollout()
         loss = super().training_step(model, inputs, num_items_in_batch)
@@ -221,6 +214,8 @@ class RolloutTrainer(PushingTrainer):
         with unbroken(rollout.rollout):
             batch = super()._generate_and_score_completions(rollout.rows)
         rollout.scored(self._metrics["train"], "importance_sampling_ratio" in batch)
+        if is_sampled(rollout.rollout, self.num_rollouts):  # now, because an evaluation replaces TRL's logs
+            self._samples.append(samples_of(rollout.rollout, self.num_generations, self._logs, rollout.lengths))
         # TRL shuffles the rows later, so each row must know its prompt
         batch["prompt_index"] = prompt_index(len(rollout.rows), self.num_generations, self.accelerator)
         if rollout.uniform is not None:
@@ -245,6 +240,9 @@ class RolloutTrainer(PushingTrainer):
         self, inputs: list[Any], prompts: list[Any], completions: list[Any], completion_ids_list: list[list[int]]
     ) -> torch.Tensor:
         rollout = self._rollout if self.model.training else None
+        if rollout is not None:
+            ends = {*self.eos_token_ids, self._tokenizer.pad_token_id}  # as TRL has it
+            rollout.generated(completion_ids_list, ends)
         if rollout is not None and rollout.rewards is not None:  # dynamic sampling has computed them already
             return rollout.rewards
         rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
@@ -284,7 +282,7 @@ class RolloutTrainer(PushingTrainer):
         self._track(record, is_closed=True)
         self.history.append(record)
         self._rollout.say(self._console)
-        self._console.rollout(self.history.records[-1], self.state.global_step, self._extent)
+        self._console.rollout(self.history.records[-1], self.state.global_step, extent_of(self))
         self._next_rollout += 1
         self._rollout = None
 

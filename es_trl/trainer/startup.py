@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Iterator, Sequence
 
+from transformers.trainer_utils import IntervalStrategy
 from trl import GRPOTrainer
 
 from ..common.tables import as_table
@@ -19,6 +20,7 @@ from ..control.schedules import onset_rollout
 from ..control.self_tuned import SelfTunedPIDController
 from ..control.sketch import sketch
 from ..curriculum.planned import PlannedStage, as_text
+from ..tracking.console import Extent
 from .callbacks import Curriculum, EntropyScheduler
 from .launch import check_sharding
 
@@ -31,6 +33,18 @@ def what_begins(trainer: GRPOTrainer, scheduler: EntropyScheduler | None, curric
     spread = check_sharding(trainer)
     geometry = Geometry.of(trainer.args, max_steps=trainer.state.max_steps)
     return f"{report(trainer.args, geometry, scheduler, curriculum)}\n{spread}"
+
+
+def extent_of(trainer: GRPOTrainer) -> Extent:
+    """Return the size of a run for its console."""
+    state, scheduler, curriculum = trainer.state, trainer.entropy_scheduler, trainer.curriculum
+    return Extent(
+        rollouts=trainer.num_rollouts,
+        updates=state.max_steps,
+        every=state.logging_steps if trainer.args.logging_strategy == IntervalStrategy.STEPS else math.inf,
+        controlled=scheduler is not None and scheduler.loop.controller.needs_target,
+        staged=curriculum is not None and bool(curriculum.stages),
+    )
 
 
 def report(

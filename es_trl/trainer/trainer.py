@@ -28,7 +28,8 @@ from ..hub.card import PAPER
 from . import checkpoint, resume, save
 from .arguments import by_name
 from .callback_list import prepare_callbacks
-from .evaluation import apart
+from .description import describe_setup
+from .evaluation import aside
 from .launch import lost_contact
 from .update_trainer import UpdateTrainer
 
@@ -160,6 +161,7 @@ class ESGRPOTrainer(UpdateTrainer):
         if state is None:
             self._gate = SaveGate()
             self.history.begin()
+            self._samples.begin()
 
     def _close_rollout(self) -> None:
         self._rollout.tell(self._pushes.take_events())
@@ -176,6 +178,8 @@ class ESGRPOTrainer(UpdateTrainer):
 
     def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
         self._gate.begin_epoch()
+        if not self._announced:  # the number of updates is known now
+            describe_setup(self, self._packages)
         update, micro_step = self.state.global_step, self._step
         super()._run_epoch(*args, **kwargs)
         made = self._step - micro_step
@@ -192,9 +196,7 @@ class ESGRPOTrainer(UpdateTrainer):
         With `eval_pass_at_k`, the metrics have `eval_pass@K` for each K, or `eval_NAME_pass@K` for a named dataset, and
         the run continues exactly as it would have without the evaluation.
         """
-        paused = contextlib.nullcontext() if self._rollout is None else self._rollout.paused()
-        alone = contextlib.nullcontext() if self.args.eval_pass_at_k is None else apart(self)
-        with self._gate.evaluating(), paused, alone:
+        with self._gate.evaluating(), aside(self, self._rollout):
             metrics = super().evaluate(*args, **kwargs)
         self._console.evaluation(self.state.global_step, metrics)
         return metrics
