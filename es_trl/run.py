@@ -115,12 +115,8 @@ def train(
         check_enough(dataset, Geometry.of(training).prompts)
     resume = _resume(training.resume_from_checkpoint)
     find_start(resume, Path(training.output_dir), measure=False)  # refused before the model loads
-    from_model_args = {
-        "revision": model.model_revision,
-        "attn_implementation": model.attn_implementation,
-        "dtype": model.dtype,
-    }
-    training.model_init_kwargs = {**from_model_args, **(training.model_init_kwargs or {})}
+    own = {"revision": model.model_revision, "attn_implementation": model.attn_implementation, "dtype": model.dtype}
+    training.model_init_kwargs = {**own, **(training.model_init_kwargs or {})}
     trainer = ESGRPOTrainer(
         model=model.model_name_or_path,
         reward_funcs=reward_funcs,
@@ -137,9 +133,8 @@ def train(
     with writing(training.output_dir, "the model"):
         # a call from outside would push before the next line
         trainer.save_model(training.output_dir, _internal_call=True)
-    if trainer.history.records:
-        trainer.accelerator.print(summarize(trainer.history.records))
-    trainer.accelerator.print(f"model, card and history are in {training.output_dir}")
+    done = [summarize(trainer.history.records)] if trainer.history.records else []
+    trainer.accelerator.print(*done, f"model, card and history are in {training.output_dir}", sep="\n")
     if torch.distributed.is_initialized() and torch.distributed.get_backend() == "gloo":
         # gloo's worker threads may drop their last tensor while Python ends, which aborts it (pytorch/pytorch#179291)
         atexit.register(time.sleep, 0.3)

@@ -8,7 +8,7 @@ options), `add_arguments`, and `run`, which returns the text to print. It import
 - `plot`: the figure of a run
 - `report`: a page about a run
 - `eval`: pass@k of a model
-- `compare`: evaluations side by side
+- `compare`: runs and evaluations side by side
 - `sweep`: runs of a recipe over a grid
 """
 

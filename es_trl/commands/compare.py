@@ -7,55 +7,66 @@ from typing import Any
 
 
 ARGUMENT = "RUN_OR_EVAL"
-HELP = "pass@k of several evaluations: differences with intervals, and where the curves cross"
-DESCRIPTION = None
+HELP = "several runs on one page, and pass@k of several evaluations with intervals of their differences"
+DESCRIPTION = (
+    "Compare runs and evaluations. Of two or more runs it writes one page, compare.html. Of two or more evaluations it "
+    "draws pass@k in compare.png, and prints the differences to the first one and where the curves cross."
+)
 TAKES_KEYS = False
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what the command takes."""
-    text = "folders of evaluations, or of runs, whose newest eval-* is taken; the others are compared with the first"
+    text = "folders of runs, or of evaluations; of a run the newest eval-* in its folder is taken"
     parser.add_argument("folders", nargs="+", help=text)
-    parser.add_argument("--output_dir", default="runs/compare", help="folder of compare.png; runs/compare where unset")
+    parser.add_argument("--output_dir", default="runs/compare", help="folder of the files; runs/compare where unset")
 
 
 def run(args: argparse.Namespace, keys: list[str]) -> str:
-    """Draw the figure, and return the tables."""
+    """Write the page and the figure, and return the tables and the paths."""
     warnings.simplefilter("ignore")  # a warning of a library is no line of a table
-    from ..common.tables import as_table
     from ..common.writing import writing
+    from ..evaluation.result import RESULT_FILE, evaluation_folder
+    from ..tracking.history import HISTORY_FILE
+
+    names: list[str] = args.folders
+    if len(names) < 2 or len({Path(name).absolute() for name in names}) < len(names):
+        raise ValueError(f"compare must have two folders or more, each once, got {' '.join(names)}: name others")
+    runs = [name for name in names if (Path(name) / HISTORY_FILE).is_file()]
+    evaluated = {name: folder for name in names if (folder := evaluation_folder(name)) is not None}
+    if unknown := [name for name in names if name not in runs and name not in evaluated]:
+        path = Path(unknown[0]) / RESULT_FILE
+        raise ValueError(f"{path} does not exist: give the folder of an evaluation or of a run")
+    if len(runs) < len(names) and (lacking := [name for name in names if name not in evaluated]):
+        raise ValueError(f"the run {lacking[0]} has no evaluation: run python -m es_trl eval {lacking[0]} first")
+    output = Path(args.output_dir)
+    with writing(output, "`--output_dir`", "set another --output_dir"):
+        output.mkdir(parents=True, exist_ok=True)
+    texts = _evaluations(evaluated, output) if len(evaluated) > 1 else []
+    if len(runs) > 1:
+        from ..report.write import write_comparison
+
+        texts.append(str(write_comparison(runs, output / "compare.html")))
+    return "\n\n".join(texts)
+
+
+def _evaluations(folders: dict[str, Path], output: Path) -> list[str]:
+    """Draw the figure of evaluations, and return their tables and the path of the figure."""
+    from ..common.tables import as_table
     from ..evaluation.comparison import compare
     from ..evaluation.figures import draw
     from ..evaluation.result import read_evaluation
 
-    if len(args.folders) < 2 or len(set(args.folders)) < len(args.folders):
-        raise ValueError(f"compare must have two folders or more, each once, got {' '.join(args.folders)}: name others")
-    found = {name: read_evaluation(_evaluation(name)) for name in args.folders}
-    path = Path(args.output_dir)
-    with writing(path, "`--output_dir`", "set another --output_dir"):
-        path.mkdir(parents=True, exist_ok=True)
+    found = {name: read_evaluation(folder) for name, folder in folders.items()}
     last = [Path(name).name for name in found]
     labels = last if len(set(last)) == len(last) else list(found)  # short ones where they tell the folders apart
-    figure = draw(dict(zip(labels, found.values(), strict=True)), path / "compare.png")
+    figure = draw(dict(zip(labels, found.values(), strict=True)), output / "compare.png")
     ks = sorted({k for each in found.values() for k in each.pass_at_k})
     rows = [(name, *(_value(each.pass_at_k.get(k)) for k in ks)) for name, each in found.items()]
     (first, one), *others = found.items()
     texts = [as_table(("pass@k, k =", *map(str, ks)), rows)]
     texts += [compare(one, each).as_text(first, name) for name, each in others]
-    return "\n\n".join([*texts, str(figure)])
-
-
-def _evaluation(name: str) -> Path:
-    """Return the folder of the evaluation that a folder is or has."""
-    from ..evaluation.result import RESULT_FILE, evaluation_folder
-    from ..tracking.history import HISTORY_FILE
-
-    found = evaluation_folder(name)
-    if found is not None:
-        return found
-    if (Path(name) / HISTORY_FILE).is_file():
-        raise ValueError(f"the run {name} has no evaluation: run python -m es_trl eval {name} first")
-    raise ValueError(f"{Path(name) / RESULT_FILE} does not exist: give the folder of an evaluation or of a run")
+    return [*texts, str(figure)]
 
 
 def _value(interval: Any) -> str:
