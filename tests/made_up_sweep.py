@@ -20,7 +20,7 @@ def write_evaluation(run, correct, n=4, digest="the same problems", data="proble
         **{"pass@k": {"1": interval}, "pass^k": {"1": interval}},
         **{"interval": {"level": 0.95, "resamples": 10_000, "over": "problems"}, "versions": {}, "seconds": 1.0},
     }
-    folder = run.folder / "eval"
+    folder = run.folder / "eval-sweep"
     folder.mkdir(parents=True)
     (folder / "passk.json").write_text(json.dumps(content))
     (folder / "eval.json").write_text(json.dumps({"problems": digest}))

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import yaml
 
+from es_trl.estimates.intervals import Interval
+from es_trl.estimates.result import Evaluation
 from es_trl.tracking.completions import samples_of
 from es_trl.tracking.history import RolloutRecord
 
@@ -97,9 +99,10 @@ def everything(folder: Path, rollouts: int = 40) -> Path:
 def write_evaluation(folder: Path, better: float = 0.0) -> None:
     """An evaluation of 64 problems with 16 completions each."""
     folder.mkdir(parents=True)
-    values = {str(k): 1 - (0.7 - better) ** (k**0.5) for k in (1, 2, 4, 8, 16)}
-    estimates = {
-        k: {"value": value, "low": value - 0.05, "high": min(1.0, value + 0.05)} for k, value in values.items()
-    }
-    content = {"model": "Qwen/Qwen2.5-0.5B", "data": "gsm8k.jsonl", "problems": 64, "n": 16, "pass@k": estimates}
-    (folder / "passk.json").write_text(json.dumps(content))
+    values = {k: 1 - (0.7 - better) ** (k**0.5) for k in (1, 2, 4, 8, 16)}
+    passed = {k: Interval(value, value - 0.05, min(1.0, value + 0.05)) for k, value in values.items()}
+    settings = {"temperature": 1.0, "top_p": 1.0, "max_new_tokens": 256, "seed": 0}
+    known = {"rewards": ["math"], "problems": 64, "n": 16, "settings": settings, "correct": [5] * 64}
+    known |= {"truncated": 0.0, "tokens": 20.0, "versions": {}, "seconds": 1.0, "avg_at_n": passed[1]}
+    found = Evaluation("Qwen/Qwen2.5-0.5B", "gsm8k.jsonl", **known, pass_at_k=passed, pass_hat_k=passed)
+    (folder / "passk.json").write_text(found.as_json())

@@ -11,7 +11,7 @@ from es_trl.__main__ import main as cli
 from es_trl.data import DataArguments
 from es_trl.evaluation import EvaluationSettings, compare, read_evaluation
 from es_trl.evaluation.comparison import crossing, have_same_problems
-from es_trl.evaluation.result import Evaluation
+from es_trl.evaluation.estimating import estimated
 from es_trl.evaluation.samples import Tally
 from es_trl.rewards.named import RewardArguments
 
@@ -19,7 +19,7 @@ from es_trl.rewards.named import RewardArguments
 def made(correct, n=4, data="a.jsonl", digest="x", ks=()):
     """An evaluation with these numbers of right completions."""
     settings = EvaluationSettings("m", DataArguments(dataset_name=data), RewardArguments("math"), n=n, ks=ks)
-    return Evaluation.of(settings, Tally(list(correct), 0.0, 1.0), 0.0, digest)
+    return estimated(settings, Tally(list(correct), 0.0, 1.0), 0.0, digest)
 
 
 def stored(folder, evaluation):

@@ -252,7 +252,7 @@ def test_pass_at_k_is_that_of_this_run(tmp_path):
         ("es_completions.jsonl", '{"rollout": 0}\n', "line 1 of .*es_completions.jsonl is not a sample completion"),
         ("es_setup.json", "{}", "es_setup.json is damaged"),
         ("es_loop.json", "{", "es_loop.json is damaged"),
-        ("eval-a/passk.json", '{"pass@k": {"1": 0.5}}', "passk.json is damaged"),
+        ("eval-a/passk.json", '{"pass@k": {"1": 0.5}}', "passk.json cannot be read"),
     ],
 )
 def test_a_damaged_file_is_one_sentence(file, content, words, tmp_path, capsys):

@@ -114,7 +114,7 @@ def test_no_finished_run_is_no_result(tmp_path):
 def test_another_evaluation_is_not_mixed_in(change, tmp_path):
     settings = write_sweep(tmp_path, [[1, 2], None, None, None], GRID)
     write_evaluation(settings.runs(tmp_path)[1], [1, 2], **change)
-    with pytest.raises(ValueError, match=r"seed-0/eval has . completions of 2 problems .* remove that folder"):
+    with pytest.raises(ValueError, match=r"seed-0/eval-sweep has . completions of 2 problems .* remove that folder"):
         read_results(settings, tmp_path)
 
 

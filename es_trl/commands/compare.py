@@ -26,7 +26,7 @@ def run(args: argparse.Namespace, keys: list[str]) -> str:
     """Write the page and the figure, and return the tables and the paths."""
     warnings.simplefilter("ignore")  # a warning of a library is no line of a table
     from ..common.writing import writing
-    from ..evaluation.result import RESULT_FILE, evaluation_folder
+    from ..estimates.result import RESULT_FILE, evaluation_folder
     from ..tracking.history import HISTORY_FILE
 
     names: list[str] = args.folders
@@ -53,9 +53,9 @@ def run(args: argparse.Namespace, keys: list[str]) -> str:
 def _evaluations(folders: dict[str, Path], output: Path) -> list[str]:
     """Draw the figure of evaluations, and return their tables and the path of the figure."""
     from ..common.tables import as_table
+    from ..estimates.result import read_evaluation
     from ..evaluation.comparison import compare
     from ..evaluation.figures import draw
-    from ..evaluation.result import read_evaluation
 
     found = {name: read_evaluation(folder) for name, folder in folders.items()}
     last = [Path(name).name for name in found]

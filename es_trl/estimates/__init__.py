@@ -2,4 +2,5 @@
 
 - `pass_at_k`: the unbiased estimates of one problem
 - `intervals`: means over problems, with bootstrap intervals
+- `result`: `passk.json`, the estimates of one evaluation
 """

@@ -11,7 +11,7 @@ Evaluations: pass@k and pass^k of a model on problems that rewards judge. Names 
 - `samples.py`: `samples.jsonl`, to which whole units are appended.
 - `progress.py`: how far the sampling is, and the time left.
 - `evaluating.py`: an evaluation from settings to files.
-- `result.py`: `passk.json`, and an evaluation read from it.
+- `estimating.py`: the estimates, for `passk.json`.
 - `counting.py`: right completions of a model in memory.
 - `comparison.py`: differences between two evaluations.
 - `figures.py`: pass@k over k.
@@ -23,8 +23,8 @@ from ..common.lazy import lazy
 _MODULES = {
     "EvaluationSettings": "settings",
     "evaluate": "evaluating",
-    "Evaluation": "result",
-    "read_evaluation": "result",
+    "Evaluation": "evaluating",
+    "read_evaluation": "evaluating",
     "count_correct": "counting",
     "summarize": "counting",
     "compare": "comparison",

@@ -9,7 +9,7 @@ import numpy as np
 from ..common.tables import as_table
 from ..estimates.intervals import LEVEL, Interval, resampled_means
 from ..estimates.pass_at_k import table_of
-from .result import Evaluation
+from ..estimates.result import Evaluation
 
 
 @dataclass(frozen=True)

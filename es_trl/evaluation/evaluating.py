@@ -11,11 +11,12 @@ from filelock import FileLock, Timeout
 from transformers.utils import logging
 
 from ..common.writing import write_atomically, writing
+from ..estimates.result import RESULT_FILE, SETTINGS_FILE, Evaluation, read_evaluation
+from .estimating import estimated
 from .judging import judge
 from .models import ModelFiles
 from .problems import Problems, Reward, code_of, digest, load_problems, token_ids
 from .progress import no_bars_in_files, progress
-from .result import RESULT_FILE, SETTINGS_FILE, Evaluation, read_evaluation
 from .samples import SAMPLES_FILE, append, keep_whole_units, lines_of, tally
 from .sampling import Sampler, Sampling, TransformersSampler
 from .settings import EvaluationSettings
@@ -70,7 +71,7 @@ def evaluate(settings: EvaluationSettings, output_dir: str | Path) -> Evaluation
         seconds = time.monotonic() - began
         if done == len(units) and (folder / RESULT_FILE).is_file():
             seconds = read_evaluation(folder).seconds
-        found = Evaluation.of(settings, tally(folder / SAMPLES_FILE, len(problems)), round(seconds, 1), digest(lines))
+        found = estimated(settings, tally(folder / SAMPLES_FILE, len(problems)), round(seconds, 1), digest(lines))
         write_atomically(folder / RESULT_FILE, found.as_json())
     return found
 

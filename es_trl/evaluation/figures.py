@@ -6,8 +6,8 @@ from pathlib import Path
 
 from ..common.writing import atomic_replacement
 from ..estimates.intervals import LEVEL
+from ..estimates.result import Evaluation
 from ..tracking.plots import CONTROL, LENGTH, MEASURED, REWARD, TARGET
-from .result import Evaluation
 
 
 FIGURE_FILE = "passk.png"

@@ -9,21 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from ..control.values import is_number
+from ..estimates.result import RESULT_FILE, Evaluation, read_evaluation
 from ..tracking.history import HISTORY_FILE
 
 
-EVALUATION_FILE = "passk.json"
 STATE_FILE = "trainer_state.json"  # transformers' own
 METRIC = re.compile(r"eval_(?:(?P<data>.+)_)?pass@(?P<k>\d+)")
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """pass@k over k, with the ends of its interval."""
-
-    name: str
-    about: str  # model, data and numbers, in words
-    points: list[tuple[int, float, float, float]]  # k, value, low, high
 
 
 @dataclass(frozen=True)
@@ -34,28 +25,10 @@ class Curve:
     points: list[tuple[int, float]]  # rollout, value
 
 
-def evaluations_in(folder: Path) -> list[Evaluation]:
-    """Return the evaluations in the folders `eval-*` of a run, in the order of their names."""
-    return [_read_evaluation(path) for path in sorted(folder.glob(f"eval-*/{EVALUATION_FILE}"))]
-
-
-def _read_evaluation(path: Path) -> Evaluation:
-    try:
-        content = json.loads(path.read_bytes())
-        points = sorted((int(k), *_interval(estimate)) for k, estimate in content["pass@k"].items())
-        about = (
-            f"{content['model']} on {content['data']}: {content['problems']} problems, {content['n']} completions each"
-        )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} is damaged ({error!r}): evaluate again, or remove the folder") from error
-    return Evaluation(path.parent.name.removeprefix("eval-"), about, points)
-
-
-def _interval(estimate: dict[str, float]) -> tuple[float, float, float]:
-    value, low, high = (estimate[name] for name in ("value", "low", "high"))
-    if not all(map(is_number, (value, low, high))):
-        raise ValueError(f"an estimate must be three numbers, got {estimate}")
-    return value, low, high
+def evaluations_in(folder: Path) -> dict[str, Evaluation]:
+    """Return the evaluations in the folders `eval-*` of a run, by their names."""
+    found = sorted(path.parent for path in folder.glob(f"eval-*/{RESULT_FILE}"))
+    return {path.name.removeprefix("eval-"): read_evaluation(path) for path in found}
 
 
 def during_training(folder: Path, records: list[dict[str, Any]]) -> list[Curve]:

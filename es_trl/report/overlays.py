@@ -105,7 +105,7 @@ def _look(runs: Sequence[Run]) -> tuple[alt.Color, alt.StrokeDash]:
 
 
 def _passes(runs: Sequence[Run]) -> Panel | None:
-    named = [(f"{run.name}, {each.name}", each) for run in runs for each in run.evaluations]
+    named = {f"{run.name}, {name}": each for run in runs for name, each in run.evaluations.items()}
     return pass_chart(named, "") if named else None
 
 

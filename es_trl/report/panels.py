@@ -1,10 +1,11 @@
 """The charts of one run, one function each. A chart without data is left out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import altair as alt
 
+from ..estimates.result import Evaluation
 from ..tracking.outcome import WINDOW
 from ..tracking.plots import smooth
 from .control_panels import control_panels
@@ -137,16 +138,16 @@ def pass_over_rollouts(run: Run) -> Panel | None:
 
 def pass_over_k(run: Run) -> Panel | None:
     """Return the chart of pass@k over k."""
-    named = [(each.name, each) for each in run.evaluations]
-    return None if not named else pass_chart(named, " ".join(f"{name}: {each.about}." for name, each in named))
+    about = " ".join(f"{name}: {each.about}." for name, each in run.evaluations.items())
+    return pass_chart(run.evaluations, about) if run.evaluations else None
 
 
-def pass_chart(named: list[tuple[str, Any]], about: str) -> Panel:
+def pass_chart(evaluations: Mapping[str, Evaluation], about: str) -> Panel:
     """Return the chart of pass@k over k of evaluations with their names."""
     rows = [
-        {"name": name, "k": k, "value": value, "low": low, "high": high}
-        for name, each in named
-        for k, value, low, high in each.points
+        {"name": name, "k": k, **vars(interval)}
+        for name, each in evaluations.items()
+        for k, interval in sorted(each.pass_at_k.items())
     ]
     ticks = sorted({row["k"] for row in rows})
     x = alt.X("k:Q", title="k, completions per problem", scale=alt.Scale(type="log", base=2, nice=False),
@@ -155,7 +156,7 @@ def pass_chart(named: list[tuple[str, Any]], about: str) -> Panel:
         "name:N",
         title=None,
         legend=LINE_LEGEND,
-        scale=alt.Scale(domain=[name for name, _ in named], range=list(COLORS)),
+        scale=alt.Scale(domain=list(evaluations), range=list(COLORS)),
     )
     band = alt.Chart().mark_area(opacity=0.15).encode(x=x, y="low:Q", y2="high:Q", color=color)
     caption = f"Share of the problems that at least one of k completions solves. Band: 95 % interval. {about}"

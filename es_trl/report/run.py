@@ -8,13 +8,14 @@ from typing import Any
 import yaml
 
 from ..common.shown import shown
+from ..estimates.result import Evaluation
 from ..hub.card import CARD_FILE, RECIPE_FILE, VERSIONS
 from ..hub.secrets import without_tokens
 from ..tracking.completions import COMPLETIONS_FILE, read_completions
 from ..tracking.history import HISTORY_FILE, finite_or_none, read_history, read_loop
 from ..tracking.outcome import Outcome, outcome_of
 from ..tracking.setup import Setup, read_setup
-from .evaluations import Curve, Evaluation, during_training, evaluations_in
+from .evaluations import Curve, during_training, evaluations_in
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Run:
     recipe: dict[str, Any] | None  # without tokens
     versions: str | None
     samples: list[dict[str, Any]]
-    evaluations: list[Evaluation]
+    evaluations: dict[str, Evaluation]
     curves: list[Curve]  # pass@k during training
 
     @cached_property

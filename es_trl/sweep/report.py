@@ -8,7 +8,7 @@ from typing import Any
 from ..common.tables import as_table
 from ..config.values import read_yaml_text
 from ..estimates.intervals import LEVEL, RESAMPLES, Interval
-from ..evaluation.result import Evaluation
+from ..estimates.result import Evaluation
 from .estimates import Best, Estimate, best_of, estimate
 from .grid import Point, Run, points_of
 from .record import Settings

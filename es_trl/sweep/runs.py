@@ -17,12 +17,12 @@ from filelock import Timeout
 from ..checkpoints.run_folder import LOCK_FILE, find_start
 from ..common.children import python_command
 from ..common.writing import write_atomically
-from ..evaluation.result import RESULT_FILE, Evaluation, read_evaluation
+from ..estimates.result import RESULT_FILE, Evaluation, read_evaluation
 from .grid import Run
 from .record import RECIPE_COPY, Settings, hold
 
 
-EVALUATION = "eval"
+EVALUATION = "eval-sweep"
 LOG_FILE = "log.txt"
 _TRAINED = "_sweep_trained.json"  # names with an underscore are not pushed to the Hub
 _FAILED = "_sweep_failed.txt"  # the last line of the log, until the next start of the run

@@ -4,22 +4,15 @@ import contextlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..common.tables import as_table
-from ..estimates.intervals import LEVEL, RESAMPLES, Interval, intervals_of
-from ..estimates.pass_at_k import pass_hat_k, table_of
-from .samples import Tally
-from .settings import EvaluationSettings
+from .intervals import LEVEL, RESAMPLES, Interval
 
 
 RESULT_FILE = "passk.json"
 SETTINGS_FILE = "eval.json"
-_PACKAGES = ("torch", "transformers", "trl", "vllm", "math-verify")
 
 
 @dataclass(frozen=True)
@@ -64,31 +57,10 @@ class Evaluation:
     seconds: float
     digest: str | None = None
 
-    @classmethod
-    def of(cls, settings: EvaluationSettings, tally: Tally, seconds: float, digest: str) -> "Evaluation":
-        """Return the result of an evaluation that has all of its samples."""
-        ks, correct, n = settings.grid, tally.correct, settings.n
-        passed = table_of(correct, n, ks)
-        solid = np.array([[pass_hat_k(n, each, k) for k in ks] for each in correct])
-        (mean,) = intervals_of(np.array(correct)[:, None] / n)
-        names = ("temperature", "top_p", "max_new_tokens", "seed")
-        return cls(
-            model=settings.model,
-            data=settings.data_name,
-            rewards=settings.reward.names,
-            problems=len(correct),
-            n=n,
-            settings={name: getattr(settings, name) for name in names},
-            correct=correct,
-            truncated=tally.truncated,
-            tokens=tally.tokens,
-            avg_at_n=mean,
-            pass_at_k=dict(zip(ks, intervals_of(passed), strict=True)),
-            pass_hat_k=dict(zip(ks, intervals_of(solid), strict=True)),
-            versions=_versions(),
-            seconds=seconds,
-            digest=digest,
-        )
+    @property
+    def about(self) -> str:
+        """What was evaluated, in words."""
+        return f"{self.model} on {self.data}: {self.problems} problems, {self.n} completions each"
 
     def as_json(self) -> str:
         """Return the text of `passk.json`."""
@@ -180,13 +152,3 @@ def _parsed(content: dict[str, Any], digest: str | None) -> Evaluation:
 
 def _interval(content: dict[str, Any]) -> Interval:
     return Interval(*(float(content[name]) for name in ("value", "low", "high")))
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in _PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
