@@ -120,7 +120,7 @@ def test_another_evaluation_is_not_mixed_in(change, tmp_path):
 
 def test_a_damaged_evaluation_is_named(tmp_path):
     settings = write_sweep(tmp_path, [[1, 2], None, None, None], GRID)
-    (settings.runs(tmp_path)[0].folder / "eval" / "passk.json").write_text("{")
+    (settings.runs(tmp_path)[0].folder / "eval-sweep" / "passk.json").write_text("{")
     with pytest.raises(ValueError, match=r"passk.json cannot be read"):
         read_results(settings, tmp_path)
 

@@ -91,7 +91,7 @@ def test_a_model_whose_save_was_cut_is_saved_again(tmp_path):
     assert make(tmp_path, "--index", "0").returncode == 0
     run = tmp_path / "learning_rate=1e-4" / "seed-0"
     expected, counts = (run / "model.safetensors").read_bytes(), counts_in(tmp_path)
-    for name in ("_sweep_trained.json", "model.safetensors", "eval/passk.json", "eval/samples.jsonl"):
+    for name in ("_sweep_trained.json", "model.safetensors", "eval-sweep/passk.json", "eval-sweep/samples.jsonl"):
         (run / name).unlink()
     assert make(tmp_path, "--index", "0").returncode == 0
     assert (run / "model.safetensors").read_bytes() == expected and counts_in(tmp_path) == counts
