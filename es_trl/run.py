@@ -107,12 +107,8 @@ def train(
         check_enough(dataset, Geometry.of(training).prompts)
     resume = _resume(training.resume_from_checkpoint)
     find_start(resume, Path(training.output_dir), measure=False)  # refused before the model loads
-    from_model_args = {
-        "revision": model.model_revision,
-        "attn_implementation": model.attn_implementation,
-        "dtype": model.dtype,
-    }
-    training.model_init_kwargs = {**from_model_args, **(training.model_init_kwargs or {})}
+    own = {"revision": model.model_revision, "attn_implementation": model.attn_implementation, "dtype": model.dtype}
+    training.model_init_kwargs = {**own, **(training.model_init_kwargs or {})}
     trainer = ESGRPOTrainer(
         model=model.model_name_or_path,
         reward_funcs=reward_funcs,
