@@ -52,7 +52,9 @@ IN_RECIPES = [
     ("num_generations: -4", "`num_generations` must be a whole number >= 1, got -4"),
     ("per_device_train_batch_size: 0", "`per_device_train_batch_size` must be a whole number >= 1, got 0"),
     ("eval_strategy: steps\neval_steps: 4\nper_device_eval_batch_size: 3", "`per_device_eval_batch_size` times the"),
-    ("eval_strategy: steps\neval_steps: 4\nper_device_eval_batch_size: 8", "the trainer has no `eval_dataset`"),
+    ("eval_pass_at_k: [1]\neval_strategy: no", "`eval_pass_at_k` is set but `eval_strategy` is no"),
+    ("eval_pass_at_k: [0]", "`eval_pass_at_k` must be a list of whole numbers >= 1, got [0]"),
+    ("eval_dataset_split: test", "`eval_dataset_split` is set but `eval_strategy` is no"),
     # sampling and optimisation
     ("temperature: 0", "`temperature` must be a finite number > 0, got 0"),
     ("temperature: -1.0", "got -1.0: set it to 1, which is the default"),
