@@ -51,7 +51,8 @@ def progress(total: int, done: int, console: Console | None = None) -> Iterator[
         yield _lines(total, done, console)
         return
     columns = (BarColumn(), TextColumn("{task.completed:,.0f} of {task.total:,.0f} completions"), _Rate())
-    with Progress(*columns, TimeRemainingColumn(), console=console) as bar:
+    # a unit may take minutes, and the rate is that of several units
+    with Progress(*columns, TimeRemainingColumn(), console=console, speed_estimate_period=1800) as bar:
         # earlier completions have taken no time here, so that they must not count for the rate
         task = bar.add_task("", total=total, completed=done)
         yield lambda more: bar.advance(task, more)
