@@ -189,7 +189,9 @@ def _over_rollouts(
     """Return the chart of lines over the rollouts."""
     first, last = rows[0]["rollout"], rows[-1]["rollout"]
     x, rows = rollout_axis(first, last), thinned(rows)
-    scale = alt.Scale(zero=zero, nice=True)
+    is_flat = zero and not any(row.get(line.field) for row in rows for line in drawn)
+    # Vega would draw zeros in the middle of an axis without other numbers
+    scale = alt.Scale(domain=[0, 1]) if is_flat else alt.Scale(zero=zero, nice=True)
     layers = shade(run.onset, last, x)
     if bands is not None and any(row.get(bands[0]) is not None for row in rows):
         band = alt.Chart().mark_area(color=RED, opacity=0.2, clip=True)
