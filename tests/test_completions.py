@@ -34,7 +34,9 @@ def columns(prompts, generations):
 @pytest.mark.parametrize(("prompts", "generations"), [(6, 8), (2, 3), (1, 1), (4, 4)])
 def test_four_prompts_of_four_completions_at_most(prompts, generations):
     rows = samples_of(7, generations, columns(prompts, generations), [(3, False), (4, True)])
-    expected = [(f"p{p}", f"c{p * generations + g}") for p in range(min(prompts, 4)) for g in range(min(generations, 4))]
+    expected = [
+        (f"p{p}", f"c{p * generations + g}") for p in range(min(prompts, 4)) for g in range(min(generations, 4))
+    ]
     assert [(row["prompt"], row["completion"]) for row in rows] == expected
     assert {row["rollout"] for row in rows} == {7} and not any(row["chat"] for row in rows)
     assert rows[0]["rewards"] == {"one": 0.0, "two": None} and rows[0]["advantage"] == -1.0
@@ -65,7 +67,9 @@ def test_the_file_begins_anew_or_where_a_run_resumes(tmp_path):
     kept = Samples(tmp_path / "run", writes=True)
     kept.begin()
     for rollout in (0, 3, 6):
-        kept.append(samples_of(rollout, 2, {**columns(2, 2), "completion": ["</script>", "\x00\ud800", "😀", "\n"]}, []))
+        kept.append(
+            samples_of(rollout, 2, {**columns(2, 2), "completion": ["</script>", "\x00\ud800", "😀", "\n"]}, [])
+        )
     whole = kept.path.read_bytes()
     assert [row["completion"] for row in read_completions(kept.path)][:4] == ["</script>", "\x00\ud800", "😀", "\n"]
     kept.path.write_bytes(whole + b'{"rollout": 9, "pro')  # of a process that was killed
@@ -79,7 +83,9 @@ def test_the_file_begins_anew_or_where_a_run_resumes(tmp_path):
     Samples(tmp_path / "third", writes=False).begin(kept.path, keep=4)
     assert not (tmp_path / "third").exists()
     kept.path.write_text('{"rollout": 1}\n')
-    with pytest.raises(ValueError, match=r"line 1 of .*es_completions.jsonl is not a sample completion: remove the file"):
+    with pytest.raises(
+        ValueError, match=r"line 1 of .*es_completions.jsonl is not a sample completion: remove the file"
+    ):
         read_completions(kept.path)
 
 

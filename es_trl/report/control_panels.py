@@ -40,9 +40,7 @@ def _panel(run: Run, name: str, is_only: bool) -> Panel:
         row["bound"] = row["control"] if own and row["saturated"] else None
         del row["saturated"], row["actuator"]
     words = [f"Setting: {', '.join(_settings(run))}." if is_only and _settings(run) else ""]
-    words += [
-        f"The control is this actuator's while the line is drawn; {plain(name)} may hand over to another one."
-    ] * (not is_only)
+    words += [] if is_only else ["Drawn where this actuator has the control."]
     bounds = run.bounds.get(name)
     if bounds is not None:
         words.append(f"Bounds: {bounds[0]:.4g} and {bounds[1]:.4g}.")
@@ -59,8 +57,7 @@ def _settings(run: Run) -> list[str]:
 
 def _chart(run: Run, rows: Rows, bounds: list[float] | None) -> dict[str, Any]:
     first, last = rows[0]["rollout"], rows[-1]["rollout"]
-    x = rollout_axis(first, last)
-    saturated = [row for row in rows if row["bound"] is not None]
+    x, rows = rollout_axis(first, last), thinned(rows)
     domain = _domain([row["control"] for row in rows if row["control"] is not None], bounds)
     scale = alt.Scale(domain=domain, nice=False)
     layers = shade(run.onset, last, x)
@@ -68,18 +65,17 @@ def _chart(run: Run, rows: Rows, bounds: list[float] | None) -> dict[str, Any]:
         if domain[0] <= bound <= domain[1]:
             layers.append(alt.Chart().mark_rule(color=GREY, strokeDash=[6, 4]).encode(y=alt.YDatum(bound, scale=scale)))
     layers += lines(rows, [Line("control", "control", PURPLE)], x, scale)
-    dots = alt.Chart(alt.Data(values=thinned(saturated))).mark_point(filled=True, size=26, color=RED, opacity=1.0)
-    layers += [dots.encode(x=x, y=alt.Y("bound:Q", scale=scale, title=None))] if saturated else []
+    dots = alt.Chart().mark_point(filled=True, size=26, color=RED, opacity=1.0)
+    layers.append(dots.encode(x=x, y=alt.Y("bound:Q", scale=scale, title=None)))
     shown = pointer(x, {"rollout": "rollout", "control": "control"})
     told = [event for event in run.events if event[1] == "hand_over"]
-    thin = [{"rollout": row["rollout"], "control": row["control"]} for row in thinned(rows)]
-    return chart(thin, [*layers, shown, *marks(told, x)])
+    return chart(rows, [*layers, shown, *marks(told, x, has_legend=False)])
 
 
 def _domain(values: list[float], bounds: list[float] | None) -> list[float]:
     """Return the ends of the control's axis: a bound far beyond all values would make a flat line of them."""
-    low, high = min([0.0, *values]), max([0.0, *values])
-    room = (high - low) or 1e-6
+    low, high = min(values), max(values)
+    room = (high - low) or abs(high) or 1.0
     near = [bound for bound in bounds or () if low - room <= bound <= high + room]
-    low, high = min(low, *near, low), max(high, *near, high)
+    low, high = min([low, *near]), max([high, *near])
     return [low - 0.06 * room, high + 0.06 * room]

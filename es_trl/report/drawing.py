@@ -20,9 +20,10 @@ COLORS = (BLUE, RED, GREEN, PURPLE, ORANGE, SKY, YELLOW, GREY)
 DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3])
 MOST_POINTS = 1_000  # of a series in a chart
 MOST_MARKS = 200  # of events in a chart
-KINDS = {"hand_over": ("triangle-up", PURPLE), "alarm": ("diamond", RED), "switch": ("square", GREY)}
+KINDS = {"hand-over": ("triangle-up", PURPLE), "alarm": ("diamond", RED), "switch": ("square", GREY)}
 _LONG_TEXT = 300  # characters of a message at the pointer
 
+LINE_LEGEND = alt.Legend(symbolType="stroke", symbolOpacity=1, symbolStrokeWidth=2.5)
 Rows = list[dict[str, Any]]
 Layers = list[alt.Chart | alt.LayerChart]
 
@@ -75,22 +76,34 @@ def rollout_axis(first: int, last: int) -> alt.X:
 def lines(rows: Rows, drawn: Sequence[Line], x: alt.X, scale: alt.Scale) -> Layers:
     """Return a layer per line. The data is that of the whole chart; a line has a gap where its value is missing."""
     names = [line.name for line in drawn]
-    legend = alt.Legend() if len(drawn) > 1 else None
+    legend = LINE_LEGEND if len(drawn) > 1 else None
     colors, dashes = [line.color for line in drawn], [list(line.dash) for line in drawn]
     color = alt.Color("line:N", title=None, scale=alt.Scale(domain=names, range=colors), legend=legend)
     dash = alt.StrokeDash("line:N", title=None, scale=alt.Scale(domain=names, range=dashes), legend=legend)
-    few = {"size": 22} if len(rows) <= 40 else False  # a line of one point would not be seen
-    return [alt.layer(*(_line(line, x, scale, (color, dash), few) for line in drawn))]  # one legend for all
+    layers = [layer for line in drawn for layer in _line(rows, line, (x, scale), (color, dash))]
+    return [alt.layer(*layers)]  # one legend for all
 
 
-def _line(line: Line, x: alt.X, scale: alt.Scale, looks: tuple[Any, Any], points: Any) -> alt.Chart:
-    color, dash = looks
+def _line(rows: Rows, line: Line, axes: tuple[alt.X, alt.Scale], looks: tuple[alt.Color, alt.StrokeDash]) -> Layers:
+    (x, scale), (color, dash) = axes, looks
+    chart = alt.Chart().transform_calculate(line=json.dumps(line.name))
     step = "step-after" if line.steps else "linear"
-    mark = alt.Chart().mark_line(
-        strokeWidth=line.width, opacity=line.opacity, interpolate=step, point=points, clip=True
-    )
+    mark = chart.mark_line(strokeWidth=line.width, opacity=line.opacity, interpolate=step, clip=True)
     y = alt.Y(line.field, type="quantitative", scale=scale, title=None)
-    return mark.transform_calculate(line=json.dumps(line.name)).encode(x=x, y=y, color=color, strokeDash=dash)
+    drawn = [mark.encode(x=x, y=y, color=color, strokeDash=dash)]
+    known = [False, *(row.get(line.field) is not None for row in rows), False] if rows else []
+    alone = [
+        row["rollout"] for row, around in zip(rows, _neighbors(known), strict=True) if around == (False, True, False)
+    ]
+    if alone:  # a line through one point is not seen
+        points = chart.mark_point(filled=True, size=24, opacity=line.opacity)
+        points = points.transform_filter(alt.FieldOneOfPredicate(field="rollout", oneOf=alone))
+        drawn.append(points.encode(x=x, y=y, color=color))
+    return drawn
+
+
+def _neighbors(known: list[bool]) -> list[tuple[bool, ...]]:
+    return list(zip(known, known[1:], known[2:], strict=False))
 
 
 def pointer(x: alt.X, shown: dict[str, str]) -> alt.Chart:
@@ -110,29 +123,37 @@ def shade(onset: int | None, last: int, x: alt.X) -> Layers:
     return [alt.Chart(data).mark_rect(color=YELLOW, opacity=0.14).encode(x=x, x2="end:Q")]
 
 
-def marks(events: Sequence[tuple[int, str, str]], x: alt.X) -> Layers:
+def marks(events: Sequence[tuple[int, str, str]], x: alt.X, has_legend: bool = True) -> Layers:
     """Return the layers that mark events: a line each, and a symbol by its kind with the message at the pointer."""
-    values = [{"rollout": at, "kind": kind, "message": clean(text)[:_LONG_TEXT]} for at, kind, text in events]
+    values = [
+        {"rollout": at, "kind": kind.replace("_", "-"), "message": clean(text)[:_LONG_TEXT]}
+        for at, kind, text in events
+    ]
     if not values:
         return []
     kinds = list(dict.fromkeys(row["kind"] for row in values))
-    looks = [KINDS.get(kind, ("circle", GREEN)) for kind in kinds]
-    legend = alt.Legend(title="events", orient="bottom")
-    color = alt.Color("kind:N", scale=alt.Scale(domain=kinds, range=[look for _, look in looks]), legend=legend)
-    shape = alt.Shape("kind:N", scale=alt.Scale(domain=kinds, range=[look for look, _ in looks]), legend=legend)
+    shapes, colors = zip(*(KINDS.get(kind, ("circle", GREEN)) for kind in kinds), strict=True)
+    legend = alt.Legend(title="events:", titleOrient="left", orient="bottom", symbolSize=70, symbolOpacity=1)
+    shown = legend if has_legend else None
+    color = alt.Color("kind:N", scale=alt.Scale(domain=kinds, range=colors), legend=shown)
+    shape = alt.Shape("kind:N", scale=alt.Scale(domain=kinds, range=shapes), legend=shown)
     tips = [alt.Tooltip("rollout:Q"), alt.Tooltip("kind:N"), alt.Tooltip("message:N")]
     chart = alt.Chart(alt.Data(values=values[:MOST_MARKS]))
-    rules = chart.mark_rule(strokeDash=[2, 3], opacity=0.5).encode(x=x, color=color)
+    rules = chart.mark_rule(strokeDash=[2, 3], opacity=0.5).encode(
+        x=x, color=alt.Color("kind:N", scale=alt.Scale(domain=kinds, range=colors), legend=None)
+    )
     symbols = chart.mark_point(filled=True, size=70, opacity=1.0)
     return [alt.layer(rules, symbols.encode(x=x, y=alt.value(6), color=color, shape=shape, tooltip=tips))]
 
 
 def chart(rows: Rows, layers: Layers, height: int = 180) -> dict[str, Any]:
     """Return a chart of layers over common data, as wide as its place, as a Vega-Lite specification."""
-    layered = alt.layer(*layers, data=alt.Data(values=rows)).properties(width="container", height=height)
-    spec = layered.resolve_scale(color="independent", shape="independent", strokeDash="independent").to_dict()
+    layered = alt.layer(*layers, data=alt.Data(name="rows")).properties(width="container", height=height)
+    spec = layered.resolve_scale(color="independent", shape="independent", strokeDash="independent").to_dict(
+        validate=False  # which takes as long as all the rest; a test validates the charts
+    )
     del spec["$schema"], spec["config"]  # the page has one look for all charts
-    return spec
+    return {**spec, "data": {"values": rows}}  # altair would check every value
 
 
 def clean(text: str) -> str:

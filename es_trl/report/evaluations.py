@@ -2,6 +2,7 @@
 
 import json
 import re
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,12 +57,13 @@ def _interval(estimate: dict[str, float]) -> tuple[float, float, float]:
 def during_training(folder: Path, records: list[dict[str, Any]]) -> list[Curve]:
     """Return pass@k over the rollouts, from the metrics that transformers kept in the run's latest checkpoint."""
     found: dict[str, list[tuple[int, float]]] = {}
+    updates = [record["global_step"] for record in records]
     for entry in _log(folder):
-        rollouts = [record["rollout"] for record in records if record["global_step"] <= entry.get("step", -1)]
+        begun = bisect_right(updates, entry.get("step", -1))  # rollouts that began before the evaluation
         for key, value in entry.items():
-            if (metric := METRIC.fullmatch(key)) and rollouts and isinstance(value, int | float):
+            if (metric := METRIC.fullmatch(key)) and begun and isinstance(value, int | float):
                 name = f"pass@{metric['k']}" + (f" on {metric['data']}" if metric["data"] else "")
-                found.setdefault(name, []).append((rollouts[-1], float(value)))
+                found.setdefault(name, []).append((records[begun - 1]["rollout"], float(value)))
     return [Curve(name, points) for name, points in sorted(found.items(), key=lambda item: _order(item[0]))]
 
 

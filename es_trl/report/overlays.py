@@ -9,7 +9,7 @@ import altair as alt
 
 from ..tracking.outcome import WINDOW
 from ..tracking.plots import smooth
-from .drawing import COLORS, DASHES, Panel, Rows, chart, rollout_axis, rows_of, thinned
+from .drawing import COLORS, DASHES, LINE_LEGEND, Panel, Rows, chart, rollout_axis, rows_of, thinned
 from .panels import pass_chart
 from .run import Run
 from .words import duration
@@ -79,8 +79,8 @@ def _overlay(
     ends = [run.records[0]["rollout"] for run in runs], [run.records[-1]["rollout"] for run in runs]
     x, y = rollout_axis(min(ends[0]), max(ends[1])), alt.Y(f"{name}:Q", title=None)
     color, dash = _look(runs)
-    few = {"size": 22} if len(rows) <= 40 * len(runs) else False
-    layers = [alt.Chart().mark_line(strokeWidth=1.6, point=few).encode(x=x, y=y, color=color, strokeDash=dash)]
+    line = alt.Chart().mark_line(strokeWidth=1.6, strokeCap="round")
+    layers = [line.encode(x=x, y=y, color=color, strokeDash=dash)]
     if dashed is not None:
         target = alt.Chart().mark_line(strokeWidth=1.4, strokeDash=[5, 3], opacity=0.75)
         layers.append(target.encode(x=x, y=alt.Y(f"{dashed}:Q", title=None), color=color))
@@ -92,15 +92,15 @@ def _overlay(
     ]
     opacity = alt.when(near).then(alt.value(1.0)).otherwise(alt.value(0.0))
     points = alt.Chart().mark_point(filled=True, size=60).encode(x=x, y=y, color=color, opacity=opacity, tooltip=tips)
-    return Panel(name, title, caption, chart(rows, [*layers, points.add_params(near)], height=220))
+    return Panel(name, title, caption, chart(rows, [alt.layer(*layers, points.add_params(near))], height=220))
 
 
 def _look(runs: Sequence[Run]) -> tuple[alt.Color, alt.StrokeDash]:
     names = [run.name for run in runs]
     colors = [COLORS[number % len(COLORS)] for number in range(len(runs))]
     dashes = [DASHES[number // len(COLORS) % len(DASHES)] for number in range(len(runs))]
-    color = alt.Color("run:N", title=None, scale=alt.Scale(domain=names, range=colors))
-    dash = alt.StrokeDash("run:N", title=None, scale=alt.Scale(domain=names, range=dashes))
+    color = alt.Color("run:N", title=None, legend=LINE_LEGEND, scale=alt.Scale(domain=names, range=colors))
+    dash = alt.StrokeDash("run:N", title=None, legend=LINE_LEGEND, scale=alt.Scale(domain=names, range=dashes))
     return color, dash
 
 
@@ -110,9 +110,8 @@ def _passes(runs: Sequence[Run]) -> Panel | None:
 
 
 def outcomes(runs: Sequence[Run]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Return the header and the rows of the table of outcomes."""
-    header = ("run", "rollouts", "entropy, first → last (nats)", "error, stable (nats)", "error, anneal (nats)",
-              f"reward, first → last {WINDOW}", "alarms", "time")  # fmt: skip
+    """Return the header and the rows of the table of outcomes, with the measures of [`Outcome`]."""
+    header = ("run", "rollouts", "entropy, nats", "error, stable", "error, anneal", "reward", "alarms", "time")
     rows = []
     for run in runs:
         found = run.outcome
@@ -129,11 +128,15 @@ def _ends(ends: tuple[float, float] | None) -> str:
 
 
 def differing_keys(runs: Sequence[Run]) -> list[tuple[str, ...]]:
-    """Return the keys of the recipes that differ between the runs, each with the value in every run."""
-    recipes = [_flat(run.recipe or {}) for run in runs]
-    keys = list(dict.fromkeys(key for recipe in recipes for key in recipe if key != "output_dir"))
-    rows = [(key, *(str(recipe.get(key, "-")) for recipe in recipes)) for key in keys]
-    return [row for row in rows if len(set(row[1:])) > 1]
+    """Return the keys of the recipes that differ between the runs that have one, each with the value in every run."""
+    recipes = [None if run.recipe is None else _flat(run.recipe) for run in runs]
+    known = [recipe for recipe in recipes if recipe is not None]
+    keys = dict.fromkeys(key for recipe in known for key in recipe if key != "output_dir")
+    differing = [key for key in keys if len({str(recipe.get(key)) for recipe in known}) > 1]
+    return [
+        (key, *("no recipe" if recipe is None else str(recipe.get(key, "-")) for recipe in recipes))
+        for key in differing
+    ]
 
 
 def _flat(recipe: dict[str, Any], above: str = "") -> dict[str, Any]:

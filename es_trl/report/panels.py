@@ -14,6 +14,7 @@ from .drawing import (
     DASHES,
     GREEN,
     GREY,
+    LINE_LEGEND,
     ORANGE,
     PURPLE,
     RED,
@@ -71,7 +72,7 @@ def reward(run: Run) -> Panel | None:
     for row, value in zip(known, smooth([row["reward"] for row in known], WINDOW), strict=True):
         row["smooth"] = round(value, 5)
     drawn = [
-        Line("reward", "each rollout", GREEN, width=1.0, opacity=0.45),
+        Line("reward", "each rollout", GREY, width=1.0, opacity=0.7),
         Line("smooth", f"mean of the last {WINDOW} rollouts", GREEN, width=2.4),
     ]
     caption = "Mean reward over all completions of a rollout."
@@ -150,15 +151,22 @@ def pass_chart(named: list[tuple[str, Any]], about: str) -> Panel:
     ticks = sorted({row["k"] for row in rows})
     x = alt.X("k:Q", title="k, completions per problem", scale=alt.Scale(type="log", base=2, nice=False),
               axis=alt.Axis(values=ticks, format="d", grid=False))  # fmt: skip
-    color = alt.Color("name:N", title=None, scale=alt.Scale(domain=[name for name, _ in named], range=list(COLORS)))
+    color = alt.Color(
+        "name:N",
+        title=None,
+        legend=LINE_LEGEND,
+        scale=alt.Scale(domain=[name for name, _ in named], range=list(COLORS)),
+    )
     band = alt.Chart().mark_area(opacity=0.15).encode(x=x, y="low:Q", y2="high:Q", color=color)
     caption = f"Share of the problems that at least one of k completions solves. Band: 95 % interval. {about}"
-    return Panel("pass_over_k", "pass@k", caption, chart(rows, [band, _named(rows, "name", x, ".1%")], height=240))
+    return Panel(
+        "pass_over_k", "pass@k", caption, chart(rows, [alt.layer(band, _named(rows, "name", x, ".1%"))], height=240)
+    )
 
 
 def _named(rows: Rows, name: str, x: alt.X, form: str) -> alt.Chart:
     names = list(dict.fromkeys(row[name] for row in rows))
-    color = alt.Color(f"{name}:N", title=None, scale=alt.Scale(domain=names, range=list(COLORS)))
+    color = alt.Color(f"{name}:N", title=None, legend=LINE_LEGEND, scale=alt.Scale(domain=names, range=list(COLORS)))
     tips = [f"{name}:N", x.shorthand, alt.Tooltip("value:Q", format=form)]
     y = alt.Y("value:Q", title=None, axis=alt.Axis(format=".0%"))
     return alt.Chart().mark_line(point={"size": 40}).encode(x=x, y=y, color=color, tooltip=tips)

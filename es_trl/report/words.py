@@ -33,7 +33,7 @@ def sentences(run: Run) -> list[str]:
     size = f", {last['num_generations']} completions per prompt" if last["num_generations"] else ""
     if run.setup is not None:
         geometry = run.setup.geometry
-        size = f" of {geometry.prompts} prompts x {geometry.num_generations} completions"
+        size = f" of {geometry.prompts} prompts × {geometry.num_generations} completions"
     by = f", rewarded by {' and '.join(run.setup.rewards)}" if run.setup is not None and run.setup.rewards else ""
     what = "The model" if run.model is None else str(run.model)
     return [f"{what} was trained with {_method(run)} for {count}{size}{by}.", _control(run)]
@@ -48,21 +48,24 @@ def _control(run: Run) -> str:
     if run.loop is None:
         return "Its entropy was measured in every rollout and not controlled."
     actuators = ", then ".join(plain(part) for part in run.loop.get("actuators", []))
-    means = f"the controller {plain(run.loop.get('controller', ''))} through {actuators or 'no actuator'}"
+    means = f"the controller ({plain(run.loop.get('controller', 'unknown'))}) moved {actuators or 'nothing'}"
     targets = [record["target"] for record in run.records if record["target"] is not None]
     if not targets:
-        return f"Its entropy had no target: it was left to {means}."
-    onset = run.onset
+        return f"Its entropy was measured and had no target; {means}."
+    return f"Its entropy was to {_aim(run, targets)}; {means} to that end."
+
+
+def _aim(run: Run, targets: list[float]) -> str:
+    first, last, least, most = (f"{value:.3g}" for value in (targets[0], targets[-1], min(targets), max(targets)))
     stable = [
         record["target"] for record in run.records if record["target"] is not None and record["stage"] == "stable"
     ]
-    first = f"{targets[0]:.3g}" if not stable or min(stable) == max(stable) else f"{stable[0]:.3g} to {stable[-1]:.3g}"
-    aims = f"a target of {first} nats"
-    if onset is not None and stable:
-        aims += f", which the anneal phase moves from rollout {onset} on to {targets[-1]:.3g} nats"
-    elif targets[-1] != targets[0]:
-        aims = f"a target that went from {targets[0]:.3g} to {targets[-1]:.3g} nats"
-    return f"Its entropy was controlled to {aims}, by {means}."
+    if least == most:
+        return f"stay at {first} nats"
+    if run.onset is not None and stable and f"{min(stable):.3g}" == f"{max(stable):.3g}":
+        moves = "fall" if targets[-1] < targets[0] else "go"
+        return f"stay at {first} nats up to rollout {run.onset}, and then to {moves} to {last} nats"
+    return f"follow a schedule from {first} to {last} nats (between {least} and {most})"
 
 
 def tiles(run: Run) -> list[tuple[str, str, str]]:

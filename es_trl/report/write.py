@@ -7,6 +7,7 @@ import yaml
 
 from ..common.writing import replacement
 from ..control.loop import part_rows
+from ..tracking.outcome import SETTLING, WINDOW
 from .drawing import MOST_POINTS
 from .html import boxes, folded, heading, paragraph, plain_block, section, table
 from .overlays import differing_keys, outcomes, overlays, with_names
@@ -18,6 +19,10 @@ from .words import sentences, tiles
 
 
 REPORT_FILE = "report.html"
+_MEASURES = (
+    f"Entropy: first → last rollout. Errors: root mean squares, nats; the stable phase leaves out {SETTLING} rollouts. "
+    f"Reward: means of the first and last {WINDOW} rollouts."
+)
 _MOST_EVENTS = 500  # in a list
 
 
@@ -83,7 +88,11 @@ def write_comparison(folders: Sequence[str | Path], output: str | Path) -> Path:
         paragraph("Comparison of training runs", "kind"),
         heading(title),
         *(paragraph(f"{run.name}: {' '.join(sentences(run))}") for run in runs),
-        section("Outcomes", table(*outcomes(runs))),
+        section(
+            "Outcomes",
+            table(*outcomes(runs)),
+            paragraph(_MEASURES, "kind"),
+        ),
         charts_section("Charts", panels),
         _thinning_note(runs, most),
         section(
