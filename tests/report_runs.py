@@ -24,8 +24,12 @@ def write_records(folder: Path, records: list[dict], bounds: dict | None = None)
     (folder / "es_history.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
     if bounds is not None:
         parts = [f"{name}(low={low}, high={high})" for name, (low, high) in bounds.items()]
-        loop = {"method": "es_pid", "schedule": "StableAnnealSchedule(...)", "controller": "SelfTunedPIDController(...)",
-                "actuators": parts, "bounds": bounds}  # fmt: skip
+        named = {
+            "method": "es_pid",
+            "schedule": "StableAnnealSchedule(...)",
+            "controller": "SelfTunedPIDController(...)",
+        }
+        loop = {**named, "actuators": parts, "bounds": bounds}
         (folder / "es_loop.json").write_text(json.dumps(loop))
     return folder
 
@@ -36,8 +40,8 @@ def record(rollout: int, of: int = 40, **others) -> dict:
     target = 0.4 if rollout < onset else round(0.4 - 0.3 * (rollout - onset) / (of - onset), 4)
     entropy = target + 0.02 * math.sin(rollout)
     known = {"run": 1, "stage": "stable" if rollout < onset else "anneal", "target": target, "entropy": entropy,
-             "entropy_se": 0.01, "error": target - entropy, "control": 0.3 * math.sin(rollout / 5), "settings": {"entropy_bonus": 0.1},
-             "saturated": rollout % 10 == 0, "actuator": "EntropyBonusActuator", "events": [], "reward": rollout / of,
+             "entropy_se": 0.01, "error": target - entropy, "control": 0.3 * math.sin(rollout / 5),
+             "settings": {"entropy_bonus": 0.1}, "saturated": rollout % 10 == 0, "actuator": "EntropyBonusActuator", "events": [], "reward": rollout / of,
              "clip_high_fraction": 0.01, "num_generations": 8, "max_completion_length": 64,
              "completion_tokens": 30.0 + 5 * math.sin(rollout / 3), "seconds": 2.0}  # fmt: skip
     return {**vars(RolloutRecord(rollout, 8 * rollout)), **known, **others}
@@ -60,14 +64,16 @@ def everything(folder: Path, rollouts: int = 40) -> Path:
             record(rollout, rollouts, truncated_completions=0.1, **(by_clip if rollout < clip else {}), **stage)
         )
     told = {clip: ("hand_over", "ClipHighActuator is at its bound (0.4): EntropyBonusActuator takes over"),
-            switch: ("switch", "stage 1 begins: <b>harder</b> prompts"), rollouts - 2: ("alarm", "entropy has collapsed")}  # fmt: skip
+            switch: ("switch", "stage 1 begins: <b>harder</b> prompts"),
+            rollouts - 2: ("alarm", "entropy has collapsed")}  # fmt: skip
     for rollout, (kind, message) in told.items():
         records[rollout]["events"] = [{"kind": kind, "message": message}]
     records[1] |= {"entropy": None, "error": None, "reward": None, "entropy_se": None}
     write_records(folder, records, {"ClipHighActuator": [0.2, 0.4], "EntropyBonusActuator": [-0.5, 0.5]})
     samples = []
     for rollout in (0, switch, rollouts - 1):
-        columns = {"prompt": ["what is 1+1?"] * 8, "completion": HOSTILE * 2, "rewards": {"math": [1.0, 0.0] * 4, "length": [0.5] * 8},
+        rewards = {"math": [1.0, 0.0] * 4, "length": [0.5] * 8}
+        columns = {"prompt": ["what is 1+1?"] * 8, "completion": HOSTILE * 2, "rewards": rewards,
                    "advantages": [1.0, -1.0] * 4}  # fmt: skip
         samples += samples_of(rollout, 4, columns, [(12, False), (64, True)] * 4)
     (folder / "es_completions.jsonl").write_text("".join(json.dumps(sample) + "\n" for sample in samples))

@@ -15,7 +15,7 @@ from package_source import FOLDERS, IMPORTS, MODULES, OTHERS, TREES, functions, 
 
 BELOW_CONFIG = {"common", "estimates", "control", "actuators", "curriculum", "rewards"}
 BELOW_TRAINER = {*BELOW_CONFIG, "config", "tracking", "hub", "checkpoints"}
-BELOW_COMMANDS = {*BELOW_TRAINER, "trainer", "data", "recipe", "run", "planning"}
+BELOW_COMMANDS = {*BELOW_TRAINER, "report", "trainer", "data", "recipe", "run", "planning"}
 MAY_IMPORT = {  # folders, and modules that stand in none; each may import itself
     "common": set(),
     "estimates": {"common"},
@@ -28,7 +28,8 @@ MAY_IMPORT = {  # folders, and modules that stand in none; each may import itsel
     "tracking": {*BELOW_CONFIG, "config"},
     "hub": {*BELOW_CONFIG, "config", "tracking"},
     "checkpoints": {*BELOW_CONFIG, "config", "tracking"},
-    "trainer": {*BELOW_TRAINER, "micro_batches"},
+    "report": BELOW_TRAINER,
+    "trainer": {*BELOW_TRAINER, "micro_batches", "report"},
     "data": {*BELOW_TRAINER, "trainer"},
     "recipe": {*BELOW_TRAINER, "trainer", "data"},
     "run": {*BELOW_TRAINER, "trainer", "data", "recipe"},

@@ -1,8 +1,10 @@
 """The model card: TRL's text, then sections on the run, the recipe and the versions."""
 
+import re
 import sys
 import textwrap
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import yaml
 
 from ..common.writing import write_atomically
 from ..control.loop import part_rows
+from ..tracking.completions import COMPLETIONS_FILE, read_completions
 from ..tracking.history import HISTORY_FILE, read_history, read_loop
 from ..tracking.plots import FIGURE_FILE
 from .secrets import hide_tokens, without_tokens
@@ -28,28 +31,64 @@ PAPER = {
 CARD_FILE = "README.md"
 RECIPE_FILE = "es_recipe.yaml"
 VERSIONS = "### Versions of the run"
+REPORT_FILE = "report.html"
+_PROMPT = "The answer is"  # where the run has no prompt yet
+_TEXT_QUICK_START = """
+```python
+from transformers import pipeline
+
+prompt = {prompt}
+generator = pipeline("text-generation", model="{model}", device_map="auto")
+output = generator(prompt, max_new_tokens=128, return_full_text=False)[0]
+print(output["generated_text"])
+```
+"""
 # Replacements for TRL's text about a base model or a result that is not on the Hub
 _UNNAMED = {"[None](https://huggingface.co/None)": "a model that is not on the Hub", 'model="None"': 'model="."'}
 
 
-def complete_card(run_dir: Path, packages: Iterable[str], draw: Callable[[], bool]) -> None:
-    """
-    Append the sections on a run to TRL's card.
+@dataclass(frozen=True)
+class Extras:
+    """Files that a card may show: each function writes one, and returns whether it is there."""
 
-    `packages` are those whose versions it lists. `draw` draws the figure and returns whether the card may show it.
+    draw: Callable[[], bool]  # the figure
+    report: Callable[[], bool]  # the page
+
+
+def complete_card(run_dir: Path, packages: Iterable[str], has_chat_template: bool, extras: Extras) -> None:
+    """
+    Append the sections on a run to TRL's card, and let its quick start fit the model.
+
+    `packages` are those whose versions it lists. `has_chat_template` says whether the model's tokenizer has one.
     """
     card = run_dir / CARD_FILE
     written = card.read_text().rstrip()
     for words, ours in _UNNAMED.items():
         written = written.replace(words, ours)
+    written = with_quick_start(written, run_dir, has_chat_template)
     versions = ", ".join(f"{package} {sys.modules[package].__version__}" for package in packages)
     sections = [
         written,
-        _run_section(run_dir, draw),
+        _run_section(run_dir, extras),
         _recipe_section(run_dir),
         f"{VERSIONS}\n\n{versions}.",
     ]
     write_atomically(card, hide_tokens("\n\n".join(section for section in sections if section) + "\n"))
+
+
+def with_quick_start(card: str, run_dir: Path, has_chat_template: bool) -> str:
+    """Return TRL's card with a plain-text quick start in place of its chat, if the model was not trained on chats."""
+    path = run_dir / COMPLETIONS_FILE
+    first = next(iter(read_completions(path)), None) if path.exists() else None
+    if has_chat_template and (first is None or first["chat"]):
+        return card
+    before, heading, rest = card.partition("## Quick start\n")
+    code, end, after = rest.partition("\n## ")
+    model = re.search(r'model="([^"]*)"', code)
+    if not (heading and end and model):
+        return card
+    prompt = _PROMPT if first is None else first["prompt"]
+    return f"{before}{heading}{_TEXT_QUICK_START.format(prompt=repr(prompt), model=model[1])}{end}{after}"
 
 
 def write_recipe(run_dir: str | Path, given: dict[str, Any] | None) -> None:
@@ -65,11 +104,12 @@ def write_recipe(run_dir: str | Path, given: dict[str, Any] | None) -> None:
         write_atomically(path, yaml.safe_dump(without_tokens(recipe), sort_keys=False, allow_unicode=True, width=110))
 
 
-def _run_section(run_dir: Path, draw: Callable[[], bool]) -> str:
+def _run_section(run_dir: Path, extras: Extras) -> str:
     history = run_dir / HISTORY_FILE
     records = read_history(history, only_told=True) if history.exists() else []
     if not records:
-        (run_dir / FIGURE_FILE).unlink(missing_ok=True)  # of an earlier run in the folder
+        for name in (FIGURE_FILE, REPORT_FILE):  # of an earlier run in the folder
+            (run_dir / name).unlink(missing_ok=True)
         return ""
     lines = ["## Entropy over the run", ""]
     loop = read_loop(run_dir)
@@ -77,8 +117,13 @@ def _run_section(run_dir: Path, draw: Callable[[], bool]) -> str:
         lines += ["The run measured the entropy of every rollout and did not control it.", ""]
     else:
         lines += [f"- {name}: `{part}`" for name, part in part_rows(loop)] + [""]
-    if draw():
+    if extras.draw():
         lines += [f"![Target and entropy, control, reward and completion length over rollouts]({FIGURE_FILE})", ""]
+    if extras.report():
+        words = (
+            "has these charts with all values, the events and sample completions: download it, and open it in a browser"
+        )
+        lines += [f"[`{REPORT_FILE}`]({REPORT_FILE}) {words}.", ""]
     lines += ["| | first rollout | last rollout |", "|---|---|---|"]
     units = {"target": " (nats)", "entropy": " (nats)", "completion_tokens": " (tokens)"}
     for field in ("rollout", "target", "entropy", "control", "reward", "completion_tokens"):

@@ -69,7 +69,8 @@ def _short(value: Any) -> Any:
 def rollout_axis(first: int, last: int) -> alt.X:
     """Return the axis of the rollouts, which all charts of a page share."""
     ends = [first, last] if last > first else [first - 0.5, last + 0.5]
-    axis = alt.Axis(format="d", tickMinStep=1, grid=False)
+    ticks = {"tickMinStep": 1} if last > first else {"values": [first]}
+    axis = alt.Axis(format="d", grid=False, **ticks)
     return alt.X("rollout:Q", title="rollout", scale=alt.Scale(domain=ends, nice=False), axis=axis)
 
 
@@ -139,9 +140,7 @@ def marks(events: Sequence[tuple[int, str, str]], x: alt.X, has_legend: bool = T
     shape = alt.Shape("kind:N", scale=alt.Scale(domain=kinds, range=shapes), legend=shown)
     tips = [alt.Tooltip("rollout:Q"), alt.Tooltip("kind:N"), alt.Tooltip("message:N")]
     chart = alt.Chart(alt.Data(values=values[:MOST_MARKS]))
-    rules = chart.mark_rule(strokeDash=[2, 3], opacity=0.5).encode(
-        x=x, color=alt.Color("kind:N", scale=alt.Scale(domain=kinds, range=colors), legend=None)
-    )
+    rules = chart.mark_rule(strokeDash=[2, 3], opacity=0.5).encode(x=x, color=color)
     symbols = chart.mark_point(filled=True, size=70, opacity=1.0)
     return [alt.layer(rules, symbols.encode(x=x, y=alt.value(6), color=color, shape=shape, tooltip=tips))]
 

@@ -7,6 +7,7 @@ import yaml
 
 from ..common.writing import replacement
 from ..control.loop import part_rows
+from ..hub.card import REPORT_FILE
 from ..tracking.outcome import SETTLING, WINDOW
 from .drawing import MOST_POINTS
 from .html import boxes, folded, heading, paragraph, plain_block, section, table
@@ -18,7 +19,6 @@ from .samples import samples_table
 from .words import sentences, tiles
 
 
-REPORT_FILE = "report.html"
 _MEASURES = (
     f"Entropy: first → last rollout. Errors: root mean squares, nats; the stable phase leaves out {SETTLING} rollouts. "
     f"Reward: means of the first and last {WINDOW} rollouts."

@@ -23,6 +23,7 @@
 - `save.py`: the replacement of a checkpoint and the removal of old ones.
 - `resume.py`: the choice of the checkpoint for a resume, and the check that all of it is loaded.
 - `description.py`: the description of the run in a checkpoint.
+- `last_page.py`: the page about the run, at its end.
 - `startup.py`: the text that is printed when a run begins.
 
 A new kind of callback is a subclass of `RolloutCallback` that returns a `Decision`. A new state of a run is a field

@@ -11,10 +11,11 @@ from transformers.trainer_utils import HubStrategy, TrainOutput
 from trl import GRPOTrainer
 
 from ..common.temporarily import temporarily
-from ..hub.card import complete_card
+from ..hub.card import Extras, complete_card
 from ..hub.push import Pushes, Save, result_of, wait_for_hub
 from ..hub.repository import open_repository, refusing
 from ..tracking.drawing import Drawing
+from .last_page import write_page
 
 
 PACKAGES = ("es_trl", "trl", "transformers", "torch", "accelerate")  # every card names their versions
@@ -65,8 +66,11 @@ class PushingTrainer(GRPOTrainer):
             return
         super().create_model_card(*args, **kwargs)
         if self.is_world_process_zero():
-            draw = self._drawing.behind if self._is_at_save else self._drawing.now
-            complete_card(Path(self.args.output_dir), self._packages, draw)
+            run_dir, at_save = Path(self.args.output_dir), self._is_at_save
+            draw = self._drawing.behind if at_save else self._drawing.now
+            has_chat_template = getattr(self._tokenizer, "chat_template", None) is not None
+            extras = Extras(draw, lambda: not at_save and write_page(run_dir))
+            complete_card(run_dir, self._packages, has_chat_template, extras)
 
     @property
     def _packages(self) -> list[str]:

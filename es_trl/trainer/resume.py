@@ -16,7 +16,8 @@ from ..checkpoints.run_folder import find_start, next_run, write_run
 from ..checkpoints.run_state import RunState
 from ..checkpoints.weights import load_adapter, load_converted, not_loaded, unloaded
 from ..common.processes import on_main
-from ..hub.card import write_recipe
+from ..common.writing import writing
+from ..hub.card import REPORT_FILE, write_recipe
 from ..tracking.history import write_loop
 from .description import counts, described, next_target, stateful_callbacks
 from .rollout_trainer import RolloutTrainer
@@ -88,9 +89,12 @@ def open_folder(trainer: RolloutTrainer, state: RunState | None) -> Identity:
 
 
 def describe_in_folder(trainer: RolloutTrainer, recipe: dict[str, Any] | None) -> None:
-    """Write the entropy loop of the run and its recipe into the folder."""
+    """Write the entropy loop of the run and its recipe into the folder, and remove an earlier page about it."""
     if not trainer.accelerator.is_main_process:
         return
+    page = Path(trainer.args.output_dir) / REPORT_FILE
+    with writing(page, page.name):
+        page.unlink(missing_ok=True)
     scheduler, method = trainer.entropy_scheduler, trainer.args.method
     named = {} if method is None else {"method": method}
     write_loop(trainer.args.output_dir, None if scheduler is None else {**named, **scheduler.loop.describe()})
