@@ -7,6 +7,7 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 import pytest
 import torch
+from browsing import browser  # noqa: F401, for pytest
 from fast_tier import pytest_runtest_call, pytest_runtest_setup  # noqa: F401, for pytest
 from lab_runs import LAB_ARGS
 from transformers import PreTrainedModel

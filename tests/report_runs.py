@@ -41,7 +41,8 @@ def record(rollout: int, of: int = 40, **others) -> dict:
     entropy = target + 0.02 * math.sin(rollout)
     known = {"run": 1, "stage": "stable" if rollout < onset else "anneal", "target": target, "entropy": entropy,
              "entropy_se": 0.01, "error": target - entropy, "control": 0.3 * math.sin(rollout / 5),
-             "settings": {"entropy_bonus": 0.1}, "saturated": rollout % 10 == 0, "actuator": "EntropyBonusActuator", "events": [], "reward": rollout / of,
+             "settings": {"entropy_bonus": 0.1}, "saturated": rollout % 10 == 0, "events": [], "reward": rollout / of,
+             "actuator": "EntropyBonusActuator",
              "clip_high_fraction": 0.01, "num_generations": 8, "max_completion_length": 64,
              "completion_tokens": 30.0 + 5 * math.sin(rollout / 3), "seconds": 2.0}  # fmt: skip
     return {**vars(RolloutRecord(rollout, 8 * rollout)), **known, **others}

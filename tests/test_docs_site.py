@@ -3,7 +3,6 @@
 import http.server
 import json
 import re
-import shutil
 import subprocess
 import sys
 import threading
@@ -11,6 +10,7 @@ from dataclasses import fields
 from functools import partial
 
 import pytest
+from browsing import WIDTHS
 from launching import LIMIT, ROOT, environment
 
 from es_trl import Stage
@@ -21,12 +21,6 @@ from es_trl.tracking.history import RolloutRecord
 
 pytestmark = pytest.mark.slow
 DOCS = ROOT / "docs"
-CHROMIUM = shutil.which("chromium")
-FLAGS = (
-    *("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"),
-    *("--disable-sync", "--no-first-run"),
-)
-WIDTHS = (400, 1280)  # a phone and a laptop
 
 
 def build(docs, out):
@@ -130,18 +124,6 @@ def address(site):
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
         thread.join()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if CHROMIUM is None:
-        pytest.skip("no chromium on this machine")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as driver:  # in a user-data-dir of its own
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
-        yield browser
-        browser.close()
 
 
 @pytest.mark.parametrize("width", WIDTHS)

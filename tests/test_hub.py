@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 
 ALWAYS = {"README.md", "config.json", "es_curves.png", "es_history.jsonl", "es_recipe.yaml", "generation_config.json",
-          "model.safetensors", "tokenizer.json", "tokenizer_config.json", "training_args.bin"}  # fmt: skip
+          "es_completions.jsonl", "es_setup.json", "report.html", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "training_args.bin"}  # fmt: skip
 
 
 class Pushed:
@@ -44,7 +44,7 @@ def records_in(files):
 
 @pytest.fixture(scope="module")
 def pushed(tmp_path_factory):
-    for package in ("peft", "trackio", "matplotlib"):
+    for package in ("peft", "trackio", "matplotlib", "altair", "vl_convert"):
         pytest.importorskip(package)
     folder = tmp_path_factory.mktemp("hub") / "run"
     folder.mkdir()
@@ -78,6 +78,7 @@ def test_the_card_of_every_save(pushed):
         metadata = yaml.safe_load(card.split("---")[1])
         assert {"trl", "es-grpo", "entropy-scheduling"} <= set(metadata["tags"])
         assert "wang2026entropy" in card and "![Target and entropy" in card and "None" not in card
+        assert "[`report.html`](report.html) has these charts" in card and "time machine" not in card
         assert "schedule: `ConstantSchedule(target=0.4" in card and "controller: `SelfTunedPID" in card
         last = records_in(files)[-1]
         for name, field in (("target (nats)", "target"), ("entropy (nats)", "entropy"), ("reward", "reward"),

@@ -246,3 +246,29 @@ def test_an_engine_gets_the_weights_of_each_update_and_its_ratios_are_cut(mode, 
     ratios = batch["importance_sampling_ratio"][batch["completion_mask"].bool()]
     assert bound > 1.0 and set(ratios.tolist()) == ({bound} if mode == "token_truncate" else {0.0})
     assert trainer._metrics["train"]["sampling/sampling_logp_difference/mean"][0] > 5.0
+
+
+@pytest.mark.seam("_logs", "_tokenizer", "eos_token_ids")
+def test_the_logs_hold_the_rollout_whose_completions_were_just_scored(tmp_path):
+    seen = []
+
+    class Noting(Probe):
+        def _generate_and_score_completions(self, inputs):
+            batch = super()._generate_and_score_completions(inputs)
+            logs = self._logs
+            columns = (logs["prompt"], logs["completion"], logs["rewards"]["pluses"], logs["advantages"])
+            seen.append([list(column) for column in columns])
+            assert seen[-1][0] == [row["prompt"] for row in inputs]
+            assert torch.equal(torch.tensor(seen[-1][3]), batch["advantages"])
+            return batch
+
+    trainer = probe(tmp_path, Noting, max_completion_length=6)
+    trainer.train()
+    rewarded = trainer.calls("_calculate_rewards")
+    assert [logged[1] for logged in seen] == [call.args[2] for call in rewarded] and len(seen) == 2
+    assert [logged[2] for logged in seen] == [call.result[:, 0].tolist() for call in rewarded]
+    # a completion is cut where it does not end with one of these
+    ends = {*trainer.eos_token_ids, trainer._tokenizer.pad_token_id}
+    cut = [sum(ids[-1] not in ends for ids in call.args[3]) / 16 for call in rewarded]
+    logged = [entry["completions/clipped_ratio"] for entry in trainer.state.log_history if "reward" in entry]
+    assert logged == pytest.approx(cut) and 0 < cut[1] < 1
