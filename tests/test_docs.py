@@ -39,6 +39,7 @@ TESTED = {  # how a command begins, and what runs it, with fewer updates
     "python -m es_trl plan recipes/": "test_docs.py::test_a_plan_is_what_its_command_prints",
     "python -m es_trl plan examples/": "test_docs.py::test_a_plan_is_what_its_command_prints",
     "python -m es_trl plot results/countdown_es": "test_docs_site.py::test_every_page_is_built",
+    "python -m es_trl report results/countdown_es": "test_report.py::test_the_command_writes_one_file",
     "python -m es_trl plot runs/own_data": "test_own_data.py::test_it_trains_and_holds_its_entropy",
     "python -m es_trl train examples/own_data/recipe.yaml": "test_own_data.py::test_it_trains_and_holds_its_entropy",
     "python examples/trl_script": "test_trl_script.py::test_entropy_falls_without_them_and_is_held_with_them",

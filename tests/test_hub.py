@@ -16,7 +16,8 @@ pytestmark = pytest.mark.slow
 
 
 ALWAYS = {"README.md", "config.json", "es_curves.png", "es_history.jsonl", "es_recipe.yaml", "generation_config.json",
-          "es_completions.jsonl", "es_setup.json", "report.html", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "training_args.bin"}  # fmt: skip
+          "es_completions.jsonl", "es_setup.json", "report.html",
+          "model.safetensors", "tokenizer.json", "tokenizer_config.json", "training_args.bin"}  # fmt: skip
 
 
 class Pushed:

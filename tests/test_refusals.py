@@ -138,12 +138,13 @@ def test_a_refusal_is_one_line_unless_the_traceback_is_asked_for(capsys):
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        ("", "the command must be train, plan or plot, got none: write python -m es_trl train RECIPE.yaml"),
-        ("plott x", "the command must be train, plan or plot, got 'plott'"),
-        ("--max_steps 2 train r.yaml", "the command must be train, plan or plot, got '--max_steps'"),
+        ("", "the command must be train, plan, plot or report, got none: write python -m es_trl train RECIPE.yaml"),
+        ("plott x", "the command must be train, plan, plot or report, got 'plott'"),
+        ("--max_steps 2 train r.yaml", "the command must be train, plan, plot or report, got '--max_steps'"),
         ("train", "RECIPE.yaml must follow train at once: write python -m es_trl train RECIPE.yaml"),
         ("train --max_steps 2 r.yaml", "RECIPE.yaml must follow train at once"),
         ("plot", "RUN_DIR must follow plot at once"),
+        ("report", "RUN_DIR must follow report at once"),
         ("plot x --y", "unrecognized arguments: --y: see python -m es_trl --help"),
         ("train r.yaml s.yaml", "an option must begin with --, got 's.yaml' behind the recipe: write --key value"),
         ("plan r.yaml -x 1", "an option must begin with --, got '-x' behind the recipe"),

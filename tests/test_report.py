@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 import pytest
 from launching import ROOT
 from report_runs import HOSTILE, everything, record, write_evaluation, write_records
+from written_run import write_run
 
 from es_trl.__main__ import main as cli
 from es_trl.tracking import history
@@ -196,6 +197,34 @@ def test_a_history_of_the_first_version(tmp_path):
     page = Page(write_report(tmp_path))
     assert list(page.specs) == ["entropy", "control", "reward", "lengths", "clip"] and "entropy bonus" in page.seen
     assert [row["control"] for row in page.data("control")] == pytest.approx([r["control"] for r in records], abs=1e-4)
+
+
+@pytest.mark.parametrize("controlled", [True, False])
+def test_the_smallest_files_are_enough(controlled, tmp_path):
+    write_run(tmp_path, controlled)  # the loop has only its bounds
+    assert list(Page(write_report(tmp_path)).specs)[:2] == ["entropy", "control" if controlled else "reward"]
+
+
+def test_numbers_that_are_none(tmp_path):
+    nan, inf = float("nan"), float("inf")
+    records = [
+        record(0, entropy=nan, reward=inf),
+        record(1, error=nan, entropy_se=nan, control=-inf),
+        record(2, seconds=nan),
+    ]
+    page = Page(write_report(write_records(tmp_path, records, {"EntropyBonusActuator": [-inf, inf]})))
+    assert [row["entropy"] is None for row in page.data("entropy")] == [True, False, False]
+    assert [row["control"] is None for row in page.data("control")] == [False, True, False]
+    assert "2 s per rollout" in page.seen and "nan" not in page.seen.lower()
+
+
+def test_an_actuator_that_acts_rarely_in_a_long_run(tmp_path):
+    acting = [
+        record(at, 2_500, actuator="ClipHighActuator" if at in (1, 2) else "EntropyBonusActuator")
+        for at in range(2_500)
+    ]
+    page = Page(write_report(write_records(tmp_path, acting)))
+    assert [row["control"] for row in page.data("control-ClipHighActuator")] == [None] * 834
 
 
 def test_pass_at_k_is_that_of_this_run(tmp_path):

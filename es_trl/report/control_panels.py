@@ -29,16 +29,19 @@ def control_panels(run: Run) -> list[Panel]:
     acting = list(dict.fromkeys(record["actuator"] for record in run.records if record["actuator"] is not None))
     if not acting and run.has("control"):  # histories of one actuator may not name it
         acting = [next(iter(run.bounds), "")]
-    return [_panel(run, name, is_only=len(acting) == 1) for name in acting]
+    panels = (_panel(run, name, is_only=len(acting) == 1) for name in acting)
+    return [panel for panel in panels if panel is not None]
 
 
-def _panel(run: Run, name: str, is_only: bool) -> Panel:
+def _panel(run: Run, name: str, is_only: bool) -> Panel | None:
     rows = rows_of(run.records, "control", "saturated", "actuator")
     for row in rows:
         own = is_only or row["actuator"] == name
         row["control"] = row["control"] if own else None
         row["bound"] = row["control"] if own and row["saturated"] else None
         del row["saturated"], row["actuator"]
+    if all(row["control"] is None for row in rows):
+        return None
     words = [f"Setting: {', '.join(_settings(run))}." if is_only and _settings(run) else ""]
     words += [] if is_only else ["Drawn where this actuator has the control."]
     bounds = run.bounds.get(name)
@@ -57,8 +60,8 @@ def _settings(run: Run) -> list[str]:
 
 def _chart(run: Run, rows: Rows, bounds: list[float] | None) -> dict[str, Any]:
     first, last = rows[0]["rollout"], rows[-1]["rollout"]
-    x, rows = rollout_axis(first, last), thinned(rows)
     domain = _domain([row["control"] for row in rows if row["control"] is not None], bounds)
+    x, rows = rollout_axis(first, last), thinned(rows)
     scale = alt.Scale(domain=domain, nice=False)
     layers = shade(run.onset, last, x)
     for bound in bounds or ():

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..control.values import is_number
 from ..tracking.history import HISTORY_FILE
 
 
@@ -51,7 +52,10 @@ def _read_evaluation(path: Path) -> Evaluation:
 
 
 def _interval(estimate: dict[str, float]) -> tuple[float, float, float]:
-    return float(estimate["value"]), float(estimate["low"]), float(estimate["high"])
+    value, low, high = (estimate[name] for name in ("value", "low", "high"))
+    if not all(map(is_number, (value, low, high))):
+        raise ValueError(f"an estimate must be three numbers, got {estimate}")
+    return value, low, high
 
 
 def during_training(folder: Path, records: list[dict[str, Any]]) -> list[Curve]:
@@ -61,7 +65,7 @@ def during_training(folder: Path, records: list[dict[str, Any]]) -> list[Curve]:
     for entry in _log(folder):
         begun = bisect_right(updates, entry.get("step", -1))  # rollouts that began before the evaluation
         for key, value in entry.items():
-            if (metric := METRIC.fullmatch(key)) and begun and isinstance(value, int | float):
+            if (metric := METRIC.fullmatch(key)) and begun and is_number(value):
                 name = f"pass@{metric['k']}" + (f" on {metric['data']}" if metric["data"] else "")
                 found.setdefault(name, []).append((records[begun - 1]["rollout"], float(value)))
     return [Curve(name, points) for name, points in sorted(found.items(), key=lambda item: _order(item[0]))]

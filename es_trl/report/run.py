@@ -11,7 +11,7 @@ from ..common.shown import shown
 from ..hub.card import CARD_FILE, RECIPE_FILE, VERSIONS
 from ..hub.secrets import without_tokens
 from ..tracking.completions import COMPLETIONS_FILE, read_completions
-from ..tracking.history import HISTORY_FILE, read_history, read_loop
+from ..tracking.history import HISTORY_FILE, finite_or_none, read_history, read_loop
 from ..tracking.outcome import Outcome, outcome_of
 from ..tracking.setup import Setup, read_setup
 from .evaluations import Curve, Evaluation, during_training, evaluations_in
@@ -85,7 +85,7 @@ def read_run(folder: str | Path) -> Run:
     """
     folder = Path(folder)
     path = folder / HISTORY_FILE
-    records = read_history(path) if path.exists() else []
+    records = [finite_or_none(record) for record in read_history(path)] if path.exists() else []
     if not records:
         fault = "holds no rollout" if path.exists() else "does not exist"
         raise ValueError(f"{path} {fault}: give the output_dir of a run that has finished a rollout")

@@ -121,7 +121,7 @@ def _thinning_note(runs: Sequence[Run], most: int) -> str:
 def _setup(run: Run) -> list[tuple[str, str]]:
     """Return the parts of the setup that are known, as text with their titles."""
     found = []
-    if run.loop is not None:
+    if run.loop is not None and "actuators" in run.loop:
         found.append(("Entropy loop", "\n".join(f"{name:<10}  {part}" for name, part in part_rows(run.loop))))
     if run.setup is not None:
         found.append(("Batch geometry", run.setup.geometry.table()))

@@ -139,7 +139,7 @@ class History:
 
     def append(self, record: RolloutRecord) -> None:
         """Add a finished record, and flush it to the disk."""
-        self.records.append({name: _finite_or_none(value) for name, value in asdict(record).items()})
+        self.records.append({name: finite_or_none(value) for name, value in asdict(record).items()})
         self.for_alarms.add(self.records[-1])
         if self._writes:
             advice = "make room or mend the folder, and resume from the last whole checkpoint"
@@ -217,10 +217,10 @@ def write_loop(run_dir: str | Path, described: dict[str, Any] | None) -> None:
         write_atomically(path, json.dumps(described, indent=2) + "\n")
 
 
-def _finite_or_none(value: Any) -> Any:
+def finite_or_none(value: Any) -> Any:
     """Return a value as JSON has it: NumPy's numbers, from a user's own schedule, as Python's, and NaN as `None`."""
     if hasattr(value, "item"):
         value = value.item()
     if isinstance(value, dict):
-        return {name: _finite_or_none(part) for name, part in value.items()}
+        return {name: finite_or_none(part) for name, part in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value

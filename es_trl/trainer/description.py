@@ -1,5 +1,6 @@
 """The description of a trainer's run, for its checkpoints and its folder."""
 
+import contextlib
 import sys
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -47,8 +48,9 @@ def describe_setup(trainer: RolloutTrainer, packages: Iterable[str]) -> None:
     if not trainer.accelerator.is_main_process:
         return
     folder, started = Path(trainer.args.output_dir), datetime.now(UTC).isoformat(timespec="seconds")
-    if trainer._next_rollout > 0 and (earlier := read_setup(folder)) is not None:
-        started = earlier.started
+    if trainer._next_rollout > 0:
+        with contextlib.suppress(ValueError):  # a damaged file is replaced
+            started = getattr(read_setup(folder), "started", started)
     model, device = get_config_model_id(trainer.model.config) or "a model without a name", trainer.accelerator.device
     setup = Setup(
         model="/".join(Path(model).parts[-2:]) if Path(model).is_dir() else model,
