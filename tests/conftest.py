@@ -14,6 +14,8 @@ from transformers import PreTrainedModel
 
 from es_trl import ESGRPOConfig, ESGRPOTrainer
 from es_trl.lab import BASE_MODEL, countdown_dataset, countdown_reward
+from es_trl.trainer import pushing_trainer
+from es_trl.trainer.last_page import write_page
 
 
 torch.set_num_threads(1)
@@ -23,6 +25,20 @@ def pytest_collection_modifyitems(items):
     """Begin with the files that have slow tests, so that two workers end together."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def without_pages():
+    """Let runs end without their page, which takes longer than a short run; `with_pages` brings it back."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pushing_trainer, "write_page", lambda run_dir: False)
+        yield
+
+
+@pytest.fixture
+def with_pages(monkeypatch):
+    """Let the runs of a test end with their page."""
+    monkeypatch.setattr(pushing_trainer, "write_page", write_page)
 
 
 @pytest.fixture

@@ -69,7 +69,7 @@ def test_another_card_is_left_alone(tmp_path):
     assert with_quick_start("# Mine\n", tmp_path, False) == "# Mine\n"
 
 
-def test_a_run_ends_with_its_page(lab_trainer):
+def test_a_run_ends_with_its_page(lab_trainer, with_pages):
     pytest.importorskip("altair")
     trainer = lab_trainer(max_steps=4)
     folder = trainer.history.path.parent

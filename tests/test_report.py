@@ -153,7 +153,7 @@ def test_the_outcome_by_hand(tmp_path):
     assert sentences(run) == [
         "The model was trained with GRPO and the method es_pid for 40 rollouts, 8 completions per prompt.",
         "Its entropy was to stay at 0.4 nats up to rollout 30, and then to fall to 0.13 nats; the controller (self "
-        "tuned PID) moved entropy bonus to that end.",
+        "tuned PID) moved the entropy bonus to that end.",
     ]
 
 

@@ -16,9 +16,8 @@ def samples_table(samples: Sequence[dict[str, Any]]) -> str:
         return ""
     names = list(dict.fromkeys(name for sample in samples for name in sample["rewards"]))
     longest = _longest(samples)
-    head = "".join(
-        f"<th>{text(name)}</th>" for name in ("rollout", "prompt", "completion", *names, "advantage", "tokens")
-    )
+    numbers = "".join(f'<th class="number">{text(name)}</th>' for name in (*names, "advantage", "tokens"))
+    head = f'<th class="number">rollout</th><th>prompt</th><th>completion</th>{numbers}'
     rollouts = list(dict.fromkeys(sample["rollout"] for sample in samples))
     options = "".join(f'<option value="{at}">rollout {at}</option>' for at in rollouts)
     rows = "\n".join(_row(sample, names, longest) for sample in samples)

@@ -47,8 +47,8 @@ def _method(run: Run) -> str:
 def _control(run: Run) -> str:
     if run.loop is None:
         return "Its entropy was measured in every rollout and not controlled."
-    actuators = ", then ".join(plain(part) for part in run.loop.get("actuators", []))
-    means = f"the controller ({plain(run.loop.get('controller', 'unknown'))}) moved {actuators or 'nothing'}"
+    actuators = ", then the ".join(plain(part) for part in run.loop.get("actuators", []))
+    means = f"the controller ({plain(run.loop.get('controller', 'unknown'))}) moved {f'the {actuators}' if actuators else 'nothing'}"
     targets = [record["target"] for record in run.records if record["target"] is not None]
     if not targets:
         return f"Its entropy was measured and had no target; {means}."
