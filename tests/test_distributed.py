@@ -8,6 +8,7 @@ from lab_runs import BONUS, without_seconds
 from launching import launch
 
 from es_trl.checkpoints.run_folder import only_run
+from es_trl.tracking.completions import read_completions
 
 
 pytestmark = pytest.mark.slow
@@ -35,6 +36,9 @@ def test_both_ranks_have_the_same_history(blocks, tmp_path):
     assert first["settings"] == second["settings"] and first["weights"] == second["weights"]
     lines = [json.loads(line) for line in (tmp_path / "es_history.jsonl").read_text().splitlines()]
     assert lines == first["records"] and len(lines) == 2
+    samples = read_completions(tmp_path / "es_completions.jsonl")
+    assert [row["rollout"] for row in samples] == [0] * 16 + [1] * 16
+    assert [row["tokens"] is None for row in samples] == ([False] * 8 + [True] * 8) * 2  # those of the other process
 
 
 def test_two_processes_equal_one(tmp_path):

@@ -48,7 +48,8 @@ def _control(run: Run) -> str:
     if run.loop is None:
         return "Its entropy was measured in every rollout and not controlled."
     actuators = ", then the ".join(plain(part) for part in run.loop.get("actuators", []))
-    means = f"the controller ({plain(run.loop.get('controller', 'unknown'))}) moved {f'the {actuators}' if actuators else 'nothing'}"
+    moved = f"the {actuators}" if actuators else "nothing"
+    means = f"the controller ({plain(run.loop.get('controller', 'unknown'))}) moved {moved}"
     targets = [record["target"] for record in run.records if record["target"] is not None]
     if not targets:
         return f"Its entropy was measured and had no target; {means}."
