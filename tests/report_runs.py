@@ -10,6 +10,7 @@ from es_trl.tracking.completions import samples_of
 from es_trl.tracking.history import RolloutRecord
 
 
+SECRET = "hf_" + "a" * 34
 HOSTILE = [
     "</script><script>document.title='broken'</script>",
     "<img src=x onerror=\"document.title='broken'\"> &amp; <!-- ]]>",
@@ -65,7 +66,7 @@ def everything(folder: Path, rollouts: int = 40) -> Path:
             record(rollout, rollouts, truncated_completions=0.1, **(by_clip if rollout < clip else {}), **stage)
         )
     told = {clip: ("hand_over", "ClipHighActuator is at its bound (0.4): EntropyBonusActuator takes over"),
-            switch: ("switch", "stage 1 begins: <b>harder</b> prompts"),
+            switch: ("switch", f"stage 1 begins: <b>harder</b> prompts {SECRET}"),
             rollouts - 2: ("alarm", "entropy has collapsed")}  # fmt: skip
     for rollout, (kind, message) in told.items():
         records[rollout]["events"] = [{"kind": kind, "message": message}]
@@ -78,12 +79,11 @@ def everything(folder: Path, rollouts: int = 40) -> Path:
                    "advantages": [1.0, -1.0] * 4}  # fmt: skip
         samples += samples_of(rollout, 4, columns, [(12, False), (64, True)] * 4)
     (folder / "es_completions.jsonl").write_text("".join(json.dumps(sample) + "\n" for sample in samples))
-    secret = "hf_" + "a" * 34
     recipe = {
         "model_name_or_path": "Qwen/Qwen2.5-0.5B",
         "learning_rate": 1e-6,
-        "hub_token": secret,
-        "run_name": f"<b>{secret}</b>",
+        "hub_token": SECRET,
+        "run_name": f"<b>{SECRET}</b>",
     }
     (folder / "es_recipe.yaml").write_text(yaml.safe_dump(recipe))
     write_evaluation(folder / "eval-gsm8k")

@@ -106,7 +106,7 @@ def test_texts_of_a_run_are_shown_and_never_run(tmp_path):
     page = Page(write_report(everything(tmp_path / "all")))
     shown = [HOSTILE[0], HOSTILE[1], "a\ufffdb\ufffdc \ufffd", HOSTILE[3]]
     assert [cell for cell in page.cells if cell in shown] == shown * 6
-    assert "stage 1 begins: <b>harder</b> prompts\n" in page.cells
+    assert "stage 1 begins: <b>harder</b> prompts <token>\n" in page.cells
     assert not [tag for tag in page.tags if tag[0] in ("b", "img")] and len(page.scripts) == 3
     assert "hf_aaa" not in page.text and "<b><token></b>" in page.seen and "hub_token" not in page.text
 

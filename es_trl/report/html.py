@@ -3,12 +3,13 @@
 import html
 from collections.abc import Iterable, Sequence
 
+from ..hub.secrets import hide_tokens
 from .drawing import clean
 
 
 def text(value: object) -> str:
-    """Return a value as text that HTML shows as it is."""
-    return html.escape(clean(str(value)))
+    """Return a value as text that HTML shows as it is, with tokens of the Hub hidden."""
+    return html.escape(hide_tokens(clean(str(value))))
 
 
 def paragraph(value: object, kind: str = "") -> str:

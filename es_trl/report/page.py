@@ -39,12 +39,12 @@ _TEMPLATE = """<!DOCTYPE html>
 
 
 def page(title: str, parts: Sequence[str], panels: Sequence[Panel]) -> str:
-    """Return a page of HTML parts, whose charts are `panels`; tokens of the Hub are hidden everywhere."""
+    """Return a page of HTML parts, whose charts are `panels`; tokens of the Hub are hidden in them, too."""
     specs = json.dumps({panel.key: panel.spec for panel in panels}, separators=(",", ":"), allow_nan=False)
     escaped = specs.replace("<", "\\u003c")  # no text of a run may end the script
     charts = f"<script>\n{vega()}\n</script>\n" if panels else ""
     charts += f'<script type="application/json" id="specs">{hide_tokens(escaped)}</script>\n' if panels else ""
-    body = hide_tokens("\n".join(part for part in parts if part))
+    body = "\n".join(part for part in parts if part)
     return _TEMPLATE.format(
         title=text(title), style=_file("page.css"), body=body, charts=charts, script=_file("page.js")
     )

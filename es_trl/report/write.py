@@ -80,6 +80,8 @@ def write_comparison(folders: Sequence[str | Path], output: str | Path) -> Path:
         ValueError: if a folder holds no run, or a file of it is damaged.
         ImportError: if altair or vl-convert-python is not installed.
     """
+    if not folders:
+        raise ValueError("`folders` must name at least one run, got none: give the output_dirs of runs")
     runs = with_names([read_run(folder) for folder in folders], folders)
     panels, most = overlays(runs)
     differing = differing_keys(runs)
