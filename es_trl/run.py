@@ -7,10 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import datasets
-import huggingface_hub.utils
 import torch
-import transformers
 from datasets import Dataset
 from trl import get_peft_config, get_quantization_config
 
@@ -20,6 +17,7 @@ from .common.writing import writing
 from .config.field_checks import check_kernels
 from .control.geometry import Geometry, check_trains
 from .curriculum.datasets import check_enough
+from .data.bars import no_bars_in_files
 from .data.evaluation import load_evaluation
 from .data.prompts import load_named
 from .data.reading import is_local
@@ -69,18 +67,15 @@ def run_recipe(argv: list[str], reward: str | None = None) -> ESGRPOTrainer:
         ValueError: where the recipe is refused, before the model loads.
     """
     recipe = RecipeParser().parse(argv, reward)
-    if not sys.stderr.isatty():  # a file would be full of carriage returns
-        transformers.utils.logging.disable_progress_bar()
-        datasets.disable_progress_bars()
-        huggingface_hub.utils.disable_progress_bars()
     task = recipe.task
     if task is None:
         raise ValueError("`reward` must be set: set math, countdown or my_file.py:my_reward")
-    rewards, loaded = task.rewards(), load_named(recipe.data, task.load)
-    evaluated = load_evaluation(recipe.data, task, recipe.training, _each(loaded))
-    for dataset in (*_each(loaded), *_each(evaluated)):
-        check_rewards_fit(rewards, dataset.column_names)
-    return train(recipe, loaded, rewards, evaluated)
+    with no_bars_in_files():
+        rewards, datasets = task.rewards(), load_named(recipe.data, task.load)
+        evaluated = load_evaluation(recipe.data, task, recipe.training, _each(datasets))
+        for dataset in (*_each(datasets), *_each(evaluated)):
+            check_rewards_fit(rewards, dataset.column_names)
+        return train(recipe, datasets, rewards, evaluated)
 
 
 def train(

@@ -39,7 +39,3 @@ def test_a_bar_on_a_terminal():
         advance(60)
         advance(40)
     assert "100 of 100 completions" in text.getvalue()
-
-
-def test_hours():
-    assert module._span(3 * 3600 + 120) == "3 h 2 min"

@@ -19,11 +19,12 @@ from es_trl.tracking.outcome import outcome_of
 alt = pytest.importorskip("altair")
 pytest.importorskip("vl_convert")
 
+from es_trl.common.shown import duration  # noqa: E402
 from es_trl.report import page as pages  # noqa: E402
 from es_trl.report.evaluations import during_training  # noqa: E402
 from es_trl.report.run import read_run  # noqa: E402
 from es_trl.report.samples import MOST, samples_table  # noqa: E402
-from es_trl.report.words import duration, plain, sentences, tiles  # noqa: E402
+from es_trl.report.words import plain, sentences, tiles  # noqa: E402
 from es_trl.report.write import write_comparison, write_report  # noqa: E402
 
 

@@ -5,6 +5,7 @@ Datasets of a recipe. Names load on first use.
 - `tasks.py`: the rewards of a recipe, and the datasets with the columns that they read.
 - `prompts.py`: the datasets that a recipe names, as a trainer takes them.
 - `evaluation.py`: the evaluation data of a recipe.
+- `bars.py`: progress bars, which a file does not get.
 - `reading.py`: rows of a local file or a Hub dataset. A new file format goes there.
 - `exact_json.py`: columns of a JSON file, with every value as the file has it.
 - `rows.py`: chosen rows and their columns, nested ones too, and the refusal that names a row.

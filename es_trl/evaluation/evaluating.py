@@ -11,12 +11,13 @@ from filelock import FileLock, Timeout
 from transformers.utils import logging
 
 from ..common.writing import write_atomically, writing
+from ..data.bars import no_bars_in_files
 from ..estimates.result import RESULT_FILE, SETTINGS_FILE, Evaluation, read_evaluation
 from .estimating import estimated
 from .judging import judge
 from .models import ModelFiles
 from .problems import Problems, Reward, code_of, digest, load_problems, token_ids
-from .progress import no_bars_in_files, progress
+from .progress import progress
 from .samples import SAMPLES_FILE, append, keep_whole_units, lines_of, tally
 from .sampling import Sampler, Sampling, TransformersSampler
 from .settings import EvaluationSettings

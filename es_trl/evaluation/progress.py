@@ -1,14 +1,14 @@
 """How far a sampling is, and the time left: a bar on a terminal, a line now and then elsewhere."""
 
 import contextlib
-import sys
 import time
 from collections.abc import Callable, Iterator
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
-from transformers.utils import logging
+
+from ..common.shown import duration
 
 
 SECONDS_PER_LINE = 30
@@ -20,19 +20,6 @@ class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
         """Return the rate as text."""
         return Text(f"{task.speed:,.0f} per second" if task.speed else "")
-
-
-@contextlib.contextmanager
-def no_bars_in_files() -> Iterator[None]:
-    """Keep the bars of transformers away while the block runs, unless standard error is a terminal."""
-    hides = logging.is_progress_bar_enabled() and not sys.stderr.isatty()
-    if hides:
-        logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if hides:
-            logging.enable_progress_bar()
 
 
 @contextlib.contextmanager
@@ -72,14 +59,8 @@ def _lines(total: int, done: int, console: Console) -> Callable[[int], None]:
         rate = (now_done - done) / max(now - began, 1e-9)
         left = (total - now_done) / max(rate, 1e-9)
         share = f"{now_done:,} of {total:,} completions ({100 * now_done / total:.0f} %)"
-        console.out(f"{share}, {rate:,.0f} per second, {_span(left)} left", highlight=False)
+        console.out(f"{share}, {rate:,.0f} per second, {duration(left)} left", highlight=False)
 
     if done:
         console.out(f"{done:,} of {total:,} completions are there from an earlier start", highlight=False)
     return advance
-
-
-def _span(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"

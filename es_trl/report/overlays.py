@@ -7,12 +7,12 @@ from typing import Any
 
 import altair as alt
 
+from ..common.shown import duration
 from ..tracking.outcome import WINDOW
 from ..tracking.plots import smooth
 from .drawing import COLORS, DASHES, LINE_LEGEND, Panel, Rows, chart, rollout_axis, rows_of, thinned
 from .panels import pass_chart
 from .run import Run
-from .words import duration
 
 
 _MOST_POINTS = 3_000  # of all runs in a chart

@@ -93,22 +93,21 @@ def lengths(run: Run) -> Panel | None:
 
 def truncated(run: Run) -> Panel | None:
     """Return the chart of the completions that were cut at their limit."""
-    if not run.has("truncated_completions"):
-        return None
-    rows = rows_of(run.records, "truncated_completions")
     caption = "Share of the completions of a rollout that were cut at the longest allowed length, and so have no end."
-    drawn = [Line("truncated_completions", "cut completions", ORANGE)]
-    return Panel("truncated", "Truncated completions", caption, _over_rollouts(run, rows, drawn, height=120))
+    line = Line("truncated_completions", "cut completions", ORANGE)
+    return _share(run, line, "truncated", "Truncated completions", caption)
 
 
 def clip(run: Run) -> Panel | None:
     """Return the chart of the clipped tokens."""
-    if not run.has("clip_high_fraction"):
-        return None
-    rows = rows_of(run.records, "clip_high_fraction")
     caption = "Share of the tokens that the upper bound of the ratio cut, mean over the updates of a rollout."
-    drawn = [Line("clip_high_fraction", "clipped tokens", PURPLE)]
-    return Panel("clip", "Clipped tokens", caption, _over_rollouts(run, rows, drawn, height=120))
+    return _share(run, Line("clip_high_fraction", "clipped tokens", PURPLE), "clip", "Clipped tokens", caption)
+
+
+def _share(run: Run, line: Line, key: str, title: str, caption: str) -> Panel | None:
+    if not run.has(line.field):
+        return None
+    return Panel(key, title, caption, _over_rollouts(run, rows_of(run.records, line.field), [line], height=120))
 
 
 def stages(run: Run) -> Panel | None:

@@ -3,6 +3,7 @@
 import re
 from statistics import median
 
+from ..common.shown import duration
 from ..tracking.outcome import SETTLING, WINDOW, Error
 from .run import Run
 
@@ -12,16 +13,6 @@ def plain(part: str) -> str:
     name = re.sub(r"(Controller|Actuator)$", "", part.partition("(")[0]) or part
     words = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", name).split()
     return " ".join(word if word.isupper() else word.lower() for word in words)
-
-
-def duration(seconds: float) -> str:
-    """Return a time in the two largest units that it needs."""
-    if seconds < 60:
-        return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    if minutes < 60:
-        return f"{int(seconds // 60)} min {int(seconds % 60)} s"
-    return f"{minutes // 60} h {minutes % 60} min" if minutes < 48 * 60 else f"{minutes / 1440:.1f} days"
 
 
 def sentences(run: Run) -> list[str]:
