@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+from launching import ROOT
 from made_up_sweep import settings_of, write_evaluation, write_sweep
 
 from es_trl.estimates.intervals import intervals_of
@@ -99,6 +100,7 @@ def test_missing_runs_are_named_and_not_guessed(tmp_path):
     rows = [line.split() for line in text.splitlines()]
     assert ["0.1", "0.2", "1", "of", "2"] in [row[:5] for row in rows]
     assert ["0.5", "0.1", "0", "of", "2", "missing"] in rows
+    assert "(where one seed is finished, the intervals say nothing about other seeds)" in text
     assert text.endswith("missing: run 2, 4, 5, 6, 7: not finished")
 
 
@@ -157,3 +159,16 @@ def test_one_seed_says_nothing_about_others(tmp_path):
         in results_of(settings, tmp_path)[1]
     )
     assert settings_of(GRID).seeds == 1
+
+
+def test_the_guides_table_is_made_from_the_committed_results():
+    found = json.loads((ROOT / "results" / "sweep" / "sweep_results.json").read_text())
+    page = (ROOT / "docs" / "guides" / "choose_schedule.md").read_text()
+    assert len(found["points"]) == 6
+    for point in found["points"]:
+        cells = [f"{each['value']:.3f} [{each['low']:.3f}, {each['high']:.3f}]" for each in point["pass@k"].values()]
+        assert f"| {' | '.join([*map(str, point['values'].values()), str(len(point['seeds'])), *cells])} |" in page
+    for best in found["best"].values():
+        difference = best["difference"]
+        words = f"{difference['value']:.3f} [{difference['low']:.3f}, {difference['high']:.3f}]"
+        assert f"{words}, which {'excludes' if best['differs'] else 'does not exclude'} 0" in page

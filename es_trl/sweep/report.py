@@ -134,6 +134,8 @@ def as_report(results: Results, reasons: Mapping[int, str]) -> str:
     lines = [as_table(header, rows), f"(mean over seeds; {LEVEL:.0%} intervals over problems and seeds)"]
     if settings.seeds == 1:
         lines[-1] = f"(one seed; {LEVEL:.0%} intervals over problems, which say nothing about other seeds)"
+    elif any(len(seeds) == 1 for seeds in results.seeds.values()):
+        lines.append("(where one seed is finished, the intervals say nothing about other seeds)")
     lines += [""] + [_sentence(results, k, best) for k, best in results.best.items()]
     told = [run for run in results.missing if reasons[run.index] != NOT_FINISHED]
     lines += [f"missing: run {run.index} ({run}): {reasons[run.index]}" for run in told]
