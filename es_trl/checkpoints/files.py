@@ -18,7 +18,7 @@ from .lineage import Lineage
 
 
 STATE_FILE = "es_state.json"
-STATE_VERSION = 5
+STATE_VERSION = 6
 
 
 @dataclass(frozen=True)
