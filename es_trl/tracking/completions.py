@@ -89,7 +89,6 @@ def samples_of(
             }
         )
     return samples
-    return samples
 
 
 def text_of(value: Any) -> str:
