@@ -128,6 +128,14 @@ class RecipeParser:
             raise ValueError(f"the option --{option} has no value: write one after it")
         if not key and list in kinds and len(values) == 1 and values[0].startswith("["):  # a list as YAML writes it
             return {name: as_type(name, read_yaml_text(f"the value of --{option}", values[0]), hint)}
+        if (
+            not key
+            and list in kinds
+            and str not in kinds
+            and type(None) in kinds
+            and values in ([none] for none in NONE)
+        ):
+            return {name: None}
         if list in kinds and name not in NESTED and (len(values) > 1 or str not in kinds):
             return {name: as_type(name, values, hint)}
         if len(values) > 1:

@@ -110,7 +110,7 @@ def test_the_command_compares_runs_and_evaluations(tmp_path, capsys):
     assert cli(["compare", first, str(tmp_path / "run"), "--output_dir", str(tmp_path / "out")]) == 0
     printed = capsys.readouterr().out
     assert f"{tmp_path}/run minus {first}, paired over problems" in printed
-    assert "1     +0.2500  +0.2500 to +0.2500        higher" in printed
+    assert "1     +0.2500  +0.2500 to +0.2500          higher" in printed
     assert printed.splitlines()[-1] == f"{tmp_path}/out/compare.png"
     assert (tmp_path / "out" / "compare.png").read_bytes().startswith(b"\x89PNG")
 

@@ -11,6 +11,8 @@ from lab_runs import BONUS
 from launching import ROOT, environment
 from transformers import PrinterCallback, TrainerCallback
 
+from es_trl import ESGRPOTrainer
+from es_trl.lab import BASE_MODEL, countdown_dataset, countdown_reward
 from es_trl.tracking.console import HEADER_EVERY, Console, Extent
 from es_trl.tracking.history import RolloutRecord
 
@@ -39,7 +41,7 @@ def lines(capsys, extent, records, console=None):
 
 def test_a_line_per_rollout(capsys):
     head, first, second = lines(capsys, Extent(2, 16, 1, True, False), [record(0), record(1, stage="anneal")])
-    assert head.split() == "rollout phase target entropy control reward tokens cut seconds left".split()
+    assert head.split() == "rollout phase target entropy control reward length cut seconds left".split()
     assert first.split() == "0/1 stable 0.300 0.312 ±0.011 -0.05 0.500 6.0 12% 0.50 0:00:00".split()
     assert second.split()[:2] == ["1/1", "anneal"] and len({len(line) for line in (head, first, second)}) == 1
 
@@ -62,7 +64,7 @@ def test_200_rollouts_are_few_lines_with_their_header_again(capsys):
 def test_without_control_and_without_a_measurement(capsys):
     nothing = dict.fromkeys(("stage", "target", "entropy", "entropy_se", "control", "reward"))
     head, line = lines(capsys, Extent(1, 8, 1, False, False), [record(0, **nothing)])
-    assert head.split() == "rollout entropy reward tokens cut seconds left".split()
+    assert head.split() == "rollout entropy reward length cut seconds left".split()
     assert line.split()[:4] == ["0/0", "-", "-", "6.0"]
     head, line = lines(capsys, Extent(1, 8, 1, True, True), [record(0, **nothing)])
     assert line.split()[:6] == ["0/0", "1", "-", "-", "-", "-"]
@@ -101,16 +103,25 @@ def test_other_processes_say_nothing(capsys):
     console = Console(False, True)
     assert lines(capsys, Extent(2, 16, 1, True, False), [record(0)], console) == []
     console.events(0, [{"kind": "alarm", "message": "x"}])
-    console.evaluation(8, {"eval_reward": 1.0})
+    console.evaluation(8, {"eval_reward": 1.0}, "eval")
     assert capsys.readouterr().out == ""
 
 
 def test_evaluation(capsys):
-    metrics = {"eval_reward": 0.25, "eval_pass@8": 0.7512, "eval_runtime": 61.2, "eval_loss": 0.1}
-    metrics |= {"eval_hard_pass@8": 0.5, "eval_completions/mean_length": 6.0}
-    Console(True, False).evaluation(80, metrics)
-    said = capsys.readouterr().out
-    assert said == "evaluation at update 80: reward 0.250, pass@8 0.751, hard_pass@8 0.500, time 0:01:01\n"
+    metrics = {
+        "eval_reward": 0.25,
+        "eval_pass@8": 0.7512,
+        "eval_runtime": 61.2,
+        "eval_loss": 0.1,
+        "eval_reward_std": 1.0,
+    }
+    Console(True, False).evaluation(80, metrics, "eval")
+    named = {name.replace("eval", "eval_hard"): value for name, value in metrics.items()}
+    Console(True, False).evaluation(80, named, "eval_hard")
+    assert capsys.readouterr().out.splitlines() == [
+        "evaluation at update 80: reward 0.250, pass@8 0.751, time 0:01:01",
+        "evaluation of hard at update 80: reward 0.250, pass@8 0.751, time 0:01:01",
+    ]
 
 
 def test_a_run_says_its_rollouts_and_no_dictionaries(lab_trainer, capsys):
@@ -121,6 +132,17 @@ def test_a_run_says_its_rollouts_and_no_dictionaries(lab_trainer, capsys):
     (first,) = [line for line in said.out.splitlines() if line.lstrip().startswith("0/1 ")]
     assert "1/1 " in said.out and "stable" in first
     assert "{" not in said.out.split("rollout   phase")[1] and "it/s" not in said.err
+
+
+def test_evaluations_by_name_have_a_line_each(lab_args, capsys):
+    args = lab_args(max_steps=6, eval_strategy="steps", eval_steps=4, eval_on_start=True, eval_pass_at_k=[1])
+    named = {"a": countdown_dataset(2, seed=3), "b": countdown_dataset(2, seed=4)}
+    ESGRPOTrainer(BASE_MODEL, countdown_reward, args, countdown_dataset(64, seed=1), named).train()
+    lines = capsys.readouterr().out.splitlines()
+    told = [line.partition(":")[0] for line in lines if line.startswith("evaluation")]
+    assert told == [f"evaluation of {name} at update {update}" for update in (0, 4, 6) for name in "ab"]
+    # the run ends inside its second rollout, which has a line
+    assert [line.split()[0] for line in lines if line.split()[:1] in (["0/1"], ["1/1"])] == ["0/1", "1/1"]
 
 
 def test_callbacks_of_ones_own_stay(lab_trainer):

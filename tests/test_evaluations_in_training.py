@@ -56,10 +56,10 @@ def mean_pass_at(k, rewards, samples):
 
 
 def test_counts_by_hand():
-    found = Evaluation([1, 2], 2, 3, torch.tensor([1.0, 0.5]))
-    # weighted sums without the third function: 1, -0.5 | 0, nothing | 0.5, 1 | and a problem that fills the batch
-    found.add(torch.tensor([[1.0, 0.0, -9.0], [-1.0, 1.0, 9.0], [0.0, 0.0, 9.0], [torch.nan, torch.nan, 9.0]]))
-    found.add(torch.tensor([[torch.nan, 1.0, 0.0], [1.0, 0.0, 0.0], [1.0, 1.0, 0.0], [1.0, 1.0, 0.0]]))
+    found = Evaluation([1, 2], 2, 3, functions=2)
+    # the least of the first two: 1, -1 | 0, nothing | 1 (the other gave none), 1 | and a problem that fills the batch
+    found.add(torch.tensor([[1.0, 2.0, -9.0], [-1.0, 1.0, 9.0], [0.0, 1.0, 9.0], [torch.nan, torch.nan, 9.0]]))
+    found.add(torch.tensor([[torch.nan, 1.0, 0.0], [1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [1.0, 1.0, 0.0]]))
     assert found.metrics("eval_x") == {"eval_x_pass@1": pytest.approx((0.5 + 0 + 1) / 3), "eval_x_pass@2": 2 / 3}
 
 

@@ -119,7 +119,7 @@ def test_a_recipe_and_its_options(tmp_path):
     assert schedule_of(parsed.training) == StableAnnealSchedule(0.35, 0.05, 0.05)
     # what is written beside the run is what was given, so that it chooses the same again
     assert parsed.given["goal_k"] == 64 and parsed.given["entropy_schedule"] == {"target": 0.35}
-    assert describe_goal(parsed.training).startswith("goal_k 64: ratio 0.05, a rule of thumb")
+    assert describe_goal(parsed.training).startswith("goal_k 64: ratio 0.05: our rule of thumb")
     assert describe_goal(RecipeParser().parse(["--config", COUNTDOWN]).training) == ""
     with pytest.raises(ValueError, match="`entropy_schedule` is none"):
         RecipeParser().parse(["--config", str(recipe), "--entropy_schedule", "none"])
@@ -129,8 +129,8 @@ def test_a_plan_says_what_it_chose(capsys):
     options = ["--goal_k", "8", "--entropy_schedule", "{kind: stable_anneal, end: 0.05}"]
     assert cli(["plan", COUNTDOWN, *options]) == 0
     words = (
-        "goal_k 8: target 0.4 nats and ratio 0.1, a rule of thumb from one paper (section 4.2), which measured 7B "
-        "models on mathematics; `python -m es_trl sweep` measures it on your model"
+        "goal_k 8: target 0.4 nats and ratio 0.1: our rule of thumb, in the direction that one paper found (section "
+        "4.2) on 7B models and mathematics; `python -m es_trl sweep` measures it on your model"
     )
     assert words in " ".join(capsys.readouterr().out.split())
 

@@ -19,6 +19,7 @@ def test_options_override_the_yaml():
 def test_a_command_line_takes_blocks_away():
     argv = ["--entropy_schedule", "none", "--entropy_controller", "none", "--entropy_actuator", "null"]
     assert parsed(argv).training.build_parts() is None
+    assert parsed(["--eval_pass_at_k", "none"]).training.eval_pass_at_k is None
 
 
 def test_any_field_of_a_block_can_be_overridden():

@@ -88,8 +88,8 @@ def test_the_command_writes_one_file(tmp_path, capsys, with_vega):
 
 def test_all_that_a_page_can_show(tmp_path):
     page = Page(write_report(everything(tmp_path / "all")))
-    charts = ["entropy", "control-ClipHighActuator", "control-EntropyBonusActuator", "reward", "lengths", "truncated"]
-    assert list(page.specs) == [*charts, "clip", "stages", "pass_over_rollouts", "pass_over_k"]
+    charts = ["entropy", "control-ClipHighActuator", "control-EntropyBonusActuator", "reward", "pass_over_rollouts"]
+    assert list(page.specs) == [*charts, "pass_over_k", "lengths", "truncated", "clip", "stages"]
     for spec in page.specs.values():
         alt.Chart.from_dict(json.loads(json.dumps(spec)), validate=True)
     assert [tag for tag in page.tags if "data-chart" in tag[1]] and page.seen.count("entropy has collapsed") == 1
@@ -153,8 +153,11 @@ def test_the_outcome_by_hand(tmp_path):
     ]
     assert sentences(run) == [
         "The model was trained with GRPO and the method es_pid for 40 rollouts, 8 completions per prompt.",
-        "Its entropy was to stay at 0.4 nats up to rollout 30, and then to fall to 0.13 nats; the controller (self "
-        "tuned PID) moved the entropy bonus to that end.",
+        "Its target entropy was 0.4 nats up to rollout 30, and then went to 0.13 nats. The controller (self tuned PID) "
+        "moved the entropy bonus.",
+        "Entropy was off its target by 0.100 nats in the stable phase (5.0 times the noise of one rollout) and 0.224 "
+        "nats in the anneal phase (11.2 times the noise of one rollout). The control was at a bound in 4 of 40 "
+        "rollouts.",
     ]
 
 
@@ -242,7 +245,7 @@ def test_pass_at_k_is_that_of_this_run(tmp_path):
     (run / "checkpoint-24").mkdir()
     (run / "checkpoint-24" / "trainer_state.json").write_text('{"log_his')  # a save that a kill cut off
     (curve,) = during_training(run, [record(at) for at in range(4)])
-    assert (curve.name, curve.points) == ("pass@2", [(2, 0.5)])
+    assert (curve.name, curve.points) == ("pass@2", [(1, 0.5)])  # after the second rollout
 
 
 @pytest.mark.parametrize(

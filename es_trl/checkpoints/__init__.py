@@ -2,6 +2,7 @@
 
 - `files.py`: the list of a checkpoint's files, which is used to check each of them.
 - `run_state.py`: the state of the run (`es_state.json`) and the open rollout.
+- `digests.py`: a digest of the weights in a folder.
 - `weights.py`: the check that all weights are loaded, and the weights of a reference model that changes.
 - `choice.py`: the choice of the checkpoint to resume from, and of those to delete.
 - `lineage.py`: the run that a checkpoint belongs to.

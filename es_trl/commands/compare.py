@@ -27,6 +27,7 @@ def run(args: argparse.Namespace, keys: list[str]) -> str:
     warnings.simplefilter("ignore")  # a warning of a library is no line of a table
     from ..common.writing import writing
     from ..estimates.result import RESULT_FILE, evaluation_folder
+    from ..report.evaluations import is_of_earlier
     from ..tracking.history import HISTORY_FILE
 
     names: list[str] = args.folders
@@ -39,6 +40,9 @@ def run(args: argparse.Namespace, keys: list[str]) -> str:
         raise ValueError(f"{path} does not exist: give the folder of an evaluation or of a run")
     if len(runs) < len(names) and (lacking := [name for name in names if name not in evaluated]):
         raise ValueError(f"the run {lacking[0]} has no evaluation: run python -m es_trl eval {lacking[0]} first")
+    if earlier := [name for name, folder in evaluated.items() if is_of_earlier(folder)]:
+        fault = f"{evaluated[earlier[0]]} is an evaluation of other weights than {earlier[0]} has now"
+        raise ValueError(f"{fault}: evaluate again with another --output_dir, or remove the folder")
     output = Path(args.output_dir)
     with writing(output, "`--output_dir`", "set another --output_dir"):
         output.mkdir(parents=True, exist_ok=True)

@@ -42,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, keys: list[str]) -> str:
     """Evaluate, draw the figure, and return a table."""
     warnings.simplefilter("ignore")  # a warning of a library is no line of a table
+    from ..common.shown import wrapped
     from ..evaluation.evaluating import evaluate
     from ..evaluation.figures import FIGURE_FILE, draw
     from ..evaluation.settings import EvaluationSettings, recipe_of, with_defaults
@@ -60,7 +61,7 @@ def run(args: argparse.Namespace, keys: list[str]) -> str:
     mean = found.avg_at_n
     head = f"{found.problems} problems x {found.n} completions of {found.data}, judged by {', '.join(found.rewards)}"
     lines = [
-        f"{head}; {found.tokens:.1f} tokens per completion, {100 * found.truncated:.1f} % truncated",
+        wrapped(f"{head}; {found.tokens:.1f} tokens per completion, {100 * found.truncated:.1f} % truncated"),
         f"avg@{found.n} {mean.value:.4f} ({mean.low:.4f} to {mean.high:.4f})",
         "",
         found.as_table(),
@@ -91,6 +92,7 @@ def _folder(model: str, data: str) -> Path:
     path = Path(data)
     name = path.stem if path.suffix in (".json", ".jsonl", ".parquet") else data.rpartition("/")[2]
     model_name, name = (re.sub(r"[^\w.-]+", "-", each).strip("-") for each in (model, name))
-    if Path(model).expanduser().is_dir():
-        return Path(model).expanduser() / f"eval-{name}"
+    own, package = Path(model).expanduser(), Path(__file__).parent.parent
+    if own.is_dir() and package not in own.absolute().parents:  # the lab's base model is a part of the package
+        return own / f"eval-{name}"
     return Path("runs/eval") / f"{model_name}-{name}"

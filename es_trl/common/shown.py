@@ -1,5 +1,6 @@
 """Values as text for messages."""
 
+import textwrap
 from typing import Any
 
 
@@ -7,6 +8,11 @@ def shown(value: Any, length: int = 60) -> str:
     """Return the `repr` of a value, cut to at most `length` characters."""
     text = repr(value)
     return text if len(text) <= length else f"{text[: length - 3]}..."
+
+
+def wrapped(text: str, width: int = 100) -> str:
+    """Return a text as lines of at most `width` characters; all but the first are indented."""
+    return textwrap.fill(text, width, subsequent_indent="    ", break_on_hyphens=False, break_long_words=False)
 
 
 def shown_with_type(value: Any) -> str:

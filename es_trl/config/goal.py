@@ -29,10 +29,8 @@ def rule_of_thumb(k: int) -> dict[str, float]:
             The k of pass@k, at least 1.
     """
     share = min(math.log(k / SMALLEST_K) / math.log(LARGEST_K / SMALLEST_K), 1.0)
-    return {
-        "target": TARGETS[0] * (1 - share) + TARGETS[1] * share,
-        "ratio": RATIOS[0] ** (1 - share) * RATIOS[1] ** share,
-    }
+    target, ratio = TARGETS[0] * (1 - share) + TARGETS[1] * share, RATIOS[0] ** (1 - share) * RATIOS[1] ** share
+    return {"target": round(target, 12), "ratio": round(ratio, 12)}
 
 
 def apply_goal(args: Any) -> None:
@@ -87,8 +85,8 @@ def describe_goal(args: Any) -> str:
     if not chosen:
         return ""
     return (
-        f"goal_k {args.goal_k}: {' and '.join(chosen)}, a rule of thumb from one paper (section 4.2), which measured "
-        "7B models on\nmathematics; `python -m es_trl sweep` measures it on your model"
+        f"goal_k {args.goal_k}: {' and '.join(chosen)}: our rule of thumb, in the direction that one paper found\n"
+        "(section 4.2) on 7B models and mathematics; `python -m es_trl sweep` measures it on your model"
     )
 
 

@@ -73,10 +73,13 @@ def saturation(records: Records) -> str | None:
     stuck = len(recent) == PATIENCE and len(controls) == 1 and all(record["saturated"] for record in recent)
     if not stuck or min(errors) <= 0.0 <= max(errors):
         return None
+    other = "use an actuator that acts in every geometry (entropy_bonus)"
+    if recent[-1]["actuator"] == "EntropyBonusActuator":
+        other = "look at the sign of its effect; small models need bounds of about -1 and 1"
     return (
         f"the control has been at its bound {recent[-1]['control']:.3g} for {PATIENCE} rollouts and entropy is "
         f"{abs(mean(errors)):.3f} nats {'below' if errors[-1] > 0.0 else 'above'} its target. Widen the actuator's "
-        "bounds, move the target, or use an actuator that acts in every geometry (entropy_bonus)"
+        f"bounds, move the target, or {other}"
     )
 
 

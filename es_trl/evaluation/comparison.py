@@ -45,7 +45,7 @@ class Comparison:
             for k, each in zip(self.ks, self.differences, strict=True)
         ]
         how = "paired over problems" if self.paired else "unpaired, because their problems differ"
-        header = ("k", "difference", f"{100 * LEVEL:.0f} % interval", "outside of 0")
+        header = ("k", "difference", f"{100 * LEVEL:.0f} % interval", "differs from 0")
         share = f"{100 * self.crossing_share:.1f} % of the resamples cross"
         crossing = f"the curves do not cross; {share}"
         if self.crossing is not None:

@@ -11,13 +11,12 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from ..trainer.model_folder import UNREADABLE, WEIGHTS, first_sentence, read_config, read_processor
+from ..checkpoints.digests import read_weights
+from ..trainer.model_folder import UNREADABLE, first_sentence, read_config, read_processor
 from .sampling import end_ids
 
 
 ADAPTER = "adapter_config.json"
-_BLOCK = 1 << 20  # bytes
-_BLOCKS = 16  # of each file, evenly spread, that its digest reads
 
 
 @dataclass(frozen=True)
@@ -80,14 +79,7 @@ class ModelFiles:
             if not os.path.isdir(name):
                 read.update(str(getattr(read_config("the model", name, None, False), "_commit_hash", name)).encode())
                 continue
-            patterns = (*WEIGHTS, "adapter_model*")
-            for path in sorted({path for pattern in patterns for path in Path(name).glob(pattern)}):
-                size = path.stat().st_size
-                read.update(f"{path.name} {size} ".encode())
-                with path.open("rb") as file:
-                    for place in sorted({size * block // _BLOCKS for block in range(_BLOCKS)}):
-                        file.seek(place)
-                        read.update(file.read(_BLOCK))
+            read_weights(read, Path(name))
         return read.hexdigest()[:16]
 
     def load(self) -> PreTrainedModel:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from datasets import Dataset
 
-from ..common.shown import shown
+from ..common.shown import shown, wrapped
 from ..config.config import ESGRPOConfig
 from ..control.geometry import Geometry, check_trains
 from ..curriculum.datasets import check_dataset, check_enough
@@ -44,7 +44,7 @@ def plan(recipe_file: str, num_processes: int | None, overrides: list[str], conf
         launch = launch_of(config, processes)
         return f"{text}\n{summarize(recipe, stages, geometry.rollouts, launch, GPUS[gpu])}"
     except NoProjectionError as unknown:
-        return f"{text}\nno memory projection: {unknown}\n"
+        return f"{text}\n{wrapped(f'no memory projection: {unknown}')}\n"
 
 
 def describe_recipe(recipe: Recipe) -> tuple[str, Geometry, Curriculum | None]:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from ..common.shown import wrapped
 from ..common.tables import as_table
 from ..config.config import ESGRPOConfig
 from ..curriculum.planned import PlannedStage
@@ -32,7 +33,10 @@ def summarize(recipe: Recipe, stages: list[PlannedStage], num_rollouts: int | No
         warnings.append("the plan assumes ZeRO-3: give the launch's accelerate config with --config_file")
     sections = [f"memory per GPU in GiB, projected and not measured: {head}"]
     sections += [_memory_table(index, own, gpu) for index, own in enumerate(work)]
-    sections += [_time_table(recipe, stages, work, num_rollouts, gpu), "\n".join(f"warning: {t}" for t in warnings)]
+    sections += [
+        _time_table(recipe, stages, work, num_rollouts, gpu),
+        "\n".join(wrapped(f"warning: {t}") for t in warnings),
+    ]
     return "\n\n".join(filter(None, sections)) + "\n"
 
 

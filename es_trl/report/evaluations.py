@@ -2,14 +2,15 @@
 
 import json
 import re
-from bisect import bisect_right
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..checkpoints.digests import weights_digest
 from ..control.values import is_number
-from ..estimates.result import RESULT_FILE, Evaluation, read_evaluation
+from ..estimates.result import RESULT_FILE, SETTINGS_FILE, Evaluation, read_evaluation
 from ..tracking.history import HISTORY_FILE
 
 
@@ -26,9 +27,20 @@ class Curve:
 
 
 def evaluations_in(folder: Path) -> dict[str, Evaluation]:
-    """Return the evaluations in the folders `eval-*` of a run, by their names."""
+    """Return the evaluations of a run's model in its folders `eval-*`, by their names."""
     found = sorted(path.parent for path in folder.glob(f"eval-*/{RESULT_FILE}"))
-    return {path.name.removeprefix("eval-"): read_evaluation(path) for path in found}
+    return {path.name.removeprefix("eval-"): read_evaluation(path) for path in found if not is_of_earlier(path)}
+
+
+def is_of_earlier(evaluation: Path) -> bool:
+    """Return whether an evaluation in the folder of a run is of other weights than the run has now."""
+    settings, now = evaluation / SETTINGS_FILE, weights_digest(evaluation.parent)
+    if now is None or not evaluation.name.startswith("eval-") or not settings.is_file():
+        return False
+    try:
+        return json.loads(settings.read_bytes())["weights"] != now
+    except (ValueError, KeyError, TypeError):
+        return False  # reading the evaluation says what is damaged
 
 
 def during_training(folder: Path, records: list[dict[str, Any]]) -> list[Curve]:
@@ -36,11 +48,11 @@ def during_training(folder: Path, records: list[dict[str, Any]]) -> list[Curve]:
     found: dict[str, list[tuple[int, float]]] = {}
     updates = [record["global_step"] for record in records]
     for entry in _log(folder):
-        begun = bisect_right(updates, entry.get("step", -1))  # rollouts that began before the evaluation
+        done = bisect_left(updates, entry.get("step", -1))  # rollouts that were trained on before the evaluation
         for key, value in entry.items():
-            if (metric := METRIC.fullmatch(key)) and begun and is_number(value):
+            if (metric := METRIC.fullmatch(key)) and "step" in entry and is_number(value):
                 name = f"pass@{metric['k']}" + (f" on {metric['data']}" if metric["data"] else "")
-                found.setdefault(name, []).append((records[begun - 1]["rollout"], float(value)))
+                found.setdefault(name, []).append((records[max(done - 1, 0)]["rollout"], float(value)))
     return [Curve(name, points) for name, points in sorted(found.items(), key=lambda item: _order(item[0]))]
 
 

@@ -100,7 +100,7 @@ def truncated(run: Run) -> Panel | None:
 
 def clip(run: Run) -> Panel | None:
     """Return the chart of the clipped tokens."""
-    caption = "Share of the tokens that the upper bound of the ratio cut, mean over the updates of a rollout."
+    caption = "Share of the tokens whose update the upper clip (epsilon_high) stopped, mean over a rollout."
     return _share(run, Line("clip_high_fraction", "clipped tokens", PURPLE), "clip", "Clipped tokens", caption)
 
 
@@ -203,6 +203,6 @@ def _over_rollouts(
 
 
 _OTHERS: tuple[Callable[[Run], Panel | None], ...] = (
-    *(reward, lengths, truncated, clip, stages),
-    *(pass_over_rollouts, pass_over_k),
+    *(reward, pass_over_rollouts, pass_over_k),
+    *(lengths, truncated, clip, stages),
 )

@@ -4,7 +4,7 @@ import re
 from statistics import median
 
 from ..common.shown import duration
-from ..tracking.outcome import SETTLING, WINDOW, Error
+from ..tracking.outcome import Error
 from .run import Run
 
 
@@ -27,7 +27,7 @@ def sentences(run: Run) -> list[str]:
         size = f" of {geometry.prompts} prompts × {geometry.num_generations} completions"
     by = f", rewarded by {' and '.join(run.setup.rewards)}" if run.setup is not None and run.setup.rewards else ""
     what = "The model" if run.model is None else str(run.model)
-    return [f"{what} was trained with {_method(run)} for {count}{size}{by}.", _control(run)]
+    return [f"{what} was trained with {_method(run)} for {count}{size}{by}.", _control(run), *_result(run)]
 
 
 def _method(run: Run) -> str:
@@ -40,11 +40,11 @@ def _control(run: Run) -> str:
         return "Its entropy was measured in every rollout and not controlled."
     actuators = ", then the ".join(plain(part) for part in run.loop.get("actuators", []))
     moved = f"the {actuators}" if actuators else "nothing"
-    means = f"the controller ({plain(run.loop.get('controller', 'unknown'))}) moved {moved}"
+    means = f"The controller ({plain(run.loop.get('controller', 'unknown'))}) moved {moved}"
     targets = [record["target"] for record in run.records if record["target"] is not None]
     if not targets:
-        return f"Its entropy was measured and had no target; {means}."
-    return f"Its entropy was to {_aim(run, targets)}; {means} to that end."
+        return f"Its entropy was measured and had no target. {means}."
+    return f"Its target entropy was {_aim(run, targets)}. {means}."
 
 
 def _aim(run: Run, targets: list[float]) -> str:
@@ -53,11 +53,25 @@ def _aim(run: Run, targets: list[float]) -> str:
         record["target"] for record in run.records if record["target"] is not None and record["stage"] == "stable"
     ]
     if least == most:
-        return f"stay at {first} nats"
+        return f"{first} nats"
     if run.onset is not None and stable and f"{min(stable):.3g}" == f"{max(stable):.3g}":
-        moves = "fall" if targets[-1] < targets[0] else "go"
-        return f"stay at {first} nats up to rollout {run.onset}, and then to {moves} to {last} nats"
-    return f"follow a schedule from {first} to {last} nats (between {least} and {most})"
+        return f"{first} nats up to rollout {run.onset}, and then went to {last} nats"
+    return f"a schedule from {first} to {last} nats (between {least} and {most})"
+
+
+def _result(run: Run) -> list[str]:
+    """Return how far entropy was from its target, and how often the control could do no more."""
+    errors = run.outcome.errors
+    far = [f"{error.rms:.3f} nats in the {stage} phase{_times(error)}" for stage, error in errors.items()]
+    if not far:
+        return []
+    stuck = sum(bool(record["saturated"]) for record in run.records)
+    bound = f" The control was at a bound in {stuck} of {len(run.records)} rollouts." if stuck else ""
+    return [f"Entropy was off its target by {' and '.join(far)}.{bound}"]
+
+
+def _times(error: Error) -> str:
+    return "" if not error.noise else f" ({error.rms / error.noise:.1f} times the noise of one rollout)"
 
 
 def tiles(run: Run) -> list[tuple[str, str, str]]:
@@ -66,12 +80,11 @@ def tiles(run: Run) -> list[tuple[str, str, str]]:
     if outcome.entropy is not None:
         first, last = outcome.entropy
         found.append(("Entropy", f"{first:.3f} → {last:.3f} nats", "first → last rollout"))
-    names = {"stable": f"after the first {SETTLING}", "anneal": "all of the phase"}
     for stage, error in outcome.errors.items():
-        found.append((f"Error, {stage} phase", f"{error.rms:.3f} nats", _noise(error, names.get(stage, ""))))
+        found.append((f"Error, {stage} phase", f"{error.rms:.3f} nats", _noise(error)))
     if outcome.reward is not None:
         first, last = outcome.reward
-        found.append(("Reward", f"{first:.3f} → {last:.3f}", f"means of the first and last {WINDOW} rollouts"))
+        found.append(("Reward", f"{first:.3f} → {last:.3f}", f"means of the first and last {outcome.window} rollouts"))
     if run.loop is not None:
         found.append(("Alarms", str(outcome.alarms), "see the events" if outcome.alarms else "nothing to report"))
     if outcome.seconds is not None:
@@ -81,6 +94,7 @@ def tiles(run: Run) -> list[tuple[str, str, str]]:
     return found
 
 
-def _noise(error: Error, which: str) -> str:
+def _noise(error: Error) -> str:
+    which = f"after the first {error.left_out}" if error.left_out else "all of the phase"
     rollouts = f"rms over {error.rollouts} rollouts, {which}"
     return rollouts if error.noise is None else f"{rollouts}; one rollout's noise: {error.noise:.3f}"

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ..common.shown import wrapped
 from ..common.tables import as_table
 from ..config.values import read_yaml_text
 from ..estimates.intervals import LEVEL, RESAMPLES, Interval
@@ -95,7 +96,11 @@ def as_json(results: Results, reasons: Mapping[int, str]) -> dict[str, Any]:
             "n": settings.n,
             "k": settings.k,
         },
-        "interval": {"level": LEVEL, "resamples": RESAMPLES, "over": "problems and seeds"},
+        "interval": {
+            "level": LEVEL,
+            "resamples": RESAMPLES,
+            "over": "problems and seeds" if settings.seeds > 1 else "problems",
+        },
         "points": [
             {
                 "values": _values(points[number]),
@@ -136,7 +141,7 @@ def as_report(results: Results, reasons: Mapping[int, str]) -> str:
         lines[-1] = f"(one seed; {LEVEL:.0%} intervals over problems, which say nothing about other seeds)"
     elif any(len(seeds) == 1 for seeds in results.seeds.values()):
         lines.append("(where one seed is finished, the intervals say nothing about other seeds)")
-    lines += [""] + [_sentence(results, k, best) for k, best in results.best.items()]
+    lines += [""] + [wrapped(_sentence(results, k, best)) for k, best in results.best.items()]
     told = [run for run in results.missing if reasons[run.index] != NOT_FINISHED]
     lines += [f"missing: run {run.index} ({run}): {reasons[run.index]}" for run in told]
     if waiting := [str(run.index) for run in results.missing if reasons[run.index] == NOT_FINISHED]:

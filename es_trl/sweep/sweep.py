@@ -11,7 +11,7 @@ from .figure import draw
 from .grid import Run
 from .record import Settings, alone, fix
 from .report import NOT_FINISHED, as_json, as_report, read_results
-from .runs import Outcome, evaluation_of, failure_of, make
+from .runs import LOG_FILE, Outcome, evaluation_of, failure_of, make
 
 
 RESULTS_FILE = "sweep_results.json"
@@ -46,9 +46,13 @@ def sweep(settings: Settings, recipe: Path, folder: Path, index: int | None = No
     check_points(settings, recipe)
     fix(settings, folder)
     outcomes: dict[int, Outcome] = {}
-    for run in runs if index is None else [runs[index]]:
+    chosen = runs if index is None else [runs[index]]
+    print(f"{len(chosen)} of {len(runs)} runs, each with its {LOG_FILE} below {folder}", flush=True)
+    for run in chosen:
         outcomes[run.index] = make(run, settings, folder)
-        print(f"run {run.index} of 0-{len(runs) - 1} ({run}): {_said(run, settings, outcomes[run.index])}", flush=True)
+        print(
+            f"run {run.index} of 0 to {len(runs) - 1}, {run}: {_said(run, settings, outcomes[run.index])}", flush=True
+        )
     text = write_results(settings, folder, {run.index: _reason(run, outcomes.get(run.index)) for run in runs})
     return text, all(outcome.failure is None for outcome in outcomes.values())
 

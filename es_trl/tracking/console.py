@@ -3,7 +3,6 @@
 import math
 import os
 import sys
-import textwrap
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -13,10 +12,9 @@ from typing import Any
 from rich.console import Console as RichConsole
 from rich.progress import BarColumn, Progress, TextColumn
 
-from ..common.shown import clock
+from ..common.shown import clock, wrapped
 
 
-WIDTH = 100  # characters of a line
 HEADER_EVERY = 20  # lines
 LATEST = 10  # rollouts whose mean time gives the time left
 LOGGED_ELSEWHERE = {"push"}  # events with log lines of their own
@@ -127,16 +125,18 @@ class Console:
         for event in events[said:]:
             if event["kind"] not in LOGGED_ELSEWHERE:
                 text = f"rollout {rollout}, {event['kind'].replace('_', '-')}: {event['message']}"
-                self.say(textwrap.fill(text, WIDTH, subsequent_indent="    ", break_on_hyphens=False))
+                self.say(wrapped(text))
         self._said = (rollout, len(events))
 
-    def evaluation(self, update: int, metrics: Mapping[str, float]) -> None:
-        """Say the rewards and pass@k of an evaluation, by TRL's names, and its time."""
-        told = {name.removeprefix("eval_"): value for name, value in metrics.items() if _is_told(name)}
-        if "eval_runtime" in metrics:
-            told["time"] = clock(metrics["eval_runtime"])
-        words = (f"{name} {value if isinstance(value, str) else f'{value:.3f}'}" for name, value in told.items())
-        self.say(textwrap.fill(f"evaluation at update {update}: {', '.join(words)}", WIDTH, subsequent_indent="    "))
+    def evaluation(self, update: int, metrics: Mapping[str, float], prefix: str) -> None:
+        """Say the reward and pass@k of an evaluation and its time; `prefix` is that of its metrics, as `eval_NAME`."""
+        own = {name.removeprefix(f"{prefix}_"): value for name, value in metrics.items()}
+        words = [f"{name} {value:.3f}" for name, value in own.items() if name == "reward" or name.startswith("pass@")]
+        if "runtime" in own:
+            words.append(f"time {clock(own['runtime'])}")
+        of = prefix.removeprefix("eval").removeprefix("_")
+        what = f"evaluation of {of}" if of else "evaluation"
+        self.say(wrapped(f"{what} at update {update}: {', '.join(words)}"))
 
     def close(self) -> None:
         """Say the last rollout, and remove the bar."""
@@ -145,11 +145,6 @@ class Console:
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
-
-
-def _is_told(name: str) -> bool:
-    name = name.removeprefix("eval_")
-    return name == "reward" or name.endswith("_reward") or "pass@" in name
 
 
 def _cells(record: Mapping[str, Any], extent: Extent, left: str) -> dict[str, tuple[int, str]]:
@@ -166,7 +161,7 @@ def _cells(record: Mapping[str, Any], extent: Extent, left: str) -> dict[str, tu
         cells["control"] = (9, _text(record["control"], "+.3g"))
     return cells | {
         "reward": (7, _text(record["reward"], ".3f")[:7]),
-        "tokens": (6, _text(record["completion_tokens"], ".1f")[:6].rstrip(".")),
+        "length": (6, _text(record["completion_tokens"], ".1f")[:6].rstrip(".")),
         "cut": (4, _text(record["truncated_completions"], ".0%")),
         "seconds": (7, _text(record["seconds"], ".2f")[:6].rstrip(".")),
         "left": (8, left),

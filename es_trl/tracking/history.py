@@ -194,7 +194,8 @@ def summarize(records: list[dict[str, Any]], settling: int = SETTLING, window: i
     """
     Return a run of at least one record in a few lines: entropy, reward, and root mean square error of the entropy.
 
-    The error of the stable phase leaves out the first `settling` rollouts; rewards are means over `window` rollouts.
+    The error of the stable phase leaves out its first `settling` rollouts, and rewards are means over `window` rollouts
+    (see [`outcome_of`]).
     """
     outcome = outcome_of(records, settling, window)
     table = Table.grid(padding=(0, 2))
@@ -202,9 +203,10 @@ def summarize(records: list[dict[str, Any]], settling: int = SETTLING, window: i
     if outcome.entropy is not None:
         table.add_row("entropy, first and last rollout", "{:.3f} -> {:.3f} nats".format(*outcome.entropy))
     if outcome.reward is not None:
-        table.add_row(f"reward, first and last {window}", "{:.3f} -> {:.3f}".format(*outcome.reward))
+        table.add_row(f"reward, first and last {outcome.window}", "{:.3f} -> {:.3f}".format(*outcome.reward))
     for stage, error in outcome.errors.items():
-        table.add_row(f"rms error, {stage}", f"{error.rms:.3f} nats over {error.rollouts} rollouts")
+        after = f", after the first {error.left_out}" if error.left_out else ""
+        table.add_row(f"rms error, {stage}", f"{error.rms:.3f} nats over {error.rollouts} rollouts{after}")
     return as_text(table)
 
 

@@ -17,6 +17,7 @@ class Error:
     rms: float
     rollouts: int
     noise: float | None  # root mean square of the standard errors; `None` where the history has none
+    left_out: int  # rollouts at the start of the phase that do not count
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,8 @@ class Outcome:
 
     rollouts: int
     entropy: tuple[float, float] | None  # of the first and of the last rollout, nats
-    reward: tuple[float, float] | None  # means over the first and over the last rollouts
+    reward: tuple[float, float] | None  # means over the first and over the last `window` rollouts
+    window: int
     errors: dict[str, Error]  # by the phase of the schedule
     alarms: int
     seconds: float | None  # sum over the rollouts
@@ -39,16 +41,18 @@ def outcome_of(records: list[dict[str, Any]], settling: int = SETTLING, window: 
         records (`list[dict]`):
             The history, from [`read_history`].
         settling (`int`, *optional*, defaults to `15`):
-            Rollouts at the start that the error of the stable phase leaves out.
+            Rollouts at the start that the error of the stable phase leaves out, at most half of the phase.
         window (`int`, *optional*, defaults to `10`):
-            Rollouts of the first and of the last mean reward.
+            Rollouts of the first and of the last mean reward, at most half of the run.
     """
     errors = {}
-    for stage, part in (("stable", records[settling:]), ("anneal", records)):
-        own = [record for record in part if record["stage"] == stage and record["error"] is not None]
-        if own:
+    for stage in ("stable", "anneal"):
+        own = [record for record in records if record["stage"] == stage and record["error"] is not None]
+        left_out = min(settling, len(own) // 2) if stage == "stable" else 0
+        if own := own[left_out:]:
             noise = _known(own, "entropy_se")
-            errors[stage] = Error(_rms(_known(own, "error")), len(own), _rms(noise) if noise else None)
+            errors[stage] = Error(_rms(_known(own, "error")), len(own), _rms(noise) if noise else None, left_out)
+    window = min(window, max(len(records) // 2, 1))
     rewards = [_known(part, "reward") for part in (records[:window], records[-window:])]
     seconds = _known(records, "seconds")
     first, last = records[0]["entropy"], records[-1]["entropy"]
@@ -56,6 +60,7 @@ def outcome_of(records: list[dict[str, Any]], settling: int = SETTLING, window: 
         rollouts=len(records),
         entropy=None if first is None or last is None else (first, last),
         reward=(mean(rewards[0]), mean(rewards[1])) if all(rewards) else None,
+        window=window,
         errors=errors,
         alarms=sum(event["kind"] == "alarm" for record in records for event in record["events"] or []),
         seconds=sum(seconds) if seconds else None,

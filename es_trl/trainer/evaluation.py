@@ -1,6 +1,7 @@
 """Evaluations during training: pass@k of their completions, with random states of their own."""
 
 import contextlib
+import math
 import random
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -11,14 +12,15 @@ from accelerate.utils import is_peft_model, set_seed
 from trl import GRPOTrainer
 
 from ..common.temporarily import temporarily
-from ..curriculum.dynamic_sampling import weighted_sums
 from ..estimates.pass_at_k import table_of
 from .rollout import OpenRollout
 
 
 class Evaluation:
     """
-    The right completions of one evaluation, counted by problem. A completion is right if its reward is above 0.
+    The right completions of one evaluation, counted by problem.
+
+    A completion is right if every reward that it got is above 0, as in `python -m es_trl eval`.
 
     Args:
         ks (sequence of `int`):
@@ -27,18 +29,20 @@ class Evaluation:
             Completions per problem.
         problems (`int`):
             Number of problems. Those that follow in the last batch are there to fill it, and are not counted.
-        weights (`torch.Tensor` of shape `(task rewards,)`):
-            Weights of the reward functions that judge the task; they come before all others.
+        functions (`int`):
+            Number of the reward functions that judge the task; they come before all others.
     """
 
-    def __init__(self, ks: Sequence[int], samples: int, problems: int, weights: torch.Tensor):
-        self._ks, self._samples, self._problems, self._weights = ks, samples, problems, weights
+    def __init__(self, ks: Sequence[int], samples: int, problems: int, functions: int):
+        self._ks, self._samples, self._problems, self._functions = ks, samples, problems, functions
         self._correct: list[int] = []
 
     def add(self, rewards: torch.Tensor) -> None:
         """Count the right completions of a batch from its `rewards`, `(completions of all processes, functions)`."""
-        sums = weighted_sums(rewards[:, : len(self._weights)], self._weights).squeeze(1)
-        counts = (sums > 0).view(-1, self._samples).sum(dim=1).tolist()
+        given = rewards[:, : self._functions]
+        least = torch.where(given.isnan(), math.inf, given).amin(dim=1)  # NaN where a function gives no reward
+        right = (least > 0) & ~given.isnan().all(dim=1)
+        counts = right.view(-1, self._samples).sum(dim=1).tolist()
         self._correct += counts[: self._problems - len(self._correct)]
 
     def metrics(self, prefix: str) -> dict[str, float]:

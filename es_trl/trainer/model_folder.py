@@ -15,8 +15,9 @@ from transformers import AutoConfig, AutoProcessor, PreTrainedConfig, PreTrained
 from trl import GRPOConfig
 from trl.trainer.utils import get_config_model_id
 
+from ..checkpoints.digests import WEIGHTS
 
-WEIGHTS = ("*.safetensors", "*.safetensors.index.json", "*model*.bin", "*model*.bin.index.json", "*.gguf")
+
 UNREADABLE = (OSError, ValueError, TypeError, KeyError, ImportError, AttributeError)  # transformers raises these
 
 

@@ -259,8 +259,8 @@ class RolloutTrainer(PushingTrainer):
         loop = partial(super().evaluation_loop, dataloader, *args, metric_key_prefix=metric_key_prefix, **kwargs)
         if self.args.eval_pass_at_k is None:
             return loop()
-        weights, problems = self.reward_weights[: self._num_task_rewards], count_problems(dataloader.dataset)
-        evaluation = Evaluation(self.args.eval_pass_at_k, self.num_generations_eval, problems, weights)
+        sizes = (self.num_generations_eval, count_problems(dataloader.dataset), self._num_task_rewards)
+        evaluation = Evaluation(self.args.eval_pass_at_k, *sizes)
         with temporarily(self, _evaluation=evaluation):
             output = loop()
         output.metrics.update(evaluation.metrics(metric_key_prefix))

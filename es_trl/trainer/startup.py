@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from transformers.trainer_utils import IntervalStrategy
 from trl import GRPOTrainer
 
+from ..common.shown import wrapped
 from ..common.tables import as_table
 from ..config.config import ESGRPOConfig
 from ..config.goal import describe_goal
@@ -72,7 +73,7 @@ def report(
         onset = geometry.rollouts and onset_rollout(loop.schedule, geometry.rollouts)
         sections.append(sketch(loop.schedule) + (f" (rollout {onset} of {geometry.rollouts})" if onset else ""))
     warnings = [*run_warnings(args, geometry, loop), *stage_warnings(args, curriculum)]
-    sections.append("\n".join(f"warning: {warning}" for warning in warnings))
+    sections.append("\n".join(wrapped(f"warning: {warning}") for warning in warnings))
     return "\n\n".join(section for section in sections if section) + "\n"
 
 

@@ -143,13 +143,13 @@ class ESGRPOTrainer(UpdateTrainer):
             resume.describe_in_folder(self, self._recipe)
             with contextlib.closing(self._console), lost_contact(self):
                 output = super().train(found, trial, ignore_keys_for_eval)
+                if self._rollout is not None:  # the run ended inside a rollout
+                    self._close_rollout()
             if not self._announced:
                 raise ValueError(
                     "the training data were too short for one rollout, so nothing was trained: give a stream of at "
                     f"least {Geometry.of(self.args).prompts} prompts"
                 )
-            if self._rollout is not None:  # the run ended inside a rollout
-                self._close_rollout()
             with writing(self.args.output_dir, "the model card"):
                 self.create_model_card(model_name=Path(self.args.output_dir).name)
             return output
@@ -189,16 +189,14 @@ class ESGRPOTrainer(UpdateTrainer):
                 f"{self.args.gradient_accumulation_steps}; give a longer stream, or lower gradient_accumulation_steps"
             )
 
-    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        """
-        Evaluate as `GRPOTrainer.evaluate` does, with the same arguments and metrics.
-
-        With `eval_pass_at_k`, the metrics have `eval_pass@K` for each K, or `eval_NAME_pass@K` for a named dataset, and
-        the run continues exactly as it would have without the evaluation.
-        """
+    def evaluate(
+        self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
+    ) -> dict[str, float]:
+        """Evaluate as in `GRPOTrainer`, with pass@k and without a trace in the run if `eval_pass_at_k` is set."""
         with self._gate.evaluating(), aside(self, self._rollout):
-            metrics = super().evaluate(*args, **kwargs)
-        self._console.evaluation(self.state.global_step, metrics)
+            metrics = super().evaluate(eval_dataset, ignore_keys, metric_key_prefix)
+        if not isinstance(eval_dataset or self.eval_dataset, dict):  # of several, each has a line of its own
+            self._console.evaluation(self.state.global_step, metrics, metric_key_prefix)
         return metrics
 
     @property
