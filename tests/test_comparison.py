@@ -3,12 +3,15 @@
 import json
 import math
 import os
+import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from es_trl.__main__ import main as cli
 from es_trl.data import DataArguments
+from es_trl.estimates.result import evaluation_folders
 from es_trl.evaluation import EvaluationSettings, compare, read_evaluation
 from es_trl.evaluation.comparison import crossing, have_same_problems
 from es_trl.evaluation.estimating import estimated
@@ -120,6 +123,44 @@ def test_the_command_says_that_it_does_not_pair(tmp_path, capsys):
     other = stored(tmp_path / "other", made([3, 2, 1, 0], digest="y"))
     assert cli(["compare", first, other, "--output_dir", str(tmp_path)]) == 0
     assert f"{other} minus {first}, unpaired, because their problems differ" in capsys.readouterr().out
+
+
+def test_a_long_path_cuts_no_number(tmp_path, capsys):
+    deep = tmp_path / ("runs-of-somebody-with-a-long-name/" * 4)
+    names = [stored(deep / name / "eval-a", made([0, 1, 2, 3])) for name in ("one", "other")]
+    assert cli(["compare", *names, "--output_dir", str(tmp_path)]) == 0
+    table = capsys.readouterr().out.split("\n\n")[0]
+    assert table.count("0.375") == 2 and "…" not in table
+
+
+def test_what_differs_beside_the_numbers_is_said(tmp_path, capsys):
+    first, other = made([0, 1, 2, 3]), made([1, 1, 2, 3])
+    other = replace(other, rewards=["b.py:b"], settings={**other.settings, "temperature": 2.0})
+    names = [stored(tmp_path / "one", first), stored(tmp_path / "other", other)]
+    assert cli(["compare", *names, "--output_dir", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert (
+        f"note: {names[1]} differs from {names[0]} in rewards (['math'] and ['b.py:b']), temperature (1.0 and 2.0)"
+        in printed
+    )
+    assert f"{names[0]}: m on a.jsonl: 4 problems, 4 completions each ({names[0]})" in printed
+
+
+def test_of_several_evaluations_those_that_all_runs_have(tmp_path):
+    for place, name in enumerate(("one/eval-a", "one/eval-b", "other/eval-a", "other/eval-c")):
+        stored(tmp_path / name, made([0, 1]))
+        os.utime(tmp_path / name / "passk.json", (place, place))
+    found = evaluation_folders([tmp_path / "one", tmp_path / "other", tmp_path / "one" / "eval-b", tmp_path])
+    assert found == [tmp_path / "one" / "eval-a", tmp_path / "other" / "eval-a", tmp_path / "one" / "eval-b", None]
+    assert evaluation_folders([tmp_path / "one"]) == [tmp_path / "one" / "eval-b"]
+
+
+def test_one_evaluation_by_two_spellings_is_refused(tmp_path, capsys):
+    first = stored(tmp_path / "run" / "eval-a", made([0, 1]))
+    (tmp_path / "link").symlink_to(tmp_path / "run" / "eval-a")
+    for other in (f"{tmp_path}/run/../run/eval-a", str(tmp_path / "link"), str(tmp_path / "run")):
+        assert cli(["compare", first, other]) == 2
+        assert re.search("each( evaluation)? once, got", capsys.readouterr().err)
 
 
 def test_what_has_no_evaluation_is_refused(tmp_path, capsys):

@@ -122,6 +122,8 @@ def test_evaluation(capsys):
         "evaluation at update 80: reward 0.250, pass@8 0.751, time 0:01:01",
         "evaluation of hard at update 80: reward 0.250, pass@8 0.751, time 0:01:01",
     ]
+    Console(True, False).evaluation(80, {"eval_reward": None, "eval_pass@1": 0.0}, "eval")  # no completion got a reward
+    assert capsys.readouterr().out == "evaluation at update 80: reward -, pass@1 0.000\n"
 
 
 def test_a_run_says_its_rollouts_and_no_dictionaries(lab_trainer, capsys):

@@ -12,6 +12,7 @@ from launching import ROOT
 
 from es_trl.__main__ import main as cli
 from es_trl.data import DataArguments, load_named, load_problems
+from es_trl.data.prompts import load_rows
 from es_trl.lab import countdown_dataset
 from es_trl.lab.prompts import load_countdown
 
@@ -118,6 +119,14 @@ def test_a_suffix_goes_to_the_last_text_of_the_last_message(parts, expected, fol
     assert [part["text"] for message in (first, second) for part in message["content"]] == ["1+1", "2"]
     ((_, _, last),) = prompts_of(folder, [USER, ANSWER, USER], prompt_suffix="!")
     assert last == {"role": "user", "content": "1+1!"}
+
+
+def test_prompts_alone_are_a_dataset(folder):
+    """A reward of one's own may need no other column."""
+    path = folder / "alone.jsonl"
+    path.write_text('{"prompt": "one"}\n{"prompt": "two"}\n')
+    found = load_rows(DataArguments(str(path), prompt_format="text"))
+    assert found.to_dict() == {"prompt": ["one", "two"]}
 
 
 def test_calls_of_tools_may_have_no_text(folder):

@@ -1,6 +1,7 @@
 """What an evaluation refuses, in one sentence."""
 
 import json
+import logging
 
 import pytest
 from evaluations import evaluated, lab_settings
@@ -121,3 +122,36 @@ def test_a_damaged_result(damage, words, tmp_path):
     with pytest.raises(ValueError) as refusal:
         read_evaluation(tmp_path)
     assert words in str(refusal.value) and str(tmp_path / "passk.json") in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "value", ["None", "0.5", "(0 for _ in completions)", "['a'] * len(completions)", "[1j] * len(completions)"]
+)
+def test_a_reward_of_another_form_is_named(value, tmp_path, capsys):
+    (tmp_path / "own.py").write_text(f"def own(completions, **_):\n    return {value}\n")
+    words = ["--reward", f"{tmp_path}/own.py:own", "--data", "countdown:3", "--n", "1"]
+    data = tmp_path / "task.jsonl"
+    data.write_text('{"prompt": "3 5 2=17:"}\n')
+    words[3] = str(data)
+    code = cli(["eval", BASE_MODEL, *words, "--prompt_format", "text", "--output_dir", str(tmp_path / "out")])
+    told = capsys.readouterr().err
+    if value.startswith("("):
+        assert code == 0  # a generator gives numbers, too
+    else:
+        assert code == 2 and "the reward 'own' must return a list of 1 numbers, one per completion, got" in told
+
+
+def test_a_prompt_that_the_model_cannot_hold(tmp_path, capsys):
+    (tmp_path / "task.jsonl").write_text(json.dumps({"prompt": "3" * 300, "numbers": [3], "target": 3}) + "\n")
+    words = ["--reward", "countdown", "--data", str(tmp_path / "task.jsonl"), "--output_dir", str(tmp_path / "out")]
+    assert cli(["eval", BASE_MODEL, *words]) == 2
+    assert "the prompt of problem 0 has 300 tokens but the model has 256 positions" in capsys.readouterr().err
+
+
+def test_completions_without_a_reward_are_counted(tmp_path, caplog):
+    (tmp_path / "own.py").write_text("def own(completions, **_):\n    return [None] * len(completions)\n")
+    (tmp_path / "task.jsonl").write_text('{"prompt": "3 5 2=17:"}\n')
+    words = ["--reward", f"{tmp_path}/own.py:own", "--data", str(tmp_path / "task.jsonl"), "--n", "2"]
+    logging.getLogger("es_trl").propagate = True
+    assert cli(["eval", BASE_MODEL, *words, "--prompt_format", "text", "--output_dir", str(tmp_path / "out")]) == 0
+    assert "2 of 2 completions got no reward (None or NaN) and count as wrong" in caplog.text

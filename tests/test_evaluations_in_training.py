@@ -192,6 +192,20 @@ def test_refused_configurations(changes, message, lab_args):
         lab_args(**changes)
 
 
+@pytest.mark.parametrize(
+    ("evaluated", "metric", "reported"),
+    [
+        (PROBLEMS, "a_pass@2", "pass@1, pass@2"),
+        ({"a": PROBLEMS}, "eval_pass@2", "a_pass@1, a_pass@2"),
+        ({"a": PROBLEMS, "b": PROBLEMS}, "c_pass@1", "a_pass@1, a_pass@2, b_pass@1, b_pass@2"),
+    ],
+)
+def test_a_best_model_by_what_is_not_reported(evaluated, metric, reported, tmp_path, no_weights_load):
+    message = f"`metric_for_best_model` must be one of {reported}, which the evaluations report, got '{metric}'"
+    with pytest.raises(ValueError, match=message):
+        make(tmp_path, evaluated=evaluated, eval_pass_at_k=[1, 2], metric_for_best_model=metric)
+
+
 def test_without_a_dataset_it_is_refused(tmp_path, no_weights_load):
     with pytest.raises(ValueError, match="`eval_pass_at_k` is .* but the trainer has no `eval_dataset`: give one"):
         make(tmp_path, evaluated=None, eval_pass_at_k=[1])

@@ -1,9 +1,10 @@
 import json
+from dataclasses import asdict
 
 import pytest
 
 from es_trl.common.writing import write_atomically
-from es_trl.tracking.history import History, RolloutRecord, read_history
+from es_trl.tracking.history import HISTORY_FILE, History, RolloutRecord, read_history
 
 
 def record(rollout, **changes):
@@ -71,3 +72,22 @@ def test_write_is_atomic(tmp_path):
     write_atomically(path, "old")
     write_atomically(path, "new")
     assert path.read_text() == "new" and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("entropy", "x"),
+        ("rollout", None),
+        ("events", 3),
+        ("events", [{"kind": "alarm"}]),
+        ("settings", [1]),
+        ("seconds", "1"),
+    ],
+)
+def test_a_field_of_another_type_is_refused(field, value, tmp_path):
+    record = {**asdict(RolloutRecord(0, 0, entropy=1, settings={"beta": 1})), field: value}
+    path = tmp_path / HISTORY_FILE
+    path.write_text(json.dumps(record) + "\n")
+    with pytest.raises(ValueError, match=rf"line 1 of .* has .* for `{field}`, which it cannot be"):
+        read_history(path)

@@ -1,6 +1,7 @@
 """What a run leaves: its history, its alarms, its files."""
 
 import json
+import math
 
 import pytest
 from lab_runs import BONUS
@@ -60,3 +61,13 @@ def test_run_files(lab_trainer):
     assert "ES-GRPO" in card and "entropy-scheduling" in card
     state = json.loads((run / "checkpoint-8" / "es_state.json").read_text())
     assert (state["rollout"], state["micro_step"], state["record"]) == (2, 8, None)
+
+
+@pytest.mark.parametrize("value", [None, math.nan])
+def test_a_reward_that_judges_nothing_is_an_alarm(value, lab_trainer):
+    trainer = lab_trainer(reward=lambda completions, **_: [value] * len(completions), max_steps=20)
+    trainer.train()
+    records = trainer.history.records
+    assert [record["uniform_rewards"] for record in records] == [1.0] * 5 and records[0]["reward"] is None
+    (event,) = records[4]["events"]
+    assert "nothing is learned (no reward at all)" in event["message"]

@@ -26,15 +26,17 @@ def run(args: argparse.Namespace, keys: list[str]) -> str:
     """Write the page and the figure, and return the tables and the paths."""
     warnings.simplefilter("ignore")  # a warning of a library is no line of a table
     from ..common.writing import writing
-    from ..estimates.result import RESULT_FILE, evaluation_folder
+    from ..estimates.result import RESULT_FILE, evaluation_folders
     from ..report.evaluations import is_of_earlier
     from ..tracking.history import HISTORY_FILE
 
     names: list[str] = args.folders
-    if len(names) < 2 or len({Path(name).absolute() for name in names}) < len(names):
+    if len(names) < 2 or len({Path(name).resolve() for name in names}) < len(names):
         raise ValueError(f"compare must have two folders or more, each once, got {' '.join(names)}: name others")
     runs = [name for name in names if (Path(name) / HISTORY_FILE).is_file()]
-    evaluated = {name: folder for name in names if (folder := evaluation_folder(name)) is not None}
+    evaluated = {name: folder for name, folder in zip(names, evaluation_folders(names), strict=True) if folder}
+    if len({folder.resolve() for folder in evaluated.values()}) < len(evaluated):
+        raise ValueError(f"compare must have each evaluation once, got {' '.join(names)}: name others")
     if unknown := [name for name in names if name not in runs and name not in evaluated]:
         path = Path(unknown[0]) / RESULT_FILE
         raise ValueError(f"{path} does not exist: give the folder of an evaluation or of a run")
@@ -58,7 +60,7 @@ def _evaluations(folders: dict[str, Path], output: Path) -> list[str]:
     """Draw the figure of evaluations, and return their tables and the path of the figure."""
     from ..common.tables import as_table
     from ..estimates.result import read_evaluation
-    from ..evaluation.comparison import compare
+    from ..evaluation.comparison import compare, differing_settings
     from ..evaluation.figures import draw
 
     found = {name: read_evaluation(folder) for name, folder in folders.items()}
@@ -66,9 +68,16 @@ def _evaluations(folders: dict[str, Path], output: Path) -> list[str]:
     labels = last if len(set(last)) == len(last) else list(found)  # short ones where they tell the folders apart
     figure = draw(dict(zip(labels, found.values(), strict=True)), output / "compare.png")
     ks = sorted({k for each in found.values() for k in each.pass_at_k})
-    rows = [(name, *(_value(each.pass_at_k.get(k)) for k in ks)) for name, each in found.items()]
+    rows = [
+        (label, *(_value(each.pass_at_k.get(k)) for k in ks))
+        for label, each in zip(labels, found.values(), strict=True)
+    ]
     (first, one), *others = found.items()
     texts = [as_table(("pass@k, k =", *map(str, ks)), rows)]
+    texts.append("\n".join(f"{name}: {each.about} ({folders[name]})" for name, each in found.items()))
+    for name, each in others:
+        if differing := differing_settings(one, each):
+            texts.append(f"note: {name} differs from {first} in {', '.join(differing)}")
     texts += [compare(one, each).as_text(first, name) for name, each in others]
     return [*texts, str(figure)]
 

@@ -53,7 +53,10 @@ def run(args: argparse.Namespace, keys: list[str]) -> str:
     given.setdefault("backend", _backend())
     settings: EvaluationSettings = with_defaults(given, recipe_of(args.model))
     folder = Path(args.output_dir or _folder(settings.model, str(settings.data.dataset_name)))
-    found = evaluate(settings, folder)
+    try:
+        found = evaluate(settings, folder)
+    except KeyboardInterrupt:
+        raise SystemExit(f"interrupted: the same command goes on in {folder}") from None
     try:
         figure = str(draw({settings.model: found}, folder / FIGURE_FILE))
     except ImportError as error:  # the estimates are there without it

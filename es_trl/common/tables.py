@@ -18,8 +18,8 @@ def as_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def as_text(table: Table) -> str:
-    """Return a table as lines of at most 120 characters, without colour or trailing blanks."""
+    """Return a table as lines without colour or trailing blanks. A cell is never cut, however long."""
     text = io.StringIO()
-    console = Console(file=text, width=120, color_system=None, force_jupyter=False, markup=False, highlight=False)
+    console = Console(file=text, width=10_000, color_system=None, force_jupyter=False, markup=False, highlight=False)
     console.print(table)
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines())

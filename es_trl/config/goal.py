@@ -8,6 +8,7 @@ are the ends of the advised range, and k = 8 in the middle gives the ratio of 10
 import math
 from typing import Any
 
+from ..common.shown import shown
 from ..control.shapes import StableAnnealSchedule
 from .methods import METHODS, STABLE_ANNEAL
 
@@ -56,8 +57,8 @@ def apply_goal(args: Any) -> None:
     if isinstance(given, str):
         given = {"kind": given}
     if given is not None and not isinstance(given, dict):
-        raise _refusal(args, "`entropy_schedule` is an object")
-    block = dict(given or {})
+        raise _refusal(args, f"`entropy_schedule` is {shown(given)}")
+    block = {name: value for name, value in (given or {}).items() if value is not None}
     if "kind" not in block:
         if own is None or own["kind"] != "stable_anneal":
             has = "no target" if own is None else f"a {own['kind']} target of its own"

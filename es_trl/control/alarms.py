@@ -2,6 +2,7 @@
 
 import importlib
 import logging
+import math
 from collections import deque
 from collections.abc import Callable
 from itertools import pairwise
@@ -154,9 +155,11 @@ def nothing_to_learn(records: Records) -> str | None:
     recent = records[-SEVERAL:]
     if len(recent) < SEVERAL or any(record["uniform_rewards"] != 1.0 for record in recent):
         return None
+    reward = recent[-1]["reward"]
+    mean_reward = "no reward at all" if reward is None or math.isnan(reward) else f"mean reward {reward:.3g}"
     return (
         f"all completions of a prompt had the same reward, for every prompt of {SEVERAL} rollouts, so nothing is "
-        f"learned (mean reward {recent[-1]['reward']:.3g}): check the reward function on some completions, or use "
+        f"learned ({mean_reward}): check the reward function on some completions, or use "
         "prompts that the model answers right at times"
     )
 

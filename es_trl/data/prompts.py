@@ -37,6 +37,8 @@ def load_rows(args: DataArguments, columns: tuple[str, ...] = (), rows: Rows | N
     own = () if args.prompt_template is not None else (args.prompt_column,)
     dataset = rows.to_dataset((*own, *columns))
     others = [name for name in dataset.column_names if name != "prompt"]
+    if not others:  # a dataset without columns has no rows
+        return Dataset.from_dict({"prompt": prompts})
     return dataset.select_columns(others).add_column("prompt", prompts).select_columns(["prompt", *others])
 
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -117,13 +117,26 @@ def _reading(path: Path) -> Iterator[None]:
         raise ValueError(f"{path} cannot be read ({cause}): run the evaluation again") from error
 
 
-def evaluation_folder(folder: str | Path) -> Path | None:
-    """Return the folder of an evaluation: itself, or the newest `eval-*` in it; `None` if there is none."""
-    found = [Path(folder), *Path(folder).glob("eval-*")]
-    found = [each for each in found if (each / RESULT_FILE).is_file()]
-    if found and found[0] == Path(folder):
-        return found[0]
-    return max(found, key=lambda each: (each / RESULT_FILE).stat().st_mtime_ns, default=None)
+def evaluation_folders(folders: Sequence[str | Path]) -> list[Path | None]:
+    """
+    Return the folder of an evaluation for each folder: itself, or an `eval-*` in it; `None` if there is none.
+
+    Of several, those that all of the runs have are preferred, and among them the one that is newest in the first run.
+    """
+    own = [
+        [Path(folder)] if (Path(folder) / RESULT_FILE).is_file() else _evaluations_of(Path(folder))
+        for folder in folders
+    ]
+    runs = [found for folder, found in zip(folders, own, strict=True) if found and found != [Path(folder)]]
+    shared = set.intersection(*({each.name for each in found} for found in runs)) if runs else set()
+    name = next((each.name for each in runs[0] if each.name in shared), None) if runs else None
+    return [next((each for each in found if each.name == name), found[0] if found else None) for found in own]
+
+
+def _evaluations_of(folder: Path) -> list[Path]:
+    """Return the folders of the evaluations in that of a run, from the newest one on."""
+    found = [path.parent for path in folder.glob(f"eval-*/{RESULT_FILE}")]
+    return sorted(found, key=lambda each: -(each / RESULT_FILE).stat().st_mtime_ns)
 
 
 def _parsed(content: dict[str, Any], digest: str | None) -> Evaluation:

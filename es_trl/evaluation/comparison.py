@@ -90,6 +90,13 @@ def have_same_problems(first: Evaluation, other: Evaluation) -> bool:
     return first.data == other.data
 
 
+def differing_settings(first: Evaluation, other: Evaluation) -> list[str]:
+    """Return what two evaluations do differently with their completions, in words, beside their numbers."""
+    pairs = [("rewards", first.rewards, other.rewards)]
+    pairs += [(name, first.settings.get(name), other.settings.get(name)) for name in first.settings if name != "seed"]
+    return [f"{name} ({there} and {here})" for name, there, here in pairs if there != here]
+
+
 def crossing(ks: Sequence[int], differences: Sequence[float] | np.ndarray) -> float | None:
     """
     Return the k at which a difference changes its sign first, interpolated in the logarithm of k.

@@ -53,6 +53,7 @@ def evaluate(settings: EvaluationSettings, output_dir: str | Path) -> Evaluation
     with no_bars_in_files():
         problems, rewards = load_problems(settings.data, settings.reward)
     prompts = token_ids(problems.prompts, files.tokenizer, settings.chat_template_kwargs)
+    _check_lengths(prompts, files)
     lines = problems.as_lines()
     same = {**settings.of_samples(), "weights": files.digest(), "problems": digest(lines)}
     same |= {"prompts": digest(json.dumps(prompts)), "code": digest(code_of(settings.reward)), "n": settings.n}
@@ -72,9 +73,23 @@ def evaluate(settings: EvaluationSettings, output_dir: str | Path) -> Evaluation
         seconds = time.monotonic() - began
         if done == len(units) and (folder / RESULT_FILE).is_file():
             seconds = read_evaluation(folder).seconds
-        found = estimated(settings, tally(folder / SAMPLES_FILE, len(problems)), round(seconds, 1), digest(lines))
+        counted = tally(folder / SAMPLES_FILE, len(problems))
+        if counted.unjudged:
+            count = f"{counted.unjudged} of {len(problems) * settings.n} completions got no reward (None or NaN)"
+            logger.warning(f"{count} and count as wrong: check the reward function")
+        found = estimated(settings, counted, round(seconds, 1), digest(lines))
         write_atomically(folder / RESULT_FILE, found.as_json())
     return found
+
+
+def _check_lengths(prompts: Sequence[list[int]], files: ModelFiles) -> None:
+    """Raise if a prompt has more tokens than the model has positions."""
+    longest = max(range(len(prompts)), key=lambda row: len(prompts[row]))
+    if files.positions is not None and len(prompts[longest]) >= files.positions:
+        raise ValueError(
+            f"the prompt of problem {longest} has {len(prompts[longest])} tokens but the model has {files.positions} "
+            "positions: leave the row out, or take another model"
+        )
 
 
 def _sample(

@@ -8,6 +8,7 @@ from typing import Any
 
 from transformers import TrainerState
 
+from ..common.shown import shown_with_type
 from .problems import Problems, Reward
 from .sampling import Completion
 
@@ -42,13 +43,20 @@ def judge(
         values = function(prompts=prompts, completions=texts, completion_ids=[c.ids for c in completions], **columns)
         if inspect.iscoroutine(values):
             values = asyncio.run(values)
-        if len(values) != len(rows):
-            raise ValueError(
-                f"the reward {function.__name__!r} must return one reward per completion, got {len(values)} for "
-                f"{len(rows)}: correct it"
-            )
-        given.append([None if value is None or math.isnan(value) else float(value) for value in values])
+        given.append(_numbers(function, values, len(rows)))
     return [min((value for value in each if value is not None), default=None) for each in zip(*given, strict=True)]
+
+
+def _numbers(function: Reward, values: Any, number: int) -> list[float | None]:
+    """Return rewards as numbers, with `None` for NaN, or raise with the name of the function."""
+    must = f"the reward {function.__name__!r} must return a list of {number} numbers, one per completion, got"
+    try:
+        found = [None if value is None or math.isnan(value) else float(value) for value in values]
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{must} {shown_with_type(values)}: correct it") from error
+    if len(found) != number:
+        raise ValueError(f"{must} {len(found)}: correct it")
+    return found
 
 
 def _ignore(*args: Any) -> None:

@@ -63,6 +63,12 @@ class ModelFiles:
         processor = read_processor(self.name if has_own else self.base, None, False)
         return getattr(processor, "tokenizer", processor)
 
+    @property
+    def positions(self) -> int | None:
+        """The number of positions of the model, prompt and completion together; `None` if it has no limit."""
+        config = read_config("the model", self.base, None, False).get_text_config()
+        return getattr(config, "max_position_embeddings", None)
+
     @functools.cached_property
     def end_ids(self) -> list[int]:
         """The ids that end a completion."""

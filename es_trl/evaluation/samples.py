@@ -28,11 +28,14 @@ class Tally:
             Share of the completions that the limit of tokens has cut.
         tokens (`float`):
             Mean number of tokens.
+        unjudged (`int`):
+            Number of completions without a reward, which count as wrong.
     """
 
     correct: list[int]
     truncated: float
     tokens: float
+    unjudged: int = 0
 
 
 def lines_of(unit: Unit, completions: Sequence[Completion], rewards: Sequence[float | None]) -> bytes:
@@ -77,14 +80,15 @@ def keep_whole_units(path: Path, units: Sequence[Unit]) -> int:
 
 def tally(path: Path, problems: int) -> Tally:
     """Return what the file says of all completions of `problems` problems."""
-    correct, truncated, tokens, lines = [0] * problems, 0, 0, 0
+    correct, truncated, tokens, lines, unjudged = [0] * problems, 0, 0, 0, 0
     with path.open("rb") as file:
         for sample in _read(file):
             correct[sample["problem"]] += sample["reward"] is not None and sample["reward"] > 0
+            unjudged += sample["reward"] is None
             truncated += sample["truncated"]
             tokens += sample["tokens"]
             lines += 1
-    return Tally(correct, truncated / lines, tokens / lines)
+    return Tally(correct, truncated / lines, tokens / lines, unjudged)
 
 
 def _read(file: BinaryIO) -> Iterator[dict[str, Any]]:

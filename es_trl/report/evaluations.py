@@ -48,9 +48,11 @@ def during_training(folder: Path, records: list[dict[str, Any]]) -> list[Curve]:
     found: dict[str, list[tuple[int, float]]] = {}
     updates = [record["global_step"] for record in records]
     for entry in _log(folder):
-        done = bisect_left(updates, entry.get("step", -1))  # rollouts that were trained on before the evaluation
+        if not is_number(entry.get("step")):
+            continue
+        done = bisect_left(updates, entry["step"])  # rollouts that were trained on before the evaluation
         for key, value in entry.items():
-            if (metric := METRIC.fullmatch(key)) and "step" in entry and is_number(value):
+            if (metric := METRIC.fullmatch(key)) and is_number(value):
                 name = f"pass@{metric['k']}" + (f" on {metric['data']}" if metric["data"] else "")
                 found.setdefault(name, []).append((records[max(done - 1, 0)]["rollout"], float(value)))
     return [Curve(name, points) for name, points in sorted(found.items(), key=lambda item: _order(item[0]))]

@@ -66,8 +66,8 @@ def write_results(settings: Settings, folder: Path, reasons: dict[int, str]) -> 
             draw(results, folder / FIGURE_FILE)
         else:
             (folder / FIGURE_FILE).unlink(missing_ok=True)
-    where = f"{RESULTS_FILE} and {FIGURE_FILE}" if results.estimates else RESULTS_FILE
-    return f"\n{as_report(results, reasons)}\n{where} are in {folder}"
+    where = f"{RESULTS_FILE} and {FIGURE_FILE} are" if results.estimates else f"{RESULTS_FILE} is"
+    return f"\n{as_report(results, reasons)}\n{where} in {folder}"
 
 
 def _said(run: Run, settings: Settings, outcome: Outcome) -> str:

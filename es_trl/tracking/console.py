@@ -131,7 +131,7 @@ class Console:
     def evaluation(self, update: int, metrics: Mapping[str, float], prefix: str) -> None:
         """Say the reward and pass@k of an evaluation and its time; `prefix` is that of its metrics, as `eval_NAME`."""
         own = {name.removeprefix(f"{prefix}_"): value for name, value in metrics.items()}
-        words = [f"{name} {value:.3f}" for name, value in own.items() if name == "reward" or name.startswith("pass@")]
+        words = [f"{name} {_text(own[name], '.3f')}" for name in own if name == "reward" or name.startswith("pass@")]
         if "runtime" in own:
             words.append(f"time {clock(own['runtime'])}")
         of = prefix.removeprefix("eval").removeprefix("_")

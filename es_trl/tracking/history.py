@@ -6,10 +6,11 @@ import math
 import os
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 from rich.table import Table
 
+from ..common.shown import shown
 from ..common.tables import as_text
 from ..common.writing import write_atomically, writing
 from ..control.alarms import AlarmRecords
@@ -121,6 +122,15 @@ class RolloutRecord:
     )
 
 
+def _kinds(kind: Any) -> tuple[type, ...]:
+    """Return the classes of the values that a field may have in a file; JSON writes some floats as whole numbers."""
+    kinds = {get_origin(each) or each for each in get_args(kind) or (kind,)}
+    return tuple(kinds | ({int} if float in kinds else set()))
+
+
+_KINDS = {each.name: _kinds(each.type) for each in fields(RolloutRecord)}
+
+
 class History:
     """The records of a run, in memory on every process, and in a file of `run_dir` on the one that writes."""
 
@@ -186,8 +196,23 @@ def read_history(path: Path, only_told: bool = False) -> list[dict[str, Any]]:
             raise ValueError(f"line {number} of {path} is not a JSON object ({error}): restore the file") from error
         if not isinstance(record, dict) or not record.keys() >= _REQUIRED:
             raise ValueError(f"line {number} of {path} is not the record of a rollout: restore the file")
-        records.append({field.name: None for field in fields(RolloutRecord)} | record)
+        record = {field.name: None for field in fields(RolloutRecord)} | record
+        if (wrong := _wrong_field(record)) is not None:
+            got = shown(record[wrong])
+            raise ValueError(f"line {number} of {path} has {got} for `{wrong}`, which it cannot be: restore the file")
+        records.append(record)
     return records
+
+
+def _wrong_field(record: dict[str, Any]) -> str | None:
+    """Return the name of a field whose value has another type than the field, or `None`."""
+    for name, kinds in _KINDS.items():
+        if not isinstance(record[name], kinds):
+            return name
+    parts = [part for name in ("settings", "estimate", "sampling") for part in (record[name] or {}).values()]
+    texts = all(isinstance(event, dict) and {"kind", "message"} <= event.keys() for event in record["events"] or [])
+    numbers = all(part is None or isinstance(part, int | float) for part in parts)
+    return None if texts and numbers else "settings" if texts else "events"
 
 
 def summarize(records: list[dict[str, Any]], settling: int = SETTLING, window: int = WINDOW) -> str:
@@ -216,9 +241,12 @@ def read_loop(run_dir: str | Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        return json.loads(path.read_bytes())
+        loop = json.loads(path.read_bytes())
+        if not isinstance(loop, dict) or not isinstance(loop.get("bounds", {}), dict):
+            raise ValueError("it does not describe a loop")
     except ValueError as error:
         raise ValueError(f"{path} is damaged ({error}): restore the file, or remove it") from error
+    return loop
 
 
 def write_loop(run_dir: str | Path, described: dict[str, Any] | None) -> None:

@@ -135,6 +135,21 @@ def _check_datasets(train: Any, evaluation: Any, has_environment: bool, args: ES
     if args.eval_pass_at_k is not None:
         for dataset in evaluation.values() if isinstance(evaluation, dict) else (evaluation,):
             count_problems(dataset)
+        _check_best(args, evaluation)
+
+
+def _check_best(args: ESGRPOConfig, evaluation: Any) -> None:
+    """Raise where the metric of the best model is a pass@k that the evaluations do not report."""
+    metric = (args.metric_for_best_model or "").removeprefix("eval_")
+    if "pass@" not in metric:
+        return
+    of = [f"{name}_" for name in evaluation] if isinstance(evaluation, dict) else [""]
+    reported = [f"{prefix}pass@{k}" for prefix in of for k in args.eval_pass_at_k]
+    if metric not in reported:
+        raise ValueError(
+            f"`metric_for_best_model` must be one of {', '.join(reported)}, which the evaluations report, got "
+            f"{args.metric_for_best_model!r}: set one of them"
+        )
 
 
 def _has_chats(dataset: Dataset) -> bool:

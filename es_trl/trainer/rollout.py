@@ -125,7 +125,10 @@ class OpenRollout:
 
     def scored(self, metrics: Mapping[str, list[float]], is_corrected: bool) -> None:
         """Keep TRL's metrics of the completions; `is_corrected` says whether vLLM's log-probabilities are corrected."""
-        self.reward, self.uniform_rewards = metrics["reward"][-1], metrics["frac_reward_zero_std"][-1]
+        self.reward = metrics["reward"][-1]
+        # TRL counts a prompt without any reward as one with different rewards
+        nothing = self.rewards.isnan().all(dim=1).view(-1, self.num_generations).all(dim=1)
+        self.uniform_rewards = metrics["frac_reward_zero_std"][-1] + nothing.float().mean().item()
         self.completion_tokens = metrics["completions/mean_length"][-1]
         self.truncated_completions = metrics["completions/clipped_ratio"][-1]
         if is_corrected:
