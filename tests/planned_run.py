@@ -21,9 +21,9 @@ LORA = Adapter(32, tuple(QWEN_7B.linears))
 
 
 def planned(capsys, recipe, *options):
-    """The plan of a shipped recipe."""
+    """The plan of a shipped recipe, with long lines in one piece."""
     assert cli(["plan", str(ROOT / "recipes" / recipe), *options]) == 0, capsys.readouterr().err
-    return capsys.readouterr().out
+    return capsys.readouterr().out.replace("\n    ", " ")
 
 
 def refused(capsys, recipe, *options):

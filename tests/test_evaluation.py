@@ -160,7 +160,9 @@ def test_a_reward_file_that_has_changed_is_another_reward(own, tiny, tmp_path):
 
 
 def test_a_reward_with_faults(own, tiny, tmp_path):
-    with pytest.raises(ValueError, match="the reward 'few' must return one reward per completion, got 1 for 2"):
+    with pytest.raises(
+        ValueError, match="the reward 'few' must return a list of 2 numbers, one per completion, got 1: correct it"
+    ):
         evaluate(own("few", model=tiny), tmp_path)
     command = ["eval", tiny, "--data", str(tmp_path / "task.jsonl"), "--reward", f"{tmp_path}/own.py:breaks"]
     with pytest.raises(ValueError, match="mine"):  # with its traceback

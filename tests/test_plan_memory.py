@@ -39,7 +39,7 @@ def test_the_table_of_the_docs(command, recipe, on, generate, train, rollout, ru
 
 def test_the_plan_that_the_docs_print(capsys):
     block = re.search(r"```text\n(memory per GPU.*?)\n```", DOCS, re.DOTALL).group(1)
-    assert block in planned(capsys, "qwen7b_curriculum.yaml", *ZERO3)
+    assert block.replace("\n    ", " ") in planned(capsys, "qwen7b_curriculum.yaml", *ZERO3)
 
 
 def test_gpus_and_processes_are_the_commands(capsys):

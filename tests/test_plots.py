@@ -65,7 +65,7 @@ def test_summary_by_hand(tmp_path):
         "rollouts                         40",
         "entropy, first and last rollout  0.300 -> 0.300 nats",
         "reward, first and last 10        0.113 -> 0.863",  # means of 0 to 9 and of 30 to 39, over 40
-        "rms error, stable                0.100 nats over 15 rollouts",
+        "rms error, stable                0.100 nats over 15 rollouts, after the first 15",
         "rms error, anneal                0.100 nats over 10 rollouts",
     ]
 

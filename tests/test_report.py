@@ -81,7 +81,7 @@ def test_the_command_writes_one_file(tmp_path, capsys, with_vega):
     assert 800_000 < len(page.text) < 3_000_000 and page.text.count("vegaEmbed=") == 1
     # nothing is loaded from elsewhere
     assert not [tag for tag in page.tags if {"src", "href"} & set(tag[1]) or tag[0] in ("link", "iframe", "img")]
-    assert list(page.specs) == ["entropy", "control", "reward", "lengths", "clip"]
+    assert list(page.specs) == ["entropy", "control", "reward", "lengths", "truncated", "clip"]
     records = read_history(tmp_path / "run" / "es_history.jsonl")
     assert [row["entropy"] for row in page.data("entropy")] == pytest.approx([r["entropy"] for r in records], abs=1e-4)
 

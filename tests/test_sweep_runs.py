@@ -69,8 +69,8 @@ def test_a_sweep_that_is_killed_ends_with_the_uninterrupted_result(tmp_path):
     assert (done.returncode, "\r" in done.stdout) == (0, False), done.stderr
     lines = [line for line in done.stdout.splitlines() if line.startswith("run ")]
     assert [line.partition(":")[0] for line in lines] == [
-        "run 0 of 0-1 (learning_rate 1e-4, seed 0)",
-        "run 1 of 0-1 (learning_rate 1e-3, seed 0)",
+        "run 0 of 0 to 1, learning_rate 1e-4, seed 0",
+        "run 1 of 0 to 1, learning_rate 1e-3, seed 0",
     ]
     first, second = (cut / f"learning_rate={rate}" / "seed-0" for rate in ("1e-4", "1e-3"))
     kill_when(cut, lambda: (first / "checkpoint-8" / "trainer_state.json").exists())  # inside a training
@@ -137,7 +137,7 @@ def test_the_commands_of_a_run(executed, tmp_path):
     assert sweep(settings, COUNTDOWN, tmp_path, 1)[1]
     folder = tmp_path / "learning_rate=1e-3" / "seed-0"
     train = [str(tmp_path / "recipe.yaml"), "--max_steps", "8", "--learning_rate=1e-3", "--seed=0"]
-    place = ["--output_dir", str(folder / "eval")]
+    place = ["--output_dir", str(folder / "eval-sweep")]
     numbers = ["--data=problems.jsonl", "--split=test", "--n", "4", "--k", "1,4"]
     assert executed == [
         ("train", [*train, f"--output_dir={folder}"]),
@@ -161,7 +161,7 @@ def test_a_run_of_another_process_is_passed_over(lock, executed, tmp_path, capsy
     run.folder.mkdir(parents=True)
     with FileLock(run.folder / lock):
         text, succeeded = sweep(settings_of(GRID), COUNTDOWN, tmp_path)
-    assert "run 0 of 0-1 (learning_rate 1e-4, seed 0): another process is making it" in capsys.readouterr().out
+    assert "run 0 of 0 to 1, learning_rate 1e-4, seed 0: another process is making it" in capsys.readouterr().out
     assert succeeded and "missing: run 0 (learning_rate 1e-4, seed 0): another process is making it" in text
     assert [name for name, _ in executed] == ["train", "eval"]  # of the other run
 
