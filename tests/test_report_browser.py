@@ -63,7 +63,7 @@ def test_it_is_drawn_without_network_and_fits(name, width, browser, pages):
         const [box, marks] = [chart.querySelector('svg').getBoundingClientRect(), chart.querySelectorAll('svg path')];
         return [box.width, box.height, chart.clientWidth, marks.length];
     })""")
-    assert len(sizes) == {"lab": 5, "full": 10, "both": 5}[name]
+    assert len(sizes) == {"lab": 6, "full": 10, "both": 5}[name]
     for wide, high, room, marks in sizes:
         assert 0.9 * room < wide <= room and high > 100 and marks > 5
     assert page.evaluate("[document.scrollingElement.scrollWidth, innerWidth]") == [width, width]

@@ -79,7 +79,7 @@ def test_a_sweep_that_is_killed_ends_with_the_uninterrupted_result(tmp_path):
     weights = (first / "model.safetensors").stat().st_mtime_ns
     kill_when(cut, (second / "es_history.jsonl").exists)  # inside another training, before its first checkpoint
     done = make(cut)
-    assert done.returncode == 0 and "(learning_rate 1e-4, seed 0): finished before, pass@1" in done.stdout, done.stderr
+    assert done.returncode == 0 and "learning_rate 1e-4, seed 0: finished before, pass@1" in done.stdout, done.stderr
     assert (first / "model.safetensors").stat().st_mtime_ns == weights  # it was not trained again
     assert results_in(cut) == results_in(whole) and counts_in(cut) == counts_in(whole) and len(counts_in(cut)) == 2
     assert (cut / "sweep.png").read_bytes() == (whole / "sweep.png").read_bytes()
@@ -104,7 +104,7 @@ def test_an_index_makes_one_run_and_a_failing_run_is_listed(tmp_path):
     (tmp_path / "learning_rate=1e-4" / "seed-0").mkdir(parents=True)
     (tmp_path / "learning_rate=1e-4" / "seed-0" / "es_history.jsonl").mkdir()  # no history can be written there
     done = make(tmp_path)
-    assert done.returncode == 1 and "(learning_rate 1e-3, seed 0): finished before" in done.stdout
+    assert done.returncode == 1 and "learning_rate 1e-3, seed 0: finished before" in done.stdout
     log = (tmp_path / "learning_rate=1e-4" / "seed-0" / "log.txt").read_text().splitlines()
     assert f"missing: run 0 (learning_rate 1e-4, seed 0): failed: {log[-1]}" in done.stdout
     (missing,) = results_in(tmp_path)["missing"]

@@ -83,12 +83,12 @@ def evaluate(settings: EvaluationSettings, output_dir: str | Path) -> Evaluation
 
 
 def _check_lengths(prompts: Sequence[list[int]], files: ModelFiles) -> None:
-    """Raise if a prompt has more tokens than the model has positions."""
+    """Warn if a prompt has more tokens than the model has positions, which may be slow and mean nothing."""
     longest = max(range(len(prompts)), key=lambda row: len(prompts[row]))
     if files.positions is not None and len(prompts[longest]) >= files.positions:
-        raise ValueError(
+        logger.warning(
             f"the prompt of problem {longest} has {len(prompts[longest])} tokens but the model has {files.positions} "
-            "positions: leave the row out, or take another model"
+            "positions: leave such rows out, or take another model"
         )
 
 
