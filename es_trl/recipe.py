@@ -126,23 +126,16 @@ class RecipeParser:
             return {name: True}
         if not values:
             raise ValueError(f"the option --{option} has no value: write one after it")
+        if name not in NESTED and values in ([word] for word in NONE) and type(None) in kinds and str not in kinds:
+            return {name: None}
         if not key and list in kinds and len(values) == 1 and values[0].startswith("["):  # a list as YAML writes it
             return {name: as_type(name, read_yaml_text(f"the value of --{option}", values[0]), hint)}
-        if (
-            not key
-            and list in kinds
-            and str not in kinds
-            and type(None) in kinds
-            and values in ([none] for none in NONE)
-        ):
-            return {name: None}
         if list in kinds and name not in NESTED and (len(values) > 1 or str not in kinds):
             return {name: as_type(name, values, hint)}
         if len(values) > 1:
             raise ValueError(f"the option --{option} must have one value, got {' '.join(values)}: put it in quotes")
         if name not in NESTED:
-            is_none = values[0] in NONE and type(None) in kinds and str not in kinds
-            return {name: None if is_none else as_type(name, values[0], hint)}
+            return {name: as_type(name, values[0], hint)}
         value = read_yaml_text(f"the value of --{option}", values[0])
         if not key:
             return {name: value}

@@ -1,5 +1,6 @@
 """What a run says on its console."""
 
+import errno
 import os
 import pty
 import subprocess
@@ -161,6 +162,17 @@ def kinds_of_default(lab_trainer):
     return [type(each) for each in lab_trainer().callback_handler.callbacks]
 
 
+def read_terminal(ours):
+    """All that is said on a pseudo-terminal, whose end is an error on Linux."""
+    said = b""
+    while True:
+        try:
+            said += os.read(ours, 65536)
+        except OSError as error:
+            assert error.errno == errno.EIO
+            return said
+
+
 COMMAND = [sys.executable, "-m", "es_trl", "train", "recipes/countdown_es.yaml", "--max_steps", "16", "--logging_steps"]
 
 
@@ -196,12 +208,7 @@ def test_a_terminal_has_a_bar_that_goes(tmp_path):
         command, cwd=ROOT, env=environment(TERM="xterm", COLUMNS="100"), stdout=theirs, stderr=theirs
     )
     os.close(theirs)
-    said = b""
-    try:
-        while chunk := os.read(ours, 65536):
-            said += chunk
-    except OSError:  # the other end is closed
-        pass
+    said = read_terminal(ours)
     assert run.wait() == 0
     assert "━".encode() in said and b"rollout 1" in said and b"1/1 " in said
     assert "━".encode() not in said[said.rindex(b"reward, first and last") :]

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from es_trl.evaluation.samples import append, keep_whole_units, lines_of, tally
+from es_trl.common.writing import append
+from es_trl.evaluation.samples import keep_whole_units, lines_of, tally
 from es_trl.evaluation.sampling import Completion
 from es_trl.evaluation.units import cut, seed_from
 

@@ -3,11 +3,11 @@
 import json
 import re
 import shutil
-from html.parser import HTMLParser
 
 import pytest
 from launching import ROOT
-from report_runs import HOSTILE, everything, record, write_evaluation, write_records
+from page_reader import Page, with_vega, without_vega  # noqa: F401, for pytest
+from report_runs import HOSTILE, everything, record, write_records
 from written_run import write_run
 
 from es_trl.__main__ import main as cli
@@ -20,7 +20,6 @@ alt = pytest.importorskip("altair")
 pytest.importorskip("vl_convert")
 
 from es_trl.common.shown import duration  # noqa: E402
-from es_trl.report import page as pages  # noqa: E402
 from es_trl.report.evaluations import during_training  # noqa: E402
 from es_trl.report.run import read_run  # noqa: E402
 from es_trl.report.samples import MOST, samples_table  # noqa: E402
@@ -28,48 +27,8 @@ from es_trl.report.words import plain, sentences, tiles  # noqa: E402
 from es_trl.report.write import write_comparison, write_report  # noqa: E402
 
 
-@pytest.fixture(autouse=True)
-def without_vega(request, monkeypatch):
-    """Leave out Vega, which takes seconds to put together, but in tests that say so."""
-    if "with_vega" not in request.fixturenames:
-        monkeypatch.setattr(pages, "vega", lambda: "/* Vega */")
-
-
-@pytest.fixture
-def with_vega():
-    """Keep Vega in the page."""
-
-
-class Page(HTMLParser):
-    """The tags, the cells of tables and the texts of scripts of a page."""
-
-    def __init__(self, path):
-        super().__init__()
-        self.cells, self.tags, self.scripts, self.seen = [], [], [], ""
-        self.text = path.read_text()
-        self.feed(self.text)
-        self.specs = json.loads(self.scripts[-2]) if len(self.scripts) > 1 else {}
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        if tag == "td":
-            self.cells.append("")
-        if tag == "script":
-            self.scripts.append("")
-
-    def handle_data(self, data):
-        if self.lasttag == "script":
-            self.scripts[-1] += data
-        else:
-            self.seen += data
-            if self.cells and self.lasttag in ("td", "div"):
-                self.cells[-1] += data
-
-    def data(self, chart):
-        return self.specs[chart]["data"]["values"]
-
-
-def test_the_command_writes_one_file(tmp_path, capsys, with_vega):
+@pytest.mark.usefixtures("with_vega")
+def test_the_command_writes_one_file(tmp_path, capsys):
     shutil.copytree(ROOT / "results" / "countdown_es", tmp_path / "run")
     before = {path.name for path in (tmp_path / "run").iterdir()}
     assert cli(["report", str(tmp_path / "run")]) == 0
@@ -112,7 +71,8 @@ def test_texts_of_a_run_are_shown_and_never_run(tmp_path):
     assert "hf_aaa" not in page.text and "<b><token></b>" in page.seen and "hub_token" not in page.text
 
 
-def test_a_page_of_a_long_run_stays_small(tmp_path, with_vega):
+@pytest.mark.usefixtures("with_vega")
+def test_a_page_of_a_long_run_stays_small(tmp_path):
     folder = everything(tmp_path / "long", 5_000)
     row = json.loads((folder / "es_completions.jsonl").read_text().splitlines()[0])
     long = [json.dumps({**row, "rollout": at, "completion": "\u4e00<" * 2_000}) for at in range(12) for _ in range(16)]
@@ -276,25 +236,3 @@ def test_a_folder_without_a_run_is_refused(tmp_path, capsys):
     write_records(tmp_path, [])
     with pytest.raises(ValueError, match="holds no rollout: give the output_dir of a run"):
         write_comparison([tmp_path], tmp_path / "page.html")
-
-
-def test_several_runs_on_one_page(tmp_path):
-    first, second = everything(tmp_path / "a" / "run"), everything(tmp_path / "b" / "run", 60)
-    (second / "es_recipe.yaml").write_text("model_name_or_path: Qwen/Qwen2.5-0.5B\nlearning_rate: 2.0e-06\n")
-    shutil.rmtree(second / "eval-gsm8k")
-    write_evaluation(second / "eval-gsm8k", better=0.2)
-    third = write_records(tmp_path / "c", [record(at, target=None, error=None) for at in range(20)])
-    path = write_comparison([first, second, third], tmp_path / "compare.html")
-    assert path == tmp_path / "compare.html"
-    page = Page(path)
-    assert list(page.specs) == ["entropy", "reward", "completion_tokens", "control_share", "pass_over_k"]
-    for spec in page.specs.values():
-        alt.Chart.from_dict(json.loads(json.dumps(spec)), validate=True)
-    sizes = {"a/run": 40, "b/run": 60, str(tmp_path.name) + "/c": 20}
-    found = [row["run"] for row in page.data("entropy")]
-    assert {name: found.count(name) for name in dict.fromkeys(found)} == sizes
-    assert {row["name"] for row in page.data("pass_over_k")} == {"a/run, gsm8k", "b/run, gsm8k"}
-    cells = "|".join(page.cells)
-    assert "learning_rate|1e-06|2e-06|no recipe" in cells and "model_name_or_path" not in cells
-    row = page.cells[page.cells.index("b/run") :]
-    assert (row[1], row[5]) == ("60", "0.081 → 0.908")

@@ -17,7 +17,7 @@ TAKES_KEYS = False
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what the command takes."""
-    text = "folders of runs, or of evaluations; of a run the newest eval-* in its folder is taken"
+    text = "folders of runs, or of evaluations; of a run an eval-* in its folder is taken, the newest that all have"
     parser.add_argument("folders", nargs="+", help=text)
     parser.add_argument("--output_dir", default="runs/compare", help="folder of the files; runs/compare where unset")
 

@@ -59,6 +59,15 @@ def write_atomically(path: Path, text: str) -> None:
         file.write(text.encode())
 
 
+def append(path: Path, data: bytes) -> None:
+    """Append to a file, and return once all of it is on the disk; raise an `OSError` if a write fails."""
+    with open(path, "ab", buffering=0) as file:
+        rest = memoryview(data)
+        while rest:  # the system may write less than it was given, where the disk is full for example
+            rest = rest[file.write(rest) :]
+        os.fsync(file.fileno())
+
+
 @contextlib.contextmanager
 def atomic_replacement(path: Path) -> Iterator[BinaryIO]:
     """Yield a file that replaces `path` once it is completely written; raise a `SaveError` if a write fails."""

@@ -10,7 +10,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from transformers.utils import logging
 
-from ..common.writing import write_atomically, writing
+from ..common.writing import append, write_atomically, writing
 from ..data.bars import no_bars_in_files
 from ..estimates.result import RESULT_FILE, SETTINGS_FILE, Evaluation, read_evaluation
 from .estimating import estimated
@@ -18,7 +18,7 @@ from .judging import judge
 from .models import ModelFiles
 from .problems import Problems, Reward, code_of, digest, load_problems, token_ids
 from .progress import progress
-from .samples import SAMPLES_FILE, append, keep_whole_units, lines_of, tally
+from .samples import SAMPLES_FILE, keep_whole_units, lines_of, tally
 from .sampling import Sampler, Sampling, TransformersSampler
 from .settings import EvaluationSettings
 from .units import Unit, cut
@@ -107,7 +107,8 @@ def _sample(
         for unit in units:
             made = sampler.sample([prompts[row] for row in unit.problems], len(unit.samples), unit.seed_of(seed))
             given = judge(problems, rewards, [problem for problem, _ in unit.keys], made)
-            append(path, lines_of(unit, made, given))
+            with writing(path, "the samples"):
+                append(path, lines_of(unit, made, given))
             advance(len(made))
 
 

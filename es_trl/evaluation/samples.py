@@ -48,15 +48,6 @@ def lines_of(unit: Unit, completions: Sequence[Completion], rewards: Sequence[fl
     return "".join(json.dumps(row) + "\n" for row in rows).encode()
 
 
-def append(path: Path, lines: bytes) -> None:
-    """Append lines in one write, and return once they are on the disk."""
-    with writing(path, "the samples"), path.open("ab", buffering=0) as file:
-        rest = memoryview(lines)
-        while rest:  # the system may write less than it was given, where the disk is full for example
-            rest = rest[file.write(rest) :]
-        os.fsync(file.fileno())
-
-
 def keep_whole_units(path: Path, units: Sequence[Unit]) -> int:
     """
     Cut `samples.jsonl` behind its last whole unit, and return the number of whole units.

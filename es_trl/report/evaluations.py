@@ -29,13 +29,19 @@ class Curve:
 def evaluations_in(folder: Path) -> dict[str, Evaluation]:
     """Return the evaluations of a run's model in its folders `eval-*`, by their names."""
     found = sorted(path.parent for path in folder.glob(f"eval-*/{RESULT_FILE}"))
-    return {path.name.removeprefix("eval-"): read_evaluation(path) for path in found if not is_of_earlier(path)}
+    now = weights_digest(folder) if found else None
+    return {path.name.removeprefix("eval-"): read_evaluation(path) for path in found if not _is_of_others(path, now)}
 
 
 def is_of_earlier(evaluation: Path) -> bool:
     """Return whether an evaluation in the folder of a run is of other weights than the run has now."""
-    settings, now = evaluation / SETTINGS_FILE, weights_digest(evaluation.parent)
-    if now is None or not evaluation.name.startswith("eval-") or not settings.is_file():
+    return evaluation.name.startswith("eval-") and _is_of_others(evaluation, weights_digest(evaluation.parent))
+
+
+def _is_of_others(evaluation: Path, now: str | None) -> bool:
+    """Return whether an evaluation is of other weights than those with the digest `now`, as far as both are known."""
+    settings = evaluation / SETTINGS_FILE
+    if now is None or not settings.is_file():
         return False
     try:
         return json.loads(settings.read_bytes())["weights"] != now

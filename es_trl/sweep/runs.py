@@ -1,7 +1,7 @@
 """One run of a sweep: its training and its evaluation in processes of their own, its lock and its log.
 
 What is finished is not made again. A run is trained once `_sweep_trained.json` is in its folder, and evaluated once
-`passk.json` is in the folder `eval` there.
+`passk.json` is in the folder `eval-sweep` there.
 """
 
 import json

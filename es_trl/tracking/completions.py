@@ -2,12 +2,11 @@
 
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..common.writing import write_atomically, writing
+from ..common.writing import append, write_atomically, writing
 
 
 COMPLETIONS_FILE = "es_completions.jsonl"
@@ -43,10 +42,8 @@ class Samples:
         """Add the samples of a rollout, and flush them to the disk."""
         if not self._writes:
             return
-        with writing(self.path, "the sample completions"), open(self.path, "a") as file:
-            file.write(_lines(rows))
-            file.flush()
-            os.fsync(file.fileno())
+        with writing(self.path, "the sample completions"):
+            append(self.path, _lines(rows).encode())
 
 
 def samples_of(

@@ -3,7 +3,6 @@
 import json
 import logging
 import math
-import os
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_args, get_origin
@@ -12,7 +11,7 @@ from rich.table import Table
 
 from ..common.shown import shown
 from ..common.tables import as_text
-from ..common.writing import write_atomically, writing
+from ..common.writing import append, write_atomically, writing
 from ..control.alarms import AlarmRecords
 from .outcome import SETTLING, WINDOW, outcome_of
 
@@ -165,10 +164,8 @@ class History:
         self.for_alarms.add(self.records[-1])
         if self._writes:
             advice = "make room or mend the folder, and resume from the last whole checkpoint"
-            with writing(self.path, "the history", advice), open(self.path, "a") as file:
-                file.write(json.dumps(self.records[-1]) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
+            with writing(self.path, "the history", advice):
+                append(self.path, f"{json.dumps(self.records[-1])}\n".encode())
 
 
 def read_history(path: Path, only_told: bool = False) -> list[dict[str, Any]]:

@@ -96,11 +96,16 @@ class Refill:
 
     def _lengths(self, completion_ids: list[list[int]]) -> dict[str, float]:
         """Return the mean length and the truncated share of the completions of all processes, by TRL's names."""
-        trainer = self._trainer
-        ends = {*trainer.eos_token_ids, trainer._tokenizer.pad_token_id}
-        facts = [[float(len(ids)), float(ids[-1] not in ends)] for ids in completion_ids]
-        means = trainer.accelerator.gather(torch.tensor(facts, device=trainer.accelerator.device)).mean(dim=0)
+        accelerator = self._trainer.accelerator
+        own = torch.tensor(lengths_of(self._trainer, completion_ids), dtype=torch.float, device=accelerator.device)
+        means = accelerator.gather(own).mean(dim=0)
         return dict(zip(("completions/mean_length", "completions/clipped_ratio"), means.tolist(), strict=True))
+
+
+def lengths_of(trainer: GRPOTrainer, completion_ids: list[list[int]]) -> list[tuple[int, bool]]:
+    """Return the tokens of each completion, and whether it was cut at the limit, as TRL counts both."""
+    ends = {*trainer.eos_token_ids, trainer._tokenizer.pad_token_id}
+    return [(len(ids), len(ids) > 0 and ids[-1] not in ends) for ids in completion_ids]
 
 
 def mask_prompts(batch: dict[str, Any], prompts: torch.Tensor, accelerator: Accelerator) -> None:

@@ -85,9 +85,9 @@ class OpenRollout:
         """Keep the result of dynamic sampling: the rewards, the prompts that stay uniform, and the cost."""
         self.rewards, self.uniform, self.sampling = rewards, uniform, cost
 
-    def generated(self, completion_ids: list[list[int]], ends: set[int]) -> None:
-        """Keep how long the completions of this process are; one that does not end with one of `ends` was cut."""
-        self.lengths = [(len(ids), len(ids) > 0 and ids[-1] not in ends) for ids in completion_ids]
+    def generated(self, lengths: list[tuple[int, bool]]) -> None:
+        """Keep the tokens of each completion of this process, and whether it was cut at the limit."""
+        self.lengths = lengths
 
     def reward_with(self, rewards: torch.Tensor) -> None:
         """Keep the rewards of all processes."""

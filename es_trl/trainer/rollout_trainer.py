@@ -30,7 +30,7 @@ from .arguments import complete
 from .callback_list import find_callback
 from .callbacks import Curriculum, Decision, EntropyScheduler, RolloutCallback
 from .evaluation import Evaluation, count_problems
-from .generation import Refill, mask_prompts, unbroken
+from .generation import Refill, lengths_of, mask_prompts, unbroken
 from .inputs import check_names, check_settings
 from .loss import own_rows, scores_of
 from .pushing_trainer import PushingTrainer
@@ -241,8 +241,7 @@ class RolloutTrainer(PushingTrainer):
     ) -> torch.Tensor:
         rollout = self._rollout if self.model.training else None
         if rollout is not None:
-            ends = {*self.eos_token_ids, self._tokenizer.pad_token_id}  # as TRL has it
-            rollout.generated(completion_ids_list, ends)
+            rollout.generated(lengths_of(self, completion_ids_list))
         if rollout is not None and rollout.rewards is not None:  # dynamic sampling has computed them already
             return rollout.rewards
         rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
