@@ -24,9 +24,11 @@ pytestmark = [
 ROOT = Path(__file__).parents[1]
 RIGHT = ("is_right", ("\\boxed{7}", ["7"]))
 SLOW = ("is_right", ("\\boxed{9^{9^{9^{9}}}}", ["7"]))
-JUDGE = (
+# A line in one write, because lines that two processes print to one pipe may mix.
+SAY = "import os\ndef say(line): os.write(1, f'{line}\\n'.encode())\n"
+JUDGE = SAY + (
     "from es_trl.rewards import math_reward\n"
-    'print("judged", math_reward(["\\\\boxed{7}", "8"], ["7", "7"]), flush=True)\n'
+    'rewards = math_reward(["\\\\boxed{7}", "8"], ["7", "7"])\nsay(f"judged {rewards}")\n'
 )
 
 
@@ -63,10 +65,10 @@ def test_a_script_from_standard_input(tmp_path):
 
 def test_a_forked_child_has_workers_of_its_own():
     fork = (
-        "import os\nfrom math_workers import descendants\n"
-        "child = os.fork()\nif child == 0:\n    print(len(descendants(os.getpid())), flush=True)\n"
+        "from math_workers import descendants\n"
+        "child = os.fork()\nif child == 0:\n    say(len(descendants(os.getpid())))\n"
     )
-    judge_and_count = JUDGE + 'print("ended", os.waitpid(child, 0)[1] if child else os._exit(0))\n' + JUDGE
+    judge_and_count = JUDGE + 'say(f"ended {os.waitpid(child, 0)[1] if child else os._exit(0)}")\n' + JUDGE
     lines = _run("-", input=JUDGE + fork + judge_and_count, cwd=ROOT / "tests").splitlines()
     assert lines.count("judged [1.0, -1.0]") == 4 and {"0", "ended 0"} < set(lines)
 
