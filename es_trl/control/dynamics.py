@@ -1,4 +1,4 @@
-"""A Kalman filter that learns from the run how entropy answers a control.
+"""A filter that learns from the run how entropy answers a control, for effects of any size and of either sign.
 
 "Plant" is control theory's word for what a controller moves. Here the plant is the policy, modelled as
 
@@ -7,6 +7,10 @@
 with two numbers to learn: `sensitivity` and `drift`. A constant control moves entropy further at every rollout, in
 proportion to the present entropy. On the Countdown lab the sensitivity is the same, within its error, at 0.37, 0.26 and
 0.12 nats (results/plant/summary.md). A policy that learns loses `drift` nats per rollout without any control.
+
+The size of the sensitivity is not known before a run, and for some actuators neither is its sign. So one Kalman filter
+of entropy and drift runs for each sensitivity of a logarithmic grid, and each has a weight, which is the probability of
+its sensitivity. This is the interacting multiple model filter of Blom and Bar-Shalom (1988).
 """
 
 import math
@@ -21,23 +25,28 @@ import numpy as np
 CARRIED = 0.25
 # A measurement more than this many standard deviations off gets a lower weight; a second one in a row is believed.
 OUTLIER = 3.0
-# The standard deviation of each number's random change per rollout: of entropy and drift as a multiple of the
-# measurement's standard error, of the sensitivity as a share of itself. With larger values the control follows the
-# noise, with smaller values it reacts late.
-ENTROPY_CHANGE, DRIFT_CHANGE, SENSITIVITY_CHANGE = 0.4, 0.05, 0.05
-# Before any measurement, a control of 1 is expected to move entropy by half of itself per rollout, with a standard
-# deviation of the same size. This keeps the first controls small, in case they act strongly. If they act weakly, the
-# filter soon corrects the number, because the expected effect does not show.
-PRIOR_SENSITIVITY = 0.5
+# The standard deviation of the random change of entropy and drift per rollout, as a multiple of the measurement's
+# standard error. With larger values the control follows the noise, with smaller values it reacts late.
+ENTROPY_CHANGE, DRIFT_CHANGE = 0.4, 0.05
 PRIOR_DRIFT = 0.03  # standard deviation of the initial drift, as a share of the entropy
+
+# The sensitivities: 0, and from 0.001 to 316 in either direction, six per power of ten. A model of 0.4 M parameters and
+# one of 7 B differ by a factor of hundreds in what an entropy bonus does to them.
+_SIZES = [10.0 ** (power / 6.0) for power in range(-18, 16)]
+GRID = np.array([*(-size for size in reversed(_SIZES)), 0.0, *_SIZES])
+PRIOR_POSITIVE = 0.95  # probability, before any measurement, that more control means more entropy
+PRIOR_ZERO = 0.02
+# The probabilities per rollout that the sensitivity goes to a neighbour in the grid, changes its sign, or goes anywhere.
+TO_NEIGHBOUR, TO_OPPOSITE, TO_ANY = 0.005, 0.0003, 0.0003
+LEAST_WEIGHT = 1e-12  # no sensitivity is ever excluded, because a run can change
 
 
 class PlantEstimator:
     """
-    A Kalman filter of entropy, drift and sensitivity, which weighs each measurement by its noise.
+    A filter of entropy, drift and sensitivity, which weighs each measurement by its noise.
 
-    Call [`measure`] at the beginning of each rollout and [`act`] at its end. Before the first measurement `entropy`,
-    `drift` and `pending` are 0, and `sensitivity` has its prior value.
+    Call [`measure`] at the beginning of each rollout and [`act`] at its end. Before the first measurement entropy and
+    drift are 0, and the sensitivity has its prior distribution.
 
     Args:
         dead_time (`int`, *optional*, defaults to `1`):
@@ -47,38 +56,76 @@ class PlantEstimator:
     def __init__(self, dead_time: int = 1) -> None:
         # control times entropy of past rollouts, the latest first
         self._efforts = deque([0.0] * (dead_time + 1), maxlen=dead_time + 1)
-        self._state = np.array([0.0, 0.0, PRIOR_SENSITIVITY])  # entropy, drift, sensitivity
-        self._covariance = np.diag([0.0, 0.0, PRIOR_SENSITIVITY**2])
+        self._grid = GRID
+        self._weights = _prior()
+        # one value per sensitivity: the estimates, and the three numbers of their covariance
+        self._entropies, self._drifts, self._hh, self._hd, self._dd = np.zeros((5, len(GRID)))
         self.measured = False
         self._doubted = False
         # the share of the last prediction error that changed the drift: the integral action of a controller
         self.drift_gain = 0.0
 
+    def _mean(self, values: np.ndarray) -> float:
+        return math.fsum(self._weights * values)  # exact, so that it does not depend on the machine
+
     @property
     def entropy(self) -> float:
         """The filtered entropy in nats."""
-        return float(self._state[0])
+        return self._mean(self._entropies)
 
     @property
     def drift(self) -> float:
         """The entropy in nats that is lost per rollout without control."""
-        return float(self._state[1])
+        return self._mean(self._drifts)
 
     @property
     def sensitivity(self) -> float:
         """The change of entropy per rollout and unit of control, as a share of the entropy."""
-        return float(self._state[2])
+        return self._mean(self._grid)
 
     @property
     def sensitivity_sd(self) -> float:
         """The standard deviation of the estimate of the sensitivity."""
-        return math.sqrt(self._covariance[2, 2])
+        return math.sqrt(self._mean((self._grid - self.sensitivity) ** 2))
 
     @property
-    def pending(self) -> float:
-        """The change of entropy in nats that past controls will still cause."""
+    def positive(self) -> float:
+        """The probability that more control means more entropy."""
+        return math.fsum(self._weights[self._grid > 0.0])
+
+    @property
+    def negative(self) -> float:
+        """The probability that more control means less entropy."""
+        return math.fsum(self._weights[self._grid < 0.0])
+
+    @property
+    def gain(self) -> float:
+        """The control per nat of [`cautious_control`], which shrinks with the uncertainty of the sensitivity."""
+        return self.sensitivity / (self._mean(self._grid**2) * max(self.entropy, 1e-6))
+
+    def expected(self, rollouts: int) -> np.ndarray:
+        """Return the entropies in nats after some rollouts if no control follows, one value per sensitivity."""
         efforts = list(self._efforts)
-        return self.sensitivity * (sum(efforts[:-2]) + CARRIED * efforts[-2])
+        pending = sum(efforts[:-2]) + CARRIED * efforts[-2]
+        return self._entropies + self._grid * pending - rollouts * self._drifts
+
+    def cautious_control(self, goal: float, rollouts: int) -> float:
+        """
+        Return the control that brings entropy nearest to `goal` in the mean square over all sensitivities.
+
+        So a large sensitivity that is still possible keeps the control small, and opposite ones cancel out.
+
+        Args:
+            goal (`float`):
+                Entropy to reach in nats.
+            rollouts (`int`):
+                Number of rollouts until then, at least the dead time.
+
+        Returns:
+            `float`: the control.
+        """
+        missing = self._mean(self._grid * (goal - self.expected(rollouts)))
+        return missing / (self._mean(self._grid**2) * max(self.entropy, 1e-6))
 
     def change_control(self, holds: bool) -> None:
         """
@@ -88,12 +135,9 @@ class PlantEstimator:
         drift.
         """
         held = self._efforts[0] if holds else 0.0
-        entropy, drift, sensitivity = self._state
-        self._state = np.array([entropy, drift - sensitivity * held, PRIOR_SENSITIVITY])
-        across = np.array([1.0, -held])  # weights of the old drift and of the old sensitivity in the new drift
-        before, self._covariance = self._covariance, np.diag([self._covariance[0, 0], 0.0, PRIOR_SENSITIVITY**2])
-        self._covariance[0, 1] = self._covariance[1, 0] = (across * before[0, 1:]).sum()
-        self._covariance[1, 1] = (np.outer(across, across) * before[1:, 1:]).sum()
+        overall = self._overall(self._drifts - self._grid * held)
+        self._entropies, self._drifts, self._hh, self._hd, self._dd = np.outer(overall, np.ones(len(GRID)))
+        self._grid, self._weights = GRID, _prior()
         self._efforts = deque([0.0] * len(self._efforts), maxlen=len(self._efforts))
 
     def rebase(self, entropy: float, noise: float) -> None:
@@ -105,17 +149,19 @@ class PlantEstimator:
         if not self.measured:
             return self.measure(entropy, noise)
         ratio = entropy / max(self.entropy, noise)
-        self._state = np.array([entropy, self.drift * ratio, self.sensitivity])
-        self._covariance = np.diag([noise**2, (PRIOR_DRIFT * entropy) ** 2, self._covariance[2, 2]])
+        self._drifts = self._drifts * ratio
+        self._start(entropy, noise)
         self._efforts = deque([effort * ratio for effort in self._efforts], maxlen=len(self._efforts))
         self._doubted = False
+
+    def _start(self, entropy: float, noise: float) -> None:
+        values = [entropy, noise**2, 0.0, (PRIOR_DRIFT * entropy) ** 2]
+        self._entropies, self._hh, self._hd, self._dd = np.outer(values, np.ones(len(GRID)))
 
     def rescale(self, factor: float) -> None:
         """Change to a unit of the control that is `factor` times as large."""
         self._efforts = deque([effort / factor for effort in self._efforts], maxlen=len(self._efforts))
-        units = np.array([1.0, 1.0, factor])
-        self._state = self._state * units
-        self._covariance = self._covariance * units * units[:, None]
+        self._grid = self._grid * factor
 
     def act(self, control: float) -> None:
         """Record the control of this rollout, 0 if nothing acts."""
@@ -125,50 +171,88 @@ class PlantEstimator:
         """Take in the entropy of a rollout and its standard error `noise`, which is above 0, both in nats."""
         if not self.measured:
             self.measured = True
-            self._state[0] = entropy
-            self._covariance[0, 0], self._covariance[1, 1] = noise**2, (PRIOR_DRIFT * entropy) ** 2
-            return
+            return self._start(entropy, noise)
+        self._mix()
         self._predict(noise)
         self._correct(entropy, noise)
 
+    def _overall(self, drifts: np.ndarray) -> list[float]:
+        """Return entropy, drift and the numbers of their covariance over all sensitivities."""
+        entropy, drift = self._mean(self._entropies), self._mean(drifts)
+        off, drift_off = self._entropies - entropy, drifts - drift
+        covariance = self._hh + off**2, self._hd + off * drift_off, self._dd + drift_off**2
+        return [entropy, drift, *(self._mean(values) for values in covariance)]
+
+    def _mix(self) -> None:
+        """Let the sensitivity change with its probability, and each filter go on from where it may have come from."""
+        rest = 1.0 - TO_NEIGHBOUR - TO_OPPOSITE - TO_ANY
+        odds = np.array([rest, TO_NEIGHBOUR / 2.0, TO_NEIGHBOUR / 2.0, TO_OPPOSITE, TO_ANY])
+        overall = self._overall(self._drifts)
+        filters = self._entropies, self._drifts, self._hh, self._hd, self._dd
+        entropies, drifts, hh, hd, dd = (_sources(*pair) for pair in zip(filters, overall, strict=True))
+        weights = odds[:, None] * _sources(self._weights, 1.0 / len(GRID))
+        self._weights = weights.sum(axis=0)
+        shares = weights / self._weights
+        self._entropies, self._drifts = (shares * entropies).sum(axis=0), (shares * drifts).sum(axis=0)
+        off, drift_off = entropies - self._entropies, drifts - self._drifts
+        self._hh = (shares * (hh + off**2)).sum(axis=0)
+        self._hd = (shares * (hd + off * drift_off)).sum(axis=0)
+        self._dd = (shares * (dd + drift_off**2)).sum(axis=0)
+
     def _predict(self, noise: float) -> None:
-        # The product M C M^T is written as operations on rows and columns. A matrix product would sum in an order that
-        # depends on the machine's BLAS, so that the control would differ in its last bit.
         effort = (1.0 - CARRIED) * self._efforts[-2] + CARRIED * self._efforts[-1]
-        state, covariance = self._state, self._covariance.copy()
-        self._state = np.array([state[0] - state[1] + effort * state[2], state[1], state[2]])
-        covariance[0] = covariance[0] - covariance[1] + effort * covariance[2]
-        covariance[:, 0] = covariance[:, 0] - covariance[:, 1] + effort * covariance[:, 2]
-        changes = (ENTROPY_CHANGE * noise, DRIFT_CHANGE * noise, SENSITIVITY_CHANGE * self.sensitivity)
-        self._covariance = covariance + np.diag([change**2 for change in changes])
+        self._entropies = self._entropies - self._drifts + effort * self._grid
+        self._hh = self._hh - 2.0 * self._hd + self._dd + (ENTROPY_CHANGE * noise) ** 2
+        self._hd = self._hd - self._dd
+        self._dd = self._dd + (DRIFT_CHANGE * noise) ** 2
 
     def _correct(self, entropy: float, noise: float) -> None:
-        surprise = entropy - self.entropy
-        variance = self._covariance[0, 0] + noise**2
-        ratio = surprise**2 / variance
-        far_off = bool(ratio > OUTLIER**2)
+        surprises = entropy - self._entropies
+        variances = self._hh + noise**2
+        ratios = surprises**2 / variances
+        nearest = float(ratios[self._weights > 1e-4].min())  # for the sensitivities that are likely at all
+        far_off = nearest > OUTLIER**2
         if far_off and not self._doubted:
-            variance *= ratio / OUTLIER**2
+            variances = variances * nearest / OUTLIER**2
         self._doubted = far_off
-        gains = self._covariance[:, 0] / variance
-        self._state = self._state + gains * surprise
-        self._covariance = self._covariance - np.outer(gains, self._covariance[0])
-        self.drift_gain = -float(gains[1])
+        # math's functions, because NumPy's differ in their last bit from one processor to another
+        evidence = -0.5 * (surprises**2 / variances + np.array([math.log(variance) for variance in variances]))
+        likelihoods = np.array([math.exp(value) for value in evidence - evidence.max()])
+        weights = np.maximum(self._weights * likelihoods, LEAST_WEIGHT)
+        self._weights = weights / math.fsum(weights)
+        gains, drift_gains = self._hh / variances, self._hd / variances
+        self._entropies, self._drifts = self._entropies + gains * surprises, self._drifts + drift_gains * surprises
+        self._dd = self._dd - drift_gains * self._hd
+        self._hh, self._hd = self._hh - gains * self._hh, self._hd - gains * self._hd
+        self.drift_gain = -self._mean(drift_gains)
+
+    _ARRAYS = ("grid", "weights", "entropies", "drifts", "hh", "hd", "dd")
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state as JSON values."""
         return {
             "efforts": list(self._efforts),
-            "state": self._state.tolist() if self.measured else [],
-            "covariance": self._covariance.tolist() if self.measured else [],
+            "measured": self.measured,
             "doubted": self._doubted,
             "drift_gain": self.drift_gain,
+            **{name: getattr(self, f"_{name}").tolist() for name in self._ARRAYS},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore a saved state."""
         self._efforts = deque(state["efforts"], maxlen=len(state["efforts"]))
-        self.measured = bool(state["state"])
-        if self.measured:
-            self._state, self._covariance = np.array(state["state"]), np.array(state["covariance"])
-        self._doubted, self.drift_gain = state["doubted"], state["drift_gain"]
+        self.measured, self._doubted, self.drift_gain = state["measured"], state["doubted"], state["drift_gain"]
+        for name in self._ARRAYS:
+            setattr(self, f"_{name}", np.array(state[name]))
+
+
+def _prior() -> np.ndarray:
+    """Return the probabilities of the sensitivities before any measurement."""
+    sides = np.where(GRID > 0.0, PRIOR_POSITIVE, 1.0 - PRIOR_POSITIVE - PRIOR_ZERO) / len(_SIZES)
+    return np.where(GRID == 0.0, PRIOR_ZERO, sides)
+
+
+def _sources(values: np.ndarray, anywhere: float) -> np.ndarray:
+    """Return each sensitivity's own value, those of its neighbours and of the opposite one, and the one of them all."""
+    lower, higher = np.append(values[0], values[:-1]), np.append(values[1:], values[-1])
+    return np.stack([values, lower, higher, values[::-1], np.full(len(values), anywhere)])

@@ -8,11 +8,12 @@ from .dynamics import PlantEstimator
 from .values import check_count
 
 
-# The control is known to act if the sensitivity is more than this many standard deviations above zero.
-DISTINGUISHABLE = 2.0
-FIRST_REACH = 0.05  # distance that the first control may go from its start, as a share of half the range
-# More control is taken to mean less entropy if the sensitivity is more than this many standard deviations below zero.
-REVERSED = 2.5
+# The control is known to act if the probability of one sign of the sensitivity is above this.
+CERTAIN = 0.977
+# The control moves at most this far from its start in the first rollout, as a share of half its range, and then at most
+# `GROWTH` times as far as before. So a plant that answers large controls out of proportion is noticed in time.
+FIRST_REACH, GROWTH = 0.005, 3.0
+SWITCH_REACH = 0.05  # the same after a switch, where the sensitivity is known for the earlier prompts and lengths
 
 
 @dataclass
@@ -21,22 +22,23 @@ class SelfTunedPIDController(Controller):
     A PID controller with dead time and feed-forward that learns its gains from the run. Time is counted in rollouts.
 
         control = initial + kp * (target - expected entropy) + integral + kff * slope
-        kp = kff = sensitivity / (sensitivity^2 + its variance) / entropy,  integral = kff * drift
+        kp = kff = mean of s / mean of s^2 / entropy,  integral = kff * drift
+
+    The means are over the sensitivities s that are possible, each with its probability.
 
     - Estimate: [`PlantEstimator`] learns sensitivity and drift from the run. It weighs each measurement by its standard
-      error.
+      error. The sensitivity may have any size and either sign, and it may change.
     - Expected entropy: the filtered entropy plus the change that earlier controls will still cause. So the controller
       does not correct the same error twice during the dead time.
     - Proportional action: each control aims to correct the whole error in one rollout, because the filter has already
       removed the noise.
     - Integral action: each error of the prediction changes the drift.
     - Saturation: the model receives the bounded control, so there is no windup.
-    - Caution: the variance of the sensitivity lowers the gains (Astrom and Wittenmark's cautious regulator, "Adaptive
-      Control", chapter 7).
-    - Sign: more control means more entropy, until the run shows the opposite.
-    - Start: the first control stays within 5 % of half the range around the initial control. This limit doubles with
-      every dead time that passes, so the run shows how strongly the control acts before a large control can do harm.
-      At a switch the limit starts again at 5 %, and the sensitivity stays as learned.
+    - Caution: uncertainty of the sensitivity lowers the gains (Astrom and Wittenmark's cautious regulator, "Adaptive
+      Control", chapter 7). The first controls are small, because large sensitivities are still possible. Each control
+      without a visible effect rules some of them out, so the next one is larger.
+    - Bounds: they limit the control and are no gain. Wide ones cost some rollouts at the start.
+    - Switch: the control stays for one rollout and then goes away from there in small steps.
 
     Before [`begin`] the control is 0 and its bounds are -1 and 1.
 
@@ -59,7 +61,7 @@ class SelfTunedPIDController(Controller):
         """Start afresh from the control `initial`, with nothing learned."""
         self._initial, self._low, self._high = initial, low, high
         self._plant = PlantEstimator(self.dead_time)
-        self._gain = self._part = self._center = 0.0
+        self._part = self._center = 0.0  # of the control, in units of half the range
         self._reach = FIRST_REACH
 
     def take_over(self, initial: float, low: float, high: float, holds: bool) -> None:
@@ -71,18 +73,14 @@ class SelfTunedPIDController(Controller):
 
     def update(self, target: float, entropy: float, slope: float = 0.0, noise: float | None = None) -> float:
         """Learn from the measured entropy, and return the next control."""
-        noise = _usable(noise, entropy)
         plant = self._plant
-        plant.measure(entropy, noise)
-        ahead = self.dead_time - 1
-        expected = plant.entropy + plant.pending - ahead * plant.drift
-        wanted = target + ahead * slope - expected + slope + plant.drift
-        self._gain = self._cautious_inverse() / max(plant.entropy, noise)
-        near, far = self._center - self._reach, self._center + self._reach  # in units of half the range
-        part = min(max(self._gain * wanted, near), far)
-        self._reach = min(2.0 ** (1.0 / self.dead_time) * self._reach, 4.0)
+        plant.measure(entropy, _usable(noise, entropy))
+        wanted = plant.cautious_control(target + self.dead_time * slope, self.dead_time)
+        part = min(max(wanted, self._center - self._reach), self._center + self._reach)
         control = min(max(self._initial + self._scale * part, self._low), self._high)
         self._part = (control - self._initial) / self._scale
+        moved = abs(self._part - self._center)
+        self._reach = max(self._reach, GROWTH ** (1.0 / self.dead_time) * moved)
         plant.act(self._part)
         return control
 
@@ -90,13 +88,7 @@ class SelfTunedPIDController(Controller):
         """Keep the control and the sensitivity, and move slowly again from this rollout on."""
         self._plant.rebase(entropy, _usable(noise, entropy))
         self._plant.act(self._part)
-        self._center, self._reach = self._part, FIRST_REACH  # the new prompts may answer the control more strongly
-
-    def _cautious_inverse(self) -> float:
-        sensitivity, sd = self._plant.sensitivity, self._plant.sensitivity_sd
-        if -REVERSED * sd < sensitivity < 0.5 * sd:
-            sensitivity = 0.5 * sd
-        return sensitivity / (sensitivity**2 + sd**2)
+        self._center, self._reach = self._part, SWITCH_REACH  # the new prompts may answer the control more strongly
 
     @property
     def _scale(self) -> float:
@@ -109,17 +101,18 @@ class SelfTunedPIDController(Controller):
         if not plant.measured:
             return None
         sensitivity, sd = plant.sensitivity, plant.sensitivity_sd
-        kff = unit * self._gain
+        kff = unit * plant.gain
         return PlantKnowledge(
-            acts=sensitivity > DISTINGUISHABLE * sd or sensitivity < -REVERSED * sd,
+            acts=max(plant.positive, plant.negative) > CERTAIN,
             push=sensitivity * self._part,
-            strength=2.0 * max(abs(sensitivity) - DISTINGUISHABLE * sd, 0.0),
+            strength=2.0 * max(abs(sensitivity) - 2.0 * sd, 0.0),
             dead_time=self.dead_time,
             estimate={
                 "entropy": plant.entropy,
                 "drift": plant.drift,
                 "sensitivity": sensitivity * plant.entropy / unit,
                 "sensitivity_sd": sd * plant.entropy / unit,
+                "positive": plant.positive,
                 "kp": kff,
                 "ki": kff * plant.drift_gain,
                 "kff": kff,
@@ -128,8 +121,7 @@ class SelfTunedPIDController(Controller):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the control and the estimate as JSON values."""
-        names = ("initial", "scale", "gain", "part", "center", "reach")
-        numbers = {name: getattr(self, f"_{name}") for name in names}
+        numbers = {name: getattr(self, f"_{name}") for name in ("initial", "scale", "part", "center", "reach")}
         return {"dead_time": self.dead_time, **numbers, "plant": self._plant.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -139,7 +131,7 @@ class SelfTunedPIDController(Controller):
             words = f"as in the checkpoint, got {self.dead_time}: set dead_time to {written}"
             raise ValueError(f"`dead_time` must be {written}, {words}")
         unit = self._scale / state["scale"]  # the configuration may have other bounds than the checkpoint
-        self._initial, self._gain = state["initial"], state["gain"] / unit
+        self._initial = state["initial"]
         self._part, self._center, self._reach = (state[name] / unit for name in ("part", "center", "reach"))
         self._plant.load_state_dict(state["plant"])
         self._plant.rescale(unit)

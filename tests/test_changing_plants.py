@@ -1,0 +1,113 @@
+"""The self-tuned controller on plants that change during a run, or that answer out of proportion."""
+
+import json
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from es_trl.control.self_tuned import SelfTunedPIDController
+from es_trl.control.shapes import ConstantSchedule
+from es_trl.lab.simulated import SimulatedPlant
+
+
+HOLD = ConstantSchedule(0.35)
+
+
+def begun(dead_time=1):
+    controller = SelfTunedPIDController(dead_time)
+    controller.begin(0.0, -1.0, 1.0)
+    return controller
+
+
+def ratio(run, first, last=None):
+    return run.error(first, last) / run.floor(first, last)
+
+
+@pytest.mark.parametrize("dead_time", [1, 3])
+def test_a_plant_that_answers_out_of_proportion_is_noticed_in_time(dead_time):
+    """A control of 0.01 does nothing that is seen, and one of 1 would move entropy by 150 % per rollout."""
+    for seed in range(5):
+        rng, controller, controls = random.Random(seed), begun(dead_time=dead_time), [0.0] * dead_time
+        entropies = [0.6]
+        for _ in range(150):
+            controls.append(controller.update(0.3, max(entropies[-1] + rng.gauss(0.0, 0.01), 1e-3), 0.0, 0.01))
+            felt = controls[-dead_time]
+            entropies.append(entropies[-1] * (1.0 + 0.15 * felt * (1.0 + 9.0 * abs(felt))) - 0.005)
+        assert min(entropies) > 0.15 and entropies[-1] == pytest.approx(0.3, abs=0.04)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    power=st.floats(-0.8, 1.0),
+    factor=st.sampled_from([-1.0, -5.0, -0.2, 5.0, 20.0, 0.2]),
+    sign=st.sampled_from([1.0, -1.0]),
+    when=st.integers(40, 100),
+    seed=st.integers(0, 1000),
+)
+def test_follows_a_sensitivity_that_changes_its_size_or_its_sign(power, factor, sign, when, seed):
+    before = sign * 10.0**power
+    after = min(max(factor * before, -20.0), 20.0)
+    plant = SimulatedPlant(sensitivity=lambda rollout: before if rollout < when else after, drift=0.01)
+    controller = begun()
+    run = plant.run(controller, HOLD, rollouts=200, seed=seed)
+    assert ratio(run, when - 15, when) < 2.5 and ratio(run, when + 40) < 2.2
+    assert max(run.entropies[when:]) < 1.2  # entropy does not run away meanwhile
+    known = controller._plant
+    assert (known.positive if after > 0.0 else known.negative) > 0.9
+
+
+@pytest.mark.parametrize("after", [0.5, 0.05, -0.16], ids=["five times", "half", "reversed"])
+def test_finds_a_sensitivity_that_has_changed(after):
+    plant = SimulatedPlant(sensitivity=lambda rollout: 0.1 if rollout < 100 else after, drift=0.01)
+    runs = [plant.run(SelfTunedPIDController(), HOLD, rollouts=260, seed=seed) for seed in range(10)]
+    assert max(ratio(run, 50, 100) for run in runs) < 2.0
+    assert max(ratio(run, 200) for run in runs) < 2.5
+
+
+def test_recovers_when_authority_comes_back():
+    plant = SimulatedPlant(sensitivity=lambda rollout: 0.0 if 50 <= rollout < 90 else 0.16)
+    for seed in range(10):
+        run = plant.run(SelfTunedPIDController(), HOLD, rollouts=160, seed=seed)
+        assert run.error(80, 90) > 3.0 * run.error(120)  # it was lost
+        assert ratio(run, 120) < 2.0
+
+
+@pytest.mark.parametrize("jump", [-0.15, 0.2])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_jump_of_the_prompts_is_met_with_care(jump, seed):
+    """The plant's entropy reads higher from rollout 40 on: other prompts, the same policy."""
+    plant, rng = SimulatedPlant(noise=0.0, wander=0.0), random.Random(seed)
+    controller = begun()
+    entropy, felt, controls = plant.initial, 0.0, []
+    offset = 0.0
+    for rollout in range(80):
+        measured = entropy + offset + rng.gauss(0.0, 0.01)
+        if rollout == 40:
+            offset = jump
+            measured += jump
+            now = controller.knowledge.estimate
+            sensitivity = now["sensitivity"] / now["entropy"]
+            controller.rebase(0.35, measured, 0.01)
+            controls.append(controls[-1])
+            now = controller.knowledge.estimate
+            assert now["sensitivity"] / now["entropy"] == pytest.approx(sensitivity)
+        else:
+            controls.append(controller.update(0.35, measured, 0.0, 0.01))
+        both = (1.0 - plant.carried) * controls[-1] + plant.carried * felt
+        felt = controls[-1]
+        entropy += plant.sensitivity * entropy * both - plant.drift * entropy**1.5
+    steps = [abs(controls[t] - controls[40]) for t in (41, 42, 43)]
+    assert all(step <= limit + 1e-9 for step, limit in zip(steps, (0.05, 0.15, 0.45), strict=True))
+    assert abs(entropy + offset - 0.35) < 0.04  # and the error is taken out in the end
+
+
+def test_state_round_trip_after_a_jump():
+    whole, restored = begun(), begun()
+    for entropy in (0.5, 0.47, 0.44, 0.42):
+        whole.update(0.35, entropy, 0.0, 0.01)
+    whole.rebase(0.35, 0.6, 0.01)
+    restored.load_state_dict(json.loads(json.dumps(whole.state_dict())))
+    for entropy in (0.6, 0.55, 0.5):
+        assert whole.update(0.35, entropy, 0.0, 0.01) == restored.update(0.35, entropy, 0.0, 0.01)
