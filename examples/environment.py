@@ -57,7 +57,6 @@ def make_trainer(output_dir: str, rollouts: int, **changes: object) -> ESGRPOTra
         max_completion_length=32,  # room for two tries and for the tool's answer to the first
         max_tool_calling_iterations=2,
         entropy_schedule={"kind": "constant", "target": 0.4},
-        entropy_actuator={"kind": "entropy_bonus", "low": -1.0, "high": 1.0},
         **changes,
     )
     return ESGRPOTrainer(

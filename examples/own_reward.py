@@ -24,7 +24,6 @@ def main() -> None:
         rollouts=30,
         reward_weights=[1.0, 2.0],
         entropy_schedule={"kind": "stable_anneal", "target": 0.35, "end": 0.2, "ratio": 0.3},
-        entropy_actuator={"kind": "entropy_bonus", "low": -1.0, "high": 1.0},
     )
     rewards = [countdown_reward, in_order]
     trainer = ESGRPOTrainer(BASE_MODEL, rewards, args, train_dataset=countdown_dataset(2000, seed=1))

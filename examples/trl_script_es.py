@@ -24,7 +24,6 @@ args = GRPOConfig(
     save_strategy="no",
     report_to="none",
     entropy_schedule={"kind": "constant", "target": 0.4},  # nats
-    entropy_actuator={"kind": "entropy_bonus", "low": -1.0, "high": 1.0},  # leave it out for billions of parameters
 )
 trainer = GRPOTrainer(BASE_MODEL, countdown_reward, args, train_dataset=countdown_dataset(2000))
 trainer.train()

@@ -11,7 +11,8 @@ def records(rollouts, **changes):
     """Records of a run on target; a change is a value, or a function of the rollout."""
     base = {"target": 0.4, "entropy": 0.4, "entropy_se": 0.01, "control": 0.2, "saturated": False,
             "actuator": "ClipHighActuator", "clip_high_fraction": 0.01, "curriculum_stage": None, "reward": 0.1,
-            "truncated_completions": 0.1, "uniform_rewards": 0.5, "max_completion_length": 16}  # fmt: skip
+            "truncated_completions": 0.1, "uniform_rewards": 0.5, "max_completion_length": 16,
+            "estimate": None}  # fmt: skip
     rows = []
     for rollout in range(rollouts):
         row = {**base, **{name: value(rollout) if callable(value) else value for name, value in changes.items()}}
@@ -88,6 +89,26 @@ def test_divergence():
     assert 15 <= rollout <= 25 and "moving away from its target: the error grew from +0.0" in message
     assert "Start a new run with a lower learning_rate" in message
     assert first_alarm(records(40, entropy=lambda t: 0.8 - 0.01 * t)) is None  # it comes nearer, then crosses
+
+
+def found(positive, **gains):
+    return {"entropy": 0.4, "drift": 0.01, "sensitivity": -0.3, "sensitivity_sd": 0.02, "positive": positive, **gains}
+
+
+def test_reversed_effect():
+    rows = records(20, estimate=lambda t: found(0.004 if t >= 8 else 0.5), actuator="ClipHighActuator")
+    rollout, (message,) = first_alarm(rows)
+    assert rollout == 8 + SEVERAL - 1
+    assert message == (
+        "more control of ClipHighActuator means less entropy in this run (-0.3 +- 0.02 nats per rollout and unit). The "
+        "controller assumes the opposite and drives entropy away from its target: set entropy_controller: "
+        "self_tuned_pid, which finds the sign, or another entropy_actuator"
+    )
+
+
+@pytest.mark.parametrize("estimate", [found(0.006), found(0.0, kp=-1.0), None], ids=["unsure", "learned", "none"])
+def test_no_alarm_where_the_sign_is_not_sure_or_known_to_the_controller(estimate):
+    assert first_alarm(records(20, estimate=estimate)) is None
 
 
 def test_collapse():

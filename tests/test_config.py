@@ -26,7 +26,7 @@ def test_no_block_no_parts(lab_args):
 def test_a_schedule_alone_is_held_without_gains(lab_args):
     schedule, controller, actuators = lab_args(entropy_schedule=STABLE).build_parts()
     assert schedule == StableAnnealSchedule(target=0.4, end=0.05, ratio=0.1)
-    assert controller == SelfTunedPIDController() and actuators == [EntropyBonusActuator(-0.02, 0.02)]
+    assert controller == SelfTunedPIDController() and actuators == [EntropyBonusActuator(-1.0, 1.0)]
 
 
 def test_the_papers_method_by_its_kinds(lab_args):

@@ -139,7 +139,7 @@ def test_beats_algorithm_1_by_half_at_any_speed(schedule, speed):
 
 def test_near_the_noise_floor_where_entropy_does_not_wander():
     plant = SimulatedPlant(wander=0.002)
-    ratios = [ratio(plant.run(SelfTunedPIDController(), HOLD, seed=seed), 15) for seed in range(20)]
+    ratios = [ratio(plant.run(SelfTunedPIDController(), HOLD, seed=seed), 20) for seed in range(20)]
     assert sum(ratios) / len(ratios) < 1.2
 
 

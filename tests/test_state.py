@@ -21,8 +21,8 @@ def test_round_trip(tmp_path):
     [
         ('{"version": 3, "roll', "es_state.json is damaged .*: resume from another checkpoint"),
         ("[]", "es_state.json is damaged .it holds no JSON object"),
-        ('{"version": 6}', "es_state.json is damaged .its digest does not match"),
-        ("{}", "has version None but this es_trl reads version 6"),
+        ('{"version": 7}', "es_state.json is damaged .its digest does not match"),
+        ("{}", "has version None but this es_trl reads version 7"),
     ],
 )
 def test_a_damaged_or_foreign_state_is_one_sentence(text, message, tmp_path):

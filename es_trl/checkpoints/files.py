@@ -18,7 +18,7 @@ from .lineage import Lineage
 
 
 STATE_FILE = "es_state.json"
-STATE_VERSION = 6
+STATE_VERSION = 7
 
 
 @dataclass(frozen=True)

@@ -69,8 +69,7 @@ class ESGRPOConfig(GRPOConfig):
             Computes settings of the trainer from the control: kind `clip_high`, `clip`, `entropy_bonus`, `kl_coef`,
             `difficulty_bonus`, `clamped_bonus`, `sample_filter`, `sample_weight`, `clip_cov`, `kl_cov`,
             `adaptive_target` or `record_only` (`actuators/`). In a list, the next actuator takes over when one can no
-            longer move entropy (`control/handover.py`). The default bounds of `entropy_bonus`, -0.02 and 0.02, suit
-            models with billions of parameters. Small models need wider bounds, for example -1 and 1 in the lab.
+            longer move entropy (`control/handover.py`).
         curriculum (`list`, *optional*):
             The stages in order, as [`Stage`] objects or as mappings of its arguments (`curriculum/stages.py`). For
             example `[{start: onset, data: hard, num_generations: 32, max_completion_length: 16384}]`.

@@ -18,6 +18,7 @@ COLLAPSE = 0.25  # entropy below this share of the target is an alarm
 EXPLOSION = 2.0  # entropy above this multiple of the target, and of the first rollout's entropy, is an alarm
 SEVERAL = 5  # rollouts in a row in which completions or rewards say nothing
 TRUNCATED = 0.5  # share of the completions; with more, most rewards are those of answers that were not given
+REVERSED = 0.005  # a lower probability that more control means more entropy is an alarm
 IDLE_CLIP = 1e-4  # share of the tokens; a clip bound that fewer tokens reach moves nothing
 
 logger = logging.getLogger(__name__)
@@ -76,11 +77,25 @@ def saturation(records: Records) -> str | None:
         return None
     other = "use an actuator that acts in every geometry (entropy_bonus)"
     if recent[-1]["actuator"] == "EntropyBonusActuator":
-        other = "look at the sign of its effect; small models need bounds of about -1 and 1"
+        other = "lower the learning_rate, so that entropy moves less by itself"
     return (
         f"the control has been at its bound {recent[-1]['control']:.3g} for {PATIENCE} rollouts and entropy is "
         f"{abs(mean(errors)):.3f} nats {'below' if errors[-1] > 0.0 else 'above'} its target. Widen the actuator's "
         f"bounds, move the target, or {other}"
+    )
+
+
+def reversed_effect(records: Records) -> str | None:
+    """Return a message if more control means less entropy and the controller does not know it."""
+    recent = [record["estimate"] for record in records[-SEVERAL:]]
+    if len(recent) < SEVERAL or any(found is None or "kp" in found or found["positive"] > REVERSED for found in recent):
+        return None
+    last, actuator = recent[-1], records[-1]["actuator"]
+    return (
+        f"more control of {actuator} means less entropy in this run ({last['sensitivity']:.3g} +- "
+        f"{last['sensitivity_sd']:.1g} nats per rollout and unit). The controller assumes the opposite and drives "
+        "entropy away from its target: set entropy_controller: self_tuned_pid, which finds the sign, or another "
+        "entropy_actuator"
     )
 
 
@@ -165,7 +180,7 @@ def nothing_to_learn(records: Records) -> str | None:
 
 
 Alarm = Callable[[Records], str | None]
-ENTROPY_ALARMS: tuple[Alarm, ...] = (saturation, divergence, collapse, explosion, idle_clip)
+ENTROPY_ALARMS: tuple[Alarm, ...] = (saturation, reversed_effect, divergence, collapse, explosion, idle_clip)
 ROLLOUT_ALARMS: tuple[Alarm, ...] = (truncation, nothing_to_learn)
 
 

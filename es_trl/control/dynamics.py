@@ -36,7 +36,7 @@ _SIZES = [10.0 ** (power / 6.0) for power in range(-18, 16)]
 GRID = np.array([*(-size for size in reversed(_SIZES)), 0.0, *_SIZES])
 PRIOR_POSITIVE = 0.95  # probability, before any measurement, that more control means more entropy
 PRIOR_ZERO = 0.02
-# The probabilities per rollout that the sensitivity goes to a neighbour in the grid, changes its sign, or goes anywhere.
+# The probabilities per rollout that the sensitivity goes to a neighbour in the grid, to its opposite, or anywhere.
 TO_NEIGHBOUR, TO_OPPOSITE, TO_ANY = 0.005, 0.0003, 0.0003
 LEAST_WEIGHT = 1e-12  # no sensitivity is ever excluded, because a run can change
 
@@ -140,12 +140,23 @@ class PlantEstimator:
         self._grid, self._weights = GRID, _prior()
         self._efforts = deque([0.0] * len(self._efforts), maxlen=len(self._efforts))
 
-    def rebase(self, entropy: float, noise: float) -> None:
+    def estimate(self, unit: float) -> dict[str, float]:
+        """Return the learned numbers by name, in nats, rollouts and units of a control of which `unit` makes a part."""
+        return {
+            "entropy": self.entropy,
+            "drift": self.drift,
+            "sensitivity": self.sensitivity * self.entropy / unit,
+            "sensitivity_sd": self.sensitivity_sd * self.entropy / unit,
+            "positive": self.positive,
+        }
+
+    def rebase(self, entropy: float, noise: float | None) -> None:
         """
-        Go on from the first entropy on other prompts or lengths, with its standard error `noise`, both in nats.
+        Go on from the first entropy on other prompts or lengths. The arguments are those of [`measure`].
 
         Sensitivity and drift keep their values as shares of the entropy.
         """
+        noise = _usable(noise, entropy)
         if not self.measured:
             return self.measure(entropy, noise)
         ratio = entropy / max(self.entropy, noise)
@@ -167,8 +178,9 @@ class PlantEstimator:
         """Record the control of this rollout, 0 if nothing acts."""
         self._efforts.appendleft(control * max(self.entropy, 0.0))
 
-    def measure(self, entropy: float, noise: float) -> None:
-        """Take in the entropy of a rollout and its standard error `noise`, which is above 0, both in nats."""
+    def measure(self, entropy: float, noise: float | None) -> None:
+        """Take in the entropy of a rollout and its standard error `noise`, or `None` if it is not known, in nats."""
+        noise = _usable(noise, entropy)
         if not self.measured:
             self.measured = True
             return self._start(entropy, noise)
@@ -244,6 +256,16 @@ class PlantEstimator:
         self.measured, self._doubted, self.drift_gain = state["measured"], state["doubted"], state["drift_gain"]
         for name in self._ARRAYS:
             setattr(self, f"_{name}", np.array(state[name]))
+
+
+def _usable(noise: float | None, entropy: float) -> float:
+    """
+    Return a standard error that the filter can use.
+
+    Without one it is assumed to be 5 % of the entropy. It is kept above 0, because the filter would stop after an exact
+    measurement.
+    """
+    return max(0.05 * entropy if noise is None else noise, 1e-3 * entropy, 1e-6)
 
 
 def _prior() -> np.ndarray:

@@ -104,6 +104,16 @@ class ActuatorChain:
         return self._links[-1].control
 
     @property
+    def part(self) -> float:
+        """The control of the actuator that acts, counted from where it took over in units of half its range."""
+        return (self.control - self._links[-1].entry) / self.unit
+
+    @property
+    def unit(self) -> float:
+        """Half the range of the control of the actuator that acts."""
+        return (self.actuator.high - self.actuator.low) / 2.0
+
+    @property
     def saturated(self) -> bool:
         """Whether the control is at a bound. A control that is still where the actuator took over does not count."""
         return self.control in (self.actuator.low, self.actuator.high) and self.control != self._links[-1].entry

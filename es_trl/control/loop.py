@@ -10,6 +10,7 @@ from .base import Actuator, ActuatorArgs, Controller
 from .checks import as_actuators, check_controller
 from .geometry import updates_per_rollout
 from .handover import ActuatorChain
+from .observer import PlantObserver
 from .schedules import Schedule, as_schedule, check_schedule, phase_at, progress_at
 
 
@@ -39,7 +40,7 @@ class Tick:
         actuator (`str`):
             Class name of the actuator that acts.
         estimate (`dict[str, float]`, *optional*):
-            Numbers that a learning controller has estimated; `None` for other controllers.
+            Numbers that the run has shown of the actuator's effect; `None` for a controller without a target.
         events (`list[dict[str, str]]`):
             Events of this rollout, each with `kind` and `message`. A hand-over takes effect at the next rollout.
     """
@@ -91,6 +92,7 @@ class EntropyLoop:
         self.chain = ActuatorChain(controller, self.actuators)
         self.anchor: float | None = None
         self._unmeasured = 0
+        self._observer = PlantObserver()
 
     def begin(self, args: ActuatorArgs) -> None:
         """
@@ -113,6 +115,7 @@ class EntropyLoop:
             )
         self.chain.begin(args)
         self.anchor, self._unmeasured = None, 0
+        self._observer.begin()
 
     @property
     def settings(self) -> dict[str, float]:
@@ -159,10 +162,13 @@ class EntropyLoop:
             self.chain.rebase(target, entropy, noise)
         else:
             self.chain.update(target, entropy, slope, noise)
+        if self._observes:
+            self._observer.update(entropy, noise, self.chain.part, switched)
         tick = self._tick(progress, target, entropy)
         message = self.chain.hand_over()
         if message is not None:
             tick.events.append({"kind": "hand_over", "message": message})
+            self._observer.begin()
         return tick
 
     def _hold(self, rollout: int, progress: float) -> Tick:
@@ -191,7 +197,7 @@ class EntropyLoop:
             settings=chain.settings,
             saturated=chain.saturated,
             actuator=type(chain.actuator).__name__,
-            estimate=None if known is None else known.estimate,
+            estimate=self._observer.estimate(chain.unit) if known is None else known.estimate,
             events=[],
         )
 
@@ -211,13 +217,17 @@ class EntropyLoop:
         }
 
     @property
+    def _observes(self) -> bool:
+        return self.controller.needs_target and self.controller.knowledge is None
+
+    @property
     def _parts(self) -> list[str]:
         return [type(part).__name__ for part in (self.controller, *self.actuators)]
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state as JSON values, for a checkpoint."""
         state = {"anchor": self.anchor, "unmeasured": self._unmeasured, "parts": self._parts}
-        return {**state, "chain": self.chain.state_dict()}
+        return {**state, "chain": self.chain.state_dict(), "observer": self._observer.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """
@@ -234,6 +244,7 @@ class EntropyLoop:
             )
         self.anchor, self._unmeasured = state["anchor"], state["unmeasured"]
         self.chain.load_state_dict(state["chain"])
+        self._observer.load_state_dict(state["observer"])
 
 
 def _described(part: Any) -> str:

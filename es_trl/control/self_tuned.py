@@ -74,7 +74,7 @@ class SelfTunedPIDController(Controller):
     def update(self, target: float, entropy: float, slope: float = 0.0, noise: float | None = None) -> float:
         """Learn from the measured entropy, and return the next control."""
         plant = self._plant
-        plant.measure(entropy, _usable(noise, entropy))
+        plant.measure(entropy, noise)
         wanted = plant.cautious_control(target + self.dead_time * slope, self.dead_time)
         part = min(max(wanted, self._center - self._reach), self._center + self._reach)
         control = min(max(self._initial + self._scale * part, self._low), self._high)
@@ -86,7 +86,7 @@ class SelfTunedPIDController(Controller):
 
     def rebase(self, target: float, entropy: float, noise: float | None = None) -> None:
         """Keep the control and the sensitivity, and move slowly again from this rollout on."""
-        self._plant.rebase(entropy, _usable(noise, entropy))
+        self._plant.rebase(entropy, noise)
         self._plant.act(self._part)
         self._center, self._reach = self._part, SWITCH_REACH  # the new prompts may answer the control more strongly
 
@@ -107,16 +107,7 @@ class SelfTunedPIDController(Controller):
             push=sensitivity * self._part,
             strength=2.0 * max(abs(sensitivity) - 2.0 * sd, 0.0),
             dead_time=self.dead_time,
-            estimate={
-                "entropy": plant.entropy,
-                "drift": plant.drift,
-                "sensitivity": sensitivity * plant.entropy / unit,
-                "sensitivity_sd": sd * plant.entropy / unit,
-                "positive": plant.positive,
-                "kp": kff,
-                "ki": kff * plant.drift_gain,
-                "kff": kff,
-            },
+            estimate={**plant.estimate(unit), "kp": kff, "ki": kff * plant.drift_gain, "kff": kff},
         )
 
     def state_dict(self) -> dict[str, Any]:
@@ -135,13 +126,3 @@ class SelfTunedPIDController(Controller):
         self._part, self._center, self._reach = (state[name] / unit for name in ("part", "center", "reach"))
         self._plant.load_state_dict(state["plant"])
         self._plant.rescale(unit)
-
-
-def _usable(noise: float | None, entropy: float) -> float:
-    """
-    Return a standard error that the filter can use.
-
-    Without one it is assumed to be 5 % of the entropy. It is kept above 0, because the filter would stop after an exact
-    measurement.
-    """
-    return max(0.05 * entropy if noise is None else noise, 1e-3 * entropy, 1e-6)

@@ -70,9 +70,9 @@ class RolloutRecord:
     actuator: str | None = _field("", "Class of the actuator that the control moved.")
     estimate: dict[str, float] | None = _field(
         "",
-        "Estimates of `self_tuned_pid`: filtered `entropy` (nats), `drift` (nats lost per rollout), `sensitivity` "
-        "(nats per rollout and unit of control) with its standard deviation `sensitivity_sd`, and the gains `kp`, `ki` "
-        "and `kff`.",
+        "What the run has shown: filtered `entropy` (nats), `drift` (nats lost per rollout), `sensitivity` (nats per "
+        "rollout and unit of control) with its standard deviation `sensitivity_sd`, and `positive`, the probability "
+        "that more control means more entropy. With `self_tuned_pid` also the gains `kp`, `ki` and `kff`.",
     )
     events: list[dict[str, str]] | None = _field(
         "",
