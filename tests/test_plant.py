@@ -3,7 +3,10 @@ import random
 
 import pytest
 
-from es_trl.control.dynamics import CARRIED, PRIOR_SENSITIVITY, PlantEstimator
+from es_trl.control.dynamics import CARRIED, GRID, PlantEstimator
+
+
+NEW = PlantEstimator()
 
 
 def answer(estimator, sensitivity, drift, controls, entropy=0.5, noise=0.0, seed=0):
@@ -22,8 +25,37 @@ def answer(estimator, sensitivity, drift, controls, entropy=0.5, noise=0.0, seed
 def test_first_measurement_is_taken_as_it_is():
     estimator = PlantEstimator()
     estimator.measure(0.5, 0.01)
-    assert (estimator.entropy, estimator.drift, estimator.sensitivity) == (0.5, 0.0, PRIOR_SENSITIVITY)
-    assert (estimator.sensitivity_sd, estimator.pending) == (PRIOR_SENSITIVITY, 0.0)
+    assert (estimator.entropy, estimator.drift) == pytest.approx((0.5, 0.0))
+    assert (estimator.sensitivity, estimator.sensitivity_sd) == (NEW.sensitivity, NEW.sensitivity_sd)
+    assert estimator.expected(3) == pytest.approx([0.5] * len(GRID))
+
+
+def test_the_prior_is_even_over_the_sizes_and_mostly_positive():
+    assert (NEW.positive, NEW.negative) == pytest.approx((0.95, 0.03))
+    assert (GRID[0], GRID[34], GRID[68]) == pytest.approx((-(10**2.5), 0.0, 10**2.5)) and len(GRID) == 69
+    assert NEW.sensitivity == pytest.approx(0.92 / 34 * sum(10 ** (power / 6) for power in range(-18, 16)))
+
+
+@pytest.mark.parametrize("sensitivity", [-20.0, -1.0, -0.05, 0.05, 1.0, 20.0])
+def test_finds_a_sensitivity_of_any_size_and_sign(sensitivity):
+    rng = random.Random(1)
+    estimator = PlantEstimator()
+    size = 0.05 / abs(sensitivity)  # so that entropy stays where it is
+    answer(estimator, sensitivity, 0.002, [rng.choice((-size, 1.2 * size)) for _ in range(60)], noise=0.003)
+    assert estimator.sensitivity == pytest.approx(sensitivity, rel=0.3)
+    assert (estimator.positive if sensitivity > 0.0 else estimator.negative) > 0.999
+
+
+def test_the_cautious_control_by_hand():
+    """Of two equally likely sensitivities, 1 and 10, at 0.5 nats: (1 + 10) / (1 + 100) / 0.5 per nat of error."""
+    estimator = PlantEstimator()
+    estimator.measure(0.5, 0.01)
+    state = estimator.state_dict()
+    weights = [0.5 if abs(size - 1.0) < 1e-9 or abs(size - 10.0) < 1e-9 else 0.0 for size in GRID]
+    assert sum(weights) == 1.0
+    estimator.load_state_dict({**state, "weights": weights})
+    assert estimator.cautious_control(0.6, 1) == pytest.approx(11 / 101 / 0.5 * 0.1)
+    assert estimator.gain == pytest.approx(11 / 101 / 0.5)
 
 
 def test_finds_drift_and_sensitivity():
@@ -77,7 +109,7 @@ def test_pending_by_hand(dead_time, expected):
     for control in (0.1, 0.2, 0.3):
         estimator.act(control)
     # what was done at an entropy of 0.5 and is not seen yet, the latest control in full
-    assert estimator.pending == pytest.approx(PRIOR_SENSITIVITY * 0.5 * expected)
+    assert estimator.expected(0) == pytest.approx(0.5 + GRID * 0.5 * expected)
 
 
 def test_a_new_control_keeps_what_the_old_one_goes_on_doing():
@@ -86,9 +118,10 @@ def test_a_new_control_keeps_what_the_old_one_goes_on_doing():
     trend = estimator.sensitivity * 0.1 * estimator.entropy - estimator.drift
     entropy = estimator.entropy
     estimator.change_control(holds=True)
-    assert estimator.entropy == entropy and estimator.pending == 0.0
+    assert estimator.entropy == pytest.approx(entropy)
+    assert estimator.expected(0) == pytest.approx([entropy] * len(GRID))
     assert -estimator.drift == pytest.approx(trend, rel=0.05)
-    assert (estimator.sensitivity, estimator.sensitivity_sd) == (PRIOR_SENSITIVITY, PRIOR_SENSITIVITY)
+    assert (estimator.sensitivity, estimator.sensitivity_sd) == (NEW.sensitivity, NEW.sensitivity_sd)
 
 
 def test_a_control_that_ends_takes_its_effect_along():
@@ -96,7 +129,7 @@ def test_a_control_that_ends_takes_its_effect_along():
     answer(estimator, 0.2, 0.01, [0.3] * 5 + [-0.3] * 5 + [0.1] * 10, noise=0.001)
     drift = estimator.drift
     estimator.change_control(holds=False)
-    assert estimator.drift == drift and estimator.sensitivity == PRIOR_SENSITIVITY
+    assert estimator.drift == pytest.approx(drift) and estimator.sensitivity == NEW.sensitivity
 
 
 def test_rescaled_it_says_the_same_in_another_unit():
@@ -107,7 +140,7 @@ def test_rescaled_it_says_the_same_in_another_unit():
     assert (scaled.sensitivity, scaled.sensitivity_sd) == pytest.approx(
         (4 * plain.sensitivity, 4 * plain.sensitivity_sd)
     )
-    assert scaled.pending == pytest.approx(plain.pending)
+    assert scaled.expected(1) == pytest.approx(plain.expected(1))
     for estimator, control in ((plain, 0.3), (scaled, 0.3 / 4.0)):
         estimator.measure(0.5, 0.01)
         estimator.act(control)
@@ -133,13 +166,13 @@ def test_a_jump_of_the_prompts_teaches_nothing():
     sensitivity, sd, drift, before = estimator.sensitivity, estimator.sensitivity_sd, estimator.drift, estimator.entropy
     estimator.rebase(2.0 * before, 0.002)
     assert (estimator.sensitivity, estimator.sensitivity_sd) == (sensitivity, sd)
-    assert (estimator.entropy, estimator.drift) == (2.0 * before, pytest.approx(2.0 * drift))
+    assert (estimator.entropy, estimator.drift) == pytest.approx((2.0 * before, 2.0 * drift))
     # the same jump, taken for what the control did, is answered with another sensitivity or drift
     estimator.rebase(before, 0.002)
     for _ in range(2):
         estimator.measure(2.0 * entropy, 0.002)
         estimator.act(0.1)
-    assert abs(estimator.drift - drift) > 5 * abs(drift)
+    assert abs(estimator.drift - drift) > abs(drift) and estimator.sensitivity_sd > 5.0 * sd
 
 
 def test_rebase_before_anything_is_the_first_measurement():

@@ -134,7 +134,7 @@ def begun(controller, lab_args, actuator=BONUS):
 @pytest.mark.parametrize("control", [float("nan"), float("inf"), 1.01, -1.5, None, True, "0.01", torch.tensor(0.01)])
 def test_a_control_that_is_none_is_its_controllers(control, lab_args):
     loop = begun(made(Steady, control=control), lab_args)
-    with pytest.raises(ValueError, match=r"control of Own must be a finite number within its bounds \[-1.0, 1.0\]"):
+    with pytest.raises(ValueError, match=r"control of Own must be a finite number within its bounds \[-1, 1\]"):
         loop.tick(0, 10, 0.4)
     assert loop.settings == {"entropy_bonus": 0.0}  # it was not used
 
