@@ -20,9 +20,7 @@ from es_trl.rewards import math_reward
 PROMPTS, COMPLETIONS, LONGEST = 32, 16, 16
 WORDS = "Two plus three is 5.\nSix minus two is 4.\nThree times three is 9.\n"
 SIGNS = "2+3=5\n6-2=4\n3*3=9\n"
-STORIES = (
-    "Tom has 3 apples and gets 4 more. Now Tom has 7 apples.\nAnn has 9 books and loses 2. Now Ann has 7 books.\n"
-)
+STORIES = "Tom has 3 apples and gets 4 more. Now Tom has 7 apples.\nAnn has 9 books and loses 2. Now Ann has 7 books.\n"
 Ask = Callable[[int, int], str]
 
 
@@ -66,7 +64,9 @@ def main(folder: str) -> None:
     tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder)
     sampler = TransformersSampler(model, tokenizer, Sampling(max_new_tokens=LONGEST))
     print("# Tasks within the reach of SmolLM2-135M-Instruct\n")
-    print("| task | tokens of the prompt | accuracy | some right, some wrong | tokens | cut |\n|---|---|---|---|---|---|")
+    print(
+        "| task | tokens of the prompt | accuracy | some right, some wrong | tokens | cut |\n|---|---|---|---|---|---|"
+    )
     for name, prompts, golds in tasks():
         ids = [
             tokenizer(prompt)["input_ids"]

@@ -1,7 +1,6 @@
-"""Entropy-scheduled GRPO of SmolLM2-135M-Instruct on arithmetic in words, on a CPU.
+"""Entropy-scheduled GRPO of SmolLM2-135M-Instruct on a CPU: `accelerate launch recipes/smollm_es.py`.
 
-python -m es_trl.lab.smollm models/smollm2
-accelerate launch recipes/smollm_es.py
+`python -m es_trl.lab.smollm models/smollm2` makes the model and the prompts.
 """
 
 from es_trl.run import run_script

@@ -11,6 +11,7 @@ import types
 import pytest
 from launching import ROOT
 from recipe_files import plan_options
+from smollm_data import in_smollm_folder  # noqa: F401, for pytest
 
 from es_trl.__main__ import main as cli
 from es_trl.config import methods
@@ -64,6 +65,9 @@ TESTED = {  # how a command begins, and what runs it, with fewer updates
     "accelerate launch --config_file accelerate_configs/zero3_multinode.yaml --num_machines 2 --num_processes 2": (
         "test_zero3_run.py::test_two_machines_of_which_one_dies"
     ),
+    "python -m es_trl.lab.smollm models/smollm2": "test_smollm_model.py::test_a_rollout_of_the_recipe",
+    f"{CPU} recipes/smollm_es.py": "test_smollm_model.py::test_a_rollout_of_the_recipe",
+    "python benchmarks/smollm_tasks.py": "test_smollm_model.py::test_the_table_of_tasks",
     "hf download": "test_hub.py::test_a_run_goes_on_from_the_checkpoint_on_the_hub",  # by snapshot_download
 }
 BY_HAND = (
@@ -114,8 +118,7 @@ def test_a_plan_is_what_its_command_prints(command, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("command", sorted(LAUNCHES))
-def test_every_launch_has_options_that_there_are_and_fits_its_hardware(command, monkeypatch, capsys):
-    monkeypatch.chdir(ROOT)
+def test_every_launch_has_options_that_there_are_and_fits_its_hardware(command, in_smollm_folder, capsys):  # noqa: F811
     if command.startswith("sbatch recipes/slurm.sh"):
         machines = "accelerate launch --config_file accelerate_configs/zero3_multinode.yaml"
         command = command.replace("sbatch recipes/slurm.sh", machines)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -12,6 +13,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from es_trl.evaluation.sampling import end_ids
 from es_trl.lab import smollm
 from es_trl.run import run_recipe
+
+
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+import smollm_tasks  # noqa: E402
 
 
 def is_installed():
@@ -82,13 +88,24 @@ def test_the_tokenizer_and_what_ends_an_answer(folder):
     assert tokenizer("<|im_end|>\n")["input_ids"] == ends[:2]
 
 
+def test_the_table_of_tasks(folder, monkeypatch, capsys):
+    (name, prompts, golds), *others = smollm_tasks.tasks()
+    assert len(others) == 9 and len(prompts) == len(golds) == smollm_tasks.PROMPTS
+    monkeypatch.setattr(smollm_tasks, "tasks", lambda: [(name, prompts[:2], golds[:2]), ("text", ["7+5="], ["12"])])
+    monkeypatch.setattr(smollm_tasks, "COMPLETIONS", 2)
+    smollm_tasks.main(str(folder))
+    rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
+    committed = (ROOT / "results" / "smollm" / "tasks.md").read_text().splitlines()
+    assert rows[0] == committed[2].split(" | ") and len(rows) == 3 and [row[1] for row in rows[1:]] == ["38", "4"]
+
+
 def test_a_rollout_of_the_recipe(folder, monkeypatch):
     monkeypatch.chdir(folder.parents[1])
-    options = ["--max_steps", "1", "--steps_per_generation", "1", "--num_generations", "4", "--eval_strategy", "no"]
-    options += ["--per_device_train_batch_size", "24", "--eval_dataset_name", "none", "--save_strategy", "no"]
+    options = ["--max_steps", "1", "--steps_per_generation", "1", "--num_generations", "4", "--eval_on_start", "false"]
+    options += ["--per_device_train_batch_size", "24", "--eval_dataset_split", "train[:2]"]
     trainer = run_recipe(["--config", str(ROOT / "recipes" / "smollm_es.yaml"), *options])
     (record,) = trainer.history.records
-    assert 0.5 < record.entropy < 1.5 and -1.0 <= record.reward < 0.2 and 3.0 < record.length < 6.5
+    assert 0.5 < record["entropy"] < 1.5 and -1.0 <= record["reward"] < 0.2 and 3.0 < record["completion_tokens"] < 6.5
     run = folder.parents[1] / "runs" / "smollm_es"
     assert {"model.safetensors", "es_curves.png", "README.md"} <= {path.name for path in run.iterdir()}
     assert not (run / smollm.SOURCE).exists()  # a trained model is no longer the package's

