@@ -106,14 +106,16 @@ def make_folder(out_dir: Path, gguf: Path | None = None) -> None:
 
 
 def _is_made(folder: Path) -> bool:
-    """Return whether a folder says that [`make_folder`] has made it of this GGUF file."""
-    return (folder / SOURCE).is_file() and (folder / SOURCE).read_text() == _SOURCE_TEXT
+    """Return whether a folder says that [`make_folder`] has made it of this GGUF file, and has weights."""
+    is_there = all((folder / name).is_file() for name in (SOURCE, "model.safetensors"))
+    return is_there and (folder / SOURCE).read_text() == _SOURCE_TEXT
 
 
 @contextlib.contextmanager
 def _whole(folder: Path) -> Iterator[Path]:
     """Yield a hidden folder beside `folder` that takes its name when the block ends, and is removed if it fails."""
-    hidden = folder.absolute().with_name(f".{folder.absolute().name}.unfinished")
+    folder = folder.resolve()  # `.` has no name
+    hidden = folder.with_name(f".{folder.name}.unfinished")
     shutil.rmtree(hidden, ignore_errors=True)  # left by a conversion that was killed
     hidden.mkdir(parents=True)
     try:
