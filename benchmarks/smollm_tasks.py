@@ -1,7 +1,7 @@
 """Tasks within the reach of SmolLM2: `python benchmarks/smollm_tasks.py models/smollm2 > results/smollm/tasks.md`.
 
 Each task is sampled at temperature 1, 32 prompts x 16 completions, and judged by the math reward. It takes about ten
-minutes on one core.
+minutes on one core. Completions to plain text have at most 8 tokens, those to chats 16.
 """
 
 import random
@@ -17,7 +17,8 @@ from es_trl.lab.word_sums import in_words, word_sums
 from es_trl.rewards import math_reward
 
 
-PROMPTS, COMPLETIONS, LONGEST = 32, 16, 16
+PROMPTS, COMPLETIONS = 32, 16
+LONGEST = {str: 8, list: 16}  # tokens of a completion; the answer to a chat is a sentence
 WORDS = "Two plus three is 5.\nSix minus two is 4.\nThree times three is 9.\n"
 SIGNS = "2+3=5\n6-2=4\n3*3=9\n"
 STORIES = "Tom has 3 apples and gets 4 more. Now Tom has 7 apples.\nAnn has 9 books and loses 2. Now Ann has 7 books.\n"
@@ -62,7 +63,6 @@ def main(folder: str) -> None:
     """Print the table of all tasks."""
     torch.set_num_threads(1)
     tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder)
-    sampler = TransformersSampler(model, tokenizer, Sampling(max_new_tokens=LONGEST))
     print("# Tasks within the reach of SmolLM2-135M-Instruct\n")
     print(
         "| task | tokens of the prompt | accuracy | some right, some wrong | tokens | cut |\n|---|---|---|---|---|---|"
@@ -74,7 +74,8 @@ def main(folder: str) -> None:
             else tokenizer.apply_chat_template(prompt, add_generation_prompt=True, return_dict=True)["input_ids"]
             for prompt in prompts
         ]
-        made = sampler.sample(ids, COMPLETIONS, seed=0)
+        sampling = Sampling(max_new_tokens=LONGEST[type(prompts[0])])
+        made = TransformersSampler(model, tokenizer, sampling).sample(ids, COMPLETIONS, seed=0)
         golds = [gold for gold in golds for _ in range(COMPLETIONS)]
         right = [reward > 0 for reward in math_reward([each.text for each in made], golds)]
         groups = [sum(right[row : row + COMPLETIONS]) for row in range(0, len(right), COMPLETIONS)]

@@ -118,9 +118,24 @@ def test_a_whole_folder_gets_its_task_again_and_keeps_its_model(exists, converte
     assert list(folder.parent.iterdir()) == [folder]
 
 
-def test_a_relative_folder(converted, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert smollm.main(["model"]) == 0 and (tmp_path / "model" / "train.jsonl").exists()
+@pytest.mark.parametrize("name", ["model", "here/../model", "link", "."])
+def test_any_name_of_a_folder(name, converted, tmp_path, monkeypatch):
+    for folder in ("here", "there"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "here" / "here").mkdir()
+    (tmp_path / "link").symlink_to("there")
+    monkeypatch.chdir(tmp_path / "here" / "here" if name == "." else tmp_path)
+    assert smollm.main([name]) == 0
+    (made,) = tmp_path.rglob("train.jsonl")
+    place = {"link": "there", ".": "here/here"}.get(name, "model")
+    assert made.parent == tmp_path / place and not list(tmp_path.rglob(".*.unfinished"))
+
+
+def test_a_folder_that_has_lost_its_weights_is_refused(converted, tmp_path, capsys):
+    assert smollm.main([str(tmp_path / "model")]) == 0
+    (tmp_path / "model" / "model.safetensors").unlink()
+    capsys.readouterr()
+    assert "OUT_DIR must be a new or an empty folder" in refused(capsys, tmp_path / "model")
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), MemoryError(), OSError(28, "No space left on device")])

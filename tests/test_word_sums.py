@@ -78,7 +78,7 @@ def test_recipes_train_and_evaluate_on_different_prompts(name, in_smollm_folder)
     datasets = {key: recipe.task.load(args) for key, args in recipe.data.named().items()}
     (held_out,) = [recipe.task.load(args) for args in recipe.data.evaluated().values()]
     prompts = datasets["train"]["prompt"][:]
-    assert len(prompts) == 327 and len(held_out) == 82 and not set(prompts) & set(held_out["prompt"][:])
+    assert len(prompts) == 327 and len(held_out) == 40 and not set(prompts) & set(held_out["prompt"][:])
     assert all(prompt.startswith("Two plus three is 5.\n") and prompt.endswith(" is") for prompt in prompts)
     if name == "smollm_curriculum":
         hard = datasets["hard"]["prompt"][:]

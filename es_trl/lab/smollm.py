@@ -17,14 +17,7 @@ from pathlib import Path
 
 import torch
 from tokenizers import pre_tokenizers
-from transformers import (
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    GenerationConfig,
-    LlamaConfig,
-    LlamaForCausalLM,
-    PreTrainedTokenizerBase,
-)
+from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from ..common.refusals import run
 from ..common.writing import writing
@@ -113,14 +106,16 @@ def make_folder(out_dir: Path, gguf: Path | None = None) -> None:
 
 
 def _is_made(folder: Path) -> bool:
-    """Return whether a folder says that [`make_folder`] has made it of this GGUF file."""
-    return (folder / SOURCE).is_file() and (folder / SOURCE).read_text() == _SOURCE_TEXT
+    """Return whether a folder says that [`make_folder`] has made it of this GGUF file, and has weights."""
+    is_there = all((folder / name).is_file() for name in (SOURCE, "model.safetensors"))
+    return is_there and (folder / SOURCE).read_text() == _SOURCE_TEXT
 
 
 @contextlib.contextmanager
 def _whole(folder: Path) -> Iterator[Path]:
     """Yield a hidden folder beside `folder` that takes its name when the block ends, and is removed if it fails."""
-    hidden = folder.absolute().with_name(f".{folder.absolute().name}.unfinished")
+    folder = folder.resolve()  # `.` has no name
+    hidden = folder.with_name(f".{folder.name}.unfinished")
     shutil.rmtree(hidden, ignore_errors=True)  # left by a conversion that was killed
     hidden.mkdir(parents=True)
     try:
@@ -133,13 +128,13 @@ def _whole(folder: Path) -> Iterator[Path]:
 def _convert(gguf: Path, folder: Path) -> None:
     """Write the weights of a GGUF file in fp32, its tokenizer, and the settings of generation."""
     own = {"gguf_file": gguf.name}
-    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, **own)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(gguf.parent, **own)
     for name, value in TOKENIZER.items():
         setattr(tokenizer, name, value)
         tokenizer.init_kwargs[name] = value  # what is saved
     digits, bytes_ = pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence([digits, bytes_])
-    read = AutoModelForCausalLM.from_pretrained(gguf.parent, dtype=torch.float32, **own)
+    read = LlamaForCausalLM.from_pretrained(gguf.parent, dtype=torch.float32, **own)
     values = read.config.to_dict()
     for name in ("quantization_config", "_model_name_or_path"):  # transformers trains no model that has the first
         values.pop(name, None)
@@ -155,7 +150,7 @@ def _convert(gguf: Path, folder: Path) -> None:
     (folder / SOURCE).write_text(_SOURCE_TEXT)
 
 
-def _only_token(tokenizer: PreTrainedTokenizerBase, text: str) -> int:
+def _only_token(tokenizer: PreTrainedTokenizerFast, text: str) -> int:
     (token,) = tokenizer(text)["input_ids"]
     return token
 
