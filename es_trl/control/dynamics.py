@@ -28,7 +28,7 @@ OUTLIER = 3.0
 # The standard deviation of the random change of entropy and drift per rollout, as a multiple of the measurement's
 # standard error. With larger values the control follows the noise, with smaller values it reacts late.
 ENTROPY_CHANGE, DRIFT_CHANGE = 0.4, 0.05
-PRIOR_DRIFT = 0.03  # standard deviation of the initial drift, as a share of the entropy
+PRIOR_DRIFT = 0.06  # standard deviation of the initial drift, as a share of the entropy
 
 # The sensitivities: 0, and from 0.001 to 316 in either direction, six per power of ten. A model of 0.4 M parameters and
 # one of 7 B differ by a factor of hundreds in what an entropy bonus does to them.
@@ -36,6 +36,9 @@ _SIZES = [10.0 ** (power / 6.0) for power in range(-18, 16)]
 GRID = np.array([*(-size for size in reversed(_SIZES)), 0.0, *_SIZES])
 PRIOR_POSITIVE = 0.95  # probability, before any measurement, that more control means more entropy
 PRIOR_ZERO = 0.02
+# Larger sensitivities are less likely, in proportion to their size. Otherwise a fall of the entropy beside a small
+# control is taken for its effect.
+PRIOR_USUAL = 0.3
 # The probabilities per rollout that the sensitivity goes to a neighbour in the grid, to its opposite, or anywhere.
 TO_NEIGHBOUR, TO_OPPOSITE, TO_ANY = 0.005, 0.0003, 0.0003
 LEAST_WEIGHT = 1e-12  # no sensitivity is ever excluded, because a run can change
@@ -60,7 +63,7 @@ class PlantEstimator:
         self._weights = _prior()
         # one value per sensitivity: the estimates, and the three numbers of their covariance
         self._entropies, self._drifts, self._hh, self._hd, self._dd = np.zeros((5, len(GRID)))
-        self.measured = False
+        self.measured, self.noise = False, 0.0  # the standard error of the latest measurement
         self._doubted = False
         # the share of the last prediction error that changed the drift: the integral action of a controller
         self.drift_gain = 0.0
@@ -85,8 +88,13 @@ class PlantEstimator:
 
     @property
     def sensitivity_sd(self) -> float:
-        """The standard deviation of the estimate of the sensitivity."""
-        return math.sqrt(self._mean((self._grid - self.sensitivity) ** 2))
+        """The uncertainty of the sensitivity: half the width of the range that has the middle 68 % of probability."""
+        return (self.quantile(0.84) - self.quantile(0.16)) / 2.0
+
+    def quantile(self, probability: float) -> float:
+        """Return the sensitivity below which the true one lies with this probability."""
+        below = np.cumsum(self._weights) - self._weights / 2.0
+        return float(np.interp(probability, below, self._grid))
 
     @property
     def positive(self) -> float:
@@ -169,6 +177,10 @@ class PlantEstimator:
         values = [entropy, noise**2, 0.0, (PRIOR_DRIFT * entropy) ** 2]
         self._entropies, self._hh, self._hd, self._dd = np.outer(values, np.ones(len(GRID)))
 
+    def reverse(self) -> None:
+        """Take each sensitivity to be as likely as its opposite was."""
+        self._weights = self._weights[::-1]
+
     def rescale(self, factor: float) -> None:
         """Change to a unit of the control that is `factor` times as large."""
         self._efforts = deque([effort / factor for effort in self._efforts], maxlen=len(self._efforts))
@@ -180,7 +192,7 @@ class PlantEstimator:
 
     def measure(self, entropy: float, noise: float | None) -> None:
         """Take in the entropy of a rollout and its standard error `noise`, or `None` if it is not known, in nats."""
-        noise = _usable(noise, entropy)
+        self.noise = noise = _usable(noise, entropy)
         if not self.measured:
             self.measured = True
             return self._start(entropy, noise)
@@ -270,8 +282,9 @@ def _usable(noise: float | None, entropy: float) -> float:
 
 def _prior() -> np.ndarray:
     """Return the probabilities of the sensitivities before any measurement."""
-    sides = np.where(GRID > 0.0, PRIOR_POSITIVE, 1.0 - PRIOR_POSITIVE - PRIOR_ZERO) / len(_SIZES)
-    return np.where(GRID == 0.0, PRIOR_ZERO, sides)
+    shape = np.array([0.0 if size == 0.0 else min(PRIOR_USUAL / size, 1.0) for size in abs(GRID)])
+    sides = np.where(GRID > 0.0, PRIOR_POSITIVE, 1.0 - PRIOR_POSITIVE - PRIOR_ZERO)
+    return np.where(GRID == 0.0, PRIOR_ZERO, sides * shape / math.fsum(shape / 2.0))
 
 
 def _sources(values: np.ndarray, anywhere: float) -> np.ndarray:

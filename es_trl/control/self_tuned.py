@@ -9,11 +9,12 @@ from .values import check_count
 
 
 # The control is known to act if the probability of one sign of the sensitivity is above this.
-CERTAIN = 0.977
+CERTAIN, SURE = 0.977, 0.995
 # The control moves at most this far from its start in the first rollout, as a share of half its range, and then at most
 # `GROWTH` times as far as before. So a plant that answers large controls out of proportion is noticed in time.
 FIRST_REACH, GROWTH = 0.005, 3.0
 SWITCH_REACH = 0.05  # the same after a switch, where the sensitivity is known for the earlier prompts and lengths
+TRIAL = 8  # rollouts at a bound without a certain effect, after which the other direction is tried
 
 
 @dataclass
@@ -38,6 +39,8 @@ class SelfTunedPIDController(Controller):
       Control", chapter 7). The first controls are small, because large sensitivities are still possible. Each control
       without a visible effect rules some of them out, so the next one is larger.
     - Bounds: they limit the control and are no gain. Wide ones cost some rollouts at the start.
+    - Trial: at a bound the control no longer changes, so its effect cannot be learned. If entropy comes no nearer there
+      and the effect is not certain, the control tries the other direction.
     - Switch: the control stays for one rollout and then goes away from there in small steps.
 
     Before [`begin`] the control is 0 and its bounds are -1 and 1.
@@ -63,6 +66,8 @@ class SelfTunedPIDController(Controller):
         self._plant = PlantEstimator(self.dead_time)
         self._part = self._center = 0.0  # of the control, in units of half the range
         self._reach = FIRST_REACH
+        # rollouts at a bound that have not brought entropy nearer, its error then, and how many of them are enough
+        self._stuck, self._error, self._patience = 0, 0.0, TRIAL
 
     def take_over(self, initial: float, low: float, high: float, holds: bool) -> None:
         """Go on with another actuator: entropy and drift stay, the sensitivity is learned anew."""
@@ -75,6 +80,7 @@ class SelfTunedPIDController(Controller):
         """Learn from the measured entropy, and return the next control."""
         plant = self._plant
         plant.measure(entropy, noise)
+        self._try_the_other_direction(target - entropy, plant.noise)
         wanted = plant.cautious_control(target + self.dead_time * slope, self.dead_time)
         part = min(max(wanted, self._center - self._reach), self._center + self._reach)
         control = min(max(self._initial + self._scale * part, self._low), self._high)
@@ -83,6 +89,22 @@ class SelfTunedPIDController(Controller):
         self._reach = max(self._reach, GROWTH ** (1.0 / self.dead_time) * moved)
         plant.act(self._part)
         return control
+
+    def _try_the_other_direction(self, error: float, noise: float) -> None:
+        """Reverse the sensitivity if a bound has not brought entropy nearer, and its effect is not certain."""
+        at_bound = self._part != 0.0 and self._initial + self._scale * self._part in (self._low, self._high)
+        if not at_bound or self._certain(SURE) or abs(error) < self._error - noise:
+            self._stuck, self._error = 0, abs(error)
+        else:
+            self._stuck += 1
+        if self._stuck >= self._patience + self.dead_time - 1:
+            self._plant.reverse()
+            self._center, self._reach = 0.0, SWITCH_REACH
+            self._stuck, self._error, self._patience = 0, abs(error), 2 * self._patience
+
+    def _certain(self, probability: float) -> bool:
+        """Whether one sign of the sensitivity has more than this probability."""
+        return max(self._plant.positive, self._plant.negative) > probability
 
     def rebase(self, target: float, entropy: float, noise: float | None = None) -> None:
         """Keep the control and the sensitivity, and move slowly again from this rollout on."""
@@ -100,19 +122,22 @@ class SelfTunedPIDController(Controller):
         plant, unit = self._plant, self._scale
         if not plant.measured:
             return None
-        sensitivity, sd = plant.sensitivity, plant.sensitivity_sd
         kff = unit * plant.gain
         return PlantKnowledge(
-            acts=max(plant.positive, plant.negative) > CERTAIN,
-            push=sensitivity * self._part,
-            strength=2.0 * max(abs(sensitivity) - 2.0 * sd, 0.0),
+            acts=self._certain(CERTAIN),
+            push=plant.sensitivity * self._part,
+            strength=2.0 * max(plant.quantile(1.0 - CERTAIN), -plant.quantile(CERTAIN), 0.0),
             dead_time=self.dead_time,
             estimate={**plant.estimate(unit), "kp": kff, "ki": kff * plant.drift_gain, "kff": kff},
         )
 
+    _TRIED = ("stuck", "error", "patience")
+
     def state_dict(self) -> dict[str, Any]:
         """Return the control and the estimate as JSON values."""
-        numbers = {name: getattr(self, f"_{name}") for name in ("initial", "scale", "part", "center", "reach")}
+        numbers = {
+            name: getattr(self, f"_{name}") for name in ("initial", "scale", "part", "center", "reach", *self._TRIED)
+        }
         return {"dead_time": self.dead_time, **numbers, "plant": self._plant.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -123,6 +148,7 @@ class SelfTunedPIDController(Controller):
             raise ValueError(f"`dead_time` must be {written}, {words}")
         unit = self._scale / state["scale"]  # the configuration may have other bounds than the checkpoint
         self._initial = state["initial"]
+        self._stuck, self._error, self._patience = (state[name] for name in self._TRIED)
         self._part, self._center, self._reach = (state[name] / unit for name in ("part", "center", "reach"))
         self._plant.load_state_dict(state["plant"])
         self._plant.rescale(unit)
