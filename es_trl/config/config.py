@@ -67,10 +67,11 @@ class ESGRPOConfig(GRPOConfig):
             `dead_band`, `band_sign`, `hold` or `follow` (`control/`). Each trainer works on its own copy of an object.
         entropy_actuator (`dict`, `str`, `Actuator` or a list of these, *optional*):
             Computes settings of the trainer from the control: kind `clip_high`, `clip`, `entropy_bonus`, `kl_coef`,
-            `difficulty_bonus`, `clamped_bonus`, `sample_filter`, `sample_weight`, `clip_cov`, `kl_cov`,
-            `adaptive_target` or `record_only` (`actuators/`). In a list, the next actuator takes over when one can no
-            longer move entropy (`control/handover.py`). The default bounds of `entropy_bonus`, -0.02 and 0.02, suit
-            models with billions of parameters. Small models need wider bounds, for example -1 and 1 in the lab.
+            `difficulty_bonus`, `clamped_bonus`, `sample_filter`, `sample_weight`, `repo`, `clip_cov`,
+            `kl_cov`, `adaptive_target` or `record_only` (`actuators/`). In a list, the next actuator takes over when
+            one can no longer move entropy (`control/handover.py`). The default bounds of `entropy_bonus`, -0.02 and
+            0.02, suit models with billions of parameters. Small models need wider bounds, for example -1 and 1 in the
+            lab.
         curriculum (`list`, *optional*):
             The stages in order, as [`Stage`] objects or as mappings of its arguments (`curriculum/stages.py`). For
             example `[{start: onset, data: hard, num_generations: 32, max_completion_length: 16384}]`.
