@@ -4,9 +4,10 @@ python benchmarks/authority.py run lab       # the Countdown lab, some minutes o
 python benchmarks/authority.py run NAME --model FOLDER --dataset_name FILE --reward math --learning_rates 2e-6 1e-5 3e-5
 python benchmarks/authority.py report        # from the committed data: summary.md and authority.png
 
-The completions of a seed are generated once. From the same weights, with fresh moments of AdamW, they are trained on
-under each setting by the trainer's own updates, and entropy is measured before and after on the same tokens, and on
-completions that are generated anew. A run that was stopped goes on where it stopped.
+The completions of a seed are generated once. From the same weights, with fresh moments of AdamW or those of some
+rollouts before, they are trained on under each setting by the trainer's own updates. Entropy is measured before and
+after on the same tokens, and with --fresh on completions that are generated anew. A run that was stopped goes on where
+it stopped.
 """
 
 import argparse
@@ -19,7 +20,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 
@@ -37,31 +38,24 @@ from es_trl import EntropyScheduler, ESGRPOConfig, ESGRPOTrainer
 from es_trl.actuators.entropy_bonus import EntropyBonusActuator
 from es_trl.actuators.repo import RepoActuator
 from es_trl.actuators.sample_weight import SampleWeightActuator
-from es_trl.control.base import Actuator
+from es_trl.control.base import Actuator, ActuatorArgs
 from es_trl.control.open_loop import HoldController
 
 
 CLIP = {"epsilon": 0.2, "epsilon_high": 0.28}
 
 
-@dataclass
-class Fixed(HoldController):
-    """A controller that gives one control from the first rollout on."""
-
-    control: float = 0.0
-
-    def update(self, target: float, entropy: float, slope: float = 0.0, noise: float | None = None) -> float:
-        """Return the control; no argument is used."""
-        return self.control
+WARM_SEED = 1000  # of the first rollout before the measured one
 
 
 @dataclass(frozen=True)
 class Condition:
-    """How a rollout is trained on: passes over it, updates per pass, and the learning rate."""
+    """How a rollout is trained on: updates per pass, passes over it, learning rate, and rollouts that come before."""
 
     updates: int
     passes: int
     learning_rate: float
+    warm: int = 0
 
 
 @dataclass(frozen=True)
@@ -72,8 +66,8 @@ class Setting:
     Args:
         changes (`dict[str, float]`):
             Fields of the configuration that the actuator would move.
-        actuator (`Actuator`, *optional*), control (`float`):
-            An actuator on the tensors of the loss, and its control.
+        actuator (`Actuator`, *optional*):
+            An actuator on the tensors of the loss, which holds its control from the first update on.
         binds (`bool`):
             Whether it acts only where a ratio has left 1, that is, after the first update.
         everywhere (`bool`):
@@ -82,9 +76,18 @@ class Setting:
 
     changes: dict[str, float] = field(default_factory=dict)
     actuator: Actuator | None = None
-    control: float = 0.0
     binds: bool = False
     everywhere: bool = True
+
+
+def _held(kind: type[Actuator], control: float) -> Actuator:
+    """Return an actuator that begins at a control; one that begins at 0 would act too late with one update."""
+
+    class Held(kind):
+        def initial(self, args: ActuatorArgs) -> float:
+            return control
+
+    return Held(-1.0, 1.0)
 
 
 def _clips() -> Iterator[tuple[str, Setting]]:
@@ -98,26 +101,28 @@ def _clips() -> Iterator[tuple[str, Setting]]:
 
 
 def _others() -> Iterator[tuple[str, Setting]]:
-    bonus, repo, weight = EntropyBonusActuator(-9.0, 9.0), RepoActuator(-9.0, 9.0), SampleWeightActuator()
     for size in (0.1, 0.3, 0.03):
         for control in (-size, size):
-            yield f"entropy_bonus {control:g}", Setting({}, bonus, control, everywhere=size == 0.1)
+            yield (
+                f"entropy_bonus {control:g}",
+                Setting({}, _held(EntropyBonusActuator, control), everywhere=size == 0.1),
+            )
     for beta in (0.1, 1.0):
         yield f"kl_coef {beta:g}", Setting({"beta": beta}, binds=True, everywhere=False)
     for size in (0.05, 0.5):
         for control in (-size, size):
-            yield f"repo {control:g}", Setting({}, repo, control, everywhere=size == 0.05)
+            yield f"repo {control:g}", Setting({}, _held(RepoActuator, control), everywhere=size == 0.05)
     for control in (-1.0, 1.0):
-        yield f"sample_weight {control:g}", Setting({}, weight, control)
+        yield f"sample_weight {control:g}", Setting({}, _held(SampleWeightActuator, control))
 
 
 SETTINGS: dict[str, Setting] = {"nothing": Setting(), **dict(_clips()), **dict(_others())}
 
 
 def conditions_of(rates: list[float]) -> list[Condition]:
-    """Return the conditions: the middle one first, then each of its numbers varied alone."""
+    """Return the conditions: the middle one first, then those in which one number differs."""
     low, middle, high = rates
-    others = [(4, 1, low), (4, 4, middle), (16, 1, middle), (1, 1, middle), (4, 1, high)]
+    others = [(4, 1, middle, 4), (4, 1, low), (4, 4, middle), (16, 1, middle), (1, 1, middle), (4, 1, high)]
     return [Condition(*values) for values in [(4, 1, middle), *others]]
 
 
@@ -133,9 +138,15 @@ def points_of(rates: list[float], seeds: int) -> list[tuple[Condition, int, str]
     ]
 
 
-def trained(subject: Subject, rollout: StoredRollout, condition: Condition, setting: Setting) -> ESGRPOTrainer:
-    """Return a trainer that has trained a copy of the subject's model on the rollout."""
-    hold = EntropyScheduler(None, Fixed(setting.control), setting.actuator) if setting.actuator else None
+def trained(
+    subject: Subject,
+    rollout: StoredRollout,
+    condition: Condition,
+    setting: Setting,
+    state: dict[str, Any] | None = None,
+) -> ESGRPOTrainer:
+    """Return a trainer that has trained a copy of the subject's model, from a state of the optimizer or a fresh one."""
+    hold = EntropyScheduler(None, HoldController(), setting.actuator) if setting.actuator else None
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         args = ESGRPOConfig(
             folder,
@@ -166,8 +177,23 @@ def trained(subject: Subject, rollout: StoredRollout, condition: Condition, sett
             callbacks=[hold] if hold else [],
             rollout_func=rollout,
         )
+        if state is not None:
+            trainer.create_optimizer()
+            trainer.optimizer.load_state_dict(copy.deepcopy(state))
         trainer.train()
     return trainer
+
+
+def warmed(subject: Subject, condition: Condition) -> tuple[Subject, dict[str, Any] | None]:
+    """Return the subject and the state of its optimizer after the rollouts that come before the measured one."""
+    state = None
+    for number in range(condition.warm):
+        rollout = generate(subject, WARM_SEED + number)
+        trainer = trained(subject, rollout, condition, SETTINGS["nothing"], state)
+        model = copy.deepcopy(subject.model)  # a copy of a trainer's model would still call the one it was copied from
+        model.load_state_dict(trainer.model.state_dict())
+        subject, state = replace(subject, model=model), trainer.optimizer.state_dict()
+    return subject, state
 
 
 def measure(rollout: StoredRollout, base: tuple[torch.Tensor, torch.Tensor], trainer: ESGRPOTrainer) -> dict[str, Any]:
@@ -197,15 +223,17 @@ def run(name: str, subject: Subject, rates: list[float], seeds: int, fresh: bool
     torch.set_num_threads(1)
     done = load()
     points = [(c, s, n) for c, s, n in points_of(rates, seeds) if (name, *asdict(c).values(), s, n) not in done]
-    rollouts: dict[int, StoredRollout] = {}
-    base: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+    start, rollout, base, last = warmed(subject, Condition(1, 1, 0.0)), None, None, None
     for number, (condition, seed, setting) in enumerate(points, start=1):
-        if seed not in rollouts:
-            rollouts[seed] = generate(subject, seed)
-            base[seed] = said_by(subject.model, rollouts[seed])
+        if last is None or condition.warm != last[0].warm:
+            start = warmed(subject, condition)
+        if last is None or (condition.warm, seed) != (last[0].warm, last[1]):
+            rollout = generate(start[0], seed)
+            base = said_by(start[0].model, rollout)
+        last = (condition, seed)
         began = time.process_time()
-        trainer = trained(subject, rollouts[seed], condition, SETTINGS[setting])
-        found = measure(rollouts[seed], base[seed], trainer)
+        trainer = trained(start[0], rollout, condition, SETTINGS[setting], start[1])
+        found = measure(rollout, base, trainer)
         if fresh:
             found |= anew(subject, seed, trainer.model)
         del trainer
@@ -216,7 +244,7 @@ def run(name: str, subject: Subject, rates: list[float], seeds: int, fresh: bool
         with open(DATA, "a") as file:
             file.write(json.dumps({**point, "seconds": rounded(took)}) + "\n")
         left = took * (len(points) - number) / 60
-        print(f"{number}/{len(points)}, about {left:.0f} core-minutes left:", *list(point.values())[1:8], flush=True)
+        print(f"{number}/{len(points)}, about {left:.0f} core-minutes left:", *list(point.values())[1:9], flush=True)
 
 
 def main() -> None:

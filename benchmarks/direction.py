@@ -77,7 +77,8 @@ def run(name: str, subject: Subject) -> None:
     """Measure d of a model, in place of its former measurement."""
     torch.set_num_threads(1)
     others = [point for point in json.loads(DATA.read_text()) if point["model"] != name]
-    DATA.write_text(json.dumps([*others, *points_of(name, subject)], indent=1) + "\n")
+    points = sorted([*others, *points_of(name, subject)], key=lambda point: (point["model"] != LAB, point["model"]))
+    DATA.write_text(json.dumps(points, indent=1) + "\n")
 
 
 def report() -> str:

@@ -43,6 +43,8 @@ def add_subject(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", nargs="?", default="lab", help="name of the model in the data")
     parser.add_argument("--model", default=BASE_MODEL, help="folder of the model")
     parser.add_argument("--dataset_name", help="file of prompts; without one, those of the lab")
+    parser.add_argument("--prompt_template", type=lambda text: text.replace("\\n", "\n"), help="as in a recipe")
+    parser.add_argument("--answer_column", default="solution")
     parser.add_argument("--prompt_format", default="text", choices=("text", "chat"))
     parser.add_argument("--reward", default="countdown", help="reward function, as in a recipe")
     for option, default in ("--prompts", 32), ("--completions", 8), ("--longest", 16):
@@ -54,7 +56,8 @@ def subject_of(options: argparse.Namespace) -> Subject:
     tokenizer = AutoTokenizer.from_pretrained(options.model, padding_side="left")
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token  # as TRL does
     model = AutoModelForCausalLM.from_pretrained(options.model, dtype=torch.float32)
-    data = DataArguments(dataset_name=options.dataset_name, prompt_format=options.prompt_format)
+    names = ("dataset_name", "prompt_template", "answer_column", "prompt_format")
+    data = DataArguments(**{name: getattr(options, name) for name in names})
     dataset = Task([options.reward], seed=77).load(data).shuffle(seed=0)
     sizes = (options.prompts, options.completions, options.longest)
     return Subject(model.eval(), tokenizer, dataset, options.reward, *sizes)
@@ -99,8 +102,8 @@ class StoredRollout:
 def generate(subject: Subject, seed: int, model: PreTrainedModel | None = None) -> StoredRollout:
     """Return the rollout of a seed, which draws prompts and completions; `model` replaces the subject's own."""
     model, tokenizer, n = model or subject.model, subject.tokenizer, subject.completions
-    first = seed * subject.prompts
-    columns = subject.dataset[first : first + subject.prompts]
+    rows = [(seed * subject.prompts + place) % len(subject.dataset) for place in range(subject.prompts)]
+    columns = subject.dataset[rows]
     columns = {name: [value for value in values for _ in range(n)] for name, values in columns.items()}
     texts = [prompt if isinstance(prompt, str) else _chat(tokenizer, prompt) for prompt in columns["prompt"]]
     prompts = tokenizer(texts, return_tensors="pt", padding=True)
