@@ -79,7 +79,9 @@ class Effect(NamedTuple):
         """What the effect does to entropy, if it is 1 % at least and its 90 % interval has one sign."""
         if abs(self.mean) < 0.01 * self.before:
             return "moves it by less than 1 %"
-        if self.error is None or abs(self.mean) < T90[len(self.points)] * self.error:
+        if self.error is None:
+            return "was measured with one seed"
+        if abs(self.mean) < T90[len(self.points)] * self.error:
             return "has no sure sign"
         return "raises it" if self.mean > 0.0 else "lowers it"
 
