@@ -42,6 +42,7 @@ _MODULES = {
     "ClampedBonusActuator": "actuators.clamped_bonus",
     "SampleFilterActuator": "actuators.sample_filter",
     "SampleWeightActuator": "actuators.sample_weight",
+    "RepoActuator": "actuators.repo",
     "ClipCovActuator": "actuators.covariance",
     "KLCovActuator": "actuators.covariance",
     "Effect": "control.base",

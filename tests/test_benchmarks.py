@@ -137,6 +137,12 @@ def test_the_plants_summary_is_made_from_its_data():
     assert plant.summarize() == (plant.RESULTS / "summary.md").read_text()
 
 
+def test_the_authoritys_summary_is_made_from_its_data():
+    import authority_report
+
+    assert authority_report.report() == (authority_report.RESULTS / "summary.md").read_text()
+
+
 def test_the_directions_table_is_made_from_its_data():
     import direction
 

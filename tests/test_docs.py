@@ -24,6 +24,7 @@ LAUNCH = "accelerate launch recipes/countdown_es.py"
 ZERO3_CPU = "accelerate launch --config_file accelerate_configs/zero3.yaml --num_processes 2 --mixed_precision no"
 CPU = "accelerate launch --config_file accelerate_configs/cpu.yaml"
 REPORTS = {
+    "authority": "test_the_authoritys_summary_is_made_from_its_data",
     "clamped_entropy": "test_the_clamped_entropys_summary_is_made_from_its_data",
     "control": "test_the_summary_is_made_from_the_data",
     "countdown_long": "test_the_long_runs_summary_is_made_from_its_data",

@@ -10,6 +10,7 @@ from es_trl.actuators.clamped_bonus import ClampedBonusActuator
 from es_trl.actuators.covariance import ClipCovActuator, KLCovActuator
 from es_trl.actuators.difficulty_bonus import DifficultyBonusActuator, difficulty_weights, success_rates
 from es_trl.actuators.entropy_bonus import EntropyBonusActuator
+from es_trl.actuators.repo import RepoActuator
 from es_trl.actuators.sample_filter import SampleFilterActuator
 from es_trl.actuators.sample_weight import SampleWeightActuator
 from es_trl.control.base import Kept
@@ -202,6 +203,49 @@ def test_the_weights_are_the_term_of_the_authors_code():
     weighted = SampleWeightActuator().advantages(batch_of([2.0, -1.0]), {"sample_weight": -alpha})
     published = (-ratios * advantages).mean() + alpha * (-ratios * advantages.abs()).mean()
     assert (-ratios * weighted).mean().item() == pytest.approx(published.item())
+
+
+# --- REPO-R -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("zeta", "expected"),
+    [
+        # A (1 - zeta log p) for A > 0 and A (1 + zeta log p) for A < 0, with log p of -3 and -1
+        (0.05, [[2.3, 2.1], [-0.85, -0.95], [0.0, 0.0]]),
+        (-0.05, [[1.7, 1.9], [-1.15, -1.05], [0.0, 0.0]]),
+        # 1 + 0.5 * -3 is below 0, where the advantage would change its sign
+        (0.5, [[5.0, 3.0], [0.0, -0.5], [0.0, 0.0]]),
+    ],
+)
+def test_advantages_grow_with_surprise_by_hand(zeta, expected):
+    batch = batch_of([2.0, -1.0, 0.0], logps=[[-3.0, -1.0]] * 3)
+    batch.logps.requires_grad_()
+    found = RepoActuator(-1.0, 1.0).advantages(batch, {"repo_zeta": zeta})
+    assert not found.requires_grad
+    torch.testing.assert_close(found, torch.tensor(expected))
+
+
+def test_advantages_of_tokens_grow_with_surprise_too():
+    batch = batch_of([[2.0, -1.0]], logps=[[-3.0, -1.0]])
+    torch.testing.assert_close(RepoActuator().advantages(batch, {"repo_zeta": 0.05}), torch.tensor([[2.3, -0.95]]))
+    assert RepoActuator().advantages(batch, {"repo_zeta": 0.0}) is batch.inputs["advantages"]
+
+
+@pytest.mark.parametrize("zeta", [0.2, -0.2])
+def test_a_step_of_surprise_raises_entropy_by_its_sign(zeta):
+    # from the same policy and tokens, zeta > 0 leaves more entropy than the plain step, and zeta < 0 less
+    def entropy_after(zeta):
+        logits = torch.tensor([[2.0, 1.0, 0.0, -1.0]], requires_grad=True)
+        probabilities = logits.detach().softmax(-1)[0]
+        for sign in (1.0, -1.0):  # every token in proportion to its probability, half of them right
+            batch = batch_of([sign] * 4, logps=[[value] for value in probabilities.log()])
+            advantages = RepoActuator(-1.0, 1.0).advantages(batch, {"repo_zeta": zeta}).flatten()
+            (-(probabilities * advantages * logits.log_softmax(-1)[0]).sum()).backward()
+        logps = (logits - 0.1 * logits.grad).log_softmax(-1)
+        return -(logps.exp() * logps).sum().item()
+
+    assert (entropy_after(zeta) - entropy_after(0.0)) * zeta > 0.0
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from es_trl.actuators.clamped_bonus import ClampedBonusActuator
 from es_trl.actuators.clip import ClipActuator, ClipHighActuator
 from es_trl.actuators.covariance import ClipCovActuator, KLCovActuator
 from es_trl.actuators.difficulty_bonus import DifficultyBonusActuator
+from es_trl.actuators.repo import RepoActuator
 from es_trl.actuators.sample_filter import SampleFilterActuator
 from es_trl.actuators.sample_weight import SampleWeightActuator
 
@@ -56,6 +57,7 @@ OTHERS = {
     "filter of rewards": Case(has_env_mask=True, actuator=SampleFilterActuator(variant="code"), control=1.0),
     "weights": Case(actuator=SampleWeightActuator(), control=0.5),
     "weights of sequences": Case({"loss_type": "luspo", **MASKS}, actuator=SampleWeightActuator(), control=-0.5),
+    "repo": Case(actuator=RepoActuator(), control=0.05),
     "clip_cov": Case(actuator=COV, control=0.1),
     "clip_cov with masks": Case({"loss_type": "grpo", **MASKS}, has_env_mask=True, actuator=COV, control=0.1),
     "kl_cov": Case(actuator=KLCovActuator(ratio=0.1), control=0.5),

@@ -67,7 +67,7 @@ class ESGRPOConfig(GRPOConfig):
             `dead_band`, `band_sign`, `hold` or `follow` (`control/`). Each trainer works on its own copy of an object.
         entropy_actuator (`dict`, `str`, `Actuator` or a list of these, *optional*):
             Computes settings of the trainer from the control: kind `clip_high`, `clip`, `entropy_bonus`, `kl_coef`,
-            `difficulty_bonus`, `clamped_bonus`, `sample_filter`, `sample_weight`, `clip_cov`, `kl_cov`,
+            `difficulty_bonus`, `clamped_bonus`, `sample_filter`, `sample_weight`, `repo`, `clip_cov`, `kl_cov`,
             `adaptive_target` or `record_only` (`actuators/`). In a list, the next actuator takes over when one can no
             longer move entropy (`control/handover.py`).
         curriculum (`list`, *optional*):

@@ -9,6 +9,7 @@ from ..actuators import (
     entropy_bonus,
     kl_coef,
     record_only,
+    repo,
     sample_filter,
     sample_weight,
 )
@@ -44,6 +45,7 @@ PARTS: dict[str, dict[str, type]] = {
         "clamped_bonus": clamped_bonus.ClampedBonusActuator,
         "sample_filter": sample_filter.SampleFilterActuator,
         "sample_weight": sample_weight.SampleWeightActuator,
+        "repo": repo.RepoActuator,
         "clip_cov": covariance.ClipCovActuator,
         "kl_cov": covariance.KLCovActuator,
     },
