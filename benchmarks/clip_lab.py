@@ -60,6 +60,8 @@ METHODS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "no control, 0.2/0.28": (None, None, {}),
     "no control, 0.2/4.0": (None, None, {"epsilon_high": 4.0}),
     "Algorithm 1": (SignStepController(0.005), ClipHighActuator(0.1, 0.4), {}),
+    "self-tuned, reversed": (SelfTunedPIDController(), ReversedClipHigh(), {}),
+    "sign step, reversed": (SignStepController(0.3, window=2, warmup=0), ReversedClipHigh(), {}),
     "MAI's numbers": (
         SignStepController(0.25, window=1, warmup=0),
         ClipHighActuator(1.5, 4.0),
@@ -67,8 +69,6 @@ METHODS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     ),
     "self-tuned, upper clip": (SelfTunedPIDController(), WIDE, {}),
     "self-tuned, chain of clips": (SelfTunedPIDController(), [WIDE, ClipActuator()], {}),
-    "sign step, reversed": (SignStepController(0.3, window=2, warmup=0), ReversedClipHigh(), {}),
-    "self-tuned, reversed": (SelfTunedPIDController(), ReversedClipHigh(), {}),
 }
 
 
