@@ -50,7 +50,7 @@ def report(runs: list[dict[str, Any]], methods: list[str], folder: Path) -> str:
     """Write `summary.md` and `tracking.png` into `folder`, and return the text of the summary."""
     rollouts, seeds = len(runs[0]["entropy"]), len({run["seed"] for run in runs})
     parts = [
-        f"# The upper clip alone: {rollouts} rollouts per run, {seeds} seeds\n",
+        f"# The upper clip alone: {rollouts} rollouts per run; seeds: {seeds}\n",
         "Setting: `recipes/countdown_clip.yaml`, four passes over each rollout (`num_iterations: 4`), 0.2/0.28.\n",
         f"- Error: root mean square of target minus entropy, nats, without the first {SETTLING} rollouts; ± is the "
         "standard deviation over seeds.\n- Noise floor: the same for a policy exactly on target, from the standard "
