@@ -50,7 +50,7 @@ def train_on_lab(
         output_dir=folder,
         num_generations=8,
         max_completion_length=16,
-        max_steps=rollouts * changes["steps_per_generation"],
+        max_steps=rollouts * changes["steps_per_generation"] * changes.get("num_iterations", 1),
         gradient_accumulation_steps=1,
         lr_scheduler_type="constant",
         top_k=0,

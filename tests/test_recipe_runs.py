@@ -38,6 +38,15 @@ def test_countdown_recipe_runs_as_people_launch_it(tmp_path):
     assert cli(["plot", str(run)]) == 0 and (run / "es_curves.png").exists()
 
 
+def test_the_clips_recipe_runs_with_its_passes(tmp_path):
+    options = ["--config", str(ROOT / "recipes" / "countdown_clip.yaml"), "--max_steps", "64"]
+    options += ["--per_device_train_batch_size", "8"]
+    done = run_script(sys.executable, str(ROOT / "recipes" / "countdown_es.py"), *options, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    records = [json.loads(line) for line in open(tmp_path / "runs" / "countdown_clip" / "es_history.jsonl")]
+    assert len(records) == 2 and all(record["clip_high_fraction"] > 0.0 for record in records)
+
+
 def test_countdown_recipe_takes_a_local_file_and_folder(tmp_path):
 
     countdown_dataset(8, seed=5).to_json(tmp_path / "prompts.jsonl")

@@ -21,6 +21,7 @@ from .countdown import draw_task, format_prompt
 CHARACTERS = "0123456789 +-*/()=:"
 LINE_TOKENS = 20  # the longest line, "1 2 3 4=56:1+2+3*4" and its end token, has 19
 WRONG_SHARE = 0.5  # share of the lines that get a random target
+SUMS_SHARE = 0.85  # with --sums, share of the lines whose expression is a sum, whatever the target
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
@@ -62,16 +63,18 @@ def build_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> Qwen2ForCausal
     return Qwen2ForCausalLM(config)
 
 
-def draw_line(rng: random.Random) -> tuple[str, str]:
-    """Return prompt and expression of a random pre-training line."""
+def draw_line(rng: random.Random, sums: bool = False) -> tuple[str, str]:
+    """Return prompt and expression of a random pre-training line. With `sums`, the wrong expressions are sums."""
     numbers, target, expression = draw_task(rng, rng.choice((3, 4)))
-    if rng.random() < WRONG_SHARE:
+    if sums and rng.random() < SUMS_SHARE:
+        expression = "+".join(map(str, rng.sample(numbers, len(numbers))))
+    elif not sums and rng.random() < WRONG_SHARE:
         target = rng.randint(1, 99)
     return format_prompt(numbers, target), expression
 
 
 def draw_batch(
-    rng: random.Random, tokenizer: PreTrainedTokenizerFast, batch_size: int
+    rng: random.Random, tokenizer: PreTrainedTokenizerFast, batch_size: int, sums: bool = False
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """
     Return token ids and labels of random lines, both of shape `(batch_size, LINE_TOKENS)`.
@@ -80,7 +83,7 @@ def draw_batch(
     """
     ids = torch.full((batch_size, LINE_TOKENS), tokenizer.pad_token_id)
     labels = torch.full((batch_size, LINE_TOKENS), -100)
-    lines = [draw_line(rng) for _ in range(batch_size)]
+    lines = [draw_line(rng, sums) for _ in range(batch_size)]
     encoded = tokenizer([prompt + answer for prompt, answer in lines])["input_ids"]
     for row, ((prompt, _), line) in enumerate(zip(lines, encoded, strict=True)):
         line = torch.tensor(line + [tokenizer.eos_token_id])
@@ -90,7 +93,12 @@ def draw_batch(
 
 
 def pretrain(
-    model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, steps: int, batch_size: int, seed: int
+    model: Qwen2ForCausalLM,
+    tokenizer: PreTrainedTokenizerFast,
+    steps: int,
+    batch_size: int,
+    seed: int,
+    sums: bool = False,
 ) -> None:
     """Train with AdamW and a cosine learning rate, on new random lines at every update."""
     rng = random.Random(seed)
@@ -100,7 +108,7 @@ def pretrain(
         optimizer, lambda step: min(1.0, (step + 1) / warmup) * 0.5 * (1 + math.cos(math.pi * step / steps))
     )
     for step in range(steps):
-        ids, labels = draw_batch(rng, tokenizer, batch_size)
+        ids, labels = draw_batch(rng, tokenizer, batch_size, sums)
         loss = model(input_ids=ids, labels=labels).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -118,11 +126,12 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--batch_size", type=int, default=128)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--sums", action="store_true", help="write sums in most lines, so that right answers are rare")
     args = parser.parse_args(argv)
     torch.set_num_threads(1)  # a second thread makes this small model slower
     tokenizer = build_tokenizer()
     model = build_model(tokenizer, args.seed)
-    pretrain(model, tokenizer, args.steps, args.batch_size, args.seed)
+    pretrain(model, tokenizer, args.steps, args.batch_size, args.seed, args.sums)
     model.half().save_pretrained(args.out_dir)
     tokenizer.save_pretrained(args.out_dir)
 
