@@ -40,25 +40,26 @@ from es_trl.tracking.history import HISTORY_FILE, read_history
 
 
 KEY = ("arm", "seed")
+LOGS = ROOT / "runs" / "reproduction"
+AT_ONCE = {"lab": 1024, "smollm": 128}  # completions of an evaluation
 SERIES = ("target", "entropy", "entropy_se", "control", "reward", "completion_tokens")
 
 
 @dataclass(frozen=True)
 class Job:
-    """A run: an arm of a model with a seed. `changes` are keys of its recipe, and `n` its completions per problem."""
+    """A run: an arm of a model with a seed. `changes` are keys that replace those of its recipe."""
 
     model: Model
     arm: str
     seed: int
     changes: dict[str, Any]
-    n: int
 
 
 def run(job: Job) -> dict[str, Any]:
     """Train and evaluate one run, and return its line of the data. What it prints goes to runs/reproduction."""
     torch.set_num_threads(1)
     os.chdir(ROOT)  # as in the recipes, from which the names of files are
-    log = ROOT / "runs" / "reproduction" / f"{job.model.name}-{job.arm}-{job.seed}.log"
+    log = LOGS / f"{job.model.name}-{job.arm}-{job.seed}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     begun = time.monotonic()
     with tempfile.TemporaryDirectory() as folder, open(log, "w") as file:
@@ -75,7 +76,7 @@ def run(job: Job) -> dict[str, Any]:
         "failure": failure,
         "hours": rounded((time.monotonic() - begun) / 3600),
         "versions": {name: version(name) for name in ("torch", "transformers", "trl")},
-        "samples": job.n,
+        "samples": job.model.evaluation["n"],
         "pass@k": scores,
         **{name: [rounded(record[name]) for record in records] for name in SERIES},
     }
@@ -103,9 +104,9 @@ def pass_at_k(job: Job, recipe: dict[str, Any], folder: Path) -> dict[str, dict[
             "model": recipe["output_dir"] if is_trained(recipe) else base,
             "dataset_name": name,
             "dataset_split": f"train[:{own['problems']}]",
-            "n": job.n,
-            "ks": tuple(k for k in own["k"] if k <= job.n),
-            "batch_size": 1024 if job.model.name == "lab" else 128,
+            "n": own["n"],
+            "ks": tuple(own["k"]),
+            "batch_size": AT_ONCE[job.model.name],
             "seed": job.seed,
         }
         found = evaluate(with_defaults(given, recipe), folder / f"eval-{place}")
@@ -115,8 +116,7 @@ def pass_at_k(job: Job, recipe: dict[str, Any], folder: Path) -> dict[str, dict[
 
 def jobs_of(model: Model, figures: list[str], seeds: int) -> dict[tuple[str, int], Job]:
     """Return the runs of some figures by arm and seed, the first seed first, so that every arm has one soon."""
-    arms, n = model.arms_of(figures), model.evaluation["n"]
-    return {(arm, seed): Job(model, arm, seed, {}, n) for seed in range(seeds) for arm in arms}
+    return {(arm, seed): Job(model, arm, seed, {}) for seed in range(seeds) for arm in model.arms_of(figures)}
 
 
 def hours_of(jobs: dict[tuple[str, int], Job], done: dict[tuple, dict[str, Any]]) -> float:
