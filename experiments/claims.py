@@ -2,20 +2,26 @@
 
 A claim has one effect per seed, such as a difference between two arms. It is held if the interval of the mean effect
 over seeds lies wholly on the side of 0 that the paper says. A claim of a mere difference is held on either side.
+
+The interval is Student's, because a bootstrap over so few seeds is too narrow: without any effect, it would hold 19 %
+of the claims with two seeds and 9 % with three, even widened for their number. This one holds 5 % with any number.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import mean
+from statistics import mean, stdev
 from typing import Any, Literal
 
-from es_trl.estimates.intervals import Interval, interval_over_seeds
+from es_trl.estimates.intervals import Interval
 
 
 Run = Mapping[str, Any]  # a line of the data
 Runs = Mapping[str, Mapping[int, Run]]  # by arm and seed
 HELD, NOT_HELD, NOT_MEASURED, NOT_MEASURABLE = "held", "not held", "not measured yet", "not measurable here"
 LEAST = 2  # seeds
+LEVEL = 0.9  # of the intervals, so that 5 % lie beyond either end
+# Student's 0.95 quantiles for 2 to 10 seeds; more seeds take the last one, which is a little too wide for them
+QUANTILES = (6.314, 2.920, 2.353, 2.132, 2.015, 1.943, 1.895, 1.860, 1.833)
 
 
 @dataclass(frozen=True)
@@ -89,10 +95,17 @@ def judge(claim: Claim, runs: Runs) -> Verdict:
     effects = {seed: claim.effect.of({arm: runs[arm][seed] for arm in claim.effect.arms}) for seed in seeds}
     if len(effects) < LEAST:
         return Verdict(claim, NOT_MEASURED, effects)
-    found = interval_over_seeds(list(effects.values()))
+    found = interval_of(list(effects.values()))
     side = 1 if found.low > 0 else -1 if found.high < 0 else 0
     is_held = side != 0 and claim.sign in (side, 0)
     return Verdict(claim, HELD if is_held else NOT_HELD, effects, found)
+
+
+def interval_of(effects: Sequence[float]) -> Interval:
+    """Return mean and interval of one effect per seed, at least two."""
+    middle, seeds = mean(effects), len(effects)
+    half = QUANTILES[min(seeds, len(QUANTILES) + 1) - 2] * stdev(effects) / seeds**0.5
+    return Interval(middle, middle - half, middle + half)
 
 
 # --- what is measured -------------------------------------------------------------------------------------------------

@@ -40,15 +40,16 @@ def draw(figure: str, arms: Sequence[str], runs: Runs, path: Path) -> bool:
         return False
     rows = SERIES.get(figure, ())
     last = 0 if figure == "fig7" else 1
-    width = max(len(columns), 1)
+    width = 2 if figure == "fig6" else max(len(columns), 1)
     canvas = Figure(figsize=(max(4.2 * width, 7.0), 2.6 * (len(rows) + last)), dpi=100, layout="constrained")
     axes = canvas.subplots(len(rows) + last, width, squeeze=False)
     for row, series in zip(axes, rows, strict=False):
         for axis, (title, named) in zip(row, columns.items(), strict=True):
             draw_series(axis, series, {arm: own[arm] for arm in named})
             axis.set_title(title, fontsize=9)
-    if figure == "fig4a" or figure == "fig6":
-        draw_dots(axes[-1, 0], {arm: own[arm] for arm in arms if arm in own}, int(figure == "fig6"))
+    if figure in ("fig4a", "fig6"):
+        for place, axis in enumerate(axes[-1]):
+            draw_dots(axis, {arm: own[arm] for arm in arms if arm in own}, place)
     elif last:
         for axis, named in zip(axes[-1], columns.values() or [list(own)], strict=True):
             draw_pass_at_k(axis, {arm: own[arm] for arm in named})

@@ -11,15 +11,24 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 
 from arms import FIGURES, HERE, MODELS, RESULTS, ROOT, Model
-from claims import CLAIMS, HELD, LEAST, NOT_HELD, NOT_MEASURABLE, NOT_MEASURED, OUT_OF_REACH, Runs, Verdict, judge
+from claims import (
+    CLAIMS,
+    HELD,
+    LEAST,
+    LEVEL,
+    NOT_HELD,
+    NOT_MEASURABLE,
+    NOT_MEASURED,
+    OUT_OF_REACH,
+    Runs,
+    Verdict,
+    judge,
+)
 from control_report import load
 from drawing import draw
 
-from es_trl.estimates.intervals import LEVEL
-
 
 PAGE = ROOT / "docs" / "reproduction.md"
-CHANCE = {2: 19, 3: 9, 5: 7}  # % of claims that chance alone would hold, by seeds; for normal effects, by simulation
 TITLES = {
     "fig2": "annealing first, stable entropy, and an anneal after it",
     "fig3": "pass@k before and after the anneal",
@@ -55,7 +64,6 @@ def report(folder: Path) -> str:
             not_measured=NOT_MEASURED,
             level=round(100 * LEVEL),
             least=LEAST,
-            chance=", ".join(f"{share} % of the claims with {seeds} seeds" for seeds, share in CHANCE.items()),
             beyond=beyond(),
             **{model.name: section(model, runs_of(model, folder), folder) for model in models},
         )

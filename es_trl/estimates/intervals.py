@@ -1,6 +1,5 @@
-"""Means over problems or seeds with bootstrap intervals: how far another draw of them could move the means."""
+"""Means over problems with bootstrap intervals: how far another draw of problems could move them."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +13,7 @@ _AT_ONCE = 500  # resamples in memory at one time
 @dataclass(frozen=True)
 class Interval:
     """
-    A mean and its percentile bootstrap interval.
+    A mean over problems and its percentile bootstrap interval.
 
     Args:
         value (`float`):
@@ -52,32 +51,3 @@ def intervals_of(values: np.ndarray, seed: int = 0) -> list[Interval]:
     """Return mean and interval of each column of `values`, `(problems, columns)`; see [`resampled_means`]."""
     low, high = np.quantile(resampled_means(values, seed), [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
     return [Interval(*map(float, each)) for each in zip(values.mean(axis=0), low, high, strict=True)]
-
-
-def seed_weights(seeds: int, seed: Sequence[int]) -> np.ndarray:
-    """
-    Return the weights of few seeds in each resample.
-
-    A bootstrap over S seeds shows a variance that is too small by the factor (S - 1) / S, so the deviations of the
-    drawn weights are widened by the root of its inverse.
-
-    Args:
-        seeds (`int`):
-            Number of seeds, at least 1. The weights of a single one are all 1.
-        seed (sequence of `int`):
-            Seed of the draws.
-
-    Returns:
-        `np.ndarray` of shape `(RESAMPLES, seeds)`: the weights. Each row sums to 1.
-    """
-    if seeds == 1:
-        return np.ones((RESAMPLES, 1))
-    draws = np.random.default_rng(seed).multinomial(seeds, np.full(seeds, 1 / seeds), RESAMPLES) / seeds
-    return 1 / seeds + np.sqrt(seeds / (seeds - 1)) * (draws - 1 / seeds)
-
-
-def interval_over_seeds(values: Sequence[float]) -> Interval:
-    """Return mean and interval of one value per seed, at least two; see [`seed_weights`]."""
-    means = seed_weights(len(values), (0,)) @ np.asarray(values, dtype=float)
-    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Interval(float(np.mean(values)), float(low), float(high))

@@ -1,7 +1,8 @@
 """pass@k of each point of a sweep, with intervals over problems and seeds, and the best point for each k.
 
 A resample draws problems, the same ones for all points, so that points are compared on equal problems. It also draws
-the seeds of each point.
+the seeds of each point. A bootstrap over S seeds shows a variance that is too small by the factor (S - 1) / S, so the
+deviations of the drawn seeds are widened by the root of its inverse.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..estimates.intervals import LEVEL, RESAMPLES, Interval, resampled_means, seed_weights
+from ..estimates.intervals import LEVEL, RESAMPLES, Interval, resampled_means
 from ..estimates.pass_at_k import table_of
 
 
@@ -86,7 +87,7 @@ def estimate(correct: Sequence[Sequence[int]], samples: int, ks: Sequence[int], 
     tables = np.stack([table_of(each, samples, ks) for each in correct])
     seeds, problems, columns = tables.shape
     by_seed = resampled_means(tables.transpose(1, 0, 2).reshape(problems, -1)).reshape(RESAMPLES, seeds, columns)
-    return Estimate(tables.mean(axis=1), np.einsum("rs,rsk->rk", seed_weights(seeds, (1, number)), by_seed))
+    return Estimate(tables.mean(axis=1), np.einsum("rs,rsk->rk", _seed_weights(seeds, number), by_seed))
 
 
 def best_of(estimates: Mapping[int, Estimate], place: int) -> Best:
@@ -105,3 +106,11 @@ def best_of(estimates: Mapping[int, Estimate], place: int) -> Best:
 def _difference(one: Estimate, other: Estimate, place: int) -> Interval:
     low, high = np.quantile(one.resampled[:, place] - other.resampled[:, place], _ENDS)
     return Interval(float(one.means[place] - other.means[place]), float(low), float(high))
+
+
+def _seed_weights(seeds: int, number: int) -> np.ndarray:
+    """Return the weights of the seeds in each resample, `(RESAMPLES, seeds)`; each row sums to 1."""
+    if seeds == 1:
+        return np.ones((RESAMPLES, 1))
+    draws = np.random.default_rng([1, number]).multinomial(seeds, np.full(seeds, 1 / seeds), RESAMPLES) / seeds
+    return 1 / seeds + np.sqrt(seeds / (seeds - 1)) * (draws - 1 / seeds)
