@@ -1,5 +1,7 @@
 """The arms of the reproduction: which there are, their recipes, and what their runs would cost."""
 
+import hashlib
+import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +19,8 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent
 RESULTS = ROOT / "results" / "reproduction"
 MODELS = ("lab", "smollm")
+KEY = ("arm", "seed", "recipe")  # of a line of the data
+_NOT_TRAINED = ("output_dir", "seed", "env", "report_to", "logging_", "save_")  # how keys begin that change no run
 FIGURES: dict[str, list[str]] = yaml.safe_load((HERE / "figures.yaml").read_text())
 
 
@@ -76,6 +80,12 @@ class Model:
         recipe, own = [yaml.safe_load(text) for text in texts]
         merged = {**recipe, **self.every, **own, **(changes or {})}
         return {key: value for key, value in merged.items() if value is not None}
+
+    def digest_of(self, arm: str) -> str:
+        """Return 8 characters for what its runs do, so that the data of another recipe or evaluation do not count."""
+        recipe = {key: value for key, value in self.recipe_of(arm).items() if not key.startswith(_NOT_TRAINED)}
+        text = json.dumps([recipe, self.evaluation], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def is_trained(recipe: dict[str, Any]) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 
-from arms import FIGURES, HERE, MODELS, RESULTS, ROOT, Model
+from arms import FIGURES, HERE, KEY, MODELS, RESULTS, ROOT, Model
 from claims import (
     CLAIMS,
     HELD,
@@ -39,12 +39,15 @@ TITLES = {
 }
 
 
-def runs_of(model: Model, folder: Path) -> Runs:
-    """Return the runs of a model in a folder of data, by arm and seed."""
+def runs_of(model: Model, folder: Path) -> tuple[Runs, int]:
+    """Return a model's runs in a folder of data, by arm and seed, and the number of those of earlier recipes."""
     runs: dict[str, dict] = {arm: {} for arm in model.arms}
-    for (arm, seed), run in load(folder / model.data.name, ("arm", "seed")).items():
-        runs.setdefault(arm, {})[seed] = run
-    return runs
+    digests = {arm: model.digest_of(arm) for arm in model.arms}
+    found = load(folder / model.data.name, KEY)
+    for (arm, seed, digest), run in found.items():
+        if digests.get(arm) == digest:
+            runs[arm][seed] = run
+    return runs, len(found) - sum(map(len, runs.values()))
 
 
 def verdicts_of(model: Model, runs: Runs) -> list[Verdict]:
@@ -55,19 +58,9 @@ def verdicts_of(model: Model, runs: Runs) -> list[Verdict]:
 def report(folder: Path) -> str:
     """Return the text of the page from the data in a folder, and draw the figures there."""
     models = [Model.of(name) for name in MODELS]
-    return (
-        (HERE / "page.md")
-        .read_text()
-        .format(
-            held=HELD,
-            not_held=NOT_HELD,
-            not_measured=NOT_MEASURED,
-            level=round(100 * LEVEL),
-            least=LEAST,
-            beyond=beyond(),
-            **{model.name: section(model, runs_of(model, folder), folder) for model in models},
-        )
-    )
+    values = {"held": HELD, "not_held": NOT_HELD, "not_measured": NOT_MEASURED, "level": round(100 * LEVEL)}
+    sections = {model.name: section(model, folder) for model in models}
+    return (HERE / "page.md").read_text().format(**values, least=LEAST, beyond=beyond(), **sections)
 
 
 def beyond() -> str:
@@ -76,12 +69,13 @@ def beyond() -> str:
     return "\n".join(["| figure | claim | why | verdict |", "|---|---|---|---|", *rows])
 
 
-def section(model: Model, runs: Runs, folder: Path) -> str:
-    """Return verdicts and figures of a model, and draw the figures into `folder`."""
+def section(model: Model, folder: Path) -> str:
+    """Return verdicts and figures of a model from the data in `folder`, and draw the figures there."""
+    runs, others = runs_of(model, folder)
     verdicts = verdicts_of(model, runs)
     count = Counter(verdict.word for verdict in verdicts)
     counted = ", ".join(f"{count[word]} {word}" for word in (HELD, NOT_HELD, NOT_MEASURED) if count[word])
-    lines = [about(model, runs), f"\n**{len(verdicts)} claims: {counted}.**\n"]
+    lines = [about(model, runs, others), f"\n**{len(verdicts)} claims: {counted}.**\n"]
     for figure in dict.fromkeys(verdict.claim.figure for verdict in verdicts):
         lines.append(f"### Fig. {figure.removeprefix('fig')}: {TITLES[figure]}\n")
         lines.append(table([verdict for verdict in verdicts if verdict.claim.figure == figure]))
@@ -92,11 +86,13 @@ def section(model: Model, runs: Runs, folder: Path) -> str:
     return "\n".join(lines).rstrip()
 
 
-def about(model: Model, runs: Runs) -> str:
-    """Return how many runs there are, what they cost, which broke, and how they were evaluated."""
+def about(model: Model, runs: Runs, others: int) -> str:
+    """Return how runs are evaluated, how many there are, what they cost, and which do not count."""
     own = model.evaluation
     data = " and ".join(own["data"])
     text = f"Evaluated on {own['problems']} held-out prompts ({data}) with {own['n']} completions each."
+    if others:
+        text += f" Runs of earlier recipes in the data, which do not count: {others}."
     found = [run for seeds in runs.values() for run in seeds.values()]
     if not found:
         return text

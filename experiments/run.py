@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 
 import torch
 import yaml
-from arms import MODELS, ROOT, Model, core_seconds, is_trained
+from arms import KEY, MODELS, ROOT, Model, core_seconds, is_trained
 from lab_run import load, rounded, run_missing
 
 from es_trl.common.refusals import run as refusing
@@ -39,7 +39,6 @@ from es_trl.run import run_recipe
 from es_trl.tracking.history import HISTORY_FILE, read_history
 
 
-KEY = ("arm", "seed")
 LOGS = ROOT / "runs" / "reproduction"
 AT_ONCE = {"lab": 1024, "smollm": 128}  # completions of an evaluation
 SERIES = ("target", "entropy", "entropy_se", "control", "reward", "completion_tokens")
@@ -72,6 +71,7 @@ def run(job: Job) -> dict[str, Any]:
     return {
         "arm": job.arm,
         "seed": job.seed,
+        "recipe": job.model.digest_of(job.arm),
         "rollouts": len(records),
         "failure": failure,
         "hours": rounded((time.monotonic() - begun) / 3600),
@@ -114,26 +114,24 @@ def pass_at_k(job: Job, recipe: dict[str, Any], folder: Path) -> dict[str, dict[
     return scores
 
 
-def jobs_of(model: Model, figures: list[str], seeds: int) -> dict[tuple[str, int], Job]:
-    """Return the runs of some figures by arm and seed, the first seed first, so that every arm has one soon."""
-    return {(arm, seed): Job(model, arm, seed, {}) for seed in range(seeds) for arm in model.arms_of(figures)}
+def jobs_of(model: Model, figures: list[str], seeds: int) -> dict[tuple, Job]:
+    """Return the runs of some figures by their key, the first seed first, so that every arm has one soon."""
+    arms = [(arm, model.digest_of(arm)) for arm in model.arms_of(figures)]
+    return {(arm, seed, digest): Job(model, arm, seed, {}) for seed in range(seeds) for arm, digest in arms}
 
 
-def hours_of(jobs: dict[tuple[str, int], Job], done: dict[tuple, dict[str, Any]]) -> float:
+def hours_of(jobs: dict[tuple, Job], done: dict[tuple, dict[str, Any]]) -> float:
     """Return the core-hours of the runs that are not done: as the arm's finished runs, or else projected."""
-    total, known = 0.0, {}
+    missing = {key: job for key, job in jobs.items() if key not in done}
+    hours = {}
     with tempfile.TemporaryDirectory() as folder:
-        for (arm, seed), job in jobs.items():
-            if (arm, seed) in done:
-                continue
-            if arm not in known:
-                taken = [each["hours"] for (name, _), each in done.items() if name == arm]
-                path = Path(folder) / f"{arm}.yaml"
-                recipe = job.model.recipe_of(arm, job.changes)
-                path.write_text(yaml.safe_dump(recipe))
-                known[arm] = mean(taken) if taken else core_seconds(job.model, recipe, path) / 3600
-            total += known[arm]
-    return total
+        for arm, job in {job.arm: job for job in missing.values()}.items():
+            digest = job.model.digest_of(arm)
+            taken = [each["hours"] for key, each in done.items() if key[::2] == (arm, digest)]
+            path, recipe = Path(folder) / f"{arm}.yaml", job.model.recipe_of(arm, job.changes)
+            path.write_text(yaml.safe_dump(recipe))
+            hours[arm] = mean(taken) if taken else core_seconds(job.model, recipe, path) / 3600
+    return sum(hours[job.arm] for job in missing.values())
 
 
 def main(argv: list[str]) -> None:

@@ -31,7 +31,8 @@ def made_run(arm, seed, at_1=0.5, at_max=0.9, reward=0.0, **changes):
     scores = {title: {"1": at_1, "8": 0.7, "64": at_max} for title in ("3 numbers", "4 numbers")}
     versions = {"torch": "2", "transformers": "5", "trl": "1"}
     whole = {"rollouts": 20, "failure": None, "hours": 0.1, "versions": versions, "samples": 64, "pass@k": scores}
-    return {"arm": arm, "seed": seed, **whole, **series, **changes}
+    digest = MODELS["lab"].digest_of(arm) if arm in MODELS["lab"].arms else ""
+    return {"arm": arm, "seed": seed, "recipe": digest, **whole, **series, **changes}
 
 
 def by_arm(runs):
@@ -74,6 +75,18 @@ def test_an_arm_differs_from_another_by_what_its_file_says():
     stable, early = (MODELS["lab"].recipe_of(arm) for arm in ("stable", "stable_early"))
     assert {**early, "max_steps": stable["max_steps"]} == stable
     assert "entropy_schedule" not in MODELS["lab"].recipe_of("anneal_first")
+
+
+def test_data_of_another_recipe_or_evaluation_do_not_count():
+    lab = MODELS["lab"]
+    digests = {arm: lab.digest_of(arm) for arm in lab.arms}
+    assert len(set(digests.values())) == len(digests)
+    assert (
+        dataclasses.replace(lab, every={**lab.every, "output_dir": "x", "save_steps": 1}).digest_of("stable")
+        == (digests["stable"])
+    )
+    for field, value in (("every", {**lab.every, "beta": 0.1}), ("evaluation", {**lab.evaluation, "n": 8})):
+        assert dataclasses.replace(lab, **{field: value}).digest_of("stable") != digests["stable"]
 
 
 # --- the rules --------------------------------------------------------------------------------------------------------
@@ -175,11 +188,13 @@ def test_a_page_with_all_runs_but_one_that_broke(tmp_path):
     rng = np.random.default_rng(0)
     runs = [made_run(arm, seed, *rng.uniform(0, 1, 2)) for arm in MODELS["lab"].arms for seed in range(2)]
     runs.append(made_run("cosine", 2, failure="the policy is broken", **{"pass@k": None}))
+    runs.append(made_run("cosine", 0, recipe="another", **{"pass@k": None}))
     (tmp_path / "lab.jsonl").write_text("".join(json.dumps(run) + "\n" for run in runs))
     text = report.report(tmp_path)
     lab = text.partition("## SmolLM2")[0]
     assert f"| **{claims.NOT_MEASURED}** |" not in lab and f"| **{claims.NOT_HELD}** |" in lab
     assert "These broke and do not count: `cosine` (seed 2)." in lab
+    assert "Runs of earlier recipes in the data, which do not count: 1." in lab
     figures = {f"lab_{figure}.png" for figure in arms.FIGURES}
     assert {path.name for path in tmp_path.glob("*.png")} == figures
     assert all(f"(../results/reproduction/{name})" in lab for name in figures)
@@ -191,7 +206,7 @@ def test_a_page_with_all_runs_but_one_that_broke(tmp_path):
 def test_the_first_seed_comes_first_and_figures_share_arms():
     lab = MODELS["lab"]
     jobs = list(runner.jobs_of(lab, ["fig2", "fig3"], 2))
-    assert len(jobs) == len(set(jobs)) == 2 * 10 and [seed for _, seed in jobs] == [0] * 10 + [1] * 10
+    assert len(jobs) == len(set(jobs)) == 2 * 10 and [seed for _, seed, _ in jobs] == [0] * 10 + [1] * 10
     assert set(lab.arms_of([])) == set(lab.arms)
     with pytest.raises(ValueError, match="`FIGURE` must be one of fig2, .*, got 'fig1': set one of these"):
         lab.arms_of(["fig2", "fig1"])
@@ -213,6 +228,7 @@ def test_a_short_run_of_an_arm(monkeypatch, tmp_path):
     small = dataclasses.replace(MODELS["lab"], evaluation=few)
     changes = {"steps_per_generation": 1, "per_device_train_batch_size": 16, "max_steps": 2}
     done = runner.run(runner.Job(small, "stable_anneal", 1, changes))
+    assert done["recipe"] == small.digest_of("stable_anneal")
     assert (done["arm"], done["seed"], done["rollouts"], done["failure"]) == ("stable_anneal", 1, 2, None)
     assert all(len(done[name]) == 2 for name in runner.SERIES) and done["target"] == [0.3, 0.05]
     assert set(done["pass@k"]) == {"3 numbers", "4 numbers"} and set(done["pass@k"]["3 numbers"]) == {"1", "2"}
