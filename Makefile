@@ -7,7 +7,7 @@ BIN = .venv/bin
 VLLM_BIN = .venv-vllm/bin
 TRL_LOWER = 1.15.0
 
-.PHONY: install demo test test-fast test-trl-lower test-vllm notebook bench bench-control quality resolve docs clean
+.PHONY: install demo test test-fast test-trl-lower test-vllm notebook bench bench-control reproduce quality resolve docs clean
 
 install: .venv/installed
 
@@ -72,6 +72,15 @@ bench: install
 # Measure how well each method holds entropy. It takes about three hours on two cores, or some minutes with `ARGS=--short`.
 bench-control: install
 	$(BIN)/python benchmarks/control.py run $(ARGS)
+
+# Try the paper's claims again: about eight core-hours on the lab, six on SmolLM2, and the page. It goes on where it was stopped.
+reproduce: install models/smollm2
+	$(BIN)/python experiments/run.py --seeds 5 --workers 2
+	$(BIN)/python experiments/run.py --model smollm --seeds 2
+	$(BIN)/python experiments/report.py
+
+models/smollm2: | install
+	$(BIN)/python -m es_trl.lab.smollm $@
 
 quality: install
 	$(BIN)/ruff check .

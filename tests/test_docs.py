@@ -56,6 +56,8 @@ TESTED = {  # how a command begins, and what runs it, with fewer updates
     **{f"python benchmarks/{name}.py report": f"test_benchmarks.py::{test}" for name, test in REPORTS.items()},
     "python benchmarks/clip_lab.py report": "test_clip_lab.py::test_summary_and_figure_are_made_from_their_data",
     "python benchmarks/clip_probe.py report": "test_clip_lab.py::test_the_probes_table_is_made_from_its_data",
+    "python experiments/report.py": "test_reproduction.py::test_the_committed_page_is_made_from_its_data",
+    "python experiments/run.py": "test_reproduction.py::test_a_short_run_of_an_arm",
     "python benchmarks/update_phase.py report": "test_update_phase.py::test_a_committed_summary_is_made_from_its_data",
     "python benchmarks/overhead.py report": "test_update_phase.py::test_a_committed_summary_is_made_from_its_data",
     f"{CPU} recipes/countdown_es.py": "test_recipe_runs.py::test_countdown_recipe_runs_as_people_launch_it",
@@ -146,7 +148,7 @@ def test_the_paper_map_names_code_and_tests_that_are_there():
 
 def test_what_is_named_in_passing_is_there():
     targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    folders = "es_trl|docs|examples|benchmarks|recipes|tests|accelerate_configs|results"
+    folders = "es_trl|docs|examples|benchmarks|experiments|recipes|tests|accelerate_configs|results"
     texts = {page: page.read_text() for page in (*PAGES, ROOT / "CONTRIBUTING.md")}
 
     def named(pattern):

@@ -1,0 +1,106 @@
+"""The figures of the reproduction: a seed is a thin line or a small dot, the mean is a thick line or a large dot."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from claims import CONSTANTS, RATIOS, Run, Runs
+from matplotlib.figure import Figure
+
+from es_trl.tracking.plots import smooth
+
+
+COLORS = ("#d1495b", "#c77700", "#2a9d5c", "#1f6fb4", "#7b4fa3", "#333333", "#888888")
+UNITS = {"entropy": "entropy, nats", "reward": "reward", "completion_tokens": "length, tokens"}
+HOW = {  # the columns of Fig. 2
+    "by the bonus": ("anneal_first", "stable", "stable_anneal"),
+    "by the KL penalty": ("anneal_first", "kl_stable", "kl_stable_anneal"),
+    "by the upper clip": ("clip_anneal_first", "clip_stable", "clip_stable_anneal"),
+}
+CURVES = {  # the columns of the other figures, one row per series
+    "fig5": {
+        "constants": tuple(CONSTANTS),
+        "cosine": ("stable", "cosine"),
+        "anneal ratios": tuple(RATIOS),
+    },
+    "fig7": {"anneal": ("stable", "stable_anneal", "cosine"), "constants": tuple(CONSTANTS)},
+}
+SERIES = {"fig2": ("entropy", "reward"), "fig5": ("entropy", "reward"), "fig7": ("completion_tokens",)}
+
+
+def draw(figure: str, arms: Sequence[str], runs: Runs, path: Path) -> bool:
+    """Draw one figure of the paper from the runs that did not break; return whether there were any."""
+    own = {arm: [run for run in runs.get(arm, {}).values() if not run["failure"]] for arm in arms}
+    own = {arm: found for arm, found in own.items() if found}
+    columns = HOW if figure == "fig2" else CURVES.get(figure, {})
+    columns = {title: [arm for arm in named if arm in own] for title, named in columns.items()}
+    columns = {title: named for title, named in columns.items() if named}
+    if not own or figure in SERIES and not columns:
+        return False
+    rows = SERIES.get(figure, ())
+    last = 0 if figure == "fig7" else 1
+    width = 2 if figure == "fig6" else max(len(columns), 1)
+    canvas = Figure(figsize=(max(4.2 * width, 7.0), 2.6 * (len(rows) + last)), dpi=100, layout="constrained")
+    axes = canvas.subplots(len(rows) + last, width, squeeze=False)
+    for row, series in zip(axes, rows, strict=False):
+        for axis, (title, named) in zip(row, columns.items(), strict=True):
+            draw_series(axis, series, {arm: own[arm] for arm in named})
+            axis.set_title(title, fontsize=9)
+    if figure in ("fig4a", "fig6"):
+        for place, axis in enumerate(axes[-1]):
+            draw_dots(axis, {arm: own[arm] for arm in arms if arm in own}, place)
+    elif last:
+        for axis, named in zip(axes[-1], columns.values() or [list(own)], strict=True):
+            draw_pass_at_k(axis, {arm: own[arm] for arm in named})
+    canvas.savefig(path, metadata={"Software": None})
+    return True
+
+
+def draw_series(axis: Any, series: str, runs: dict[str, list[Run]]) -> None:
+    """Draw a series over the rollouts, and the targets of the entropy as dashes."""
+    for (arm, own), color in zip(runs.items(), COLORS, strict=False):
+        window = max(len(own[0][series]) // 40, 1) if series == "reward" else 1
+        lines = [smooth(run[series], window) for run in own]
+        for line in lines:
+            axis.plot(line, color=color, linewidth=0.6, alpha=0.35)
+        axis.plot([mean(values) for values in zip(*lines, strict=False)], color=color, linewidth=1.5, label=arm)
+        if series == "entropy" and own[0]["target"] and own[0]["target"][0] is not None:
+            axis.plot(own[0]["target"], color="#333333", linewidth=0.7, linestyle="--")
+    dress(axis, UNITS[series], "rollout")
+
+
+def draw_pass_at_k(axis: Any, runs: dict[str, list[Run]]) -> None:
+    """Draw pass@k over k on the first data set."""
+    for (arm, own), color in zip(runs.items(), COLORS, strict=False):
+        curves = [next(iter(run["pass@k"].values())) for run in own]
+        ks = [int(k) for k in curves[0]]
+        for curve in curves:
+            axis.plot(ks, list(curve.values()), color=color, linewidth=0.6, alpha=0.35)
+        means = [mean(curve[str(k)] for curve in curves) for k in ks]
+        axis.plot(ks, means, color=color, linewidth=1.5, marker="o", markersize=3, label=arm)
+    axis.set_xscale("log", base=2)
+    dress(axis, "pass@k", "k")
+
+
+def draw_dots(axis: Any, runs: dict[str, list[Run]], place: int) -> None:
+    """Draw pass@1 of every arm on the data set at `place`."""
+    for row, (arm, own) in enumerate(runs.items()):
+        values = [list(run["pass@k"].values())[place]["1"] for run in own]
+        axis.plot(values, [row] * len(values), "o", color=COLORS[3], markersize=3, alpha=0.5)
+        axis.plot([mean(values)], [row], "o", color=COLORS[0], markersize=7, label=arm)
+    axis.set_yticks(range(len(runs)), list(runs), fontsize=8)
+    axis.invert_yaxis()
+    title = list(next(iter(runs.values()))[0]["pass@k"])[place]
+    dress(axis, "", f"pass@1, {title}")
+    axis.get_legend().remove()
+
+
+def dress(axis: Any, vertical: str, horizontal: str) -> None:
+    """Set labels, legend and grid of an axis."""
+    axis.set_ylabel(vertical, fontsize=8)
+    axis.set_xlabel(horizontal, fontsize=8)
+    axis.tick_params(labelsize=8)
+    axis.grid(alpha=0.25, linewidth=0.6)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(fontsize=7, frameon=False)
