@@ -57,9 +57,9 @@ def test_plan_counts_a_local_file_and_warns(tmp_path, capsys):
     ("controller", "actuator", "warning"),
     [
         (
-            "sign_step",
+            "{kind: sign_step, delta: 0.25}",
             "entropy_bonus",
-            "sign_step crosses the actuator's range of 0.04 in only 8 rollouts: lower delta",
+            "sign_step crosses the actuator's range of 2 in only 8 rollouts: lower delta",
         ),
         (
             "pid",

@@ -186,7 +186,7 @@ def test_checkpoint_outlives_a_run_that_began_anew(whole_run, lab_trainer, tmp_p
 def test_checkpoint_of_another_version_is_refused(checkpoint, lab_trainer):
     path = checkpoint / "es_state.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "version": 99}))
-    with pytest.raises(ValueError, match="version 99 but this es_trl reads version 6"):
+    with pytest.raises(ValueError, match="version 99 but this es_trl reads version 7"):
         lab_trainer(**RUN, **BONUS).train(resume_from_checkpoint=str(checkpoint))
 
 
