@@ -46,6 +46,11 @@ def forget_the_engine():
         os.environ.pop(name, None)
 
 
+def pytest_collection_modifyitems(items):
+    """Leave evaluations to the end: their engines take along vLLM's process groups, which the trainers need."""
+    items.sort(key=lambda item: item.path.stem == "test_vllm_evaluation")
+
+
 @pytest.fixture
 def vllm_trainer(tmp_path):
     """A function that makes a trainer on the lab that samples with vLLM, with changes of its configuration."""
