@@ -66,8 +66,9 @@ class SelfTunedPIDController(Controller):
         self._plant = PlantEstimator(self.dead_time)
         self._part = self._center = 0.0  # of the control, in units of half the range
         self._reach = FIRST_REACH
-        # rollouts at a bound that have not brought entropy nearer, its error then, and how many of them are enough
-        self._stuck, self._error, self._patience = 0, 0.0, TRIAL
+        # whether the control has gone to a bound, the rollouts there that have not brought entropy nearer, its error
+        # before them, and how many of them are enough
+        self._at_bound, self._stuck, self._error, self._patience = False, 0, 0.0, TRIAL
 
     def take_over(self, initial: float, low: float, high: float, holds: bool) -> None:
         """Go on with another actuator: entropy and drift stay, the sensitivity is learned anew."""
@@ -85,6 +86,7 @@ class SelfTunedPIDController(Controller):
         part = min(max(wanted, self._center - self._reach), self._center + self._reach)
         control = min(max(self._initial + self._scale * part, self._low), self._high)
         self._part = (control - self._initial) / self._scale
+        self._at_bound = control in (self._low, self._high) and self._part != 0.0
         moved = abs(self._part - self._center)
         self._reach = max(self._reach, GROWTH ** (1.0 / self.dead_time) * moved)
         plant.act(self._part)
@@ -92,8 +94,7 @@ class SelfTunedPIDController(Controller):
 
     def _try_the_other_direction(self, error: float, noise: float) -> None:
         """Reverse the sensitivity if a bound has not brought entropy nearer, and its effect is not certain."""
-        at_bound = self._part != 0.0 and self._initial + self._scale * self._part in (self._low, self._high)
-        if not at_bound or self._certain(SURE) or abs(error) < self._error - noise:
+        if not self._at_bound or self._certain(SURE) or abs(error) < self._error - noise:
             self._stuck, self._error = 0, abs(error)
         else:
             self._stuck += 1
@@ -131,7 +132,7 @@ class SelfTunedPIDController(Controller):
             estimate={**plant.estimate(unit), "kp": kff, "ki": kff * plant.drift_gain, "kff": kff},
         )
 
-    _TRIED = ("stuck", "error", "patience")
+    _TRIED = ("at_bound", "stuck", "error", "patience")
 
     def state_dict(self) -> dict[str, Any]:
         """Return the control and the estimate as JSON values."""
@@ -148,7 +149,7 @@ class SelfTunedPIDController(Controller):
             raise ValueError(f"`dead_time` must be {written}, {words}")
         unit = self._scale / state["scale"]  # the configuration may have other bounds than the checkpoint
         self._initial = state["initial"]
-        self._stuck, self._error, self._patience = (state[name] for name in self._TRIED)
+        self._at_bound, self._stuck, self._error, self._patience = (state[name] for name in self._TRIED)
         self._part, self._center, self._reach = (state[name] / unit for name in ("part", "center", "reach"))
         self._plant.load_state_dict(state["plant"])
         self._plant.rescale(unit)
