@@ -28,7 +28,8 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before torch
 os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"  # `rollout_func` is experimental
 
 import torch
-from authority_report import DATA, load, report
+from authority_report import DATA, KEY, report
+from control_report import load
 from datasets import Dataset
 from lab_run import rounded
 from stored_rollout import StoredRollout, Subject, add_subject, generate, said_by, subject_of
@@ -221,9 +222,9 @@ def anew(subject: Subject, seed: int, model: PreTrainedModel) -> dict[str, Any]:
 def run(name: str, subject: Subject, rates: list[float], seeds: int, fresh: bool) -> None:
     """Measure the points that are not in the data yet, and append each when it is measured."""
     torch.set_num_threads(1)
-    done = load()
+    done = load(DATA, KEY)
     points = [(c, s, n) for c, s, n in points_of(rates, seeds) if (name, *asdict(c).values(), s, n) not in done]
-    start, rollout, base, last = warmed(subject, Condition(1, 1, 0.0)), None, None, None
+    start, rollout, base, last = (subject, None), None, None, None
     for number, (condition, seed, setting) in enumerate(points, start=1):
         if last is None or condition.warm != last[0].warm:
             start = warmed(subject, condition)

@@ -1,19 +1,18 @@
 """The tables, the figure and the sentences of benchmarks/authority.py, made from its data."""
 
-import json
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, NamedTuple
 
-from control_report import table
+from control_report import load, table
 from matplotlib.figure import Figure
+from seeds import QUANTILES
 
 
 RESULTS = Path(__file__).parent.parent / "results" / "authority"
 DATA = RESULTS / "points.jsonl"
 KEY = ("subject", "updates", "passes", "learning_rate", "warm", "seed", "setting")
 CLIPS = ("clip_high", "clip", "clip_low")
-T90 = {2: 6.31, 3: 2.92}  # bounds of Student's t for 90 %, by the number of seeds
 ENDS = {  # controls of least and of most entropy, by the sign that the actuator assumes
     "clip_high": ("clip_high 0", "clip_high 4"),
     "clip": ("clip -0.65", "clip 1.3"),
@@ -81,16 +80,9 @@ class Effect(NamedTuple):
             return "moves it by less than 1 %"
         if self.error is None:
             return "was measured with one seed"
-        if abs(self.mean) < T90[len(self.points)] * self.error:
+        if abs(self.mean) < QUANTILES[len(self.points) - 2] * self.error:
             return "has no sure sign"
         return "raises it" if self.mean > 0.0 else "lowers it"
-
-
-def load(path: Path | None = None) -> dict[tuple, dict[str, Any]]:
-    """Return the measured points by their key."""
-    path = path or DATA
-    lines = path.read_text().splitlines() if path.exists() else []
-    return {tuple(point[name] for name in KEY): point for point in map(json.loads, lines)}
 
 
 class Subject:
@@ -199,7 +191,7 @@ def draw(subjects: list[Subject], path: Path) -> None:
 
 def report() -> str:
     """Write `summary.md` and the figure, and return the text."""
-    points = load()
+    points = load(DATA, KEY)
     subjects = [Subject(name, points) for name in dict.fromkeys(key[0] for key in points)]
     parts = [HEAD]
     for subject in subjects:

@@ -4,11 +4,8 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from control_report import rms, spread, table
+from control_report import rms, spread, table, targets_of
 from matplotlib.figure import Figure
-
-from es_trl.config.parser import build_part
-from es_trl.control.schedules import progress_at
 
 
 KEY = ("method", "schedule", "seed")
@@ -26,12 +23,6 @@ TITLES = {
 COLORS = ("#1f6fb4", "#d1495b", "#3a9679")
 
 
-def targets(schedule: str, rollouts: int) -> list[float]:
-    """Return the target of every rollout, nats."""
-    part = build_part("entropy_schedule", SCHEDULES[schedule])
-    return [part(progress_at(rollout, rollouts)) for rollout in range(rollouts)]
-
-
 def runs_of(runs: list[dict[str, Any]], method: str, schedule: str) -> list[dict[str, Any]]:
     """Return the runs of a method on a schedule; runs without control have none and count for each."""
     own = [run for run in runs if run["method"] == method]
@@ -42,8 +33,8 @@ def error(run: dict[str, Any], schedule: str) -> float:
     """Return the root-mean-square error after the first rollouts, nats; infinite for a run that broke."""
     if run["failure"]:
         return float("inf")
-    off = [target - h for target, h in zip(targets(schedule, len(run["entropy"])), run["entropy"], strict=True)]
-    return rms(off[SETTLING:])
+    wanted = targets_of(SCHEDULES[schedule], len(run["entropy"]))
+    return rms([target - h for target, h in zip(wanted, run["entropy"], strict=True)][SETTLING:])
 
 
 def report(runs: list[dict[str, Any]], methods: list[str], folder: Path) -> str:
@@ -84,7 +75,8 @@ def draw(runs: list[dict[str, Any]], methods: list[str], path: Path) -> None:
             for run, color in zip(own, COLORS, strict=False):
                 axis.plot(run["entropy"], color=color, linewidth=0.9)
             if own:
-                axis.plot(targets(schedule, len(own[0]["entropy"])), color="black", linewidth=1.0, linestyle="--")
+                wanted = targets_of(SCHEDULES[schedule], len(own[0]["entropy"]))
+                axis.plot(wanted, color="black", linewidth=1.0, linestyle="--")
                 name = f"{method}: {mean(error(run, schedule) for run in own):.3f} nats"
                 axis.set_title(name if row is not axes[0] else f"{TITLES[schedule]}\n{name}", fontsize=8)
             axis.grid(alpha=0.25, linewidth=0.6)

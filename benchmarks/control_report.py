@@ -34,9 +34,14 @@ def load(path: Path, key: tuple[str, ...] = KEY) -> dict[tuple, dict[str, Any]]:
     return {tuple(run[name] for name in key): run for run in runs}
 
 
-def target(schedule: str, rollouts: int) -> list[float]:
-    part = build_part("entropy_schedule", SCHEDULES[schedule])
+def targets_of(schedule: dict[str, Any], rollouts: int) -> list[float]:
+    """Return the target of every rollout, nats."""
+    part = build_part("entropy_schedule", schedule)
     return [part(progress_at(rollout, rollouts)) for rollout in range(rollouts)]
+
+
+def target(schedule: str, rollouts: int) -> list[float]:
+    return targets_of(SCHEDULES[schedule], rollouts)
 
 
 def segments(schedule: str, rollouts: int) -> dict[str, range]:

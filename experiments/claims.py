@@ -9,8 +9,10 @@ of the claims with two seeds and 9 % with three, even widened for their number. 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any, Literal
+
+from seeds import interval_of
 
 from es_trl.estimates.intervals import Interval
 
@@ -19,9 +21,6 @@ Run = Mapping[str, Any]  # a line of the data
 Runs = Mapping[str, Mapping[int, Run]]  # by arm and seed
 HELD, NOT_HELD, NOT_MEASURED, NOT_MEASURABLE = "held", "not held", "not measured yet", "not measurable here"
 LEAST = 2  # seeds
-LEVEL = 0.9  # of the intervals, so that 5 % lie beyond either end
-# Student's 0.95 quantiles for 2 to 10 seeds; more seeds take the last one, which is a little too wide for them
-QUANTILES = (6.314, 2.920, 2.353, 2.132, 2.015, 1.943, 1.895, 1.860, 1.833)
 
 
 @dataclass(frozen=True)
@@ -99,13 +98,6 @@ def judge(claim: Claim, runs: Runs) -> Verdict:
     side = 1 if found.low > 0 else -1 if found.high < 0 else 0
     is_held = side != 0 and claim.sign in (side, 0)
     return Verdict(claim, HELD if is_held else NOT_HELD, effects, found)
-
-
-def interval_of(effects: Sequence[float]) -> Interval:
-    """Return mean and interval of one effect per seed, at least two."""
-    middle, seeds = mean(effects), len(effects)
-    half = QUANTILES[min(seeds, len(QUANTILES) + 1) - 2] * stdev(effects) / seeds**0.5
-    return Interval(middle, middle - half, middle + half)
 
 
 # --- what is measured -------------------------------------------------------------------------------------------------

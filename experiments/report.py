@@ -15,7 +15,6 @@ from claims import (
     CLAIMS,
     HELD,
     LEAST,
-    LEVEL,
     NOT_HELD,
     NOT_MEASURABLE,
     NOT_MEASURED,
@@ -26,6 +25,7 @@ from claims import (
 )
 from control_report import load
 from drawing import draw
+from seeds import LEVEL
 
 
 PAGE = ROOT / "docs" / "reproduction.md"

@@ -29,7 +29,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 import torch
 import yaml
 from arms import KEY, MODELS, ROOT, Model, core_seconds, is_trained
-from lab_run import load, rounded, run_missing
+from control_report import load
+from lab_run import rounded, run_missing
 
 from es_trl.common.refusals import run as refusing
 from es_trl.evaluation.evaluating import evaluate

@@ -7,8 +7,7 @@ This folder imports neither torch nor TRL.
 - `algorithm1.py`: the paper's Algorithm 1: a fixed step in the direction of the error.
 - `pid.py`: a PID with feed-forward.
 - `self_tuned.py`: a PID whose gains come from the run.
-- `dynamics.py`: the filter that `self_tuned` learns with.
-- `observer.py`: the same filter beside a controller that does not learn.
+- `dynamics.py`: the filter that `self_tuned` learns with, and the loop beside a controller that does not learn.
 - `band.py`: controllers with a band around the target.
 - `open_loop.py`: controllers that do not read the measured entropy.
 - `schedules.py`: the protocol of schedules, and the progress and the phases of a run.

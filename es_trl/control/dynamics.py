@@ -109,7 +109,11 @@ class PlantEstimator:
     @property
     def gain(self) -> float:
         """The control per nat of [`cautious_control`], which shrinks with the uncertainty of the sensitivity."""
-        return self.sensitivity / (self._mean(self._grid**2) * max(self.entropy, 1e-6))
+        return self.sensitivity / self._caution
+
+    @property
+    def _caution(self) -> float:
+        return self._mean(self._grid**2) * max(self.entropy, 1e-6)
 
     def expected(self, rollouts: int) -> np.ndarray:
         """Return the entropies in nats after some rollouts if no control follows, one value per sensitivity."""
@@ -133,7 +137,7 @@ class PlantEstimator:
             `float`: the control.
         """
         missing = self._mean(self._grid * (goal - self.expected(rollouts)))
-        return missing / (self._mean(self._grid**2) * max(self.entropy, 1e-6))
+        return missing / self._caution
 
     def change_control(self, holds: bool) -> None:
         """
@@ -164,7 +168,7 @@ class PlantEstimator:
 
         Sensitivity and drift keep their values as shares of the entropy.
         """
-        noise = _usable(noise, entropy)
+        self.noise = noise = _usable(noise, entropy)
         if not self.measured:
             return self.measure(entropy, noise)
         ratio = entropy / max(self.entropy, noise)

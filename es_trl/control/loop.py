@@ -8,9 +8,9 @@ from typing import Any
 
 from .base import Actuator, ActuatorArgs, Controller
 from .checks import as_actuators, check_controller
+from .dynamics import PlantEstimator
 from .geometry import updates_per_rollout
 from .handover import ActuatorChain
-from .observer import PlantObserver
 from .schedules import Schedule, as_schedule, check_schedule, phase_at, progress_at
 
 
@@ -92,7 +92,7 @@ class EntropyLoop:
         self.chain = ActuatorChain(controller, self.actuators)
         self.anchor: float | None = None
         self._unmeasured = 0
-        self._observer = PlantObserver()
+        self._observed = PlantEstimator()  # of a controller that does not learn
 
     def begin(self, args: ActuatorArgs) -> None:
         """
@@ -115,7 +115,7 @@ class EntropyLoop:
             )
         self.chain.begin(args)
         self.anchor, self._unmeasured = None, 0
-        self._observer.begin()
+        self._observed = PlantEstimator()
 
     @property
     def settings(self) -> dict[str, float]:
@@ -163,12 +163,13 @@ class EntropyLoop:
         else:
             self.chain.update(target, entropy, slope, noise)
         if self._observes:
-            self._observer.update(entropy, noise, self.chain.part, switched)
+            (self._observed.rebase if switched else self._observed.measure)(entropy, noise)
+            self._observed.act(self.chain.part)
         tick = self._tick(progress, target, entropy)
         message = self.chain.hand_over()
         if message is not None:
             tick.events.append({"kind": "hand_over", "message": message})
-            self._observer.begin()
+            self._observed = PlantEstimator()
         return tick
 
     def _hold(self, rollout: int, progress: float) -> Tick:
@@ -197,7 +198,7 @@ class EntropyLoop:
             settings=chain.settings,
             saturated=chain.saturated,
             actuator=type(chain.actuator).__name__,
-            estimate=self._observer.estimate(chain.unit) if known is None else known.estimate,
+            estimate=known.estimate if known is not None else self._estimate,
             events=[],
         )
 
@@ -217,6 +218,10 @@ class EntropyLoop:
         }
 
     @property
+    def _estimate(self) -> dict[str, float] | None:
+        return self._observed.estimate(self.chain.unit) if self._observed.measured else None
+
+    @property
     def _observes(self) -> bool:
         return self.controller.needs_target and self.controller.knowledge is None
 
@@ -227,7 +232,7 @@ class EntropyLoop:
     def state_dict(self) -> dict[str, Any]:
         """Return the state as JSON values, for a checkpoint."""
         state = {"anchor": self.anchor, "unmeasured": self._unmeasured, "parts": self._parts}
-        return {**state, "chain": self.chain.state_dict(), "observer": self._observer.state_dict()}
+        return {**state, "chain": self.chain.state_dict(), "observed": self._observed.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """
@@ -244,7 +249,7 @@ class EntropyLoop:
             )
         self.anchor, self._unmeasured = state["anchor"], state["unmeasured"]
         self.chain.load_state_dict(state["chain"])
-        self._observer.load_state_dict(state["observer"])
+        self._observed.load_state_dict(state["observed"])
 
 
 def _described(part: Any) -> str:
