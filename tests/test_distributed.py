@@ -27,7 +27,7 @@ CHAIN = {
 }
 
 
-@pytest.mark.parametrize("blocks", [BONUS, CLIP, CHAIN], ids=["bonus", "clip", "self_tuned"])
+@pytest.mark.parametrize("blocks", [CLIP, CHAIN], ids=["clip", "self_tuned"])
 def test_both_ranks_have_the_same_history(blocks, tmp_path):
     first, second = launch(tmp_path, 2, "ddp", by_rule=False, per_device_train_batch_size=2, **blocks)
     assert [result["world"] for result in (first, second)] == [2, 2]
@@ -79,7 +79,7 @@ def test_two_processes_have_the_stages_of_one(hold, tmp_path):
     assert one["weights"] == pytest.approx(two["weights"], rel=1e-6)
 
 
-@pytest.mark.parametrize("config", ["ddp", "zero3", "fsdp2"])
+@pytest.mark.parametrize("config", ["zero3", "fsdp2"])  # the killed runs of test_kills.py have DDP
 def test_resume_inside_a_rollout_on_two_processes(config, tmp_path):
     if config == "zero3":
         pytest.importorskip("deepspeed")
@@ -132,15 +132,13 @@ def added_collectives(tmp_path, updates, **options):
 CONTROL = Counter({("all_reduce", 5 * 4 * 8): 2, ("broadcast_object_list", 0): 3})
 
 
-@pytest.mark.parametrize("updates", [1, 4])
-def test_one_small_reduce_per_rollout_is_added_to_grpo(updates, tmp_path):
-    assert added_collectives(tmp_path, updates, micro_batches="completions") == CONTROL
+def test_one_small_reduce_per_rollout_is_added_to_grpo(tmp_path):
+    assert added_collectives(tmp_path, 4, micro_batches="completions") == CONTROL
 
 
-@pytest.mark.parametrize("updates", [1, 4])
-def test_a_plan_adds_one_small_gather_per_rollout(updates, tmp_path):
+def test_a_plan_adds_one_small_gather_per_rollout(tmp_path):
     """4 whole numbers for each of the 8 completions of a process."""
-    added = added_collectives(tmp_path, updates, shared_prefixes=True)
+    added = added_collectives(tmp_path, 4, shared_prefixes=True)
     assert added - CONTROL == {("all_gather", 8 * 4 * 8): 2}
 
 

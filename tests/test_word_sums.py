@@ -86,8 +86,8 @@ def test_recipes_train_and_evaluate_on_different_prompts(name, in_smollm_folder)
 
 
 @pytest.mark.slow
-def test_the_math_reward_finds_every_answer_right_and_its_neighbours_wrong():
-    answers = sorted({row["answer"] for part in word_sums() for row in part})
+def test_the_math_reward_finds_an_answer_right_and_its_neighbours_wrong():
+    answers = sorted({row["answer"] for part in word_sums() for row in part})[::5]
     for form in (" {}.\n", " {}", "{}\n\n", " {} is right"):
         for change in (0, 1, -1, 10):
             texts = [form.format(int(answer) + change) for answer in answers]
