@@ -21,6 +21,7 @@ from ..trainer.callbacks import Curriculum, EntropyScheduler
 from ..trainer.inputs import check_rewards
 from ..trainer.model_folder import check_local_model
 from ..trainer.startup import report
+from .expected import expected
 from .launch import GPUS, launch_of, read_config
 from .model_shape import NoProjectionError
 from .summary import summarize
@@ -74,7 +75,9 @@ def describe_recipe(recipe: Recipe) -> tuple[str, Geometry, Curriculum | None]:
     callbacks = with_prompts(callbacks, args, {name: datasets.get(name) for name in named})
     curriculum, scheduler = find_callback(callbacks, Curriculum), find_callback(callbacks, EntropyScheduler)
     prepare_callbacks(callbacks, args)
-    text = f"{report(args, geometry, scheduler, curriculum)}{_describe_task(recipe, datasets, evaluated)}"
+    expectation = expected(scheduler.loop.actuators) if scheduler else ""
+    parts = (report(args, geometry, scheduler, curriculum), expectation, _describe_task(recipe, datasets, evaluated))
+    text = "\n".join(filter(None, parts))
     return text, geometry, curriculum
 
 
@@ -135,7 +138,7 @@ def _describe_task(recipe: Recipe, datasets: dict[str, Dataset], evaluated: dict
     for name, count in count_seen(datasets.values(), evaluated).items():
         also = f", {count} of them also in training" if count else ""
         lines.append(f"evaluation  {len(evaluated[name])} prompts in {name!r}{also}")
-    return "\n" + "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n"
 
 
 def _planned_for(num_processes: int | None) -> type[ESGRPOConfig]:

@@ -1,0 +1,67 @@
+"""What a plan says of an actuator is what was measured."""
+
+import sys
+
+import pytest
+from launching import ROOT
+
+from es_trl.__main__ import main as cli
+from es_trl.actuators.clip import ClipHighActuator
+from es_trl.actuators.entropy_bonus import EntropyBonusActuator
+from es_trl.actuators.record_only import RecordOnlyActuator
+from es_trl.config.registry import PARTS
+from es_trl.planning.expected import MEASURED, expected
+
+
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+from authority_report import DATA, ENDS, KEY, Subject, load  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def subjects():
+    points = load(DATA, KEY)
+    return {name: Subject(name, points) for name in dict.fromkeys(key[0] for key in points)}
+
+
+def between(subject, kind):
+    """The effect from one end of an actuator's range to the other, a share of the entropy in percent."""
+    low, high = ENDS[kind]
+    effect = subject.effect(high, subject.middle, low)
+    return round(100 * effect.mean / effect.before)
+
+
+def test_the_numbers_are_those_of_the_data(subjects):
+    own, others = subjects["SmolLM2-135M"], subjects["SmolLM2-135M, two shots"]
+    later = next(condition for condition in own.conditions if condition.warm)
+    effect = own.effect("clip_high 0.4", own.middle)
+    assert abs(effect.mean) < 0.005 and between(own, "clip_high") == -9
+    numbers = {
+        "clip_high": ("9% less",),
+        "clip": (f"by {between(own, 'clip')}%", f"by {-between(others, 'clip')}%"),
+        "entropy_bonus": (f"{own.bonus_for(0.05, own.middle):.2g}", f"{own.bonus_for(0.05, later):.2g}"),
+        "kl_coef": (f"{between(own, 'kl_coef')}%",),
+        "repo": (f"by {between(own, 'repo')}%",),
+        "sample_weight": (f"{between(own, 'sample_weight')}%",),
+    }
+    kinds = {kind: MEASURED[actuator] for kind, actuator in PARTS["entropy_actuator"].items() if actuator in MEASURED}
+    assert kinds.keys() == numbers.keys()
+    for kind, texts in numbers.items():
+        assert all(text in kinds[kind] for text in texts), (kind, texts)
+
+
+def test_only_the_bonus_raised_entropy_above_where_it_was(subjects):
+    for name in ("SmolLM2-135M", "SmolLM2-135M, two shots"):
+        subject = subjects[name]
+        risen = [setting for setting in subject.settings if subject.fall(setting, subject.middle).mean > 0.0]
+        assert all(setting.startswith("entropy_bonus") for setting in risen)
+
+
+def test_a_plan_says_it_of_each_actuator_of_a_chain(capsys):
+    recipe = str(ROOT / "recipes" / "countdown_es.yaml")
+    assert cli(["plan", recipe, "--entropy_actuator", "[clip_high, entropy_bonus]"]) == 0
+    printed = capsys.readouterr().out
+    assert "ClipHighActuator: an upper clip of 4 left 9% less" in printed
+    assert "EntropyBonusActuator: a coefficient of 0.016 moved" in printed
+    assert expected([RecordOnlyActuator()]) == "" and expected([]) == ""
+    assert expected([EntropyBonusActuator(), ClipHighActuator()]).count("Actuator: ") == 2
