@@ -21,10 +21,10 @@ def test_plan_of_the_papers_recipe_on_8_gpus(capsys):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--steps_per_generation", "8"], "clip_high has no authority with 1 update per rollout"),
-        (["--loss_type", "vespo"], "no authority with loss_type='vespo'"),
+        (["--method", "es", "--steps_per_generation", "8"], "clip_high has no authority with 1 update per rollout"),
+        (["--method", "es", "--loss_type", "vespo"], "no authority with loss_type='vespo'"),
         (["--entropy_schedule.ratio", "2"], "`ratio` must be a finite number >= 0 and <= 1, got 2"),
-        (["--entropy_actuator.low", "0.5"], "set `low` below `high`"),
+        (["--entropy_actuator.low", "2"], "set `low` below `high`"),
         (["--use_adaptive_entropy", "true"], "must be false when another controller moves the entropy"),
         (["--num_processes", "0"], "--num_processes must be 1 or more, got 0"),
         (["--lerning_rate", "1"], "did you mean 'learning_rate'"),
@@ -41,7 +41,7 @@ def test_plan_counts_a_local_file_and_warns(tmp_path, capsys):
     problems = tmp_path / "problems.jsonl"
     problems.write_text("".join(json.dumps({"prompt": f"{i}", "solution": "1"}) + "\n" for i in range(100)))
     options = ["--dataset_name", str(problems), "--max_steps", "-1", "--num_train_epochs", "2", "--save_steps", "10",
-               "--vllm_importance_sampling_mode", "sequence_mask", *CPU]  # fmt: skip
+               "--method", "es", "--vllm_importance_sampling_mode", "sequence_mask", *CPU]  # fmt: skip
     assert cli(["plan", str(ROOT / "recipes" / "qwen7b_es.yaml"), *options]) == 0
     plan = capsys.readouterr().out
     # 100 prompts fill one rollout of 64 an epoch

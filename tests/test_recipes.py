@@ -87,10 +87,13 @@ def test_annealing_dapo_is_dapo_with_a_lower_clip():
     assert (training.dynamic_sampling_tries, training.overlong_cache, training.loss_type) == (10, 4096, "dapo")
 
 
-def test_the_papers_recipe():
-    training = RecipeParser().parse(["--config", str(ROOT / "recipes" / "qwen7b_es.yaml"), *CPU]).training
+@pytest.mark.parametrize("method", ["es", "es_pid"])
+def test_the_papers_recipe(method):
+    own = [] if method == "es_pid" else ["--method", method]
+    training = RecipeParser().parse(["--config", str(ROOT / "recipes" / "qwen7b_es.yaml"), *CPU, *own]).training
     schedule, controller, (actuator,) = training.build_parts()
-    assert (schedule.target, schedule.ratio, schedule.onset) == (0.4, 0.1, 0.9)
-    assert (controller.delta, controller.window, actuator.low, actuator.high) == (0.005, 5, 0.10, 0.40)
+    assert training.method == method and (schedule.target, schedule.ratio, schedule.onset) == (0.4, 0.1, 0.9)
+    if method == "es":
+        assert (controller.delta, controller.window, actuator.low, actuator.high) == (0.005, 5, 0.10, 0.40)
     assert (training.epsilon, training.epsilon_high, training.beta, training.temperature) == (0.2, 0.28, 0.0, 1.0)
     assert training.vllm_importance_sampling_mode == "token_truncate" and not training.push_to_hub
