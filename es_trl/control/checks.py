@@ -60,7 +60,7 @@ def check_per_update(controller: Controller, actuators: Sequence[Actuator]) -> N
     """Raise `ValueError` unless the parts can decide after every update, with `entropy_sensor: update`."""
     kind, actuator = type(controller).__name__, actuators[0]
     must, leave = "must be rollout with", "set entropy_sensor: rollout"
-    if controller.knowledge is not None:
+    if type(controller).knowledge not in (None, Controller.knowledge):  # an object knows nothing before its first run
         words = f"{kind}, which learns how entropy answers per rollout, got update: {leave}, or the controller to pid"
     elif len(actuators) > 1:
         words = f"a list of actuators, whose hand-over counts rollouts, got update: {leave}, or name one actuator"

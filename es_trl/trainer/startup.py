@@ -71,7 +71,9 @@ def report(
     if loop is not None:
         sections.append("\n".join(f"{name:<10}  {part}" for name, part in part_rows(loop.describe())))
     if args.entropy_sensor == "update":
-        sections.append("entropy is estimated and the control moves at every update; the controller counts updates")
+        moves = loop is not None and loop.controller.needs_target
+        then = ", and the control moves after it: the controller counts updates" if moves else ""
+        sections.append(f"entropy is estimated at every update{then}")
     if loop is not None and loop.schedule is not None:
         onset = geometry.rollouts and onset_rollout(loop.schedule, geometry.rollouts)
         sections.append(sketch(loop.schedule) + (f" (rollout {onset} of {geometry.rollouts})" if onset else ""))
@@ -158,6 +160,8 @@ def run_warnings(args: ESGRPOConfig, geometry: Geometry, loop: EntropyLoop | Non
             "checkpoints of this run cannot be resumed, because save_only_model leaves out the optimizer and the state "
             "of the run: set save_only_model: false to resume"
         )
+    if args.entropy_sensor == "update":
+        yield from _sensor_warnings(args)
     if loop is None or loop.schedule is None:
         return
     decay = getattr(args.lr_scheduler_type, "value", args.lr_scheduler_type)
@@ -178,8 +182,8 @@ def run_warnings(args: ESGRPOConfig, geometry: Geometry, loop: EntropyLoop | Non
     actuator = loop.actuators[0]
     if isinstance(actuator, ClipHighActuator) and actuator.low >= 1.0 and args.loss_type != "cispo":
         yield (
-            f"clip_high cuts only ratios above {1.0 + actuator.low:g}, which few tokens reach while a rollout is trained "
-            f"on: watch clip_high_fraction, and lower the bounds and epsilon_high where it stays near 0"
+            f"clip_high cuts only ratios above {1.0 + actuator.low:g}, which few tokens reach in the updates of "
+            "a rollout: watch clip_high_fraction, and lower the bounds and epsilon_high where it stays near 0"
         )
     if len(loop.actuators) > 1 and not isinstance(loop.controller, SelfTunedPIDController):
         yield (
@@ -191,6 +195,20 @@ def run_warnings(args: ESGRPOConfig, geometry: Geometry, loop: EntropyLoop | Non
         yield (
             f"vllm_importance_sampling_mode {mode} multiplies the ratios of up to {longest or 'all'} tokens, so most "
             "long completions are cut or masked: set it to token_truncate"
+        )
+
+
+def _sensor_warnings(args: ESGRPOConfig) -> Iterator[str]:
+    """Yield warnings about settings in which `entropy_sensor: update` reads too low."""
+    if args.num_iterations > 1:
+        yield (
+            "entropy_sensor: update reads too low from the second pass over a rollout on, because the policy was "
+            "trained on the same tokens: set num_iterations: 1 with a larger steps_per_generation, or entropy_sensor: rollout"
+        )
+    if args.top_p < 1.0 or (args.top_k or 0) > 0 or (args.min_p or 0.0) > 0.0:
+        yield (
+            "entropy_sensor: update reads too low where sampling leaves out unlikely tokens: set top_p: 1.0, top_k: 0 "
+            "and min_p: none, or entropy_sensor: rollout"
         )
 
 
