@@ -203,7 +203,8 @@ def _sensor_warnings(args: ESGRPOConfig) -> Iterator[str]:
     if args.num_iterations > 1:
         yield (
             "entropy_sensor: update reads too low from the second pass over a rollout on, because the policy was "
-            "trained on the same tokens: set num_iterations: 1 with a larger steps_per_generation, or entropy_sensor: rollout"
+            "trained on the same tokens: set num_iterations: 1 with a larger steps_per_generation, or entropy_sensor: "
+            "rollout"
         )
     if args.top_p < 1.0 or (args.top_k or 0) > 0 or (args.min_p or 0.0) > 0.0:
         yield (
