@@ -128,6 +128,7 @@ def test_surface_is_small():
         *blocks,
         "method",
         "goal_k",
+        "entropy_sensor",
         "dynamic_sampling_tries",
         "overlong_cache",
         "micro_batches",

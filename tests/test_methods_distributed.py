@@ -17,7 +17,7 @@ METHODS = {
         "entropy_actuator": {"low": 0.03, "high": 0.45, "start": 0.1},
     },
     "entrocraft": {"method": "entrocraft", "entropy_controller": {"width": 0.02}},
-    "entropic": {"method": "entropic"},
+    "entropic": {"method": "entropic", "entropy_sensor": "update"},
     "clip_cov": {"method": "clip_cov", "entropy_actuator": {"ratio": 0.05, "cov_low": 0.01}},
     "kl_cov": {"method": "kl_cov"},
 }
@@ -61,7 +61,7 @@ def test_two_processes_equal_one(tmp_path):
     for name in one:
         single, double = one[name]["whole"], two[name]["whole"]
         for own, other in zip(single["records"], double["records"], strict=True):
-            for field in ("entropy", "clamped_entropy", "control", "kept", "reward"):
+            for field in ("entropy", "clamped_entropy", "control", "kept", "reward", "update_entropies"):
                 assert (own[field] is None) == (other[field] is None)
                 assert own[field] is None or own[field] == pytest.approx(other[field], abs=2e-5), (name, field)
         assert single["weights"] == pytest.approx(double["weights"], rel=1e-6), name

@@ -27,9 +27,10 @@ def test_history_fields(lab_trainer):
     assert lines == trainer.history.records
     assert list(lines[0]) == [
         "rollout", "global_step", "run", "stage", "target", "entropy", "entropy_se", "clamped_entropy", "error",
-        "control", "settings", "saturated", "actuator", "estimate", "events", "curriculum_stage", "jump", "sampling",
-        "reward", "uniform_rewards", "kept", "clip_high_fraction", "cut_ratios", "logp_difference", "num_generations",
-        "max_completion_length", "completion_tokens", "truncated_completions", "seconds",
+        "control", "settings", "saturated", "actuator", "estimate", "events", "update_entropies", "update_controls",
+        "curriculum_stage", "jump", "sampling", "reward", "uniform_rewards", "kept", "clip_high_fraction", "cut_ratios",
+        "logp_difference", "num_generations", "max_completion_length", "completion_tokens", "truncated_completions",
+        "seconds",
     ]  # fmt: skip
     first, second = lines
     assert (first["global_step"], second["global_step"], first["stage"]) == (0, 4, "stable")

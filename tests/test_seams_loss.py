@@ -86,6 +86,14 @@ def test_clip_bounds_are_read_in_the_loss(trainer, loss):
 
 
 @pytest.mark.seam("_compute_loss")
+def test_the_outer_clip_bounds_what_the_trust_region_leaves_open(trainer, loss):
+    for delta in (1.5, 50.0):  # of the ratio of 2, where the advantage is negative
+        expected = token_sum(trainer, 1.28, min(delta, 2.0))
+        assert loss(epsilon_high=0.28, args={"delta": delta}) == pytest.approx(expected, rel=1e-5)
+    assert loss(epsilon_high=1.5, args={"delta": 50.0}) == pytest.approx(token_sum(trainer, 2.0, 2.0), rel=1e-5)
+
+
+@pytest.mark.seam("_compute_loss")
 def test_the_coefficient_of_the_penalty_is_read_in_the_loss(trainer, loss):
     inputs = micro_batch(trainer)
     penalty = math.exp(-1.0) + 1.0 - 1.0  # exp(d) - d - 1 of a reference that is 1 nat below

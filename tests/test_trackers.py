@@ -18,14 +18,16 @@ from es_trl.tracking.trackers import EVENT_KINDS, tracked
 
 TEXTS = {"stage": "anneal", "actuator": "ClipActuator"}
 MAPPINGS = {"settings": {"epsilon_high": 0.3}, "estimate": {"kp": 2.0, "ki": 0.5}, "sampling": {"tries": 3}}
+LISTS = {"update_entropies": [0.5, None, 0.25], "update_controls": [1.0, 1.0, 2.5]}
+MEANS = {"es/update_entropies": 0.375, "es/update_controls": 1.5}
 EVENTS = [{"kind": "alarm", "message": "a"}, {"kind": "mine", "message": "b"}, {"kind": "alarm", "message": "c"}]
 COUNTS = {f"es/events/{kind}": 0.0 for kind in EVENT_KINDS} | {"es/events/alarm": 2.0, "es/events/mine": 1.0}
 NUMBERS = {
     field.name: float(place)
     for place, field in enumerate(fields(RolloutRecord))
-    if field.name not in (*TEXTS, *MAPPINGS, "events")
+    if field.name not in (*TEXTS, *MAPPINGS, *LISTS, "events")
 }
-FULL = RolloutRecord(**{**NUMBERS, **TEXTS, **MAPPINGS, "events": EVENTS, "saturated": True})
+FULL = RolloutRecord(**{**NUMBERS, **TEXTS, **MAPPINGS, **LISTS, "events": EVENTS, "saturated": True})
 
 
 def test_every_number_of_a_record_is_sent_once():
@@ -33,8 +35,8 @@ def test_every_number_of_a_record_is_sent_once():
     assert measured.keys() & closed.keys() == set()
     inner = {f"es/{name}/{key}": value for name, of in MAPPINGS.items() for key, value in of.items()}
     plain = {f"es/{name}": value for name, value in NUMBERS.items() if name not in ("rollout", "global_step", "run")}
-    assert measured | closed == {**plain, **inner, **COUNTS, "es/saturated": 1.0}
-    assert set(closed) == {"es/kept", "es/clip_high_fraction", "es/seconds", *COUNTS}
+    assert measured | closed == {**plain, **inner, **MEANS, **COUNTS, "es/saturated": 1.0}
+    assert set(closed) == {"es/kept", "es/clip_high_fraction", "es/seconds", *MEANS, *COUNTS}
 
 
 def test_what_does_not_apply_is_left_out():

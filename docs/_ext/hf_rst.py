@@ -16,7 +16,7 @@ PUBLIC |= {
     "MicroBatch": "es_trl.actuators.batch.MicroBatch",
     "Scores": "es_trl.actuators.batch.Scores",
     "Kept": "es_trl.control.base.Kept",
-    "Tick": "es_trl.control.loop.Tick",
+    "Tick": "es_trl.control.tick.Tick",
     "RolloutRecord": "es_trl.tracking.history.RolloutRecord",
     "Recipe": "es_trl.recipe.Recipe",
 }

@@ -27,6 +27,7 @@ _MEANINGS: dict[str, str] = {
     **dict.fromkeys(("lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps"), _RATE),
     "schedule": "the remaining targets differ",
     "controller": "the control reacts differently",
+    "entropy_sensor": "the control moves at other times",
     "actuators": "the control is moved into the new bounds",
     "stages": "the remaining stages differ",
     "rewards": "completions are rewarded differently",

@@ -70,6 +70,10 @@ class ESGRPOConfig(GRPOConfig):
             `difficulty_bonus`, `clamped_bonus`, `sample_filter`, `sample_weight`, `repo`, `clip_cov`, `kl_cov`,
             `adaptive_target` or `record_only` (`actuators/`). In a list, the next actuator takes over when one can no
             longer move entropy (`control/handover.py`).
+        entropy_sensor (`str`, *optional*, defaults to `"rollout"`):
+            Where the controller's entropy comes from. With `rollout` it is measured and the control moves once per
+            rollout. With `update` it is estimated at every update from the log-probabilities of the loss, and the
+            control moves after each update (`trainer/sensor.py`). The controller's numbers then count updates.
         curriculum (`list`, *optional*):
             The stages in order, as [`Stage`] objects or as mappings of its arguments (`curriculum/stages.py`). For
             example `[{start: onset, data: hard, num_generations: 32, max_completion_length: 16384}]`.
@@ -112,6 +116,9 @@ class ESGRPOConfig(GRPOConfig):
     goal_k: int | None = _field("The k of the pass@k to raise, which chooses target and ratio of the schedule.")
     entropy_controller: dict[str, Any] | str | Controller | None = _block("Controller", "entropy_controller")
     entropy_actuator: dict[str, Any] | str | list[Any] | Actuator | None = _block("Actuator", "entropy_actuator")
+    entropy_sensor: str = _field(
+        "When entropy is measured for the control: once per `rollout`, or at each `update`.", "rollout"
+    )
     curriculum: list[Any] | str | None = _field(
         "Stages: a list of mappings, each with `start` and the values that it changes."
     )

@@ -49,6 +49,7 @@ CHOICES = {
     "log_level": LEVELS,
     "log_level_replica": LEVELS,
     "loss_type": LOSSES,
+    "entropy_sensor": ("rollout", "update"),
     "micro_batches": ("tokens", "completions"),
     "importance_sampling_level": ("token", "sequence"),
     "multi_objective_aggregation": ("sum_then_normalize", "normalize_then_sum"),

@@ -87,6 +87,14 @@ METHODS: dict[str, Method] = {
         {"epsilon_high": 0.28},
         replaceable=True,
     ),
+    "mai": Method(
+        "MAI-Thinking-1: steps of a wide upper clip after every update (technical report, June 2026)",
+        {"kind": "constant", "target": 0.3},
+        {"kind": "sign_step", "delta": 0.25, "window": 1, "warmup": 0},
+        # 1 / (1 - epsilon) - 1 + k with k from 0 to 2.5: the lower end is epsilon's opposite in the log of the ratio
+        {"kind": "clip_high", "low": 1.5, "high": 4.0},
+        {"epsilon": 0.6, "epsilon_high": 1.5, "delta": 50.0, "beta": 0.0, "entropy_sensor": "update"},
+    ),
     "aer": Method(
         "AER-style, a reconstruction: a bonus by difficulty, target relative to the first entropy (arXiv 2510.10959)",
         {"kind": "constant", "target": 0.4, "relative": True},

@@ -1,4 +1,4 @@
-"""The control of entropy: once per rollout, target and measured entropy become a control.
+"""The control of entropy: once per rollout or update, target and measured entropy become a control.
 
 This folder imports neither torch nor TRL.
 
@@ -14,6 +14,7 @@ This folder imports neither torch nor TRL.
 - `shapes.py`: the schedules that a recipe can name.
 - `sketch.py`: a schedule drawn as text.
 - `loop.py`: the loop that connects schedule, controller and actuators.
+- `tick.py`: the decision of the loop.
 - `handover.py`: a chain of actuators, one of which acts at a time.
 - `checks.py`: checks of controllers and actuators, which a user may have written.
 - `values.py`: checks of single values.

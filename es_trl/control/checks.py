@@ -56,6 +56,23 @@ def as_actuators(actuator: Any) -> list[Actuator]:
     return actuators
 
 
+def check_per_update(controller: Controller, actuators: Sequence[Actuator]) -> None:
+    """Raise `ValueError` unless the parts can decide after every update, with `entropy_sensor: update`."""
+    kind, actuator = type(controller).__name__, actuators[0]
+    must, leave = "must be rollout with", "set entropy_sensor: rollout"
+    if type(controller).knowledge not in (None, Controller.knowledge):  # an object knows nothing before its first run
+        words = f"{kind}, which learns how entropy answers per rollout, got update: {leave}, or the controller to pid"
+    elif len(actuators) > 1:
+        words = f"a list of actuators, whose hand-over counts rollouts, got update: {leave}, or name one actuator"
+    elif getattr(actuator, "clamp", 0.0) > 0.0:
+        words = f"{type(actuator).__name__}, which holds the clamped entropy, got update: {leave}"
+    elif isinstance(actuator, Actuator) and type(actuator).kept is not Actuator.kept:
+        words = f"{type(actuator).__name__}, which chooses the completions of a rollout once, got update: {leave}"
+    else:
+        return
+    raise ValueError(f"`entropy_sensor` {must} {words}")
+
+
 def check_initial(actuator: Actuator, args: ActuatorArgs) -> None:
     """Raise `ValueError` unless the initial control of an actuator is within its bounds."""
     initial = actuator.initial(args)

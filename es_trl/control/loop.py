@@ -1,60 +1,21 @@
-"""The control loop: schedule, controller and actuators together make one decision per rollout."""
+"""The control loop: schedule, controller and actuators together make one decision per rollout, or one per update."""
 
 import math
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 from .base import Actuator, ActuatorArgs, Controller
-from .checks import as_actuators, check_controller
+from .checks import as_actuators, check_controller, check_per_update
 from .dynamics import PlantEstimator
 from .geometry import updates_per_rollout
 from .handover import ActuatorChain
 from .schedules import Schedule, as_schedule, check_schedule, phase_at, progress_at
+from .tick import Tick
 
 
 UNMEASURED = 5  # number of rollouts in a row without a token to measure that ends the run with an error
-
-
-@dataclass(frozen=True)
-class Tick:
-    """
-    The decision of the loop at one rollout.
-
-    Args:
-        stage (`str`, *optional*):
-            Phase of the schedule, `"stable"` or `"anneal"`; `None` without a schedule.
-        target (`float`, *optional*):
-            Target in nats; `None` without a schedule.
-        entropy (`float`, *optional*):
-            Measured entropy in nats; `None` if nothing was measured.
-        error (`float`, *optional*):
-            Target minus entropy in nats; `None` if one of them is `None`.
-        control (`float`):
-            Control in the unit of the actuator that acts.
-        settings (`dict[str, float]`):
-            Settings of all actuators, by name.
-        saturated (`bool`):
-            Whether the control is at a bound.
-        actuator (`str`):
-            Class name of the actuator that acts.
-        estimate (`dict[str, float]`, *optional*):
-            Numbers that the run has shown of the actuator's effect; `None` for a controller without a target.
-        events (`list[dict[str, str]]`):
-            Events of this rollout, each with `kind` and `message`. A hand-over takes effect at the next rollout.
-    """
-
-    stage: str | None
-    target: float | None
-    entropy: float | None
-    error: float | None
-    control: float
-    settings: dict[str, float]
-    saturated: bool
-    actuator: str
-    estimate: dict[str, float] | None
-    events: list[dict[str, str]]
 
 
 class EntropyLoop:
@@ -93,18 +54,22 @@ class EntropyLoop:
         self.anchor: float | None = None
         self._unmeasured = 0
         self._observed = PlantEstimator()  # of a controller that does not learn
+        self._updates: int | None = None  # per rollout if the control moves after each; `None` if once per rollout
+        self._acted: list[float] = []  # `ActuatorChain.part` of each update of the rollout so far
 
-    def begin(self, args: ActuatorArgs) -> None:
+    def begin(self, args: ActuatorArgs, per_update: bool = False) -> None:
         """
         Start afresh.
 
         Args:
             args (`ActuatorArgs`):
                 The configuration, for example an [`ESGRPOConfig`].
+            per_update (`bool`, *optional*, defaults to `False`):
+                Whether the control moves after each update, in [`update`], and not once per rollout, in [`tick`].
 
         Raises:
-            ValueError: if an actuator has no authority in the configuration, or if the updates per rollout are not a
-                whole number.
+            ValueError: if an actuator has no authority in the configuration, if the updates per rollout are not a
+                whole number, or if the parts cannot decide per update.
         """
         updates = updates_per_rollout(args)
         if updates.denominator != 1:
@@ -113,8 +78,11 @@ class EntropyLoop:
                 f"{updates}: set steps_per_generation to a multiple of gradient_accumulation_steps "
                 f"({args.gradient_accumulation_steps})"
             )
+        if per_update:
+            check_per_update(self.controller, self.actuators)
         self.chain.begin(args)
         self.anchor, self._unmeasured = None, 0
+        self._updates, self._acted = int(updates) if per_update else None, []
         self._observed = PlantEstimator()
 
     @property
@@ -126,7 +94,7 @@ class EntropyLoop:
         self, rollout: int, num_rollouts: int, entropy: float | None, noise: float | None = None, switched: bool = False
     ) -> Tick:
         """
-        Compare the entropy of a rollout with the target, and move the control.
+        Compare the entropy of a rollout with the target, and move the control unless each update does.
 
         Args:
             rollout (`int`):
@@ -151,26 +119,52 @@ class EntropyLoop:
         progress = progress_at(rollout, num_rollouts)
         if entropy is None:
             return self._hold(rollout, progress)
-        if not math.isfinite(entropy):
-            raise ValueError(broken_policy(rollout, f"its entropy is {entropy}"))
+        _check_finite(entropy, rollout)
         self._unmeasured = 0
         if self.anchor is None:
             self.anchor = entropy
-        target = self._target(progress, entropy)
-        slope = self._target(progress_at(rollout + 1, num_rollouts), entropy) - target
-        if switched:
+        target, slope = self._target(progress, entropy), self._slope(rollout, num_rollouts, entropy)
+        if self._updates is not None:
+            if self._acted and self._observes:
+                self._observed.act(fmean(self._acted))
+            self._acted = []
+        elif switched:
             self.chain.rebase(target, entropy, noise)
         else:
             self.chain.update(target, entropy, slope, noise)
         if self._observes:
             (self._observed.rebase if switched else self._observed.measure)(entropy, noise)
-            self._observed.act(self.chain.part)
+            if self._updates is None:
+                self._observed.act(self.chain.part)
         tick = self._tick(progress, target, entropy)
         message = self.chain.hand_over()
         if message is not None:
             tick.events.append({"kind": "hand_over", "message": message})
             self._observed = PlantEstimator()
         return tick
+
+    def update(self, rollout: int, num_rollouts: int, entropy: float | None, switched: bool = False) -> Tick:
+        """
+        Move the control after an update, for the next one. The target is that of the rollout.
+
+        The arguments are those of [`tick`]; `entropy` is that of the policy before this update. With `switched` the
+        control stays for all updates of the rollout.
+
+        Raises:
+            ValueError: if the entropy is not finite.
+        """
+        assert self._updates is not None, "the control moves once per rollout"
+        progress = progress_at(rollout, num_rollouts)
+        if entropy is None:
+            return self._tick(progress, self._known_target(progress), None)
+        _check_finite(entropy, rollout)
+        self._acted.append(self.chain.part)
+        target = self._target(progress, entropy)
+        if switched:
+            self.chain.rebase(target, entropy, None)
+        else:
+            self.chain.update(target, entropy, self._slope(rollout, num_rollouts, entropy) / self._updates, None)
+        return self._tick(progress, target, entropy)
 
     def _hold(self, rollout: int, progress: float) -> Tick:
         """Return the decision for a rollout without a measurement, which changes nothing."""
@@ -180,8 +174,7 @@ class EntropyLoop:
                 f"no completion token was left to measure in {UNMEASURED} rollouts in a row, up to rollout {rollout}: "
                 "raise max_completion_length, or set mask_truncated_completions: false"
             )
-        known = self.schedule is not None and not (self.schedule.relative and self.anchor is None)
-        tick = self._tick(progress, self._target(progress, math.nan) if known else None, None)
+        tick = self._tick(progress, self._known_target(progress), None)
         message = "every completion was truncated and masked, so entropy was not measured and the control stays"
         tick.events.append({"kind": "unmeasured", "message": message})
         return tick
@@ -208,6 +201,16 @@ class EntropyLoop:
         target = self.schedule(progress)
         return target * self.anchor if self.schedule.relative else target
 
+    def _known_target(self, progress: float) -> float | None:
+        """Return the target without a measurement; `None` if it is relative to a first entropy that is not known."""
+        known = self.schedule is not None and not (self.schedule.relative and self.anchor is None)
+        return self._target(progress, math.nan) if known else None
+
+    def _slope(self, rollout: int, num_rollouts: int, entropy: float) -> float:
+        """Return the change of the target until the next rollout."""
+        now, then = (progress_at(each, num_rollouts) for each in (rollout, rollout + 1))
+        return self._target(then, entropy) - self._target(now, entropy)
+
     def describe(self) -> dict[str, Any]:
         """Return schedule, controller, actuators and bounds as JSON values, for people and figures."""
         return {
@@ -231,7 +234,7 @@ class EntropyLoop:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state as JSON values, for a checkpoint."""
-        state = {"anchor": self.anchor, "unmeasured": self._unmeasured, "parts": self._parts}
+        state = {"anchor": self.anchor, "unmeasured": self._unmeasured, "parts": self._parts, "acted": self._acted}
         return {**state, "chain": self.chain.state_dict(), "observed": self._observed.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -247,9 +250,14 @@ class EntropyLoop:
                 f"the checkpoint was written with {written} but this run has {own}: resume with the controller and "
                 "actuator that wrote it, or start a new run from the checkpoint's weights"
             )
-        self.anchor, self._unmeasured = state["anchor"], state["unmeasured"]
+        self.anchor, self._unmeasured, self._acted = state["anchor"], state["unmeasured"], state.get("acted", [])
         self.chain.load_state_dict(state["chain"])
         self._observed.load_state_dict(state["observed"])
+
+
+def _check_finite(entropy: float, rollout: int) -> None:
+    if not math.isfinite(entropy):
+        raise ValueError(broken_policy(rollout, f"its entropy is {entropy}"))
 
 
 def _described(part: Any) -> str:

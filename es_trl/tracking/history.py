@@ -80,6 +80,18 @@ class RolloutRecord:
         "`guard` (of `sample_filter`), `unmeasured`, `push` (a missed one), and those of your own callbacks.",
         tracked="closed",
     )
+    update_entropies: list[float | None] | None = _field(
+        "nats",
+        "With `entropy_sensor: update`, the estimate of the present policy's entropy at each update; `null` where an "
+        "update has no scored token. Trackers get the mean.",
+        tracked="closed",
+    )
+    update_controls: list[float] | None = _field(
+        "that of the actuator",
+        "With `entropy_sensor: update`, the control decided after each update, for the next one. `control` is that of "
+        "the first update. Trackers get the mean.",
+        tracked="closed",
+    )
     curriculum_stage: int | None = _field("", "Index of the stage of the curriculum, from 0.")
     jump: float | None = _field(
         "nats", "Entropy minus that of the rollout before, at the first rollout of a later stage."

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import fields
+from statistics import fmean
 from typing import Any
 
 from .history import RolloutRecord
@@ -23,7 +24,8 @@ def tracked(record: RolloutRecord, is_closed: bool) -> dict[str, float]:
             Whether to return what is known only when the rollout is closed, or what is known when it is measured.
 
     Returns:
-        `dict[str, float]`: finite numbers. Fields that do not apply are left out. Events are counted by their kind.
+        `dict[str, float]`: finite numbers. Fields that do not apply are left out. Events are counted by their kind, and
+            of one number per update the mean is taken.
     """
     moment = "closed" if is_closed else "measured"
     known = [field for field in fields(record) if field.metadata["tracked"] == moment]
@@ -34,6 +36,9 @@ def _numbers(name: str, value: Any) -> dict[str, float]:
     if name == "events":
         kinds = [event["kind"] for event in value or ()]
         value = {kind: kinds.count(kind) for kind in dict.fromkeys((*EVENT_KINDS, *kinds))}
+    elif isinstance(value, list):  # one number per update
+        known = [part for part in value if part is not None]
+        value = fmean(known) if known else None
     parts = {f"{name}/{key}": part for key, part in value.items()} if isinstance(value, dict) else {name: value}
     return {
         f"{PREFIX}{key}": float(part)

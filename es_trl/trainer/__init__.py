@@ -11,7 +11,7 @@
 - `callback_list.py`: the callbacks of a run, from the user and from the configuration.
 - `read_once.py`: the rows of a rollout, read once for all its micro-batches.
 - `rollout.py`: the open rollout, from which the record is built.
-- `sensor.py`: the entropy sensor of a rollout.
+- `sensor.py`: the entropy sensors of a rollout and of an update.
 - `evaluation.py`: pass@k of an evaluation, which leaves no trace in the run.
 - `generation.py`: the replacement of prompts between generation and scoring.
 - `loss.py`: TRL's loss with the changes of the actuators.

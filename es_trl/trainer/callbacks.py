@@ -11,8 +11,9 @@ from ..actuators.adaptive_target import AdaptiveTargetActuator
 from ..config.config import ESGRPOConfig
 from ..control.base import Actuator, Controller
 from ..control.geometry import Geometry, check_one_rollout
-from ..control.loop import EntropyLoop, Tick
+from ..control.loop import EntropyLoop
 from ..control.schedules import Schedule
+from ..control.tick import Tick
 from ..control.values import is_number
 from ..curriculum.planned import PlannedStage
 from ..curriculum.staged_prompts import StagedPrompts
@@ -153,7 +154,8 @@ class EntropyScheduler(RolloutCallback):
     Callback that holds the policy's entropy to a schedule.
 
     After each rollout the controller compares the target with the measured entropy, and the actuator applies the
-    control to the updates of the same rollout.
+    control to the updates of the same rollout. With `entropy_sensor: update` it does so after each update, for the next
+    one.
 
     Args:
         schedule (`Schedule` or `Callable[[float], float]`, *optional*):
@@ -192,7 +194,7 @@ class EntropyScheduler(RolloutCallback):
             )
         if self.loop.schedule is not None:
             check_one_rollout(args, "an entropy schedule")
-        self.loop.begin(args)
+        self.loop.begin(args, per_update=args.entropy_sensor == "update")
 
     def on_rollout_end(
         self, args: ESGRPOConfig, state: TrainerState, control: TrainerControl, record: RolloutRecord, **kwargs: Any

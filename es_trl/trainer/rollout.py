@@ -11,7 +11,7 @@ from accelerate import Accelerator
 
 from ..control.alarms import AlarmRecords, new_alarms, send_alerts
 from ..control.base import Kept
-from ..control.loop import Tick
+from ..control.tick import Tick
 from ..micro_batches.plan import Plan
 from ..tracking.console import Console
 from ..tracking.history import RolloutRecord
@@ -48,6 +48,8 @@ class OpenRollout:
     tick: Tick | None = None
     kept: Kept | None = None
     events: list[dict[str, str]] = field(default_factory=list)
+    update_entropies: list[float | None] | None = None
+    update_controls: list[float] | None = None
     clip_fractions: list[float] = field(default_factory=list)  # share of clipped tokens in each micro-batch so far
 
     sensor: EntropySensor | None = None
@@ -139,6 +141,12 @@ class OpenRollout:
         for name in ("clip_ratio/high_mean", "cispo_clip_ratio"):
             if name in metrics:
                 self.clip_fractions.append(metrics[name][-1])
+
+    def updated(self, entropy: float | None, tick: Tick | None) -> None:
+        """Keep the entropy at an update, and the control of the decision after it; `None` without a loop."""
+        self.update_entropies = [*(self.update_entropies or ()), entropy]
+        if tick is not None:
+            self.update_controls = [*(self.update_controls or ()), tick.control]
 
     def keep(self, kept: Kept | None) -> None:
         """Record the share of completions whose advantages are used; `None` if all of them are used."""

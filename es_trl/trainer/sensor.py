@@ -1,6 +1,7 @@
-"""The entropy sensor: the token-mean entropy of each rollout over all processes, with its standard error.
+"""The entropy sensors: the token-mean entropy of each rollout with its standard error, and an estimate per update.
 
-The entropy is that of the policy which generated the rollout, before any update on it.
+The entropy of a rollout is that of the policy which generated it, before any update on it. The estimate of an update is
+for the present policy.
 """
 
 from dataclasses import dataclass
@@ -103,6 +104,46 @@ class EntropySensor:
         # standard error of a ratio of two sums over independent prompts, linearised
         squares = ((totals - mean * tokens) ** 2).sum().item()
         return EntropyReading(mean, (prompts / (prompts - 1) * squares) ** 0.5 / count, clamped, cut)
+
+
+class UpdateSensor:
+    """
+    Estimates the entropy of the present policy at each update, from log-probabilities that the loss has anyway.
+
+        entropy = mean over the scored tokens of -log pi(token) * pi(token) / pi_old(token)
+
+    The tokens were sampled from `pi_old`. The ratio makes the mean an unbiased estimate for `pi`, at the contexts that
+    `pi_old` wrote. At the first update of a rollout every ratio is 1. Sampling must leave out no token (`top_p: 1.0`).
+
+    Source: "MAI-Thinking-1: Building a Hill-Climbing Machine" (2026), equation 7.
+    """
+
+    def __init__(self) -> None:
+        self._sums: torch.Tensor | None = None  # of this process: the estimate's sum in nats, and tokens
+
+    def add(self, logps: torch.Tensor, old_logps: torch.Tensor, mask: torch.Tensor) -> None:
+        """
+        Add one micro-batch to the sums.
+
+        Args:
+            logps (`torch.Tensor` of shape `(batch, tokens)`):
+                Log-probabilities of the tokens under the present policy.
+            old_logps (`torch.Tensor` of shape `(batch, tokens)`):
+                Log-probabilities of the tokens under the policy that sampled them.
+            mask (`torch.Tensor` of shape `(batch, tokens)`):
+                1 for scored tokens, 0 for padding and for tokens that the model did not generate.
+        """
+        dtype = torch.float32 if logps.device.type == "mps" else torch.float64
+        logps, old_logps = logps.detach().to(dtype), old_logps.detach().to(dtype)
+        values = torch.where(mask.bool(), -logps * torch.exp(logps - old_logps), logps.new_zeros(()))
+        sums = torch.stack([values.sum(), mask.sum().to(dtype)])
+        self._sums = sums if self._sums is None else self._sums + sums
+
+    def read(self, accelerator: Accelerator) -> float | None:
+        """Return the estimate of this update over all processes in nats; `None` if it has no scored token."""
+        total, tokens = accelerator.reduce(self._sums, reduction="sum").tolist()
+        self._sums = None
+        return total / tokens if tokens else None
 
 
 def _totals(entropies: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from transformers.trainer_utils import IntervalStrategy
 from trl import GRPOTrainer
 
+from ..actuators.clip import ClipHighActuator
 from ..common.shown import wrapped
 from ..common.tables import as_table
 from ..config.config import ESGRPOConfig
@@ -69,6 +70,10 @@ def report(
         )
     if loop is not None:
         sections.append("\n".join(f"{name:<10}  {part}" for name, part in part_rows(loop.describe())))
+    if args.entropy_sensor == "update":
+        moves = loop is not None and loop.controller.needs_target
+        then = ", and the control moves after it: the controller counts updates" if moves else ""
+        sections.append(f"entropy is estimated at every update{then}")
     if loop is not None and loop.schedule is not None:
         onset = geometry.rollouts and onset_rollout(loop.schedule, geometry.rollouts)
         sections.append(sketch(loop.schedule) + (f" (rollout {onset} of {geometry.rollouts})" if onset else ""))
@@ -155,6 +160,8 @@ def run_warnings(args: ESGRPOConfig, geometry: Geometry, loop: EntropyLoop | Non
             "checkpoints of this run cannot be resumed, because save_only_model leaves out the optimizer and the state "
             "of the run: set save_only_model: false to resume"
         )
+    if args.entropy_sensor == "update":
+        yield from _sensor_warnings(args)
     if loop is None or loop.schedule is None:
         return
     decay = getattr(args.lr_scheduler_type, "value", args.lr_scheduler_type)
@@ -170,7 +177,14 @@ def run_warnings(args: ESGRPOConfig, geometry: Geometry, loop: EntropyLoop | Non
         length = geometry.rollouts if onset is None else geometry.rollouts - onset
         if onset is not None and length < 5:
             yield f"the anneal phase has only {length} of {geometry.rollouts} rollouts: raise max_steps or the ratio"
-        yield from _controller_warnings(loop, geometry.rollouts)
+        per_update = args.entropy_sensor == "update"
+        yield from _controller_warnings(loop, geometry, "updates" if per_update else "rollouts")
+    actuator = loop.actuators[0]
+    if isinstance(actuator, ClipHighActuator) and actuator.low >= 1.0 and args.loss_type != "cispo":
+        yield (
+            f"clip_high cuts only ratios above {1.0 + actuator.low:g}, which few tokens reach in the updates of "
+            "a rollout: watch clip_high_fraction, and lower the bounds and epsilon_high where it stays near 0"
+        )
     if len(loop.actuators) > 1 and not isinstance(loop.controller, SelfTunedPIDController):
         yield (
             "the actuators of the chain have different units, but the controller has one set of gains for all of them: "
@@ -184,20 +198,38 @@ def run_warnings(args: ESGRPOConfig, geometry: Geometry, loop: EntropyLoop | Non
         )
 
 
-def _controller_warnings(loop: EntropyLoop, rollouts: int) -> Iterator[str]:
-    controller, actuator = loop.controller, loop.actuators[0]
-    if isinstance(controller, DeadBandController) and controller.warmup >= rollouts:
+def _sensor_warnings(args: ESGRPOConfig) -> Iterator[str]:
+    """Yield warnings about settings in which `entropy_sensor: update` reads too low."""
+    if args.num_iterations > 1:
         yield (
-            f"the warm-up of dead_band ({controller.warmup} rollouts) is not shorter than the run ({rollouts} "
-            "rollouts): lower warmup"
+            "entropy_sensor: update reads too low from the second pass over a rollout on, because the policy was "
+            "trained on the same tokens: set num_iterations: 1 with a larger steps_per_generation, or entropy_sensor: "
+            "rollout"
+        )
+    if args.top_p < 1.0 or (args.top_k or 0) > 0 or (args.min_p or 0.0) > 0.0:
+        yield (
+            "entropy_sensor: update reads too low where sampling leaves out unlikely tokens: set top_p: 1.0, top_k: 0 "
+            "and min_p: none, or entropy_sensor: rollout"
+        )
+
+
+def _controller_warnings(loop: EntropyLoop, geometry: Geometry, unit: str) -> Iterator[str]:
+    """Yield warnings about a controller that decides once per `unit`, rollouts or updates."""
+    controller, actuator = loop.controller, loop.actuators[0]
+    count = geometry.rollouts * (int(geometry.updates) if unit == "updates" else 1)
+    if isinstance(controller, DeadBandController) and controller.warmup >= count:
+        yield (
+            f"the warm-up of dead_band ({controller.warmup} {unit}) is not shorter than the run ({count} {unit}): "
+            "lower warmup"
         )
     if isinstance(controller, SignStepController) and len(loop.actuators) == 1:
         delta, span = controller.delta, actuator.high - actuator.low
-        if delta * rollouts < span / 2:
+        if delta * count < span / 2:
             yield (
-                f"sign_step can move the control by at most {delta * rollouts:.3g} in {rollouts} rollouts but the "
-                f"actuator's range is {span:.3g} wide: raise delta"
+                f"sign_step can move the control by at most {delta * count:.3g} in {count} {unit} but the actuator's "
+                f"range is {span:.3g} wide: raise delta"
             )
-        if span / delta < 20:
+        # an update answers the one before, so fewer steps are enough there: MAI's range has ten
+        if span / delta < (10 if unit == "updates" else 20):
             crossing = math.ceil(span / delta)
-            yield f"sign_step crosses the actuator's range of {span:.3g} in only {crossing} rollouts: lower delta"
+            yield f"sign_step crosses the actuator's range of {span:.3g} in only {crossing} {unit}: lower delta"

@@ -13,6 +13,7 @@ import torch
 from accelerate.utils import DistributedType
 
 from ..actuators.batch import MicroBatch
+from ..checkpoints.lineage import Identity
 from ..checkpoints.run_state import RunState
 from ..common.temporarily import temporarily
 from ..micro_batches.plan import Budget, Plan, make_plan, without_plan
@@ -23,6 +24,7 @@ from .loss import ActuatedLoss, OpenLoss
 from .micro_batches import add_gradients, alone, cut, cutting_of, passes_with_graph, unreduced, weighed
 from .rollout import OpenRollout
 from .rollout_trainer import RolloutTrainer
+from .sensor import UpdateSensor
 from .update import Update, update_at
 
 
@@ -37,6 +39,10 @@ class UpdateTrainer(RolloutTrainer):
         self._loss: OpenLoss | None = None  # set only while a loss is computed
         super().__init__(*args)
         self._cutting = cutting_of(self, self._actuation.actuators)
+
+    def _start_over(self, identity: Identity) -> None:
+        super()._start_over(identity)
+        self._update_sensor = UpdateSensor() if self.args.entropy_sensor == "update" else None
 
     def training_step(
         self, model: torch.nn.Module, inputs: Any, num_items_in_batch: torch.Tensor | int | None = None
@@ -170,6 +176,8 @@ class UpdateTrainer(RolloutTrainer):
                 found.append(LogProbs(batch.logps, batch.entropies, batch.clamped).map(torch.Tensor.detach))
                 if not self._rollout.is_measured:  # with one update per rollout, TRL computes no old log-probabilities
                     self._rollout.sensor.add(batch.entropies, batch.mask, inputs["prompt_index"], batch.clamped)
+                if self._update_sensor is not None:
+                    self._update_sensor.add(batch.logps, batch.old_logps, batch.mask)
                 if not is_last:
                     add_gradients(self.accelerator, loss)
                     earlier = earlier + loss.detach()
@@ -210,3 +218,13 @@ class UpdateTrainer(RolloutTrainer):
             rollout.keep(self._actuation.kept(batch))
         if not rollout.is_measured and (self._step + 1) % self._generate_every == 0:
             self._end_rollout()
+        if self._update_sensor is not None and self.accelerator.sync_gradients:
+            self._measure_update(self._update_sensor)
+
+    def _measure_update(self, sensor: UpdateSensor) -> None:
+        """Measure the present policy at the end of an update, and let the entropy loop decide for the next one."""
+        entropy, scheduler, rollout, tick = sensor.read(self.accelerator), self.entropy_scheduler, self._rollout, None
+        if scheduler is not None:
+            tick = scheduler.loop.update(rollout.rollout, self.num_rollouts, entropy, rollout.jump is not None)
+            self._actuate(tick.settings)
+        rollout.updated(entropy, tick)
