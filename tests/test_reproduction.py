@@ -56,7 +56,7 @@ def test_every_arm_is_planned(name, arm, tmp_path, in_smollm_folder):  # noqa: F
     recipe = model.recipe_of(arm)
     path = tmp_path / "recipe.yaml"
     path.write_text(yaml.safe_dump(recipe))
-    assert recipe["max_steps"] == 0 or arms.check(path)[0].rollouts in (60, 80, 320, 640)
+    assert recipe["max_steps"] == 0 or arms.check(path)[0].rollouts in (36, 80, 320, 640)
     assert arms.core_seconds(model, recipe, path) > 0
 
 
