@@ -129,6 +129,8 @@ def test_surface_is_small():
         "method",
         "goal_k",
         "dynamic_sampling_tries",
+        "early_generations",
+        "early_pass_rates",
         "overlong_cache",
         "micro_batches",
         "max_tokens_per_micro_batch",
