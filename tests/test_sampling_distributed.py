@@ -1,4 +1,4 @@
-"""Dynamic sampling and early exit on two processes that have completions of other lengths and other groups to replace: no hang."""
+"""Dynamic sampling and early exit on two processes with other lengths and other groups to replace: no hang."""
 
 import pytest
 from launching import launch
