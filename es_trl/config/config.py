@@ -172,6 +172,7 @@ class ESGRPOConfig(GRPOConfig):
         check_micro_batches(self)
         check_cache(self.overlong_cache, self.max_completion_length, "overlong_cache")
         check_pass_rates(self)
+        self.early_pass_rates = [float(rate) for rate in self.early_pass_rates]  # as JSON has them
         if self.curriculum is None:
             check_early(self.early_generations, self.num_generations)
         leave_out_compiled_collective()  # `super().__post_init__` sets up the processes
