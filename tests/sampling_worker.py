@@ -1,4 +1,4 @@
-"""Dynamic sampling on several processes whose completions differ in length and whose rewards are uniform at random.
+"""Dynamic sampling and early exit on several processes, with other lengths and with uniform rewards at random.
 
 Launched by test_sampling_distributed.py: `accelerate launch ... sampling_worker.py OPTIONS_JSON`. Each example is a run
 of two rollouts; every process draws the same examples, and compares its records with those of the others.
@@ -44,17 +44,22 @@ def rewards(share_uniform, seed):
     longest=st.sampled_from([12, 4, 2]),
     share_uniform=st.sampled_from([0.4, 0.2, 0.6]),
     seed=st.integers(0, 5),
+    exits=st.booleans(),
 )
-@example(generations=4, tries=1, longest=12, share_uniform=1.0, seed=0)
-def check(folder, generations, tries, longest, share_uniform, seed):
+@example(generations=4, tries=1, longest=12, share_uniform=1.0, seed=0, exits=False)
+@example(generations=4, tries=3, longest=12, share_uniform=0.2, seed=0, exits=True)
+def check(folder, generations, tries, longest, share_uniform, seed, exits):
     sizes = {"num_generations": generations, "max_completion_length": longest, "dynamic_sampling_tries": tries}
+    # an odd number of early completions cannot be shared equally by the processes for an odd number of prompts
+    sizes |= {"early_generations": generations - 1 if exits else 0, "early_pass_rates": [0.0, 0.9]}
     args = ESGRPOConfig(**{**LAB_ARGS, **RUN, **CONTROL, **sizes, "output_dir": folder, "seed": seed})
     trainer = ESGRPOTrainer(BASE_MODEL, rewards(share_uniform, seed), args, train_dataset=countdown_dataset(64, seed))
     ended = "trained"
     try:
         trainer.train()
     except ValueError as error:
-        assert tries and "has no prompt whose completions got different rewards" in str(error), error
+        expected = "has no prompt with a pass rate" if exits else "has no prompt whose completions got different"
+        assert (tries or exits) and expected in str(error), error
         ended = "nothing to learn"
     records = without_seconds(trainer.history.records)
     assert len(records) == 2 or ended != "trained"
@@ -62,7 +67,8 @@ def check(folder, generations, tries, longest, share_uniform, seed):
     assert all(one == everyone[0] for one in everyone), everyone
     replaced = sum(record["sampling"]["fresh_prompts"] for record in records) if tries else 0
     masked = sum(record["sampling"]["masked_prompts"] for record in records) if tries else 0
-    OUTCOMES.append({"ended": ended, "tries": tries, "replaced": replaced, "masked": masked})
+    left = sum(record["early_exit"]["left"] for record in records) if exits else 0
+    OUTCOMES.append({"ended": ended, "tries": tries, "replaced": replaced, "masked": masked, "left": left})
 
 
 def main():

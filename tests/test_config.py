@@ -130,6 +130,8 @@ def test_surface_is_small():
         "goal_k",
         "entropy_sensor",
         "dynamic_sampling_tries",
+        "early_generations",
+        "early_pass_rates",
         "overlong_cache",
         "micro_batches",
         "max_tokens_per_micro_batch",

@@ -63,17 +63,17 @@ SWITCH = {
 HARDER = {"start": "onset", "data": {"hard": 3, "train": 1}, "num_generations": 8, "max_completion_length": 16}
 
 
-@pytest.mark.parametrize("hold", ["completions", "prompts"])
-def test_two_processes_have_the_stages_of_one(hold, tmp_path):
+@pytest.mark.parametrize(("hold", "early"), [("completions", 0), ("prompts", 2)])
+def test_two_processes_have_the_stages_of_one(hold, early, tmp_path):
     geometry = {"steps_per_generation": 4, "gradient_accumulation_steps": 4, "max_steps": 6, "by_rule": True}
-    geometry |= {"curriculum": [{**HARDER, "hold": hold}], **SWITCH}
+    geometry |= {"curriculum": [{**HARDER, "hold": hold}], "early_generations": early, **SWITCH}
     (one,) = launch(tmp_path / "one", 1, "cpu", per_device_train_batch_size=4, **geometry)
     two, other_rank = launch(tmp_path / "two", 2, "ddp", per_device_train_batch_size=2, **geometry)
     assert one["prompts"] == [sum(parts, []) for parts in zip(two["prompts"], other_rank["prompts"], strict=True)]
     assert [record["curriculum_stage"] for record in one["records"]] == [0, 0, 0, 1, 1, 1]
     assert any(record["sampling"]["tries"] for record in one["records"])
     for own, other in zip(one["records"], two["records"], strict=True):
-        assert own["sampling"] == pytest.approx(other["sampling"])
+        assert own["sampling"] == pytest.approx(other["sampling"]) and own["early_exit"] == other["early_exit"]
         for field in ("target", "entropy", "entropy_se", "control", "jump", "reward", "completion_tokens"):
             assert own[field] == (None if own[field] is None else pytest.approx(other[field], abs=2e-5)), field
     assert one["weights"] == pytest.approx(two["weights"], rel=1e-6)
@@ -85,8 +85,10 @@ def test_resume_inside_a_rollout_on_two_processes(config, tmp_path):
         pytest.importorskip("deepspeed")
     options = {"by_rule": True, "per_device_train_batch_size": 2, "max_steps": 16, "save_steps": 5}
     options |= {"curriculum": [{**HARDER, "hold": "prompts"}], **SWITCH, "save_strategy": "steps"}
+    options["early_generations"] = 2
     whole = launch(tmp_path / "run", 2, config, **options)
     assert [record["num_generations"] for record in whole[0]["records"]] == [4, 4, 8, 8]
+    assert any(record["early_exit"]["left"] for record in whole[0]["records"])
     for update, finished in ((5, 1), (10, 2)):  # inside the second rollout, and the first one of the new stage
         checkpoint = str(tmp_path / "run" / f"checkpoint-{update}")
         resumed = launch(tmp_path / "again", 2, config, resume_from=checkpoint, **options)

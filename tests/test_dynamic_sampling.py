@@ -5,7 +5,9 @@ from datasets import Dataset
 from lab_runs import LAB_ARGS
 
 from es_trl import ESGRPOConfig, ESGRPOTrainer
-from es_trl.curriculum.dynamic_sampling import DynamicSampling, ScoredCompletions, uniform_groups
+from es_trl.curriculum.dynamic_sampling import Filling
+from es_trl.curriculum.prompt_choice import PromptChoice, uniform_groups
+from es_trl.curriculum.scored import ScoredCompletions, bring, own_share
 from es_trl.lab import BASE_MODEL
 
 
@@ -26,61 +28,67 @@ def test_uniform_is_equality(rewards, expected):
     assert uniform_groups(column, 3).tolist() == expected
 
 
+def choice(tries, weights=(1.0,), by_function=False):
+    return PromptChoice(tries, torch.tensor(weights), by_function, len(weights))
+
+
 def test_with_several_functions():
     # the weighted sums of the first prompt are equal, 1 + 2 * 0 and 0 + 2 * 0.5, though neither function's are
     rewards = torch.tensor([[1.0, 0.0], [0.0, 0.5], [1.0, 0.0], [1.0, 0.5]])
-    weights = torch.tensor([1.0, 2.0])
-    accelerator = Accelerator(cpu=True)
-    assert DynamicSampling(1, weights, False, accelerator)._uniform(rewards, 2).tolist() == [True, False]
-    assert DynamicSampling(1, weights, True, accelerator)._uniform(rewards, 2).tolist() == [False, False]
+    assert choice(1, (1.0, 2.0)).mixed(rewards, 2).tolist() == [False, True]
+    assert choice(1, (1.0, 2.0), by_function=True).mixed(rewards, 2).tolist() == [True, True]
 
 
 def answers(rewards):
-    """Groups of two completions with given rewards; an entry is named by them."""
-    entries = [{"row": {"prompt": str(rewards[i // 2])}, "completion_ids": [1, 2, 3]} for i in range(2 * len(rewards))]
-    return ScoredCompletions(entries, torch.tensor(rewards, dtype=torch.float32).view(-1, 1))
+    """Groups of two completions of three tokens with given rewards; an entry is named by them."""
+    entries = [{"row": {"prompt": str(rewards[i // 2])}} for i in range(2 * len(rewards))]
+    return ScoredCompletions(entries, torch.tensor(rewards, dtype=torch.float32).view(-1, 1), [3] * len(entries))
 
 
-def refill(own, tries, later):
-    """Refill `own`, where the n-th try is answered with `later[n]`; returns what remains, the cost, and the sizes."""
+def fill(tries, *generations):
+    """Fill a rollout whose n-th generation is `generations[n]`; returns the result, its prompts, and the sizes."""
     sizes = []
 
-    def draw(count):
-        sizes.append(count)
-        return [None] * (2 * count)
+    def complete(prompts, count):
+        assert count == 2
+        sizes.append(len(prompts))
+        return answers(generations[len(sizes) - 1])
 
-    sampling = DynamicSampling(tries, torch.ones(1), False, Accelerator(cpu=True))
-    uniform, cost = sampling.refill(own, 2, draw, lambda rows: answers(later[len(sizes) - 1]))
-    return uniform.tolist(), cost, sizes
+    filling = Filling(choice(tries), 2, complete)
+    filled = filling.fill([{}] * len(generations[0]), lambda count: [{}] * count)
+    entries = bring(filled.sources, filling.generations, Accelerator(cpu=True))
+    return filled, [entry["row"]["prompt"] for entry in entries], sizes
 
 
 def test_replaces_what_is_uniform_and_no_more():
-    own = answers([[1, 1], [1, -1], [-1, -1], [1, 1]])
-    uniform, cost, sizes = refill(own, 5, [[[1, -1], [1, 1], [1, 1]], [[-1, 1], [-1, 1]]])
-    assert sizes == [3, 2]  # as many as were missing
-    assert uniform == [False] * 4
-    assert own.rewards.flatten().tolist() == [1, -1, 1, -1, -1, 1, -1, 1]
-    assert [entry["row"]["prompt"] for entry in own.entries[::2]] == ["[1, -1]", "[1, -1]", "[-1, 1]", "[-1, 1]"]
+    first = [[1, 1], [1, -1], [-1, -1], [1, 1]]
+    filled, prompts, sizes = fill(5, first, [[1, -1], [1, 1], [1, 1]], [[-1, 1], [-1, 1]])
+    assert sizes == [4, 3, 2]  # as many as were missing
+    assert not filled.masked.any() and filled.early_exit is None
+    assert filled.rewards.flatten().tolist() == [1, -1, 1, -1, -1, 1, -1, 1]
+    assert prompts[::2] == prompts[1::2] == ["[1, -1]", "[1, -1]", "[-1, 1]", "[-1, 1]"]
+    cost = filled.sampling
     assert (cost.tries, cost.fresh_prompts, cost.masked_prompts) == (2, 5, 0)
     assert cost.extra_tokens == 5 * 2 * 3 and cost.first_reward == pytest.approx((2 + 0 - 2 + 2) / 8)
 
 
 def test_tries_are_bounded():
-    uniform, cost, sizes = refill(answers([[1, 1], [1, -1], [1, 1]]), 2, [[[1, 1]] * 2] * 2)
-    assert (uniform, sizes, cost.masked_prompts) == ([True, False, True], [2, 2], 2)
+    filled, _, sizes = fill(2, [[1, 1], [1, -1], [1, 1]], *[[[1, 1]] * 2] * 2)
+    assert (filled.masked.tolist(), sizes, filled.sampling.masked_prompts) == ([True, False, True], [3, 2, 2], 2)
 
 
 def test_without_need_nothing_is_generated():
-    assert refill(answers([[1, -1]]), 3, [])[2] == []
+    assert fill(3, [[1, -1]])[2] == [1]
 
 
-def test_tries_are_shared_equally_by_the_processes():
-    class Four:
-        num_processes, process_index = 4, 0
-
-    sampling = DynamicSampling(1, torch.ones(1), False, Four())
-    assert [sampling._shareable(n, 8) for n in (1, 3)] == [1, 3]  # 8 completions of a prompt: 2 for each process
-    assert [sampling._shareable(n, 6) for n in (1, 2, 3)] == [2, 2, 4]  # 6 are 1.5 for each, 12 are 3
+@pytest.mark.parametrize(("prompts", "processes"), [(1, 1), (3, 2), (5, 4), (1, 4)])
+def test_prompts_are_shared_equally_by_the_processes(prompts, processes):
+    rows = [{"prompt": str(i)} for i in range(prompts)]
+    shares = [own_share(rows, process, processes) for process in range(processes)]
+    assert len({len(share) for share in shares}) == 1
+    together = [row for share in shares for row in share]
+    assert together[:prompts] == rows and all(row == rows[-1] for row in together[prompts:])
+    assert len({id(row) for row in together}) == len(together) < prompts + processes  # a row may be changed
 
 
 # --- in the trainer ---------------------------------------------------------------------------------------------------

@@ -88,12 +88,13 @@ CURRICULUM = {
     "dynamic_sampling_tries": 1,
     "overlong_cache": 3,
 }
+EARLY = {**CURRICULUM, "dynamic_sampling_tries": 4, "early_generations": 2, "early_pass_rates": [0.0, 0.8]}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("blocks", "iterations", "updates"),
-    [(CHAIN, 1, (3, 9, 18)), (CURRICULUM, 1, (3, 9, 12, 15)), (CURRICULUM, 2, (9, 18)), ({}, 1, (3, 18))],
+    [(CHAIN, 1, (3, 9, 18)), (EARLY, 1, (3, 9, 12, 15)), (CURRICULUM, 2, (9, 18)), ({}, 1, (3, 18))],
     ids=["self_tuned", "curriculum", "reused", "off"],
 )
 def test_resume_inside_a_rollout_loses_nothing(blocks, iterations, updates, lab_trainer, tmp_path):

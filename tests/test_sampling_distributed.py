@@ -1,4 +1,4 @@
-"""Dynamic sampling on two processes that have completions of other lengths and other groups to replace: no hang."""
+"""Dynamic sampling and early exit on two processes with other lengths and other groups to replace: no hang."""
 
 import pytest
 from launching import launch
@@ -17,4 +17,5 @@ def test_any_run_ends_and_is_the_same_on_both(config, tmp_path):
     assert {outcome["ended"] for outcome in first} == {"trained", "nothing to learn"}
     assert any(outcome["ended"] == "trained" and outcome["replaced"] for outcome in first)
     assert any(outcome["ended"] == "trained" and outcome["masked"] for outcome in first)
+    assert any(outcome["ended"] == "trained" and outcome["left"] for outcome in first)
     assert any(outcome["tries"] == 0 for outcome in first)

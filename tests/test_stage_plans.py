@@ -67,6 +67,7 @@ def test_plan_sees_the_local_files_of_every_stage(tmp_path, capsys):
         ),
         (["--curriculum", "none", "--datasets", "none"], "rollouts in the run                       160"),
         (["--dynamic_sampling_tries", "3"], "dynamic sampling: up to 3 more generations per rollout"),
+        (["--early_generations", "4"], "prompts with a pass rate outside 0.05 to 0.8 are left after 4 completions"),
         (["--loss_type", "dr_grpo"], "dr_grpo divides the loss by the max_completion_length of the first stage (12)"),
         (["--curriculum", "[{start: 0.5, num_generations: 16}]"], "no stage takes prompts from hard"),
     ],

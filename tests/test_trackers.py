@@ -60,7 +60,10 @@ def numbers(records, prefix="train/"):
     return {f"{prefix}{name}": mean(each[name] for each in values) for name in values[0]}
 
 
-@pytest.mark.parametrize("changes", [{}, BONUS, {**BONUS, "dynamic_sampling_tries": 2}], ids=["off", "bonus", "again"])
+AGAIN = {**BONUS, "dynamic_sampling_tries": 2, "early_generations": 2, "early_pass_rates": [0.0, 1.0]}
+
+
+@pytest.mark.parametrize("changes", [{}, BONUS, AGAIN], ids=["off", "bonus", "again"])
 def test_the_log_has_the_numbers_of_the_history(changes, lab_trainer):
     trainer = lab_trainer(**changes)
     trainer.train()

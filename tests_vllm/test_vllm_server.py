@@ -54,6 +54,17 @@ def test_the_server_follows_the_stages(mode, vllm_trainer, asked):
     assert max(record["logp_difference"] for record in records) < EXACT
 
 
+def test_early_completions_are_asked_for_by_their_number(mode, vllm_trainer, asked):
+    own = {"early_generations": 3, "early_pass_rates": [0.0, 0.8], "dynamic_sampling_tries": 3}
+    trainer = vllm_trainer(**mode, num_generations=8, max_steps=4, **own)
+    trainer.train()
+    (record,) = trainer.history.records
+    early = [count for count, n, _ in asked if n == 3]
+    assert sum(early) == record["early_exit"]["prompts"] == 2 + record["sampling"]["fresh_prompts"]
+    assert sum(count for count, n, _ in asked if n == 5) == sum(early) - record["early_exit"]["left"]
+    assert {n for _, n, _ in asked} == {3, 5} and record["logp_difference"] < EXACT
+
+
 def test_a_server_for_shorter_completions_is_refused(mode, vllm_trainer):
     long = {**SWITCH, "max_completion_length": 32}
     with pytest.raises(ValueError, match="the server's --max-model-len must be above 32, .* got 32"):

@@ -19,9 +19,10 @@ def asked(monkeypatch):
     return calls
 
 
-@pytest.mark.parametrize("tries", [0, 3])
-def test_the_engine_follows_the_stages(tries, vllm_trainer, asked):
-    trainer = vllm_trainer(curriculum=[SWITCH], dynamic_sampling_tries=tries, **SHORT, **CONTROLLED)
+@pytest.mark.parametrize(("tries", "early"), [(0, 0), (3, 0), (9, 6)])
+def test_the_engine_follows_the_stages(tries, early, vllm_trainer, asked):
+    own = {"dynamic_sampling_tries": tries, "early_generations": early, "early_pass_rates": [0.0, 0.9]}
+    trainer = vllm_trainer(curriculum=[SWITCH], **own, **SHORT, **CONTROLLED)
     engine = trainer.vllm_generation.llm
     assert engine.llm_engine.model_config.max_model_len == 32  # holds the longest stage from the start
     trainer.train()
@@ -36,9 +37,13 @@ def test_the_engine_follows_the_stages(tries, vllm_trainer, asked):
     assert [record["cut_ratios"] for record in records] == [0.0] * 4
     assert sum(size for size, _ in asked) == sum(
         record["num_generations"] * (2 + (record["sampling"] or {"fresh_prompts": 0})["fresh_prompts"])
+        - (record["num_generations"] - early) * (record["early_exit"] or {"left": 0})["left"]
         for record in records
     )
-    if tries == 0:
+    if early:
+        assert sum(record["early_exit"]["left"] for record in records) > 0
+        assert asked[0] == (2 * early, 4)
+    elif tries == 0:
         assert asked == [(16, 4), (16, 4), (64, 16), (64, 16)]
     else:
         assert sum(record["sampling"]["tries"] for record in records) == len(asked) - 4 > 0

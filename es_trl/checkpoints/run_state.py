@@ -75,7 +75,8 @@ class RunState:
         if saved != callbacks:
             raise ValueError(
                 f"the checkpoint was written with the rollout callbacks {saved} but this run has {callbacks}: resume "
-                f"with the same entropy_* and curriculum blocks, dynamic_sampling_tries and callbacks, {new_run}"
+                f"with the same entropy_* and curriculum blocks, dynamic_sampling_tries, early_generations "
+                f"and callbacks, {new_run}"
             )
         for name, value in geometry.items():
             if (saved := state.geometry.get(name)) != value:

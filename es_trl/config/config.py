@@ -11,7 +11,7 @@ from trl import GRPOConfig
 
 from ..control.base import Actuator, Controller
 from ..control.schedules import Schedule
-from ..curriculum.stages import Stage, check_cache
+from ..curriculum.stages import Stage, check_cache, check_early
 from .collectives import leave_out_compiled_collective
 from .field_checks import check_fields
 from .goal import apply_goal
@@ -20,7 +20,7 @@ from .micro_batches import check_micro_batches
 from .parser import as_block, build_part, build_stages, read_block
 from .presets import apply_method
 from .registry import BLOCKS, PARTS
-from .sizes import check_counts, check_groups, check_pass_at_k
+from .sizes import check_counts, check_groups, check_pass_at_k, check_pass_rates
 
 
 # Used when only a schedule is given: these two need no gains and work with every geometry and every loss.
@@ -80,6 +80,15 @@ class ESGRPOConfig(GRPOConfig):
         dynamic_sampling_tries (`int`, *optional*, defaults to `0`):
             Maximum number of extra generations per rollout, at least 0 (off). They replace prompts whose completions
             all got the same reward (`curriculum/dynamic_sampling.py`). DAPO's code uses 10.
+        early_generations (`int`, *optional*, defaults to `0`):
+            Number of completions per prompt, from 1 to `num_generations - 1`, after which a prompt is left if its pass
+            rate is outside `early_pass_rates`; 0 is off. The other prompts get the rest of their `num_generations`
+            completions. `dynamic_sampling_tries` also bounds the generations that replace prompts that were left.
+            MAI-Thinking-1 uses 16 of 128.
+        early_pass_rates (`list[float]`, *optional*, defaults to `[0.05, 0.8]`):
+            Lowest and highest pass rate, from 0 to 1, of a prompt that gets all its completions. It is the share of the
+            early completions whose reward, without the overlong punishment, is above 0. The default is
+            MAI-Thinking-1's.
         overlong_cache (`int`, *optional*, defaults to `0`):
             Number of tokens before `max_completion_length` over which the soft overlong punishment falls from 0 to -1
             (DAPO, equation 13), at least 0 (off). The punishment is one more reward function. Its weight is 1, or the
@@ -123,6 +132,11 @@ class ESGRPOConfig(GRPOConfig):
         "Stages: a list of mappings, each with `start` and the values that it changes."
     )
     dynamic_sampling_tries: int = _field("Most extra generations per rollout to replace prompts of equal rewards.", 0)
+    early_generations: int = _field("Completions after which a prompt outside early_pass_rates is left; 0 is off.", 0)
+    early_pass_rates: list[float] = field(
+        default_factory=lambda: [0.05, 0.8],
+        metadata={"help": "Lowest and highest pass rate of a prompt that is not left early."},
+    )
     overlong_cache: int = _field("Tokens before the longest completion over which the punishment grows.", 0)
     micro_batches: str = _field("What micro-batches are cut by: `tokens`, or `completions` as in TRL.", "tokens")
     max_tokens_per_micro_batch: int | None = _field("Most tokens of a micro-batch, with padding.")
@@ -146,6 +160,11 @@ class ESGRPOConfig(GRPOConfig):
         """Whether every field was named, as TRL's parser does, which cannot tell the user's values from defaults."""
         return self._named.issuperset(each.name for each in fields(self) if each.init)
 
+    @property
+    def chooses_prompts(self) -> bool:
+        """Whether rollouts choose among the prompts that they draw, by the rewards of their completions."""
+        return self.dynamic_sampling_tries > 0 or self.early_generations > 0
+
     def __post_init__(self) -> None:
         for each in fields(self):  # JSON has no NumPy numbers
             if isinstance(value := getattr(self, each.name), np.generic):
@@ -159,6 +178,10 @@ class ESGRPOConfig(GRPOConfig):
         self._build_blocks()  # refuses a bad block long before a model loads
         check_micro_batches(self)
         check_cache(self.overlong_cache, self.max_completion_length, "overlong_cache")
+        check_pass_rates(self)
+        self.early_pass_rates = [float(rate) for rate in self.early_pass_rates]  # as JSON has them
+        if self.curriculum is None:
+            check_early(self.early_generations, self.num_generations)
         leave_out_compiled_collective()  # `super().__post_init__` sets up the processes
         both_sizes = None not in (self.generation_batch_size, self.steps_per_generation)
         try:

@@ -5,12 +5,12 @@ import re
 
 from trl import GRPOConfig
 
-from ..control.values import check_count
+from ..control.values import check_count, is_number
 
 
 COUNTS = ("num_generations", "per_device_train_batch_size", "gradient_accumulation_steps", "num_iterations")
 OPTIONAL = ("steps_per_generation", "generation_batch_size", "max_completion_length", "goal_k")
-FROM_ZERO = ("dynamic_sampling_tries", "overlong_cache")
+FROM_ZERO = ("dynamic_sampling_tries", "early_generations", "overlong_cache")
 
 
 def check_counts(args: GRPOConfig) -> None:
@@ -70,6 +70,22 @@ def _check_evaluation_groups(args: GRPOConfig) -> None:
             f"`per_device_eval_batch_size` times the processes must be a multiple of {group} (completions per "
             f"prompt), got {rows}: set it to {group}, or num_generations_eval to a divisor of {rows}"
         ) from None
+
+
+def check_pass_rates(args: GRPOConfig) -> None:
+    """Raise unless `early_pass_rates` is a range from 0 to 1, which some number of right early completions is in."""
+    rates, early = args.early_pass_rates, args.early_generations
+    is_pair = isinstance(rates, list | tuple) and len(rates) == 2 and all(map(is_number, rates))
+    if not is_pair or not 0.0 <= rates[0] <= rates[1] <= 1.0:
+        raise ValueError(
+            f"`early_pass_rates` must be two numbers from 0 to 1, the lower one first, got {rates!r}: set for example "
+            "[0.05, 0.8]"
+        )
+    if early and not any(rates[0] <= right / early <= rates[1] for right in range(early + 1)):
+        raise ValueError(
+            f"`early_pass_rates` must hold a pass rate that {early} completions can have, got {rates!r}: set a wider "
+            "range, or more early_generations"
+        )
 
 
 def check_pass_at_k(args: GRPOConfig) -> None:

@@ -47,8 +47,8 @@ def named_datasets(train_dataset: Any, has_environment: bool = False) -> dict[st
     for name, dataset in named.items():
         if not isinstance(dataset, Dataset):
             raise ValueError(
-                f"the dataset {name!r} must be a datasets.Dataset for stages and dynamic sampling, which draw prompts "
-                f"by their row, got {type(dataset).__name__}: give one, or several by name in a dict"
+                f"the dataset {name!r} must be a datasets.Dataset for stages, dynamic sampling and early exit, "
+                f"which draw prompts by their row, got {type(dataset).__name__}: give one, or several by name in a dict"
             )
         named_as = "train_dataset" if dataset is train_dataset else f"the dataset {name!r}"
         check_dataset(dataset, has_environment, named_as)
@@ -82,7 +82,7 @@ def check_stages(planned: Sequence[PlannedStage], datasets: dict[str, Dataset | 
 
 def check_replaceable(datasets: dict[str, Dataset], kwargs: dict[str, Any]) -> None:
     """
-    Raise `ValueError` if dynamic sampling cannot replace single prompts, because of tools, environments or images.
+    Raise `ValueError` if single prompts cannot be replaced, because of tools, environments or images.
 
     `kwargs` are the arguments of `GRPOTrainer`.
     """
@@ -92,5 +92,5 @@ def check_replaceable(datasets: dict[str, Dataset], kwargs: dict[str, Any]) -> N
     if found:
         raise ValueError(
             f"dynamic sampling cannot replace single prompts with {', '.join(found)}, because TRL prepares these for a "
-            "whole rollout: set dynamic_sampling_tries: 0"
+            "whole rollout: set dynamic_sampling_tries and early_generations to 0"
         )

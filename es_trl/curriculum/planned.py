@@ -7,7 +7,7 @@ from typing import Any
 
 from ..control.geometry import Geometry, GeometryArgs
 from ..control.schedules import progress_at
-from .stages import BASE_DATA, Stage, check_cache
+from .stages import BASE_DATA, Stage, check_cache, check_early
 
 
 @dataclass(frozen=True)
@@ -149,6 +149,7 @@ def _check(planned: Sequence[PlannedStage], names: Collection[str], args: Any) -
                 "name one of them under `data`"
             )
         check_cache(stage.overlong_cache, stage.max_completion_length, f"overlong_cache of stage {stage.index}")
+        check_early(args.early_generations, stage.num_generations, f" in stage {stage.index}")
     lengths = {stage.max_completion_length for stage in planned}
     fixed = {"max_new_tokens", "max_tokens"} & set(args.generation_kwargs or {})
     if fixed and len(lengths) > 1:

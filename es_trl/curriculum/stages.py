@@ -84,6 +84,19 @@ def check_cache(cache: int, longest: int | None, name: str) -> None:
         )
 
 
+def check_early(early: int, num_generations: int, of_stage: str = "") -> None:
+    """
+    Raise `ValueError` unless a prompt may be left after `early` of its completions.
+
+    `of_stage` names the stage in the message.
+    """
+    if early >= num_generations:
+        raise ValueError(
+            f"`early_generations` must be less than the {num_generations} completions per prompt{of_stage}, got "
+            f"{early}: set for example {max(num_generations // 2, 1)}, or 0"
+        )
+
+
 def _shares(data: Any) -> dict[str, float]:
     weights = {data: 1.0} if isinstance(data, str) else data
     if not isinstance(weights, dict) or not weights:

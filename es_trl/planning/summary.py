@@ -68,7 +68,9 @@ def _time_table(recipe: Recipe, stages: list[PlannedStage], work: list[Workload]
         "(without generation on vLLM's server)": not work[0].generates,
         f"(prompts of up to {work[0].prompt:,} tokens; mean lengths {MEAN_LENGTH:.0%} of the longest; 40% of the peak "
         "FLOP/s and 60% of the bandwidth; all assumed: docs/guides/memory.md)": True,
-        "(without the further generations of dynamic sampling)": recipe.training.dynamic_sampling_tries,
+        "(without the further generations of dynamic sampling and the savings of early exit)": (
+            recipe.training.chooses_prompts
+        ),
     }
     return "\n".join(line for line, is_shown in lines.items() if is_shown)
 

@@ -101,6 +101,12 @@ class RolloutRecord:
         "Cost of dynamic sampling: `tries` (generations beside the rollout's own), `fresh_prompts`, `masked_prompts` "
         "(left out of the loss), `extra_tokens`, and `first_reward` (the mean before anything was replaced).",
     )
+    early_exit: dict[str, float] | None = _field(
+        "",
+        "With `early_generations`: `prompts` (all that were tried), `left` (after their early completions), "
+        "`left_tokens` (of these completions), and `saved_tokens` (of the completions that were not sampled, if these "
+        "were as long as the early ones of the same prompt).",
+    )
     reward: float | None = _field("", "Mean reward over all completions.")
     uniform_rewards: float | None = _field(
         "share", "Prompts whose completions all got the same reward, so that they teach nothing."
@@ -218,7 +224,8 @@ def _wrong_field(record: dict[str, Any]) -> str | None:
     for name, kinds in _KINDS.items():
         if not isinstance(record[name], kinds):
             return name
-    parts = [part for name in ("settings", "estimate", "sampling") for part in (record[name] or {}).values()]
+    mappings = ("settings", "estimate", "sampling", "early_exit")
+    parts = [part for name in mappings for part in (record[name] or {}).values()]
     texts = all(isinstance(event, dict) and {"kind", "message"} <= event.keys() for event in record["events"] or [])
     numbers = all(part is None or isinstance(part, int | float) for part in parts)
     return None if texts and numbers else "settings" if texts else "events"

@@ -68,7 +68,7 @@ def complete(
         planned = find_callback(callbacks, Curriculum).prompts.planned
         caches, length = [stage.overlong_cache for stage in planned], planned[0].max_completion_length
         train_dataset = datasets[next(iter(planned[0].data))]
-        if args.dynamic_sampling_tries > 0:
+        if args.chooses_prompts:
             check_replaceable(datasets, others)
     prepare_callbacks(callbacks, args)
     classes = others.pop("reward_processing_classes", None)

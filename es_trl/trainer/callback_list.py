@@ -37,7 +37,7 @@ def collect_callbacks(args: ESGRPOConfig, given: Sequence[Any]) -> list[TrainerC
     parts, stages = args.build_parts(), args.build_stages()
     if parts is not None:
         callbacks.insert(0, EntropyScheduler(*parts))
-    if stages is not None or (args.dynamic_sampling_tries > 0 and find_callback(callbacks, Curriculum) is None):
+    if stages is not None or (args.chooses_prompts and find_callback(callbacks, Curriculum) is None):
         callbacks.append(Curriculum(stages or []))
     # the curriculum begins the stage, whose sizes the other callbacks must see
     return sorted(callbacks, key=lambda callback: not isinstance(callback, Curriculum))

@@ -1,7 +1,7 @@
-"""The replacement of a rollout's prompts between its generation and its scoring.
+"""The choice of a rollout's prompts between its generation and its scoring.
 
-TRL generates and scores a whole rollout in one method. Dynamic sampling replaces prompts inside this method. So TRL
-computes log-probabilities only once, for the completions that are trained on.
+TRL generates and scores a whole rollout in one method. Dynamic sampling and early exit replace prompts inside this
+method. So TRL computes log-probabilities only once, for the completions that are trained on.
 """
 
 import contextlib
@@ -11,28 +11,29 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 from trl import GRPOTrainer
 
+from ..common.temporarily import temporarily
 from ..control.loop import broken_policy
-from ..curriculum.dynamic_sampling import DynamicSampling, ScoredCompletions, nothing_to_learn
+from ..curriculum.dynamic_sampling import Filling, nothing_to_learn
+from ..curriculum.prompt_choice import PromptChoice
+from ..curriculum.scored import Rows, ScoredCompletions, bring, columns_of, entries_of, own_share
 from .rollout import OpenRollout
 from .sensor import completion_mask
 
 
-Rows = list[dict[str, Any]]
-
-
 class Refill:
     """
-    Replaces the prompts of a rollout whose completions all have the same reward.
+    Fills a rollout with prompts that are worth training on.
 
     Afterwards the trainer's metrics and logged columns describe only the completions that are trained on.
 
     Args:
-        trainer (`GRPOTrainer`), sampling (`DynamicSampling`):
-            The trainer, and the rule that chooses the prompts to replace.
+        trainer (`GRPOTrainer`), choice (`PromptChoice`):
+            The trainer, and the rules that choose the prompts.
         draw (`Callable[[int], list[dict]]`):
-            Function from a number of prompts to this process's rows of that many new prompts.
+            Function from a number to the rows of that many new prompts, over all processes.
         generate (`Callable`), reward (`Callable`):
             TRL's own `_generate` and `_calculate_rewards`.
     """
@@ -40,66 +41,78 @@ class Refill:
     def __init__(
         self,
         trainer: GRPOTrainer,
-        sampling: DynamicSampling,
+        choice: PromptChoice,
         draw: Callable[[int], Rows],
         generate: Callable[..., tuple[Any, ...]],
         reward: Callable[..., torch.Tensor],
     ):
-        self._trainer, self._sampling = trainer, sampling
+        self._trainer, self._choice = trainer, choice
         self._draw, self._generate, self._reward = draw, generate, reward
 
     def __call__(self, rollout: OpenRollout, prompts: list[Any]) -> tuple[Any, ...]:
         """
-        Generate completions for a rollout, then for the prompts that replace others.
+        Generate completions for a rollout, and for prompts that replace others.
 
         The value is that of TRL's `_generate`. `prompts` and the rows of the rollout are changed in place, because TRL
         continues with the list that it passed.
         """
-        metrics, logged = self._trainer._metrics["train"], self._trainer._pending_extra_logs
-        generated = self._generate(prompts)
-        if generated[6] is not None:
-            raise ValueError(
-                "`dynamic_sampling_tries` must be 0 for prompts with images, which cannot be replaced: set it to 0"
-            )
-        counts = {name: len(values) for name, values in metrics.items()}
-        own = self._score(rollout.rows, generated)
-        uniform, cost = self._sampling.refill(own, self._trainer.num_generations, self._draw, self._complete)
-        if uniform.all():
-            raise ValueError(nothing_to_learn(rollout.rollout, cost))
-        rollout.rows[:] = [entry["row"] for entry in own.entries]
+        metrics, accelerator = self._trainer._metrics["train"], self._trainer.accelerator
+        before = {name: len(values) for name, values in metrics.items()}
+        size, first = self._trainer.num_generations, accelerator.process_index * len(rollout.rows)
+        drawn = gather_object([row for i, row in enumerate(rollout.rows, start=first) if i % size == 0])
+        filling = Filling(self._choice, size, self._complete)
+        filled = filling.fill(drawn, self._draw)
+        if filled.masked.all():
+            raise ValueError(nothing_to_learn(rollout.rollout, self._choice, filled.sampling))
+        entries = bring(filled.sources, filling.generations, accelerator)
+        rollout.rows[:] = [entry["row"] for entry in entries]
         prompts[:] = [row["prompt"] for row in rollout.rows]
-        rollout.refill(own.rewards, uniform, asdict(cost))
-        for column in own.entries[0]["logged"]:
-            logged[column] = [entry["logged"].get(column) for entry in own.entries]
-        columns = own.columns()
-        for name, count in counts.items():
-            if name.startswith("completions/"):
-                del metrics[name][count:]  # these describe the prompts that were tried
+        early_exit = None if filled.early_exit is None else asdict(filled.early_exit)
+        rollout.refill(filled.rewards, filled.masked, asdict(filled.sampling), early_exit)
+        for column in entries[0]["logged"]:
+            self._trainer._pending_extra_logs[column] = [entry["logged"].get(column) for entry in entries]
+        columns = columns_of(entries)
         for name, value in self._lengths(columns[1]).items():
-            metrics[name][-1] = value
-        return (*columns, {}, *generated[6:])
+            metrics[name][before.get(name, 0) :] = [value]  # TRL's describe the prompts that were tried
+        return (*columns, {}, *filling.generations[0].others)
 
-    def _complete(self, rows: Rows) -> ScoredCompletions:
-        """Generate a completion for each row and compute its rewards."""
-        return self._score(rows, self._generate([row["prompt"] for row in rows]))
-
-    def _score(self, rows: Rows, generated: tuple[Any, ...]) -> ScoredCompletions:
-        _, completion_ids, _, completions, _, extra_fields, *_ = generated
+    def _complete(self, prompts: Rows, count: int) -> ScoredCompletions:
+        """Generate `count` completions of each prompt on all processes together, and compute their rewards."""
+        accelerator = self._trainer.accelerator
+        repeated = [row for row in prompts for _ in range(count)]
+        rows = own_share(repeated, accelerator.process_index, accelerator.num_processes)
+        with temporarily(self._trainer, num_generations=count):  # a vLLM server groups the prompts by it
+            generated = self._generate([row["prompt"] for row in rows])
+        _, completion_ids, _, completions, _, extra_fields, images, *_ = generated
+        if images is not None:
+            raise ValueError(
+                "`dynamic_sampling_tries` and `early_generations` must be 0 for prompts with images, which cannot be "
+                "replaced: set them to 0"
+            )
         for name, values in extra_fields.items():  # a rollout function returns them, and TRL passes them to the rewards
             for i, row in enumerate(rows):
                 row[name] = values[i] if isinstance(values, list) else values
         rewards = self._reward(rows, [row["prompt"] for row in rows], completions, completion_ids)
         pending = self._trainer._pending_extra_logs
-        logged = dict(pending)
+        entries = entries_of(rows, generated, dict(pending))
         pending.clear()
-        return ScoredCompletions(ScoredCompletions.entries_of(rows, generated, logged), rewards)
+        tokens = gather_object([len(ids) for ids in completion_ids])
+        return ScoredCompletions(entries, rewards, tokens, generated[6:])
 
     def _lengths(self, completion_ids: list[list[int]]) -> dict[str, float]:
-        """Return the mean length and the truncated share of the completions of all processes, by TRL's names."""
+        """Return statistics of the lengths of the completions of all processes, by TRL's names."""
         accelerator = self._trainer.accelerator
         own = torch.tensor(lengths_of(self._trainer, completion_ids), dtype=torch.float, device=accelerator.device)
-        means = accelerator.gather(own).mean(dim=0)
-        return dict(zip(("completions/mean_length", "completions/clipped_ratio"), means.tolist(), strict=True))
+        lengths, truncated = accelerator.gather(own).unbind(dim=1)
+        ended = lengths[truncated == 0]
+        kinds = {"": lengths, "terminated_": ended if len(ended) else lengths.new_zeros(1)}
+        shown = {
+            f"{name}_{kind}length": getattr(values, name)()
+            for kind, values in kinds.items()
+            for name in ("mean", "min", "max")
+        }
+        shown["clipped_ratio"] = truncated.mean()
+        return {f"completions/{name}": value.item() for name, value in shown.items()}
 
 
 def lengths_of(trainer: GRPOTrainer, completion_ids: list[list[int]]) -> list[tuple[int, bool]]:
@@ -112,6 +125,7 @@ def mask_prompts(batch: dict[str, Any], prompts: torch.Tensor, accelerator: Acce
     """Leave the marked `prompts`, bool of shape `(prompts,)`, out of the loss; `batch` has the rows of this process."""
     kept = ~prompts.to(batch["prompt_index"].device)[batch["prompt_index"]]
     batch["completion_mask"] = batch["completion_mask"] * kept.unsqueeze(1)
+    batch["advantages"] = batch["advantages"].masked_fill(~kept, 0.0)  # as where all rewards are equal
     batch["num_items_in_batch"] = accelerator.gather(completion_mask(batch).sum()).sum()
 
 

@@ -10,7 +10,7 @@ from trl import GRPOTrainer
 
 from ..actuators.actuation import Actuation
 from ..actuators.batch import MicroBatch, Scores
-from ..curriculum.dynamic_sampling import weighted_sums
+from ..curriculum.scored import weighted_sums
 from .forward import LogProbs
 from .sensor import completion_mask
 

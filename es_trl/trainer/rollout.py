@@ -42,6 +42,7 @@ class OpenRollout:
     truncated_completions: float | None = None
     logp_difference: float | None = None
     sampling: dict[str, float] | None = None
+    early_exit: dict[str, float] | None = None
     reading: EntropyReading | None = None
     is_measured: bool = False  # true even if the rollout has no token to measure
     jump: float | None = None
@@ -56,7 +57,7 @@ class OpenRollout:
     rows: list[dict[str, Any]] = field(default_factory=list)  # rows of this process, one per completion
     rewards: torch.Tensor | None = None  # rewards on all processes, (completions, reward functions)
     lengths: list[tuple[int, bool]] = field(default_factory=list)  # of own completions: tokens, and whether cut
-    uniform: torch.Tensor | None = None  # marks prompts that dynamic sampling could not replace, (prompts,)
+    masked: torch.Tensor | None = None  # marks prompts that are left out of the loss, (prompts,)
     old_entropies: tuple[torch.Tensor, torch.Tensor | None] | None = None  # entropies and clamped entropies
     plan: Plan | None = None  # of the micro-batches
     order: torch.Tensor | None = None  # in which TRL's micro-batches take the rows of this process
@@ -83,9 +84,15 @@ class OpenRollout:
         """Keep the rows of this process; the rollout has `prompts` prompts over all processes."""
         self.rows, self.sensor = rows, EntropySensor(prompts)
 
-    def refill(self, rewards: torch.Tensor, uniform: torch.Tensor, cost: dict[str, float]) -> None:
-        """Keep the result of dynamic sampling: the rewards, the prompts that stay uniform, and the cost."""
-        self.rewards, self.uniform, self.sampling = rewards, uniform, cost
+    def refill(
+        self,
+        rewards: torch.Tensor,
+        masked: torch.Tensor,
+        sampling: dict[str, float],
+        early_exit: dict[str, float] | None,
+    ) -> None:
+        """Keep the result of dynamic sampling: the rewards, the prompts to leave out of the loss, and the costs."""
+        self.rewards, self.masked, self.sampling, self.early_exit = rewards, masked, sampling, early_exit
 
     def generated(self, lengths: list[tuple[int, bool]]) -> None:
         """Keep the tokens of each completion of this process, and whether it was cut at the limit."""

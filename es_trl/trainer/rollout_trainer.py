@@ -20,8 +20,8 @@ from ..checkpoints.run_state import RunState
 from ..common.temporarily import temporarily
 from ..control.base import Actuator
 from ..control.geometry import Geometry
-from ..curriculum.dynamic_sampling import DynamicSampling
 from ..curriculum.planned import PlannedStage
+from ..curriculum.prompt_choice import PromptChoice
 from ..tracking.completions import Samples, is_sampled, samples_of
 from ..tracking.console import Console
 from ..tracking.history import History, RolloutRecord
@@ -53,13 +53,19 @@ class RolloutTrainer(PushingTrainer):
     ):
         given = complete(model, reward_funcs, args, train_dataset, eval_dataset, others)
         self._first_max_completion_length, self._has_punishment = given.first_length, given.punishes
-        self._sampling: DynamicSampling | None = None
+        self._choice: PromptChoice | None = None
         self._evaluation: Evaluation | None = None  # the open one
         positional = (model, given.reward_funcs, given.args, given.train_dataset, eval_dataset)
         super().__init__(*positional, callbacks=given.callbacks, **given.others)
-        if tries := self.args.dynamic_sampling_tries:
-            by_function = self.multi_objective_aggregation == "normalize_then_sum"
-            self._sampling = DynamicSampling(tries, self.reward_weights, by_function, self.accelerator)
+        if self.args.chooses_prompts:
+            self._choice = PromptChoice(
+                tries=self.args.dynamic_sampling_tries,
+                weights=self.reward_weights,
+                by_function=self.multi_objective_aggregation == "normalize_then_sum",
+                functions=self._num_task_rewards,
+                early=self.args.early_generations,
+                rates=tuple(self.args.early_pass_rates),
+            )
         self.history = History(self.args.output_dir, writes=self.accelerator.is_main_process)
         self._console = Console(self.accelerator.is_main_process, has_bar=not self.args.disable_tqdm)
         for each in list(self.callback_handler.callbacks):  # the console takes the place of TRL's own lines
@@ -218,8 +224,8 @@ class RolloutTrainer(PushingTrainer):
             self._samples.append(samples_of(rollout.rollout, self.num_generations, self._logs, rollout.lengths))
         # TRL shuffles the rows later, so each row must know its prompt
         batch["prompt_index"] = prompt_index(len(rollout.rows), self.num_generations, self.accelerator)
-        if rollout.uniform is not None:
-            mask_prompts(batch, rollout.uniform, self.accelerator)
+        if rollout.masked is not None:
+            mask_prompts(batch, rollout.masked, self.accelerator)
         if self._actuation.needs_scores:
             scores = scores_of(self, batch, rollout.rewards, rollout.rollout, self._num_task_rewards)
             batch.update(own_rows(self._actuation.columns(scores, self.args), len(rollout.rows), self.accelerator))
@@ -231,9 +237,10 @@ class RolloutTrainer(PushingTrainer):
         return batch
 
     def _generate(self, prompts: list[Any]) -> tuple[Any, ...]:
-        if self._sampling is None or not self.model.training:
+        if self._choice is None or not self.model.training:
             return super()._generate(prompts)
-        refill = Refill(self, self._sampling, self._draw_rows, super()._generate, super()._calculate_rewards)
+        draw = partial(self.curriculum.prompts.draw, num_generations=1, processes=(0, 1))  # the same on all processes
+        refill = Refill(self, self._choice, draw, super()._generate, super()._calculate_rewards)
         return refill(self._rollout, prompts)
 
     def _calculate_rewards(

@@ -67,6 +67,12 @@ def report(
     if tries := args.dynamic_sampling_tries:
         sections.append(
             f"dynamic sampling: up to {tries} more generations per rollout, for prompts whose rewards are all equal"
+            f"{' or that are left early' if args.early_generations else ''}"
+        )
+    if early := args.early_generations:
+        low, high = args.early_pass_rates
+        sections.append(
+            f"early exit: prompts with a pass rate outside {low:g} to {high:g} are left after {early} completions"
         )
     if loop is not None:
         sections.append("\n".join(f"{name:<10}  {part}" for name, part in part_rows(loop.describe())))
@@ -162,6 +168,11 @@ def run_warnings(args: ESGRPOConfig, geometry: Geometry, loop: EntropyLoop | Non
         )
     if args.entropy_sensor == "update":
         yield from _sensor_warnings(args)
+    if args.early_generations and not args.dynamic_sampling_tries:
+        yield (
+            "prompts that are left after early_generations are masked and not replaced, because dynamic_sampling_tries "
+            "is 0: set dynamic_sampling_tries to 10"
+        )
     if loop is None or loop.schedule is None:
         return
     decay = getattr(args.lr_scheduler_type, "value", args.lr_scheduler_type)
