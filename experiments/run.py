@@ -2,7 +2,7 @@
 
 python experiments/run.py                      # every arm of the Countdown lab, five seeds: about eight core-hours
 python experiments/run.py fig2 --seeds 3       # those of one figure
-python experiments/run.py fig2 --model smollm  # on the model of `python -m es_trl.lab.smollm`: about half an hour per run
+python experiments/run.py fig2 --model smollm  # on the model of `python -m es_trl.lab.smollm`: half an hour per run
 
 It begins with an estimate of the time; `--plan` ends there. Runs that are in the data are skipped, so the same command
 goes on where it was stopped. A run that was cut starts anew. Weights are not kept.

@@ -17,8 +17,8 @@ from ..control.base import Actuator
 MEASURED: dict[type[Actuator], str] = {
     ClipHighActuator: "an upper clip of 4 left 9% less entropy than one of 0, against the direction of Algorithm 1, "
     "and 0.4 did the same as 0.28; it acts only on tokens whose ratio reaches it",
-    ClipActuator: "from -0.65 to 1.3 it raised entropy by 12% on one set of prompts and lowered it by 3% on another, and "
-    "it acts only on tokens whose ratio reaches it",
+    ClipActuator: "from -0.65 to 1.3 it raised entropy by 12% on one set of prompts and lowered it by 3% on another, "
+    "and it acts only on tokens whose ratio reaches it",
     EntropyBonusActuator: "a coefficient of 0.016 moved entropy by 5% in the first rollout, and one of 0.037 did so "
     "four rollouts later; it alone raised entropy above where it was",
     KLCoefActuator: "a coefficient of 0.1 left 3% more entropy than none",
