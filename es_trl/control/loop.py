@@ -87,7 +87,7 @@ class EntropyLoop:
         self.controller, self.actuators = controller, as_actuators(actuator)
         for one in self.actuators:
             if getattr(one, "needs_sign", False) and not controller.gives_sign:
-                words = f"got {type(controller).__name__}: set it to band_sign (BandSignController)"
+                words = f"got {type(controller).__name__}: set it to band_sign or hysteresis"
                 raise ValueError(f"the controller of {type(one).__name__} must give a sign, {words}")
         self.chain = ActuatorChain(controller, self.actuators)
         self.anchor: float | None = None
@@ -158,6 +158,7 @@ class EntropyLoop:
             self.anchor = entropy
         target = self._target(progress, entropy)
         slope = self._target(progress_at(rollout + 1, num_rollouts), entropy) - target
+        self.controller.advance(progress)
         if switched:
             self.chain.rebase(target, entropy, noise)
         else:
