@@ -83,8 +83,7 @@ def test_the_gradient_is_that_of_the_paper(control):
 
 
 def test_the_pattern_in_a_run_with_its_clip_fractions(lab_trainer):
-    run = {"method": "flexec", "max_steps": 20, "learning_rate": 4e-3, "save_strategy": "steps", "save_steps": 10}
-    run |= {**PLAIN, "num_iterations": 1}
+    run = {"method": "flexec", "max_steps": 20, "save_strategy": "steps", "save_steps": 10, **PLAIN}
     whole = lab_trainer(**run)
     whole.train()
     records = whole.history.records

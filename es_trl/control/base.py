@@ -67,9 +67,6 @@ class Controller:
         """
         raise NotImplementedError
 
-    def advance(self, progress: float) -> None:
-        """Note the progress of the run, from 0 to 1. The loop calls it at each measured rollout, before `update`."""
-
     def update(self, target: float, entropy: float, slope: float, noise: float | None) -> float:
         """
         Return the control for the updates of this rollout.

@@ -11,6 +11,7 @@ from .checks import as_actuators, check_controller
 from .dynamics import PlantEstimator
 from .geometry import updates_per_rollout
 from .handover import ActuatorChain
+from .open_loop import PatternController
 from .schedules import Schedule, as_schedule, check_schedule, phase_at, progress_at
 
 
@@ -158,7 +159,8 @@ class EntropyLoop:
             self.anchor = entropy
         target = self._target(progress, entropy)
         slope = self._target(progress_at(rollout + 1, num_rollouts), entropy) - target
-        self.controller.advance(progress)
+        if isinstance(self.controller, PatternController):
+            self.controller.advance(progress)
         if switched:
             self.chain.rebase(target, entropy, noise)
         else:
