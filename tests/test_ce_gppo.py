@@ -76,7 +76,8 @@ def test_coefficients_of_0_give_ppos_gradient():
 
 
 @pytest.mark.parametrize(
-    ("control", "expected"), [(0.25, (0.75, 1.0)), (0.5, (0.5, 1.0)), (1.0, (0.0, 1.0)), (-0.5, (1.0, 0.5)), (0, (1, 1))]
+    ("control", "expected"),
+    [(0.25, (0.75, 1.0)), (0.5, (0.5, 1.0)), (1.0, (0.0, 1.0)), (-0.5, (1.0, 0.5)), (0, (1, 1))],
 )
 def test_the_control_is_the_difference(control, expected):
     # the published pairs

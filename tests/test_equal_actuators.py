@@ -60,7 +60,7 @@ OTHERS = {
     "weights": Case(actuator=SampleWeightActuator(), control=0.5),
     "weights of sequences": Case({"loss_type": "luspo", **MASKS}, actuator=SampleWeightActuator(), control=-0.5),
     "repo": Case(actuator=RepoActuator(), control=0.05),
-    "flex_clip": Case({"num_iterations": 2, "max_steps": 8, "epsilon": 0.02}, actuator=FlexClipActuator(), control=-1.0),
+    "flex_clip": Case({"num_iterations": 2, "epsilon": 0.02}, actuator=FlexClipActuator(), control=-1.0),
     "ce_gppo": Case({"num_iterations": 2, "epsilon": 0.02}, actuator=CEGPPOActuator(), control=0.5),
     "clip_cov": Case(actuator=COV, control=0.1),
     "clip_cov with masks": Case({"loss_type": "grpo", **MASKS}, has_env_mask=True, actuator=COV, control=0.1),

@@ -83,7 +83,7 @@ def test_the_gradient_is_that_of_the_paper(control):
 
 
 def test_the_pattern_in_a_run_with_its_clip_fractions(lab_trainer):
-    run = {"method": "flexec", "max_steps": 20, "save_strategy": "steps", "save_steps": 10, **PLAIN}
+    run = {"method": "flexec", "max_steps": 20, "save_strategy": "steps", "save_steps": 6, **PLAIN}
     whole = lab_trainer(**run)
     whole.train()
     records = whole.history.records
@@ -92,8 +92,8 @@ def test_the_pattern_in_a_run_with_its_clip_fractions(lab_trainer):
     assert {record["target"] for record in records} == {None}
     assert max(record["clip_high_fraction"] for record in records) > 0.0
     assert (whole.epsilon_low, whole.epsilon_high) == (0.2, 0.2)  # tensors only within a loss
-    resumed = lab_trainer(**run)  # in the third rollout, in the middle of its updates
-    resumed.train(resume_from_checkpoint=f"{whole.args.output_dir}/checkpoint-10")
+    resumed = lab_trainer(**run)  # in the middle of the updates of the second rollout
+    resumed.train(resume_from_checkpoint=f"{whole.args.output_dir}/checkpoint-6")
     assert without_seconds(resumed.history.records) == without_seconds(records)
 
 

@@ -48,6 +48,7 @@ class PatternController(BoundedController):
 
     shape: Literal["increase_decrease", "decrease_increase_decrease"] = "increase_decrease"
     needs_target = False
+    state = ("initial",)
 
     def __post_init__(self) -> None:
         check_choice("shape", self.shape, ("increase_decrease", "decrease_increase_decrease"))
