@@ -20,7 +20,6 @@ METHODS = {
     "entropic": {"method": "entropic"},
     "clip_cov": {"method": "clip_cov", "entropy_actuator": {"ratio": 0.05, "cov_low": 0.01}},
     "kl_cov": {"method": "kl_cov"},
-    "flexec": {"method": "flexec"},
 }
 
 
