@@ -7,8 +7,8 @@ from compared_runs import Run, assert_equal_runs, gradient_errors
 from equal_updates import TRL_PATH, VARIANTS, Case, trained
 
 from es_trl import EntropyBonusActuator, KLCoefActuator
-from es_trl.actuators.clamped_bonus import ClampedBonusActuator
 from es_trl.actuators.ce_gppo import CEGPPOActuator
+from es_trl.actuators.clamped_bonus import ClampedBonusActuator
 from es_trl.actuators.clip import ClipActuator, ClipHighActuator
 from es_trl.actuators.covariance import ClipCovActuator, KLCovActuator
 from es_trl.actuators.difficulty_bonus import DifficultyBonusActuator
