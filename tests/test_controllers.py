@@ -6,7 +6,9 @@ from hypothesis import strategies as st
 
 from es_trl.control.algorithm1 import SignStepController
 from es_trl.control.band import BandSignController, DeadBandController
-from es_trl.control.open_loop import FollowController, HoldController
+from es_trl.control.double_halve import DoubleHalveController
+from es_trl.control.hysteresis import HysteresisController
+from es_trl.control.open_loop import FollowController, HoldController, PatternController
 from es_trl.control.pid import PIDController
 from es_trl.control.self_tuned import SelfTunedPIDController
 
@@ -121,6 +123,9 @@ EVERY = [
     SelfTunedPIDController,
     DeadBandController,
     BandSignController,
+    DoubleHalveController,
+    HysteresisController,
+    PatternController,
     HoldController,
     FollowController,
 ]

@@ -115,7 +115,7 @@ def test_what_runs_them_is_there():
             assert f"def {name}(" in (ROOT / "tests" / file).read_text(), where
         elif file == ".ci/run":
             ran = (ROOT / file).read_text().splitlines()
-            assert {"make docs", "make test", "make test-vllm"} <= set(ran)
+            assert {"make docs", "make test"} <= set(ran) and any("test-vllm" in line for line in ran)
 
 
 @pytest.mark.parametrize("command", PLANS)

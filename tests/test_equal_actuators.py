@@ -7,10 +7,12 @@ from compared_runs import Run, assert_equal_runs, gradient_errors
 from equal_updates import TRL_PATH, VARIANTS, Case, trained
 
 from es_trl import EntropyBonusActuator, KLCoefActuator
+from es_trl.actuators.ce_gppo import CEGPPOActuator
 from es_trl.actuators.clamped_bonus import ClampedBonusActuator
 from es_trl.actuators.clip import ClipActuator, ClipHighActuator
 from es_trl.actuators.covariance import ClipCovActuator, KLCovActuator
 from es_trl.actuators.difficulty_bonus import DifficultyBonusActuator
+from es_trl.actuators.flex_clip import FlexClipActuator
 from es_trl.actuators.repo import RepoActuator
 from es_trl.actuators.sample_filter import SampleFilterActuator
 from es_trl.actuators.sample_weight import SampleWeightActuator
@@ -58,6 +60,8 @@ OTHERS = {
     "weights": Case(actuator=SampleWeightActuator(), control=0.5),
     "weights of sequences": Case({"loss_type": "luspo", **MASKS}, actuator=SampleWeightActuator(), control=-0.5),
     "repo": Case(actuator=RepoActuator(), control=0.05),
+    "flex_clip": Case({"num_iterations": 2, "epsilon": 0.02}, actuator=FlexClipActuator(), control=-1.0),
+    "ce_gppo": Case({"num_iterations": 2, "epsilon": 0.02}, actuator=CEGPPOActuator(), control=0.5),
     "clip_cov": Case(actuator=COV, control=0.1),
     "clip_cov with masks": Case({"loss_type": "grpo", **MASKS}, has_env_mask=True, actuator=COV, control=0.1),
     "kl_cov": Case(actuator=KLCovActuator(ratio=0.1), control=0.5),

@@ -49,6 +49,13 @@ def test_published_numbers(lab_args):
     assert (actuator.ratio, actuator.cov_low, actuator.cov_high) == (2e-4, 1.0, 5.0)
     _, _, (actuator,) = parts_of(lab_args, method="kl_cov")
     assert (actuator.ratio, actuator.coefficient) == (2e-3, 1.0)
+    schedule, controller, (actuator,) = parts_of(lab_args, method="repo_r")
+    assert (schedule.target, schedule.relative, controller.smallest) == (1.0, True, 1e-4)
+    assert (actuator.low, actuator.high, actuator.start) == (-0.05, 0.05, 1e-3)
+    _, controller, (actuator,) = parts_of(lab_args, method="flexec")
+    assert (controller.shape, actuator.low, actuator.high) == ("increase_decrease", -1.0, 1.0)
+    _, _, (actuator,) = parts_of(lab_args, method="ce_gppo")
+    assert (actuator.beta1, actuator.beta2) == (0.75, 1.0)
 
 
 def test_what_a_method_sets_of_trls_fields(lab_args):
@@ -60,6 +67,8 @@ def test_what_a_method_sets_of_trls_fields(lab_args):
     args = lab_args(method="clip_cov", **PLAIN)
     assert (args.epsilon, args.epsilon_high, args.delta) == (1.0, 1.0, 10.0)
     assert lab_args(method="grpo", **PLAIN).epsilon_high is None
+    clips = [lab_args(method=name, **PLAIN) for name in ("flexec", "ce_gppo")]
+    assert [(args.epsilon, args.epsilon_high) for args in clips] == [(0.2, 0.2)] * 2
 
 
 def test_a_users_value_counts_more_than_the_methods(lab_args):
@@ -86,6 +95,15 @@ def test_our_default_is_a_point_to_start_from(lab_args):
     schedule, controller, actuators = parts_of(lab_args, method="es_pid", **blocks)
     names = [type(part).__name__ for part in (controller, *actuators)]
     assert names == ["SignStepController", "ClipHighActuator", "ClipActuator"] and schedule.target == 0.4
+
+
+def test_a_method_takes_the_other_controllers_of_its_authors(lab_args):
+    falling = {"kind": "linear", "start": 1.0, "end": 0.2, "relative": True}
+    for block in ("hysteresis", {"kind": "hysteresis", "floor": 0.2}):
+        parts = parts_of(lab_args, method="flexec", entropy_schedule=falling, entropy_controller=block)
+        assert type(parts[1]).__name__ == "HysteresisController" and parts[0].end == 0.2
+    block = {"shape": "decrease_increase_decrease"}
+    assert parts_of(lab_args, method="flexec", entropy_controller=block)[1].weight(0.25) == 0.5
 
 
 def test_a_schedule_with_a_kind_is_the_users_alone(lab_args):

@@ -94,6 +94,19 @@ def test_the_outer_clip_bounds_what_the_trust_region_leaves_open(trainer, loss):
 
 
 @pytest.mark.seam("_compute_loss")
+def test_trl_reads_bounds_per_token(trainer, loss):
+    inputs = micro_batch(trainer)
+    mask = inputs["completion_mask"]
+    low, high = torch.full(mask.shape, 0.2), torch.full(mask.shape, 0.28)
+    same = loss(epsilon_low=0.2, epsilon_high=0.28)
+    assert loss(epsilon_low=low, epsilon_high=high) == pytest.approx(same)
+    high[:, 0] = 2.0  # above the ratios, which are 2 everywhere
+    assert loss(epsilon_low=low, epsilon_high=high) < same
+    share = (mask[:, 1:] * (inputs["advantages"] > 0)[:, None]).sum() / mask.sum()
+    assert trainer._metrics["train"]["clip_ratio/high_mean"][-1] == pytest.approx(share.item())
+
+
+@pytest.mark.seam("_compute_loss")
 def test_the_coefficient_of_the_penalty_is_read_in_the_loss(trainer, loss):
     inputs = micro_batch(trainer)
     penalty = math.exp(-1.0) + 1.0 - 1.0  # exp(d) - d - 1 of a reference that is 1 nat below

@@ -13,6 +13,8 @@
 - `sample_filter.py`: training on the completions of one sign (Entrocraft).
 - `sample_weight.py`: weights of positive and negative completions (EntroPIC).
 - `repo.py`: advantages that depend on the probability of a token (REPO-R).
+- `flex_clip.py`: clip bounds that depend on the probability of a token (FlexEC).
+- `ce_gppo.py`: a bounded gradient for tokens beyond the clip (CE-GPPO).
 - `covariance.py`: actions on the tokens of high covariance (Clip-Cov, KL-Cov).
 - `adaptive_target.py`: the target of TRL's adaptive entropy coefficient (Skywork-OR1).
 - `record_only.py`: an actuator that moves nothing.

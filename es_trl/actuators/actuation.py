@@ -37,6 +37,12 @@ class Actuation:
         found = (actuator.kept(batch, self.settings) for actuator in self.actuators)
         return next((kept for kept in found if kept is not None), None)
 
+    def clip(self, batch: MicroBatch) -> tuple[Any, Any]:
+        """Return the clip that TRL is to read, changed by one actuator after the other; numbers or tensors."""
+        for actuator in self.actuators:
+            batch = replace(batch, clip=actuator.clip(batch, self.settings))
+        return batch.clip
+
     def advantages(self, batch: MicroBatch) -> torch.Tensor:
         """Return the advantages to train on, changed by one actuator after the other."""
         for actuator in self.actuators:

@@ -60,7 +60,7 @@ class MicroBatch:
             Entropies over the top tokens of the vocabulary in nats, with gradient; `None` if no actuator sets
             `Actuator.clamp`.
         clip (`tuple[float, float]`):
-            Lower and upper PPO clip, as offsets of the ratio from 1.
+            Lower and upper PPO clip of the trainer, as offsets of the ratio from 1.
         tokens (`torch.Tensor`):
             Scalar. A sum over the tokens of this micro-batch, divided by it, is this process's share of the mean over
             the update.

@@ -14,6 +14,13 @@ def configured_epsilon_high(args: ActuatorArgs) -> float:
     return args.epsilon if args.epsilon_high is None else args.epsilon_high
 
 
+def check_token_ratios(kind: str, args: ActuatorArgs) -> None:
+    """Raise `ValueError` unless each token has a ratio of its own; `kind` is the actuator's name in a recipe."""
+    if args.importance_sampling_level != "token":
+        words = f"got {args.importance_sampling_level!r}: set importance_sampling_level: token"
+        raise ValueError(f"`importance_sampling_level` must be `token` with {kind}, {words}")
+
+
 def check_clip_binds(kind: str, args: ActuatorArgs, losses: tuple[str, ...]) -> None:
     """
     Raise `ValueError` unless the clip can act.

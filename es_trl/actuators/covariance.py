@@ -14,7 +14,7 @@ from ..control.base import Actuator, ActuatorArgs
 from ..control.geometry import updates_per_rollout
 from ..control.values import check_number
 from .batch import MicroBatch
-from .checks import CLIPPED_LOSSES
+from .checks import CLIPPED_LOSSES, check_token_ratios
 
 
 NO_CLIP = 1e9  # an upper clip that no ratio reaches
@@ -174,6 +174,4 @@ def _check_tokens(kind: str, args: ActuatorArgs) -> None:
     if args.loss_type not in CLIPPED_LOSSES:
         words = f"got {args.loss_type!r}: set one of {', '.join(CLIPPED_LOSSES)}"
         raise ValueError(f"`loss_type` must be a clipped loss with {kind}, {words}")
-    if args.importance_sampling_level != "token":
-        words = f"got {args.importance_sampling_level!r}: set importance_sampling_level: token"
-        raise ValueError(f"`importance_sampling_level` must be `token` with {kind}, {words}")
+    check_token_ratios(kind, args)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ..control.base import Actuator
+from ..control.base import Actuator, ActuatorArgs
 from .batch import MicroBatch
 
 
@@ -26,11 +26,23 @@ class RepoActuator(Actuator):
             Lower bound of zeta.
         high (`float`, *optional*, defaults to `0.05`):
             Upper bound of zeta.
+        start (`float`, *optional*, defaults to `0.0`):
+            First value of zeta, within the bounds.
     """
 
     low: float = -0.05
     high: float = 0.05
+    start: float = 0.0
     setting = "repo_zeta"
+
+    @property
+    def alone(self) -> bool:
+        """Whether zeta begins at another value than 0, so that the actuator cannot wait in a chain."""
+        return self.start != 0.0
+
+    def initial(self, args: ActuatorArgs) -> float:
+        """Return `start`."""
+        return self.start
 
     def advantages(self, batch: MicroBatch, settings: Mapping[str, float]) -> torch.Tensor:
         """Return the changed advantages, `(batch, tokens)`; for a zeta of 0 as they are."""

@@ -64,12 +64,13 @@ class ESGRPOConfig(GRPOConfig):
             measures the best pair on your model.
         entropy_controller (`dict`, `str` or `Controller`, *optional*):
             Computes the control from the error: kind `self_tuned_pid`, `pid`, `sign_step` (the paper's Algorithm 1),
-            `dead_band`, `band_sign`, `hold` or `follow` (`control/`). Each trainer works on its own copy of an object.
+            `dead_band`, `band_sign`, `double_halve`, `hysteresis`, `pattern`, `hold` or `follow` (`control/`). Each
+            trainer works on its own copy of an object.
         entropy_actuator (`dict`, `str`, `Actuator` or a list of these, *optional*):
             Computes settings of the trainer from the control: kind `clip_high`, `clip`, `entropy_bonus`, `kl_coef`,
-            `difficulty_bonus`, `clamped_bonus`, `sample_filter`, `sample_weight`, `repo`, `clip_cov`, `kl_cov`,
-            `adaptive_target` or `record_only` (`actuators/`). In a list, the next actuator takes over when one can no
-            longer move entropy (`control/handover.py`).
+            `difficulty_bonus`, `clamped_bonus`, `sample_filter`, `sample_weight`, `repo`, `flex_clip`, `ce_gppo`,
+            `clip_cov`, `kl_cov`, `adaptive_target` or `record_only` (`actuators/`). In a list, the next actuator takes
+            over when one can no longer move entropy (`control/handover.py`).
         entropy_sensor (`str`, *optional*, defaults to `"rollout"`):
             Where the controller's entropy comes from. With `rollout` it is measured and the control moves once per
             rollout. With `update` it is estimated at every update from the log-probabilities of the loss, and the

@@ -32,6 +32,8 @@ class Method:
             Names of the `settings` that the user may not change.
         always (`bool`, *optional*, defaults to `False`):
             Whether the controller and the actuator are used without a schedule, too.
+        controllers (`tuple[str, ...]`, *optional*, defaults to `()`):
+            Other kinds of controller that the authors have published for the method, which the user may name.
         replaceable (`bool`, *optional*, defaults to `False`):
             Whether the user may name other kinds of controller and actuator. Only our own default, `es_pid`, allows it.
     """
@@ -43,6 +45,7 @@ class Method:
     settings: Mapping[str, Any] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
     always: bool = False
+    controllers: tuple[str, ...] = ()
     replaceable: bool = False
 
     @property
@@ -131,6 +134,29 @@ METHODS: dict[str, Method] = {
             "entropy_coef_max": 5e-3,
         },
         needs=("use_adaptive_entropy",),
+    ),
+    "repo_r": Method(
+        "REPO-R: advantages by the surprise of a token, doubled and halved strength (arXiv 2603.11682)",
+        {"kind": "constant", "target": 1.0, "relative": True},
+        {"kind": "double_halve", "smallest": 1e-4},
+        {"kind": "repo", "start": 1e-3},
+    ),
+    "flexec": Method(
+        "FlexEC: a clip by the probability of a token; more entropy first, then less (arXiv 2602.09782)",
+        None,
+        {"kind": "pattern"},
+        {"kind": "flex_clip"},
+        {"epsilon": 0.2, "epsilon_high": 0.2},
+        always=True,
+        controllers=("hysteresis",),
+    ),
+    "ce_gppo": Method(
+        "CE-GPPO: a bounded gradient for tokens beyond the clip (arXiv 2509.20712)",
+        None,
+        {"kind": "hold"},
+        {"kind": "ce_gppo"},
+        {"epsilon": 0.2, "epsilon_high": 0.2},
+        always=True,
     ),
     "clip_cov": Method(
         "Clip-Cov: no gradient for a few tokens of high covariance (arXiv 2505.22617)",

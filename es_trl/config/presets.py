@@ -74,7 +74,9 @@ def _merged(name: str, given: Any, method: str) -> Any:
     block = {"kind": given} if isinstance(given, str) else given
     if isinstance(block, dict) and block.get("kind", own["kind"]) == own["kind"]:
         return {**own, **block}
-    if kind_of(name, block) == own["kind"] or METHODS[method].replaceable:
+    others = METHODS[method].controllers if name == "entropy_controller" else ()
+    kind = block.get("kind") if isinstance(block, dict) else kind_of(name, block)
+    if kind in (own["kind"], *others) or METHODS[method].replaceable:
         return block
     must = f"`{name}` must be of kind {own['kind']} for method {method}, got"
     if given is None:

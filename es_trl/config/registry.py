@@ -2,18 +2,20 @@
 
 from ..actuators import (
     adaptive_target,
+    ce_gppo,
     clamped_bonus,
     clip,
     covariance,
     difficulty_bonus,
     entropy_bonus,
+    flex_clip,
     kl_coef,
     record_only,
     repo,
     sample_filter,
     sample_weight,
 )
-from ..control import algorithm1, band, open_loop, pid, self_tuned, shapes
+from ..control import algorithm1, band, double_halve, hysteresis, open_loop, pid, self_tuned, shapes
 
 
 # A new part needs a file (named in the docstring of its folder), a test and a row here.
@@ -31,6 +33,9 @@ PARTS: dict[str, dict[str, type]] = {
         "self_tuned_pid": self_tuned.SelfTunedPIDController,
         "dead_band": band.DeadBandController,
         "band_sign": band.BandSignController,
+        "double_halve": double_halve.DoubleHalveController,
+        "hysteresis": hysteresis.HysteresisController,
+        "pattern": open_loop.PatternController,
         "hold": open_loop.HoldController,
         "follow": open_loop.FollowController,
     },
@@ -46,6 +51,8 @@ PARTS: dict[str, dict[str, type]] = {
         "sample_filter": sample_filter.SampleFilterActuator,
         "sample_weight": sample_weight.SampleWeightActuator,
         "repo": repo.RepoActuator,
+        "flex_clip": flex_clip.FlexClipActuator,
+        "ce_gppo": ce_gppo.CEGPPOActuator,
         "clip_cov": covariance.ClipCovActuator,
         "kl_cov": covariance.KLCovActuator,
     },

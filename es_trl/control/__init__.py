@@ -9,6 +9,8 @@ This folder imports neither torch nor TRL.
 - `self_tuned.py`: a PID whose gains come from the run.
 - `dynamics.py`: the filter that `self_tuned` learns with, and the loop beside a controller that does not learn.
 - `band.py`: controllers with a band around the target.
+- `double_halve.py`: a controller that doubles and halves its control (REPO-R).
+- `hysteresis.py`: a controller that turns round at a floor and at a ceiling.
 - `open_loop.py`: controllers that do not read the measured entropy.
 - `schedules.py`: the protocol of schedules, and the progress and the phases of a run.
 - `shapes.py`: the schedules that a recipe can name.

@@ -166,7 +166,7 @@ class Actuator:
     A subclass is a frozen dataclass with the bounds `low` and `high` of its control. If the control is its only
     setting, it names that `setting`; otherwise it defines `settings`. It overrides the other methods as needed.
 
-    The settings are attributes of the trainer, for example `epsilon_high`. A subclass that overrides `kept`,
+    The settings are attributes of the trainer, for example `epsilon_high`. A subclass that overrides `kept`, `clip`,
     `advantages` or `bonus` is different: its settings have names of its own, and these methods read them.
     """
 
@@ -194,7 +194,7 @@ class Actuator:
     @property
     def reads_settings(self) -> bool:
         """Whether the actuator reads its settings itself, so that they need not be attributes of the trainer."""
-        own = ("kept", "advantages", "bonus")
+        own = ("kept", "clip", "advantages", "bonus")
         return any(getattr(type(self), name) is not getattr(Actuator, name) for name in own)
 
     def initial(self, args: ActuatorArgs) -> float:
@@ -237,6 +237,15 @@ class Actuator:
     def kept(self, batch: Any, settings: Mapping[str, float]) -> Kept | None:
         """Return the share of completions that is trained on, or `None` for all; called once per rollout."""
         return None
+
+    def clip(self, batch: Any, settings: Mapping[str, float]) -> tuple[Any, Any]:
+        """
+        Return the lower and the upper PPO clip, as offsets of the ratio from 1.
+
+        The arguments are those of `advantages`. Both are numbers, or both are tensors of shape `(batch, tokens)`
+        without gradient.
+        """
+        return batch.clip
 
     def advantages(self, batch: Any, settings: Mapping[str, float]) -> Any:
         """

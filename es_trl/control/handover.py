@@ -8,6 +8,7 @@ from typing import Any
 
 from .base import Actuator, ActuatorArgs, Controller
 from .checks import check_initial, checked_control, checked_settings, checked_state
+from .open_loop import HoldController
 
 
 # Rollouts in a row that a condition must hold before a hand-over, plus the dead time beyond one rollout. The number is
@@ -196,7 +197,7 @@ class ActuatorChain:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore a saved state; call [`begin`] first."""
-        if not self.controller.needs_target:
+        if isinstance(self.controller, HoldController):
             return  # the control of the present configuration holds
         self._links = [Link(**link) for link in state["links"]]
         self.settings = state["settings"]

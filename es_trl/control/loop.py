@@ -11,6 +11,7 @@ from .checks import as_actuators, check_controller, check_per_update
 from .dynamics import PlantEstimator
 from .geometry import updates_per_rollout
 from .handover import ActuatorChain
+from .open_loop import PatternController
 from .schedules import Schedule, as_schedule, check_schedule, phase_at, progress_at
 from .tick import Tick
 
@@ -48,7 +49,7 @@ class EntropyLoop:
         self.controller, self.actuators = controller, as_actuators(actuator)
         for one in self.actuators:
             if getattr(one, "needs_sign", False) and not controller.gives_sign:
-                words = f"got {type(controller).__name__}: set it to band_sign (BandSignController)"
+                words = f"got {type(controller).__name__}: set it to band_sign or hysteresis"
                 raise ValueError(f"the controller of {type(one).__name__} must give a sign, {words}")
         self.chain = ActuatorChain(controller, self.actuators)
         self.anchor: float | None = None
@@ -124,6 +125,8 @@ class EntropyLoop:
         if self.anchor is None:
             self.anchor = entropy
         target, slope = self._target(progress, entropy), self._slope(rollout, num_rollouts, entropy)
+        if isinstance(self.controller, PatternController):
+            self.controller.advance(progress)
         if self._updates is not None:
             if self._acted and self._observes:
                 self._observed.act(fmean(self._acted))

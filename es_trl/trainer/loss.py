@@ -1,4 +1,4 @@
-"""The changes that actuators make to TRL's loss: other advantages, and a bonus."""
+"""The changes that actuators make to TRL's loss: another clip, other advantages, and a bonus."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,8 +35,8 @@ class ActuatedLoss:
     """
     One computation of TRL's loss, with the changes of the actuators.
 
-    TRL computes the policy's log-probabilities before it reads the advantages. An actuator may need the
-    log-probabilities to set the advantages, so the policy's forward pass calls [`see`] between the two.
+    TRL computes the policy's log-probabilities before it reads the clip and the advantages. An actuator may need the
+    log-probabilities to set these, so the policy's forward pass calls [`see`] in between.
 
     Args:
         trainer (`GRPOTrainer`):
@@ -53,7 +53,7 @@ class ActuatedLoss:
         self.inputs = dict(inputs)
         self.batch: MicroBatch | None = None  # until the policy's forward pass
         self._actuation = actuation
-        self._clip = (trainer.epsilon_low, trainer.epsilon_high)
+        self.clip: tuple[Any, Any] = (trainer.epsilon_low, trainer.epsilon_high)  # what TRL reads after `see`
         # TRL counts the tokens of the whole rollout, so that a token has the same weight in every micro-batch and on
         # every process. This is the share of one update and one process.
         updates = trainer.args.steps_per_generation / trainer.current_gradient_accumulation_steps
@@ -61,7 +61,7 @@ class ActuatedLoss:
         self._completions = completions
 
     def see(self, logps: torch.Tensor, entropies: torch.Tensor, clamped: torch.Tensor | None) -> None:
-        """Set the advantages that TRL reads next, from log-probabilities and entropies, all `(batch, tokens)`."""
+        """Set the clip and the advantages that TRL reads next, from what the policy says, all `(batch, tokens)`."""
         self.batch = MicroBatch(
             inputs=self.inputs,
             mask=completion_mask(self.inputs),
@@ -69,10 +69,11 @@ class ActuatedLoss:
             old_logps=self.inputs.get("old_per_token_logps", logps.detach()),
             entropies=entropies,
             clamped=clamped,
-            clip=self._clip,
+            clip=self.clip,
             tokens=self._tokens,
             completions=self._completions,
         )
+        self.clip = self._actuation.clip(self.batch)
         advantages = self._actuation.advantages(self.batch)
         if advantages.dim() > 2 or len(advantages) != len(logps):
             shape = tuple(advantages.shape)

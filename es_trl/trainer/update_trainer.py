@@ -132,6 +132,7 @@ class UpdateTrainer(RolloutTrainer):
         if self._loss is not None:
             found = self._loss.log_probs(model, batch, compute_entropy=True, **others)
             self._loss.actuated.see(found.logps, found.entropies, found.clamped)
+            self.epsilon_low, self.epsilon_high = self._loss.actuated.clip  # until the end of this loss
         else:  # TRL scores the rollout with the policy, and with the reference model
             is_policy = model is self.model
             clamp = self._actuation.clamp if is_policy else 0.0
@@ -208,7 +209,8 @@ class UpdateTrainer(RolloutTrainer):
     ) -> tuple[torch.Tensor, MicroBatch]:
         """Return the loss of a micro-batch, and what the actuators received."""
         actuated = ActuatedLoss(self, inputs, self._actuation, completions)
-        with temporarily(self, _loss=OpenLoss(actuated, log_probs)):
+        configured = {"epsilon_low": self.epsilon_low, "epsilon_high": self.epsilon_high}
+        with temporarily(self, _loss=OpenLoss(actuated, log_probs), **configured):
             loss = super()._compute_loss(model, actuated.inputs)
         return loss - actuated.bonus(), actuated.batch
 
