@@ -10,7 +10,8 @@ from control_report import SCHEDULES, SETTLING, TITLES, rms, spread, table, targ
 from matplotlib.figure import Figure
 
 
-OPEN = ("grpo", "dapo", "clip_cov", "kl_cov")  # methods without a target, whose runs are compared with every schedule
+# Methods without a target, whose runs are compared with every schedule
+OPEN = ("grpo", "dapo", "clip_cov", "kl_cov", "flexec", "flexec, OD", "ce_gppo", "qae", "pass_at_k")
 COMPLETIONS = 512  # number per rollout in these runs
 KEY = ("method", "schedule", "seed", "rollouts")
 PASSES = ("pass@1", "pass@8", "pass@64")
@@ -47,6 +48,16 @@ def cells(values: list[float], digits: int = 3) -> str:
     return spread(values, digits) if values else "-"
 
 
+def named(method: str, own: list[Run], seeds: int) -> str:
+    """Return the name of a method, with the number of its runs where it has fewer than others."""
+    return method if len(own) in (0, seeds) else f"{method} ({len(own)} seed{'s' * (len(own) > 1)})"
+
+
+def seeds_of(runs: dict[tuple, Run]) -> int:
+    """Return the number of seeds in the data."""
+    return len({key[2] for key in runs})
+
+
 def rows_of(runs: dict[tuple, Run], methods: list[str], schedule: str) -> list[list[str]]:
     """Return the table of one schedule, with one row per method and all seeds together."""
     rows = [["method", "error, nats", "entropy at the end", "reward at the end", *PASSES]]
@@ -54,7 +65,8 @@ def rows_of(runs: dict[tuple, Run], methods: list[str], schedule: str) -> list[l
         own = of_seeds(runs, method, schedule)
         ends = [cells([mean(run[name][-10:]) for run in own]) for name in ("entropy", "reward")]
         scores = [cells([run["scores"][k] for run in own if run["scores"]]) for k in PASSES]
-        rows.append([method, cells([error(run, schedule) for run in own]), *ends, *scores])
+        name = named(method, own, seeds_of(runs))
+        rows.append([name, cells([error(run, schedule) for run in own]), *ends, *scores])
     return rows
 
 
@@ -67,7 +79,7 @@ def in_short(runs: dict[tuple, Run], times: dict[str, float], methods: list[str]
         annealed = of_seeds(runs, method, "stable_anneal")
         scores = [cells([run["scores"][k] for run in annealed if run["scores"]]) for k in PASSES]
         time = f"{times[method] / times['grpo']:.2f}" if method in times else "-"
-        rows.append([method, *errors, *scores, time])
+        rows.append([named(method, annealed, seeds_of(runs)), *errors, *scores, time])
     return rows
 
 
@@ -81,7 +93,7 @@ def dapo_tokens(runs: dict[tuple, Run]) -> float:
 def report(runs: dict[tuple, Run], times: dict[str, float], methods: list[str], folder: Path) -> str:
     """Write summary.md and tracking.png into `folder`, and return the text of summary.md."""
     rollouts, versions = next((run["rollouts"], run["versions"]) for run in runs.values())
-    seeds = len({key[2] for key in runs})
+    seeds = seeds_of(runs)
     parts = [
         f"# Published methods on the Countdown lab: {rollouts} rollouts, {seeds} seed{'s' * (seeds > 1)}",
         "`python benchmarks/methods.py run`; " + ", ".join(f"{name} {number}" for name, number in versions.items()),
@@ -89,8 +101,8 @@ def report(runs: dict[tuple, Run], times: dict[str, float], methods: list[str], 
         "those of the schedule.\n"
         "- Error: root mean square of target minus the entropy that the method holds, nats, without the first "
         f"{SETTLING} rollouts. The target of a band is its middle.\n"
-        "- Methods without control (grpo, dapo, clip_cov, kl_cov) have no target. Their error is the distance of the "
-        "same runs to each schedule.\n"
+        f"- Methods without a target ({', '.join(OPEN)}) have one set of runs. Their error is the distance of these to "
+        "each schedule.\n"
         "- At the end: mean of the last 10 rollouts.\n"
         "- pass@k: 250 prompts of three numbers, 64 completions per prompt.\n"
         "- Time: lower quartile of 16 rollouts on one core, relative to grpo, in runs of their own.\n"
@@ -104,6 +116,20 @@ def report(runs: dict[tuple, Run], times: dict[str, float], methods: list[str], 
     text = "\n\n".join(parts) + "\n"
     (folder / "summary.md").write_text(text)
     draw(runs, methods, folder / "tracking.png")
+    return text
+
+
+def clips_report(runs: dict[tuple, Run], methods: list[str], folder: Path) -> str:
+    """Write clips.md into `folder`, the table of the setting in which clips act, and return its text."""
+    rollouts, seeds = next(iter(runs.values()))["rollouts"], seeds_of(runs)
+    parts = [
+        f"# Where clips act: {rollouts} rollouts, {seeds} seed{'s' * (seeds > 1)}",
+        "`python benchmarks/methods.py run --clips`: the setting of `recipes/countdown_clip.yaml`, with four passes "
+        f"over each rollout. The target is {SCHEDULES['constant']['target']} nats; the rest is as in summary.md.",
+        table(rows_of(runs, methods, "constant")).rstrip(),
+    ]
+    text = "\n\n".join(parts) + "\n"
+    (folder / "clips.md").write_text(text)
     return text
 
 
