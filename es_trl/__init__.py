@@ -43,6 +43,8 @@ _MODULES = {
     "SampleFilterActuator": "actuators.sample_filter",
     "SampleWeightActuator": "actuators.sample_weight",
     "RepoActuator": "actuators.repo",
+    "QuantileBaselineActuator": "actuators.quantile_baseline",
+    "PassAtKActuator": "actuators.pass_at_k",
     "ClipCovActuator": "actuators.covariance",
     "KLCovActuator": "actuators.covariance",
     "Effect": "control.base",

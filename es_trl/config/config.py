@@ -21,6 +21,7 @@ from .parser import as_block, build_part, build_stages, read_block
 from .presets import apply_method
 from .registry import BLOCKS, PARTS
 from .sizes import check_counts, check_groups, check_pass_at_k
+from .truncated_sampling import check_truncation
 
 
 # Used when only a schedule is given: these two need no gains and work with every geometry and every loss.
@@ -67,15 +68,19 @@ class ESGRPOConfig(GRPOConfig):
             `dead_band`, `band_sign`, `hold` or `follow` (`control/`). Each trainer works on its own copy of an object.
         entropy_actuator (`dict`, `str`, `Actuator` or a list of these, *optional*):
             Computes settings of the trainer from the control: kind `clip_high`, `clip`, `entropy_bonus`, `kl_coef`,
-            `difficulty_bonus`, `clamped_bonus`, `sample_filter`, `sample_weight`, `repo`, `clip_cov`, `kl_cov`,
-            `adaptive_target` or `record_only` (`actuators/`). In a list, the next actuator takes over when one can no
-            longer move entropy (`control/handover.py`).
+            `difficulty_bonus`, `clamped_bonus`, `sample_filter`, `sample_weight`, `repo`, `quantile_baseline`,
+            `pass_at_k`, `clip_cov`, `kl_cov`, `adaptive_target` or `record_only` (`actuators/`). In a list, the next
+            actuator takes over when one can no longer move entropy (`control/handover.py`).
         curriculum (`list`, *optional*):
             The stages in order, as [`Stage`] objects or as mappings of its arguments (`curriculum/stages.py`). For
             example `[{start: onset, data: hard, num_generations: 32, max_completion_length: 16384}]`.
         dynamic_sampling_tries (`int`, *optional*, defaults to `0`):
             Maximum number of extra generations per rollout, at least 0 (off). They replace prompts whose completions
             all got the same reward (`curriculum/dynamic_sampling.py`). DAPO's code uses 10.
+        mask_uniform_prompts (`bool`, *optional*, defaults to `False`):
+            Whether prompts whose completions all got the same reward are left out of the loss, the bonus and the
+            measured entropy, as in Skywork-OR1. They are not replaced. If all prompts are such, none is left out.
+            Dynamic sampling always leaves out those that it could not replace.
         overlong_cache (`int`, *optional*, defaults to `0`):
             Number of tokens before `max_completion_length` over which the soft overlong punishment falls from 0 to -1
             (DAPO, equation 13), at least 0 (off). The punishment is one more reward function. Its weight is 1, or the
@@ -116,6 +121,7 @@ class ESGRPOConfig(GRPOConfig):
         "Stages: a list of mappings, each with `start` and the values that it changes."
     )
     dynamic_sampling_tries: int = _field("Most extra generations per rollout to replace prompts of equal rewards.", 0)
+    mask_uniform_prompts: bool = _field("Whether to leave prompts of equal rewards out of the loss.", False)
     overlong_cache: int = _field("Tokens before the longest completion over which the punishment grows.", 0)
     micro_batches: str = _field("What micro-batches are cut by: `tokens`, or `completions` as in TRL.", "tokens")
     max_tokens_per_micro_batch: int | None = _field("Most tokens of a micro-batch, with padding.")
@@ -161,6 +167,7 @@ class ESGRPOConfig(GRPOConfig):
                 check_groups(self, both_sizes)  # TRL's message does not say what to set
             raise
         check_pass_at_k(self)
+        check_truncation(self)
 
     def _build_blocks(self) -> None:
         """Replace each block by the object that it describes."""

@@ -149,7 +149,7 @@ class DynamicSampling:
             `tuple[torch.Tensor, SamplingCost]`: for each prompt whether it is still uniform, of shape `(prompts,)`, and
             the cost.
         """
-        uniform = self._uniform(own.rewards, num_generations)
+        uniform = self.uniform(own.rewards, num_generations)
         first_reward = weighted_sums(own.rewards, self._weights).nanmean().item()
         size, first = num_generations, self._accelerator.process_index * len(own.entries)
         tries = fresh_prompts = extra_tokens = 0
@@ -159,7 +159,7 @@ class DynamicSampling:
             tries, fresh_prompts = tries + 1, fresh_prompts + count
             entries = gather_object(fresh.entries)
             extra_tokens += sum(len(entry["completion_ids"]) for entry in entries)
-            mixed = ~self._uniform(fresh.rewards, num_generations)
+            mixed = ~self.uniform(fresh.rewards, num_generations)
             places = uniform.nonzero().flatten().tolist()
             for place, group in zip(places, mixed.nonzero().flatten().tolist(), strict=False):
                 own_rows, fresh_rows = (slice(at * size, (at + 1) * size) for at in (place, group))
@@ -171,7 +171,8 @@ class DynamicSampling:
         cost = SamplingCost(tries, fresh_prompts, int(uniform.sum()), extra_tokens, first_reward)
         return uniform, cost
 
-    def _uniform(self, rewards: torch.Tensor, num_generations: int) -> torch.Tensor:
+    def uniform(self, rewards: torch.Tensor, num_generations: int) -> torch.Tensor:
+        """Return for each prompt whether it is uniform, of shape `(prompts,)`, given the `rewards` of all functions."""
         return uniform_groups(rewards if self._by_function else weighted_sums(rewards, self._weights), num_generations)
 
     def _shareable(self, prompts: int, num_generations: int) -> int:

@@ -39,6 +39,7 @@ from .rollout import OpenRollout
 from .sensor import completion_mask, cut_ratios, prompt_index
 from .stage_switch import check_engine, follow_stage
 from .startup import extent_of, what_begins
+from .temperature import sampled_at
 
 
 class RolloutTrainer(PushingTrainer):
@@ -57,8 +58,9 @@ class RolloutTrainer(PushingTrainer):
         self._evaluation: Evaluation | None = None  # the open one
         positional = (model, given.reward_funcs, given.args, given.train_dataset, eval_dataset)
         super().__init__(*positional, callbacks=given.callbacks, **given.others)
-        if tries := self.args.dynamic_sampling_tries:
+        if self.args.dynamic_sampling_tries or self.args.mask_uniform_prompts:
             by_function = self.multi_objective_aggregation == "normalize_then_sum"
+            tries = self.args.dynamic_sampling_tries
             self._sampling = DynamicSampling(tries, self.reward_weights, by_function, self.accelerator)
         self.history = History(self.args.output_dir, writes=self.accelerator.is_main_process)
         self._console = Console(self.accelerator.is_main_process, has_bar=not self.args.disable_tqdm)
@@ -208,7 +210,8 @@ class RolloutTrainer(PushingTrainer):
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         if not self.model.training:
-            return super()._generate_and_score_completions(inputs)
+            with sampled_at(self, self.args.temperature):  # so that evaluations can be compared over the stages
+                return super()._generate_and_score_completions(inputs)
         rollout = self._rollout
         rollout.draw(inputs if self.curriculum is None else self._draw_rows(self._prompts), self._prompts)
         with unbroken(rollout.rollout):
@@ -218,8 +221,11 @@ class RolloutTrainer(PushingTrainer):
             self._samples.append(samples_of(rollout.rollout, self.num_generations, self._logs, rollout.lengths))
         # TRL shuffles the rows later, so each row must know its prompt
         batch["prompt_index"] = prompt_index(len(rollout.rows), self.num_generations, self.accelerator)
-        if rollout.uniform is not None:
-            mask_prompts(batch, rollout.uniform, self.accelerator)
+        uniform = rollout.uniform
+        if uniform is None and self._sampling is not None:
+            uniform = self._sampling.uniform(rollout.rewards, self.num_generations)
+        if uniform is not None and not uniform.all():
+            mask_prompts(batch, uniform, self.accelerator)
         if self._actuation.needs_scores:
             scores = scores_of(self, batch, rollout.rewards, rollout.rollout, self._num_task_rewards)
             batch.update(own_rows(self._actuation.columns(scores, self.args), len(rollout.rows), self.accelerator))
@@ -231,7 +237,7 @@ class RolloutTrainer(PushingTrainer):
         return batch
 
     def _generate(self, prompts: list[Any]) -> tuple[Any, ...]:
-        if self._sampling is None or not self.model.training:
+        if self.args.dynamic_sampling_tries == 0 or not self.model.training:
             return super()._generate(prompts)
         refill = Refill(self, self._sampling, self._draw_rows, super()._generate, super()._calculate_rewards)
         return refill(self._rollout, prompts)
