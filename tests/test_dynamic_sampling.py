@@ -31,8 +31,8 @@ def test_with_several_functions():
     rewards = torch.tensor([[1.0, 0.0], [0.0, 0.5], [1.0, 0.0], [1.0, 0.5]])
     weights = torch.tensor([1.0, 2.0])
     accelerator = Accelerator(cpu=True)
-    assert DynamicSampling(1, weights, False, accelerator)._uniform(rewards, 2).tolist() == [True, False]
-    assert DynamicSampling(1, weights, True, accelerator)._uniform(rewards, 2).tolist() == [False, False]
+    assert DynamicSampling(1, weights, False, accelerator).uniform(rewards, 2).tolist() == [True, False]
+    assert DynamicSampling(1, weights, True, accelerator).uniform(rewards, 2).tolist() == [False, False]
 
 
 def answers(rewards):
