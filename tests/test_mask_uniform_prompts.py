@@ -37,11 +37,6 @@ def test_they_are_in_no_mean(tmp_path):
     assert record["uniform_rewards"] == 0.5 and record["sampling"] is None
 
 
-def test_without_the_field_they_stay(tmp_path):
-    trainer = trained(tmp_path, "plain", by_parity)
-    assert all((completion_mask(each).sum(dim=1) > 0).all() for each in trainer.passes)
-
-
 def test_if_all_are_uniform_all_stay(tmp_path):
     trainer = trained(tmp_path, "all", always, mask_uniform_prompts=True)
     assert all((completion_mask(each).sum(dim=1) > 0).all() for each in trainer.passes)

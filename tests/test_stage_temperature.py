@@ -24,7 +24,7 @@ AENT = {"method": "aent", "entropy_actuator": {"high": 0.45}, "entropy_controlle
 
 @pytest.mark.parametrize("changes", [{"beta": 0.05, **BONUS}, AENT], ids=["reference", "clamped"])
 def test_a_stage_from_the_beginning_is_a_run_at_its_temperature(changes, tmp_path):
-    same = {"datasets": DATASETS["train"], "max_steps": 8, **changes}
+    same = {"datasets": DATASETS["train"], "max_steps": 4, **changes}
     whole = make(tmp_path, "whole", temperature=0.6, callbacks=[Curriculum()], **same)
     whole.train()
     staged = make(tmp_path, "staged", callbacks=[Curriculum([Stage(0.0, temperature=0.6)])], **same)
@@ -37,7 +37,7 @@ def test_a_stage_from_the_beginning_is_a_run_at_its_temperature(changes, tmp_pat
 @pytest.mark.parametrize("geometry", [{}, {"gradient_accumulation_steps": 4}], ids=["several", "one"])
 def test_a_switch_measures_the_tempered_policy_and_does_not_blame_the_control(geometry, tmp_path):
     updates = 1 if geometry else 4
-    run = {"curriculum": [{"start": 0.5, "temperature": 1.7}], "max_steps": 4 * updates, **BONUS, **geometry}
+    run = {"curriculum": [{"start": 1.0, "temperature": 1.7}], "max_steps": 3 * updates, **BONUS, **geometry}
     trainer = make(tmp_path, learning_rate=0.0, **run)
     entropies = []
     close = trainer._close_rollout
@@ -58,11 +58,11 @@ def test_a_switch_measures_the_tempered_policy_and_does_not_blame_the_control(ge
 
 
 def test_a_resume_inside_a_stage_goes_on(tmp_path):
-    run = {"curriculum": [{"start": 0.5, "temperature": 0.5}], "max_steps": 12, "save_strategy": "steps", **BONUS}
-    whole = make(tmp_path, "whole", save_steps=10, **run)  # inside the last rollout, whose stage is the second
+    run = {"curriculum": [{"start": 0.5, "temperature": 0.5}], "max_steps": 8, "save_strategy": "steps", **BONUS}
+    whole = make(tmp_path, "whole", save_steps=6, **run)  # inside the last rollout, whose stage is the second
     whole.train()
-    again = make(tmp_path, "again", save_steps=10, **run)
-    again.train(resume_from_checkpoint=f"{whole.args.output_dir}/checkpoint-10")
+    again = make(tmp_path, "again", save_steps=6, **run)
+    again.train(resume_from_checkpoint=f"{whole.args.output_dir}/checkpoint-6")
     assert again.temperature == 0.5
     assert without_seconds(again.history.records) == without_seconds(whole.history.records)
     assert torch.equal(weights_of(again), weights_of(whole))

@@ -54,14 +54,11 @@ class RolloutTrainer(PushingTrainer):
     ):
         given = complete(model, reward_funcs, args, train_dataset, eval_dataset, others)
         self._first_max_completion_length, self._has_punishment = given.first_length, given.punishes
-        self._sampling: DynamicSampling | None = None
         self._evaluation: Evaluation | None = None  # the open one
         positional = (model, given.reward_funcs, given.args, given.train_dataset, eval_dataset)
         super().__init__(*positional, callbacks=given.callbacks, **given.others)
-        if self.args.dynamic_sampling_tries or self.args.mask_uniform_prompts:
-            by_function = self.multi_objective_aggregation == "normalize_then_sum"
-            tries = self.args.dynamic_sampling_tries
-            self._sampling = DynamicSampling(tries, self.reward_weights, by_function, self.accelerator)
+        apart = self.multi_objective_aggregation == "normalize_then_sum"
+        self._sampling = DynamicSampling(self.args.dynamic_sampling_tries, self.reward_weights, apart, self.accelerator)
         self.history = History(self.args.output_dir, writes=self.accelerator.is_main_process)
         self._console = Console(self.accelerator.is_main_process, has_bar=not self.args.disable_tqdm)
         for each in list(self.callback_handler.callbacks):  # the console takes the place of TRL's own lines
@@ -139,6 +136,12 @@ class RolloutTrainer(PushingTrainer):
         """The number of prompts in the present rollout."""
         return Geometry.of(self.args).prompts if self._stage is None else self._stage.prompts
 
+    @property
+    def _temperature(self) -> float | None:
+        """The temperature of the present stage, or `None` if it is the configuration's."""
+        stage = self._stage
+        return None if stage is None or stage.temperature == self.args.temperature else stage.temperature
+
     def get_train_dataloader(self) -> DataLoader:
         """Return TRL's data loader, or with a curriculum one that only counts micro-batches."""
         if self.curriculum is None:
@@ -210,7 +213,7 @@ class RolloutTrainer(PushingTrainer):
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         if not self.model.training:
-            with sampled_at(self, self.args.temperature):  # so that evaluations can be compared over the stages
+            with sampled_at(self, self._temperature and self.args.temperature):  # evaluations compare over the stages
                 return super()._generate_and_score_completions(inputs)
         rollout = self._rollout
         rollout.draw(inputs if self.curriculum is None else self._draw_rows(self._prompts), self._prompts)
@@ -222,7 +225,7 @@ class RolloutTrainer(PushingTrainer):
         # TRL shuffles the rows later, so each row must know its prompt
         batch["prompt_index"] = prompt_index(len(rollout.rows), self.num_generations, self.accelerator)
         uniform = rollout.uniform
-        if uniform is None and self._sampling is not None:
+        if uniform is None and self.args.mask_uniform_prompts:
             uniform = self._sampling.uniform(rollout.rewards, self.num_generations)
         if uniform is not None and not uniform.all():
             mask_prompts(batch, uniform, self.accelerator)

@@ -26,8 +26,11 @@ def sample_at(trainer: GRPOTrainer, temperature: float) -> None:
 
 
 @contextlib.contextmanager
-def sampled_at(trainer: GRPOTrainer, temperature: float) -> Iterator[None]:
-    """Sample at another temperature in the block."""
+def sampled_at(trainer: GRPOTrainer, temperature: float | None) -> Iterator[None]:
+    """Sample at another temperature in the block; `None` changes nothing."""
+    if temperature is None:
+        yield
+        return
     before = trainer.temperature
     sample_at(trainer, temperature)
     try:
