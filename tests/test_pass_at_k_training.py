@@ -2,6 +2,7 @@
 
 import math
 from itertools import combinations
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -80,11 +81,14 @@ def test_right_is_judged_without_the_punishment():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"entropy_actuator": {"k": 5}}, "`k` of pass_at_k must be at most the 4 completions per prompt, got 5: set a"),
+        ({"entropy_actuator": {"k": 4}}, "`k` of pass_at_k must be below the 4 completions per prompt, got 4, because"),
         ({"scale_rewards": "batch"}, "`scale_rewards` must be group or none with pass_at_k"),
         ({"overlong_cache": 4}, "`overlong_cache` must be 0 with pass_at_k, which knows only right and wrong, got 4"),
         ({"callbacks": [Curriculum([Stage(0.5, num_generations=2)])]}, "stage 1 of the curriculum: `k` of pass_at_k"),
-        ({"curriculum": [{"start": 0.5, "num_generations": 2}]}, "completions per prompt, got 4: set a smaller k"),
+        (
+            {"curriculum": [{"start": 0.5, "num_generations": 2}]},
+            "the 2 completions per prompt, got 2, .*: set a smaller",
+        ),
         (
             {"curriculum": [{"start": 0.5, "overlong_cache": 3}]},
             "stage 1 of the curriculum: `overlong_cache` must be",
@@ -93,7 +97,7 @@ def test_right_is_judged_without_the_punishment():
 )
 def test_refusals(changes, message, lab_trainer):
     with pytest.raises(ValueError, match=message):
-        lab_trainer(method="pass_at_k", **PLAIN, **changes)
+        lab_trainer(**{"method": "pass_at_k", "entropy_actuator": {"k": 2}, **PLAIN, **changes})
     with pytest.raises(ValueError, match="`k` must be a whole number >= 1, got 0"):
         PassAtKActuator(k=0)
 
@@ -103,6 +107,14 @@ def test_plan_refuses_a_stage_too_small(capsys):
     method = ["--method", "pass_at_k", "--entropy_actuator", "pass_at_k", "--curriculum", stage]
     assert cli(["plan", "recipes/countdown_es.yaml", *method]) == 2
     assert "stage 1 of the curriculum: `k` of pass_at_k" in capsys.readouterr().err
+
+
+def test_the_control_is_k():
+    actuator, by_k = PassAtKActuator(), advantages_by_k(torch.tensor([[1.0, 0.0, 0.0, 0.0]]), True)
+    batch = SimpleNamespace(inputs={"by_k": by_k})
+    for control, k in ((1.0, 1), (1.4, 1), (1.6, 2), (3.0, 3), (4.0, 3), (64.0, 3)):
+        assert torch.equal(actuator.advantages(batch, actuator.settings(control, ActuatorArgs())), by_k[:, k - 1])
+    assert by_k[:, 3].abs().max() == 0.0  # all four make one group
 
 
 def test_a_run_trains_on_them(lab_trainer):

@@ -22,13 +22,15 @@ class PassAtKActuator(Actuator):
     """
     An actuator whose advantages are those of groups of k completions, so that training raises pass@k.
 
-    The control is k. A value between two whole numbers counts as the nearest one, and one above the completions of a
-    prompt as their number. A completion is right if its reward, without the overlong punishment, is above 0. A prompt
-    with fewer than k wrong completions gives no gradient, because every group of k has a right one.
+    The control is k. A value between two whole numbers counts as the nearest one, and one that is not below the
+    completions of a prompt as their number minus 1. A completion is right if its reward, without the overlong
+    punishment, is above 0. A prompt with fewer than k wrong completions gives no gradient, because every group of k has
+    a right one.
 
     Args:
         k (`int`, *optional*, defaults to `4`):
-            First value of the control, at least 1 and at most `num_generations`. k = 1 is GRPO.
+            First value of the control, at least 1 and below `num_generations`: all completions make only one group,
+            which teaches nothing. k = 1 is GRPO.
         low (`float`, *optional*, defaults to `1.0`):
             Lower bound of the control, at least 1.
         high (`float`, *optional*, defaults to `64.0`):
@@ -51,11 +53,11 @@ class PassAtKActuator(Actuator):
         return float(self.k)
 
     def check(self, args: ActuatorArgs) -> None:
-        """Raise `ValueError` unless a prompt has at least `k` completions, whose advantages can be those of pass@k."""
-        if self.k > args.num_generations:
+        """Raise `ValueError` unless a prompt has more than `k` completions, and advantages that are those of pass@k."""
+        if self.k >= args.num_generations:
             raise ValueError(
-                f"`k` of pass_at_k must be at most the {args.num_generations} completions per prompt, got {self.k}: "
-                "set a smaller k, or raise num_generations"
+                f"`k` of pass_at_k must be below the {args.num_generations} completions per prompt, got {self.k}, "
+                "because a single group of all of them teaches nothing: set a smaller k, or raise num_generations"
             )
         if args.scale_rewards == "batch":
             raise ValueError(
@@ -76,7 +78,7 @@ class PassAtKActuator(Actuator):
     def advantages(self, batch: MicroBatch, settings: Mapping[str, float]) -> torch.Tensor:
         """Return the advantages for the present k, of shape `(batch,)`."""
         by_k = batch.inputs["by_k"]
-        return by_k[:, min(round(settings["pass_at_k"]), by_k.shape[1]) - 1]
+        return by_k[:, min(round(settings["pass_at_k"]), by_k.shape[1] - 1) - 1]
 
 
 def advantages_by_k(rewards: torch.Tensor, scales: bool) -> torch.Tensor:
