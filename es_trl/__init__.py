@@ -48,6 +48,8 @@ _MODULES = {
     "RepoActuator": "actuators.repo",
     "FlexClipActuator": "actuators.flex_clip",
     "CEGPPOActuator": "actuators.ce_gppo",
+    "QuantileBaselineActuator": "actuators.quantile_baseline",
+    "PassAtKActuator": "actuators.pass_at_k",
     "ClipCovActuator": "actuators.covariance",
     "KLCovActuator": "actuators.covariance",
     "Effect": "control.base",

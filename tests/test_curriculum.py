@@ -22,6 +22,7 @@ ARGS = {
     "max_completion_length": 4096,
     "overlong_cache": 0,
     "early_generations": 0,
+    "temperature": 1.0,
     "generation_kwargs": None,
     "max_steps": 800,
     "use_vllm": False,
@@ -111,7 +112,7 @@ def test_every_rollout_has_the_last_stage_that_has_begun(starts, rollouts):
 def test_table():
     planned = plan(Stage("onset", data={"hard": 3, "train": 1}, num_generations=32, max_completion_length=16384))
     lines = stage_table(planned, 100).splitlines()
-    assert lines[1].split() == ["0", "0", "to", "89", "train", "16", "x", "8", "4096", "1", "524,288", "1x", "69%"]
+    assert lines[1].split() == ["0", "0", "to", "89", "train", "16", "x", "8", "4096", "1", "1", "524,288", "1x", "69%"]
     assert lines[2].split()[:4] == ["1", "90", "to", "99"]
     # 10 rollouts of four times the tokens, of 90 + 40 in all
     assert lines[2].split()[-3:] == ["2,097,152", "4x", "31%"] and "75% hard + 25% train" in lines[2]

@@ -22,7 +22,7 @@ MAY_IMPORT = {  # folders, and modules that stand in none; each may import itsel
     "control": {"common"},
     "rewards": {"common"},
     "micro_batches": {"common"},
-    "actuators": {"common", "control"},
+    "actuators": {"common", "control", "estimates"},
     "curriculum": {"common", "control"},
     "config": BELOW_CONFIG,
     "tracking": {*BELOW_CONFIG, "config"},

@@ -125,7 +125,7 @@ MIXED = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["aer", "aent", "entrocraft", "entropic", "clip_cov", "kl_cov"])
+@pytest.mark.parametrize("method", ["aer", "aent", "entrocraft", "entropic", "qae", "clip_cov", "kl_cov"])
 def test_with_everything_else_at_once(method, lab_args):
     args = lab_args(method=method, **PLAIN, **MIXED, **STRONG.get(method, {}))
     trainer = ESGRPOTrainer(

@@ -64,11 +64,57 @@ def test_what_a_method_sets_of_trls_fields(lab_args):
     assert (args.entropy_coef_delta, args.entropy_coef_min, args.entropy_coef_max) == (1e-4, 0.0, 5e-3)
     args = lab_args(method="dapo", max_completion_length=20, **PLAIN)
     assert (args.epsilon, args.epsilon_high, args.dynamic_sampling_tries, args.overlong_cache) == (0.2, 0.28, 10, 4)
+    assert lab_args(method="qae", **PLAIN).epsilon_high == 0.28
     args = lab_args(method="clip_cov", **PLAIN)
     assert (args.epsilon, args.epsilon_high, args.delta) == (1.0, 1.0, 10.0)
     assert lab_args(method="grpo", **PLAIN).epsilon_high is None
     clips = [lab_args(method=name, **PLAIN) for name in ("flexec", "ce_gppo")]
     assert [(args.epsilon, args.epsilon_high) for args in clips] == [(0.2, 0.2)] * 2
+
+
+# the equations of the paper, and what only the authors' script has: the cap of 10, temperature and tries
+DAPO = {
+    "epsilon": 0.2,
+    "epsilon_high": 0.28,
+    "delta": 10.0,
+    "loss_type": "dapo",
+    "importance_sampling_level": "token",
+    "scale_rewards": "group",
+    "mask_truncated_completions": False,
+    "num_iterations": 1,
+    "beta": 0.0,
+    "entropy_coef": 0.0,
+    "use_adaptive_entropy": False,
+    "temperature": 1.0,
+    "top_p": 1.0,
+    "top_k": 0,
+    "dynamic_sampling_tries": 10,
+    "overlong_cache": 4,
+}
+SKYWORK = {
+    "use_adaptive_entropy": True,
+    "entropy_coef": 0.0,
+    "entropy_coef_delta": 1e-4,
+    "entropy_coef_min": 0.0,
+    "entropy_coef_max": 5e-3,
+    "mask_uniform_prompts": True,
+    "epsilon": 0.2,
+    "loss_type": "dapo",
+    "scale_rewards": "group",
+    "num_iterations": 1,
+    "beta": 0.0,
+    "temperature": 1.0,
+    "top_p": 1.0,
+    "top_k": 0,
+}
+
+
+@pytest.mark.parametrize(("method", "values"), [("dapo", DAPO), ("skywork", SKYWORK)])
+def test_a_method_names_all_that_it_is(method, values, lab_args):
+    """Other defaults of TRL would change nothing."""
+    args = lab_args(method=method, max_completion_length=20, **PLAIN)
+    assert {name: getattr(args, name) for name in values} == values
+    assert METHODS[method].values(args) == values
 
 
 def test_a_users_value_counts_more_than_the_methods(lab_args):

@@ -12,6 +12,8 @@
 - `difficulty_bonus.py`: an entropy bonus that is larger for hard prompts (AER).
 - `sample_filter.py`: training on the completions of one sign (Entrocraft).
 - `sample_weight.py`: weights of positive and negative completions (EntroPIC).
+- `quantile_baseline.py`: advantages from a quantile of the rewards (QAE).
+- `pass_at_k.py`: advantages of groups of k completions (pass@k training).
 - `repo.py`: advantages that depend on the probability of a token (REPO-R).
 - `flex_clip.py`: clip bounds that depend on the probability of a token (FlexEC).
 - `ce_gppo.py`: a bounded gradient for tokens beyond the clip (CE-GPPO).

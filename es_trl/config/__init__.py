@@ -8,6 +8,7 @@
 - `goal.py`: the rule of thumb that chooses a schedule for pass@k.
 - `presets.py`: the merge of a method with the user's own values, and the list of their differences.
 - `field_checks.py`: range and choice checks for TRL's fields.
+- `truncated_sampling.py`: the effect of `top_p`, `top_k` and `min_p`, where it is refused and its warning.
 - `sizes.py`: checks for counts and for the sizes of a rollout.
 - `values.py`: conversion of values from YAML or a command line to the type of their field.
 - `collectives.py`: a workaround for DeepSpeed on a CPU.

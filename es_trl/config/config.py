@@ -21,6 +21,7 @@ from .parser import as_block, build_part, build_stages, read_block
 from .presets import apply_method
 from .registry import BLOCKS, PARTS
 from .sizes import check_counts, check_groups, check_pass_at_k, check_pass_rates
+from .truncated_sampling import check_truncation
 
 
 # Used when only a schedule is given: these two need no gains and work with every geometry and every loss.
@@ -69,8 +70,8 @@ class ESGRPOConfig(GRPOConfig):
         entropy_actuator (`dict`, `str`, `Actuator` or a list of these, *optional*):
             Computes settings of the trainer from the control: kind `clip_high`, `clip`, `entropy_bonus`, `kl_coef`,
             `difficulty_bonus`, `clamped_bonus`, `sample_filter`, `sample_weight`, `repo`, `flex_clip`, `ce_gppo`,
-            `clip_cov`, `kl_cov`, `adaptive_target` or `record_only` (`actuators/`). In a list, the next actuator takes
-            over when one can no longer move entropy (`control/handover.py`).
+            `quantile_baseline`, `pass_at_k`, `clip_cov`, `kl_cov`, `adaptive_target` or `record_only` (`actuators/`).
+            In a list, the next actuator takes over when one can no longer move entropy (`control/handover.py`).
         entropy_sensor (`str`, *optional*, defaults to `"rollout"`):
             Where the controller's entropy comes from. With `rollout` it is measured and the control moves once per
             rollout. With `update` it is estimated at every update from the log-probabilities of the loss, and the
@@ -90,6 +91,10 @@ class ESGRPOConfig(GRPOConfig):
             Lowest and highest pass rate, from 0 to 1, of a prompt that gets all its completions. It is the share of the
             early completions whose reward, without the overlong punishment, is above 0. The default is
             MAI-Thinking-1's.
+        mask_uniform_prompts (`bool`, *optional*, defaults to `False`):
+            Whether prompts whose completions all got the same reward are left out of the loss, the bonus and the
+            measured entropy, as in Skywork-OR1. They are not replaced. If all prompts are such, none is left out.
+            Dynamic sampling always leaves out those that it could not replace.
         overlong_cache (`int`, *optional*, defaults to `0`):
             Number of tokens before `max_completion_length` over which the soft overlong punishment falls from 0 to -1
             (DAPO, equation 13), at least 0 (off). The punishment is one more reward function. Its weight is 1, or the
@@ -138,6 +143,7 @@ class ESGRPOConfig(GRPOConfig):
         default_factory=lambda: [0.05, 0.8],
         metadata={"help": "Lowest and highest pass rate of a prompt that is not left early."},
     )
+    mask_uniform_prompts: bool = _field("Whether to leave prompts of equal rewards out of the loss.", False)
     overlong_cache: int = _field("Tokens before the longest completion over which the punishment grows.", 0)
     micro_batches: str = _field("What micro-batches are cut by: `tokens`, or `completions` as in TRL.", "tokens")
     max_tokens_per_micro_batch: int | None = _field("Most tokens of a micro-batch, with padding.")
@@ -192,6 +198,7 @@ class ESGRPOConfig(GRPOConfig):
                 check_groups(self, both_sizes)  # TRL's message does not say what to set
             raise
         check_pass_at_k(self)
+        check_truncation(self)
 
     def _build_blocks(self) -> None:
         """Replace each block by the object that it describes."""

@@ -65,6 +65,8 @@ def _dapo_cache(args: Any) -> int | None:
 
 # The paper advises a target of 0.3 to 0.5 nats and an anneal phase of the last tenth. The end of 0.05 is our choice.
 STABLE_ANNEAL = {"kind": "stable_anneal", "target": 0.4, "end": 0.05, "ratio": 0.1}
+# completions are samples of the whole policy
+WHOLE_POLICY = {"temperature": 1.0, "top_p": 1.0, "top_k": 0}
 OPEN_LOOP = ({"kind": "hold"}, {"kind": "record_only"})
 
 METHODS: dict[str, Method] = {
@@ -73,7 +75,22 @@ METHODS: dict[str, Method] = {
         "DAPO: clip-higher, token mean, dynamic sampling, overlong punishment (arXiv 2503.14476)",
         None,
         *OPEN_LOOP,
-        {"epsilon_high": 0.28, "dynamic_sampling_tries": 10, "overlong_cache": _dapo_cache},
+        {
+            "epsilon": 0.2,
+            "epsilon_high": 0.28,
+            "delta": 10.0,
+            "loss_type": "dapo",
+            "importance_sampling_level": "token",
+            "scale_rewards": "group",
+            "mask_truncated_completions": False,
+            "num_iterations": 1,
+            "beta": 0.0,
+            "entropy_coef": 0.0,
+            "use_adaptive_entropy": False,
+            **WHOLE_POLICY,
+            "dynamic_sampling_tries": 10,
+            "overlong_cache": _dapo_cache,
+        },
     ),
     "es": Method(
         "ES, the paper: Algorithm 1 on the upper clip (ACL Findings 2026)",
@@ -129,9 +146,17 @@ METHODS: dict[str, Method] = {
         {"kind": "adaptive_target"},
         {
             "use_adaptive_entropy": True,
+            "entropy_coef": 0.0,
             "entropy_coef_delta": 1e-4,
             "entropy_coef_min": 0.0,
             "entropy_coef_max": 5e-3,
+            "mask_uniform_prompts": True,
+            "epsilon": 0.2,
+            "loss_type": "dapo",
+            "scale_rewards": "group",
+            "num_iterations": 1,
+            "beta": 0.0,
+            **WHOLE_POLICY,
         },
         needs=("use_adaptive_entropy",),
     ),
@@ -156,6 +181,21 @@ METHODS: dict[str, Method] = {
         {"kind": "hold"},
         {"kind": "ce_gppo"},
         {"epsilon": 0.2, "epsilon_high": 0.2},
+        always=True,
+    ),
+    "qae": Method(
+        "QAE: a quantile of the rewards as the baseline of the advantages (arXiv 2509.22611)",
+        None,
+        {"kind": "hold"},
+        {"kind": "quantile_baseline"},
+        {"epsilon_high": 0.28},
+        always=True,
+    ),
+    "pass_at_k": Method(
+        "pass@k training: the advantages of groups of k completions (arXiv 2508.10751)",
+        None,
+        {"kind": "hold"},
+        {"kind": "pass_at_k"},
         always=True,
     ),
     "clip_cov": Method(

@@ -1,5 +1,6 @@
 """The merge of a method with the user's own values: the method fills in only what the user has not set."""
 
+import textwrap
 from typing import Any
 
 from ..common.nearest import nearest
@@ -99,7 +100,8 @@ def describe_method(args: Any) -> str:
         if own is not None and (block is not None or name == "entropy_schedule"):
             changed |= _departures(name, as_block(name, block), as_block(name, build_part(name, own)))
     lines = [f"method      {args.method}: {method.title}"]
-    lines += [f"            with {', '.join(kept)}"] if kept else []
+    if kept:
+        lines += textwrap.wrap(f"with {', '.join(kept)}", 100, initial_indent=" " * 12, subsequent_indent=" " * 17)
     for name, (value, own) in changed.items():
         lines.append(f"            {name} {_text(value)} (method {args.method}: {_text(own)})")
     return "\n".join(lines)

@@ -141,6 +141,10 @@ class ActuatorArgs:
     steps_per_generation: int = 1
     num_iterations: int = 1
     gradient_accumulation_steps: int = 1
+    num_generations: int = 8
+    scale_rewards: str = "group"
+    multi_objective_aggregation: str = "sum_then_normalize"
+    overlong_cache: int = 0  # a field of `ESGRPOConfig`
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,14 @@ from ..control.schedules import progress_at
 from .stages import BASE_DATA, Stage, check_cache, check_early
 
 
+# generation_kwargs that would count more than a field of the stages
+_FIXED = {
+    "max_new_tokens": "max_completion_length",
+    "max_tokens": "max_completion_length",
+    "temperature": "temperature",
+}
+
+
 @dataclass(frozen=True)
 class PlannedStage:
     """A stage of a particular run with all its values, also those that stay as in the stage before."""
@@ -22,6 +30,7 @@ class PlannedStage:
     completions: int  # per rollout, over all processes
     max_completion_length: int | None  # `None` if the generation's own limit holds, in every stage or in none
     overlong_cache: int
+    temperature: float
     # Number of backward passes into which a micro-batch is split, so that none holds more completions than the
     # configuration's micro-batch.
     parts: int
@@ -33,7 +42,7 @@ class PlannedStage:
 
     def changes_from(self, before: "PlannedStage") -> str:
         """Return the changes since the stage `before` as text for people."""
-        names = ("data", "prompts", "num_generations", "max_completion_length", "overlong_cache")
+        names = ("data", "prompts", "num_generations", "max_completion_length", "overlong_cache", "temperature")
         rows = [(name, getattr(before, name), getattr(self, name)) for name in names]
         changes = [f"{name} {as_text(old)} -> {as_text(new)}" for name, old, new in rows if old != new]
         return ", ".join(changes) or "nothing"
@@ -70,7 +79,8 @@ def plan_stages(
     geometry = Geometry.of(args)
     sizes = ("prompts", "num_generations", "completions", "max_completion_length")
     own = {name: getattr(geometry, name) for name in sizes}
-    start = PlannedStage(0, 0, {BASE_DATA: 1.0}, **own, overlong_cache=args.overlong_cache, parts=1)
+    kept = {"overlong_cache": args.overlong_cache, "temperature": args.temperature}
+    start = PlannedStage(0, 0, {BASE_DATA: 1.0}, **own, **kept, parts=1)
     planned = [start]
     for number, stage in enumerate(stages, start=1):
         first = _first_rollout(stage, number, num_rollouts, onset)
@@ -117,7 +127,7 @@ def _first_rollout(stage: Stage, number: int, num_rollouts: int, onset: int | No
 
 
 def _follow(before: PlannedStage, stage: Stage, index: int, first: int, args: GeometryArgs) -> PlannedStage:
-    names = ("data", "num_generations", "max_completion_length", "overlong_cache")
+    names = ("data", "num_generations", "max_completion_length", "overlong_cache", "temperature")
     given = {name: value for name in names if (value := getattr(stage, name)) is not None}
     after = replace(before, index=index, first=first, **given)
     generations = after.num_generations
@@ -151,12 +161,12 @@ def _check(planned: Sequence[PlannedStage], names: Collection[str], args: Any) -
         check_cache(stage.overlong_cache, stage.max_completion_length, f"overlong_cache of stage {stage.index}")
         check_early(args.early_generations, stage.num_generations, f" in stage {stage.index}")
     lengths = {stage.max_completion_length for stage in planned}
-    fixed = {"max_new_tokens", "max_tokens"} & set(args.generation_kwargs or {})
-    if fixed and len(lengths) > 1:
-        raise ValueError(
-            f"generation_kwargs sets {fixed.pop()} for the whole run but the stages have different "
-            "max_completion_length: leave it out of generation_kwargs"
-        )
+    for fixed, name in _FIXED.items():
+        if fixed in (args.generation_kwargs or {}) and len({getattr(stage, name) for stage in planned}) > 1:
+            raise ValueError(
+                f"generation_kwargs sets {fixed} for the whole run but the stages have different {name}: leave it out "
+                "of generation_kwargs"
+            )
     if None in lengths or not args.use_vllm or args.vllm_max_model_length is None:
         return
     if args.vllm_max_model_length <= (longest := max(lengths)):

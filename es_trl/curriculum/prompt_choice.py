@@ -49,7 +49,11 @@ class PromptChoice:
         """Return for each prompt whether its completions teach something, bool of shape `(prompts,)`."""
         if self.tries == 0:
             return torch.ones(len(rewards) // num_generations, dtype=torch.bool, device=rewards.device)
-        return ~uniform_groups(rewards if self.by_function else self.sums(rewards), num_generations)
+        return ~self.uniform(rewards, num_generations)
+
+    def uniform(self, rewards: torch.Tensor, num_generations: int) -> torch.Tensor:
+        """Return for each prompt whether its completions got equal rewards, bool of shape `(prompts,)`."""
+        return uniform_groups(rewards if self.by_function else self.sums(rewards), num_generations)
 
     def goes_on(self, rewards: torch.Tensor) -> torch.Tensor:
         """

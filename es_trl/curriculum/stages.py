@@ -33,6 +33,9 @@ class Stage:
             Largest number of tokens per completion, at least 1. The paper uses 4096, then 16384.
         overlong_cache (`int`, *optional*):
             Number of tokens before `max_completion_length` in which the soft overlong punishment grows, at least 0.
+        temperature (`float`, *optional*):
+            Temperature of the completions, above 0. The loss and the measured entropy are those of the policy at this
+            temperature, so entropy jumps at the switch. An evaluation keeps the configuration's temperature.
         hold (`"completions"` or `"prompts"`, *optional*, defaults to `"completions"`):
             The number per rollout that stays when `num_generations` changes. With `"completions"` the number of prompts
             changes. With `"prompts"` the number of completions changes, as in verl: the updates per rollout stay the
@@ -47,6 +50,7 @@ class Stage:
     num_generations: int | None = None
     max_completion_length: int | None = None
     overlong_cache: int | None = None
+    temperature: float | None = None
     hold: Literal["completions", "prompts"] = "completions"
 
     def __post_init__(self) -> None:
@@ -56,6 +60,9 @@ class Stage:
             if getattr(self, name) is not None:
                 check_count(name, getattr(self, name), least)
                 object.__setattr__(self, name, int(getattr(self, name)))
+        if self.temperature is not None:
+            check_number("temperature", self.temperature, "for example 1.0", above=0)
+            object.__setattr__(self, "temperature", float(self.temperature))
         check_choice("hold", self.hold, ("completions", "prompts"))
         if self.data is not None:
             object.__setattr__(self, "data", _shares(self.data))

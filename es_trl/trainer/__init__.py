@@ -19,6 +19,7 @@
 - `update.py`: one update: the micro-batches that TRL holds, and those that are computed.
 - `micro_batches.py`: the choice of how a run cuts its updates, and the backward passes of an update.
 - `stage_switch.py`: the sizes of a stage, written to every place where TRL keeps a copy.
+- `temperature.py`: the temperature of a stage, for the completions and for the fused head.
 - `overlong.py`: the punishment of long completions.
 - `checkpoint.py`: the state of a run, written into a checkpoint and restored on a resume.
 - `save.py`: the replacement of a checkpoint and the removal of old ones.

@@ -1,6 +1,7 @@
 """The callbacks of a trainer, from the user and from the configuration."""
 
 import contextlib
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -76,3 +77,19 @@ def prepare_callbacks(callbacks: Sequence[TrainerCallback], args: ESGRPOConfig) 
         if callback.keeps_state and not isinstance(callback, EntropyScheduler | Curriculum):
             with contextlib.suppress(AttributeError):  # a state that only a rollout creates is checked at the save
                 checked_state(callback)
+    _check_stages(callbacks, args)
+
+
+def _check_stages(callbacks: Sequence[TrainerCallback], args: ESGRPOConfig) -> None:
+    """Raise unless the actuators can work in every stage of the curriculum."""
+    scheduler, curriculum = find_callback(callbacks, EntropyScheduler), find_callback(callbacks, Curriculum)
+    if scheduler is None or curriculum is None:
+        return
+    for stage in curriculum.prompts.planned:
+        own = copy.copy(args)
+        own.num_generations, own.overlong_cache = stage.num_generations, stage.overlong_cache
+        for actuator in scheduler.loop.actuators:
+            try:
+                actuator.check(own)
+            except ValueError as error:
+                raise ValueError(f"stage {stage.index} of the curriculum: {error}") from None

@@ -13,6 +13,7 @@ from ..micro_batches.layout import LaidOut, Sizes
 from ..micro_batches.layouts import BY_NAME
 from ..micro_batches.plan import Plan
 from ..micro_batches.rows import fit_right, parts_of
+from .temperature import TemperedHead
 
 
 class LogProbs(NamedTuple):
@@ -62,6 +63,8 @@ class Forward:
             Rows are padded to a multiple of this number of tokens.
         clamp (`float`):
             Share of the vocabulary that the clamped entropy leaves out; 0 for no clamped entropy.
+        temperature (`float`, *optional*):
+            Temperature of the log-probabilities and entropies; `None` for the configuration's.
         checkpoints (`bool`):
             Whether the run checkpoints layers. TRL does not while it scores a rollout.
     """
@@ -71,6 +74,7 @@ class Forward:
     layout: str | None
     multiple_of: int
     clamp: float
+    temperature: float | None = None
     checkpoints: bool = False
 
     def __call__(self, model: Any, batch: dict[str, Any], prompt_width: int | None = None, **others: Any) -> LogProbs:
@@ -97,6 +101,8 @@ class Forward:
             sizes = Sizes(width, prompt_width, self.multiple_of)
             backbone = backbone_of(self.accelerator.unwrap_model(model))
             called = LaidOut(model, backbone, BY_NAME[self.layout], sizes, self.checkpoints)
+        if self.temperature is not None:
+            called = TemperedHead(called, self.temperature)
         head = ClampedHead(called, self.clamp) if self.clamp > 0.0 else None
         logps, entropies, aux_loss = self.trl(called if head is None else head, tokens, mask, width, **others)
         return LogProbs(logps, entropies, None if head is None else head.entropies(width), aux_loss)

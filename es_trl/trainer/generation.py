@@ -121,6 +121,28 @@ def lengths_of(trainer: GRPOTrainer, completion_ids: list[list[int]]) -> list[tu
     return [(len(ids), len(ids) > 0 and ids[-1] not in ends) for ids in completion_ids]
 
 
+def choice_of(trainer: GRPOTrainer, functions: int) -> PromptChoice:
+    """Return the rules by which a trainer chooses prompts; its first `functions` reward functions judge the task."""
+    args = trainer.args
+    return PromptChoice(
+        tries=args.dynamic_sampling_tries,
+        weights=trainer.reward_weights,
+        by_function=trainer.multi_objective_aggregation == "normalize_then_sum",
+        functions=functions,
+        early=args.early_generations,
+        rates=tuple(args.early_pass_rates),
+    )
+
+
+def left_out(rollout: OpenRollout, choice: PromptChoice, leaves_uniform: bool, size: int) -> torch.Tensor | None:
+    """Return the prompts to leave out of the loss, bool of shape `(prompts,)`; `None` for none, `size` completions each."""
+    if not leaves_uniform:
+        return rollout.masked
+    uniform = choice.uniform(rollout.rewards, size)
+    both = uniform if rollout.masked is None else uniform | rollout.masked
+    return rollout.masked if both.all() else both
+
+
 def mask_prompts(batch: dict[str, Any], prompts: torch.Tensor, accelerator: Accelerator) -> None:
     """Leave the marked `prompts`, bool of shape `(prompts,)`, out of the loss; `batch` has the rows of this process."""
     kept = ~prompts.to(batch["prompt_index"].device)[batch["prompt_index"]]

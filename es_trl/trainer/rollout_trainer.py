@@ -21,7 +21,6 @@ from ..common.temporarily import temporarily
 from ..control.base import Actuator
 from ..control.geometry import Geometry
 from ..curriculum.planned import PlannedStage
-from ..curriculum.prompt_choice import PromptChoice
 from ..tracking.completions import Samples, is_sampled, samples_of
 from ..tracking.console import Console
 from ..tracking.history import History, RolloutRecord
@@ -30,7 +29,7 @@ from .arguments import complete
 from .callback_list import find_callback
 from .callbacks import Curriculum, Decision, EntropyScheduler, RolloutCallback
 from .evaluation import Evaluation, count_problems
-from .generation import Refill, lengths_of, mask_prompts, unbroken
+from .generation import Refill, choice_of, left_out, lengths_of, mask_prompts, unbroken
 from .inputs import check_names, check_settings
 from .loss import own_rows, scores_of
 from .pushing_trainer import PushingTrainer
@@ -39,6 +38,7 @@ from .rollout import OpenRollout
 from .sensor import completion_mask, cut_ratios, prompt_index
 from .stage_switch import check_engine, follow_stage
 from .startup import extent_of, what_begins
+from .temperature import sampled_at
 
 
 class RolloutTrainer(PushingTrainer):
@@ -53,19 +53,10 @@ class RolloutTrainer(PushingTrainer):
     ):
         given = complete(model, reward_funcs, args, train_dataset, eval_dataset, others)
         self._first_max_completion_length, self._has_punishment = given.first_length, given.punishes
-        self._choice: PromptChoice | None = None
         self._evaluation: Evaluation | None = None  # the open one
         positional = (model, given.reward_funcs, given.args, given.train_dataset, eval_dataset)
         super().__init__(*positional, callbacks=given.callbacks, **given.others)
-        if self.args.chooses_prompts:
-            self._choice = PromptChoice(
-                tries=self.args.dynamic_sampling_tries,
-                weights=self.reward_weights,
-                by_function=self.multi_objective_aggregation == "normalize_then_sum",
-                functions=self._num_task_rewards,
-                early=self.args.early_generations,
-                rates=tuple(self.args.early_pass_rates),
-            )
+        self._choice = choice_of(self, self._num_task_rewards)
         self.history = History(self.args.output_dir, writes=self.accelerator.is_main_process)
         self._console = Console(self.accelerator.is_main_process, has_bar=not self.args.disable_tqdm)
         for each in list(self.callback_handler.callbacks):  # the console takes the place of TRL's own lines
@@ -143,6 +134,12 @@ class RolloutTrainer(PushingTrainer):
         """The number of prompts in the present rollout."""
         return Geometry.of(self.args).prompts if self._stage is None else self._stage.prompts
 
+    @property
+    def _temperature(self) -> float | None:
+        """The temperature of the present stage, or `None` if it is the configuration's."""
+        stage = self._stage
+        return None if stage is None or stage.temperature == self.args.temperature else stage.temperature
+
     def get_train_dataloader(self) -> DataLoader:
         """Return TRL's data loader, or with a curriculum one that only counts micro-batches."""
         if self.curriculum is None:
@@ -214,7 +211,8 @@ class RolloutTrainer(PushingTrainer):
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         if not self.model.training:
-            return super()._generate_and_score_completions(inputs)
+            with sampled_at(self, self._temperature and self.args.temperature):  # evaluations compare over the stages
+                return super()._generate_and_score_completions(inputs)
         rollout = self._rollout
         rollout.draw(inputs if self.curriculum is None else self._draw_rows(self._prompts), self._prompts)
         with unbroken(rollout.rollout):
@@ -224,8 +222,9 @@ class RolloutTrainer(PushingTrainer):
             self._samples.append(samples_of(rollout.rollout, self.num_generations, self._logs, rollout.lengths))
         # TRL shuffles the rows later, so each row must know its prompt
         batch["prompt_index"] = prompt_index(len(rollout.rows), self.num_generations, self.accelerator)
-        if rollout.masked is not None:
-            mask_prompts(batch, rollout.masked, self.accelerator)
+        masked = left_out(rollout, self._choice, self.args.mask_uniform_prompts, self.num_generations)
+        if masked is not None:
+            mask_prompts(batch, masked, self.accelerator)
         if self._actuation.needs_scores:
             scores = scores_of(self, batch, rollout.rewards, rollout.rollout, self._num_task_rewards)
             batch.update(own_rows(self._actuation.columns(scores, self.args), len(rollout.rows), self.accelerator))
@@ -237,7 +236,7 @@ class RolloutTrainer(PushingTrainer):
         return batch
 
     def _generate(self, prompts: list[Any]) -> tuple[Any, ...]:
-        if self._choice is None or not self.model.training:
+        if not self.args.chooses_prompts or not self.model.training:
             return super()._generate(prompts)
         draw = partial(self.curriculum.prompts.draw, num_generations=1, processes=(0, 1))  # the same on all processes
         refill = Refill(self, self._choice, draw, super()._generate, super()._calculate_rewards)

@@ -8,6 +8,7 @@ from trl import GRPOTrainer
 from trl.rewards import get_soft_overlong_punishment
 
 from ..curriculum.planned import PlannedStage
+from .temperature import sample_at
 
 
 def follow_stage(trainer: GRPOTrainer, stage: PlannedStage, punishes: bool) -> None:
@@ -22,6 +23,7 @@ def follow_stage(trainer: GRPOTrainer, stage: PlannedStage, punishes: bool) -> N
         punishes (`bool`):
             Whether the last reward function is the soft overlong punishment, which is replaced.
     """
+    sample_at(trainer, stage.temperature)
     trainer.num_generations, trainer.max_completion_length = stage.num_generations, stage.max_completion_length
     if trainer.use_vllm:
         trainer.vllm_generation.max_completion_length = stage.max_completion_length

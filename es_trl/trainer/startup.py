@@ -13,6 +13,7 @@ from ..config.config import ESGRPOConfig
 from ..config.goal import describe_goal
 from ..config.micro_batches import coupling, own_path
 from ..config.presets import describe_method
+from ..config.truncated_sampling import truncation_warning
 from ..control.algorithm1 import SignStepController
 from ..control.band import DeadBandController
 from ..control.base import Actuator
@@ -111,6 +112,7 @@ def stage_table(planned: Sequence[PlannedStage], num_rollouts: int | None) -> st
         "data",
         "prompts x completions",
         "longest",
+        "temperature",
         "parts",
         "tokens/rollout",
         "cost",
@@ -123,6 +125,7 @@ def stage_table(planned: Sequence[PlannedStage], num_rollouts: int | None) -> st
             as_text(stage.data),
             f"{stage.prompts} x {stage.num_generations}",
             str(stage.max_completion_length),
+            f"{stage.temperature:g}",
             str(stage.parts),
             f"{stage.tokens:,}",
             f"{stage.tokens / planned[0].tokens:.3g}x",
@@ -173,6 +176,8 @@ def run_warnings(args: ESGRPOConfig, geometry: Geometry, loop: EntropyLoop | Non
             "prompts that are left after early_generations are masked and not replaced, because dynamic_sampling_tries "
             "is 0: set dynamic_sampling_tries to 10"
         )
+    if warning := truncation_warning(args):
+        yield warning
     if loop is None or loop.schedule is None:
         return
     decay = getattr(args.lr_scheduler_type, "value", args.lr_scheduler_type)

@@ -108,7 +108,7 @@ class UpdateTrainer(RolloutTrainer):
     def _forward(self, layout: str | None, clamp: float) -> Forward:
         trl = super()._get_per_token_logps_and_entropies
         multiple_of, checkpoints = self.pad_to_multiple_of or 1, self.args.gradient_checkpointing
-        return Forward(trl, self.accelerator, layout, multiple_of, clamp, checkpoints)
+        return Forward(trl, self.accelerator, layout, multiple_of, clamp, self._temperature, checkpoints)
 
     def _get_per_token_logps_and_entropies(
         self,
