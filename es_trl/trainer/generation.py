@@ -135,7 +135,7 @@ def choice_of(trainer: GRPOTrainer, functions: int) -> PromptChoice:
 
 
 def left_out(rollout: OpenRollout, choice: PromptChoice, leaves_uniform: bool, size: int) -> torch.Tensor | None:
-    """Return the prompts, of `size` completions each, to leave out of the loss: bool of shape `(prompts,)`, or `None`."""
+    """Return which prompts, of `size` completions each, the loss leaves out: bool of shape `(prompts,)`, or `None`."""
     if not leaves_uniform:
         return rollout.masked
     uniform = choice.uniform(rollout.rewards, size)
