@@ -42,13 +42,13 @@ def train_on_lab(
     Returns:
         The trainer, and the error that broke the run or `None`.
     """
-    geometry = {"learning_rate": 1e-4, "steps_per_generation": 8, "per_device_train_batch_size": 64}
+    batch = {"steps_per_generation": 8, "per_device_train_batch_size": 64, "num_generations": 8}
+    geometry = {"learning_rate": 1e-4, **batch}
     clip = {} if "method" in changes else {"epsilon_high": 0.28}  # a method sets its own upper clip
     changes = {**geometry, **clip, **changes}
     folder = tempfile.mkdtemp()
     args = ESGRPOConfig(
         output_dir=folder,
-        num_generations=8,
         max_completion_length=16,
         max_steps=rollouts * changes["steps_per_generation"] * changes.get("num_iterations", 1),
         gradient_accumulation_steps=1,
