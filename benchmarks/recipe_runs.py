@@ -42,11 +42,11 @@ def collect(run_dir: Path, name: str, results: Path) -> None:
 
 def score(model: Any, tokenizer: Any, count: int, num_prompts: int) -> dict[str, float]:
     """Return pass@1, pass@8 and pass@64 of a model on prompts of `count` numbers that are drawn with another seed."""
+    from es_trl.data.tasks import EVALUATION_SEED
     from es_trl.evaluation import count_correct, summarize
-    from es_trl.evaluation.problems import LAB_SEED
     from es_trl.lab import countdown_dataset, countdown_reward
 
-    dataset = countdown_dataset(num_prompts, seed=LAB_SEED, num_numbers=(count,))
+    dataset = countdown_dataset(num_prompts, seed=EVALUATION_SEED, num_numbers=(count,))
     counts = count_correct(model, tokenizer, dataset, countdown_reward, samples=64)
     return {name: round(value, 4) for name, value in summarize(counts, 64).items()}
 
