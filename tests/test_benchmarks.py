@@ -1,3 +1,4 @@
+import importlib
 import json
 import math
 import sys
@@ -140,6 +141,13 @@ def test_the_plants_summary_is_made_from_its_data():
     import plant
 
     assert plant.summarize() == (plant.RESULTS / "summary.md").read_text()
+
+
+@pytest.mark.parametrize("name", ["update_sensor", "early_exit"])
+def test_a_small_summary_is_made_from_its_data(name):
+    script = importlib.import_module(name)
+    committed = (script.RESULTS / "summary.md").read_text()
+    assert script.report() == committed and len(committed.splitlines()) > 5
 
 
 def test_the_authoritys_summary_is_made_from_its_data():
