@@ -13,8 +13,8 @@ def test_plan_of_the_papers_curriculum(capsys):
     assert cli(["plan", str(ROOT / "recipes" / "qwen7b_curriculum.yaml"), *ZERO3]) == 0
     plan = capsys.readouterr().out.splitlines()
     first, second = (line.split() for line in plan if line.startswith(("0 ", "1 ")))
-    assert first == ["0", "0", "to", "269", "train", *"512 x 8 4096 1 16,777,216 1x 69%".split()]
-    assert second == [*"1 270 to 299 90% bigmath + 10% aime 128 x 32 16384 1 67,108,864 4x 31%".split()]
+    assert first == ["0", "0", "to", "269", "train", *"512 x 8 4096 1 1 16,777,216 1x 69%".split()]
+    assert second == [*"1 270 to 299 90% bigmath + 10% aime 128 x 32 16384 1 1 67,108,864 4x 31%".split()]
     assert not any("warning" in line for line in plan)
 
 
