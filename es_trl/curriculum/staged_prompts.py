@@ -112,7 +112,8 @@ class StagedPrompts:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore a saved state; raise `ValueError` if this run has no such stage, or another order of prompts."""
-        saved = state["stage"]
+        # a checkpoint from before stages had temperatures has that of the configuration
+        saved = {"temperature": self.planned[0].temperature, **state["stage"]}
         if saved not in [asdict(stage) for stage in self.planned]:
             raise ValueError(
                 f"the checkpoint is in stage {saved['index']} (from rollout {saved['first']} on, {saved['prompts']} "
