@@ -29,7 +29,7 @@ PYTEST = $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 test: install
 	$(PYTEST)
 
-# All tests except those that start processes or train for long. It takes about two minutes on two cores.
+# All tests except those that start processes or train for long. It takes about four minutes on two cores.
 test-fast: install
 	$(PYTEST) -m "not slow"
 

@@ -77,12 +77,12 @@ class Effect(NamedTuple):
     def verdict(self) -> str:
         """What the effect does to entropy, if it is 1 % at least and its 90 % interval has one sign."""
         if abs(self.mean) < 0.01 * self.before:
-            return "moves it by less than 1 %"
+            return "less than 1 %"
         if self.error is None:
-            return "was measured with one seed"
+            return "one seed"
         if abs(self.mean) < QUANTILES[len(self.points) - 2] * self.error:
-            return "has no sure sign"
-        return "raises it" if self.mean > 0.0 else "lowers it"
+            return "no sure sign"
+        return "more control raises it" if self.mean > 0.0 else "more control lowers it"
 
 
 class Subject:
@@ -165,7 +165,7 @@ def sentences(subject: Subject) -> str:
         if effect is None:
             continue
         lines.append(
-            f"- `{name}`, from `{low}` to `{high}`: {effect} nats ({effect.share} of the entropy). More control "
+            f"- `{name}`, from `{low}` to `{high}`: {effect} nats ({effect.share} of the entropy): "
             f"{effect.verdict}."
         )
     return "\n".join(lines)

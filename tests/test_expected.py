@@ -61,7 +61,7 @@ def test_a_plan_says_it_of_each_actuator_of_a_chain(capsys):
     recipe = str(ROOT / "recipes" / "countdown_es.yaml")
     assert cli(["plan", recipe, "--entropy_actuator", "[clip_high, entropy_bonus]"]) == 0
     printed = capsys.readouterr().out
-    assert "ClipHighActuator: an upper clip of 4 left 9% less" in printed
+    assert "ClipHighActuator: epsilon_high 4 left 9% less" in printed
     assert "EntropyBonusActuator: a coefficient of 0.016 moved" in printed
     assert expected([RecordOnlyActuator()]) == "" and expected([]) == ""
     assert expected([EntropyBonusActuator(), ClipHighActuator()]).count("Actuator: ") == 2

@@ -25,8 +25,8 @@ class QuantileBaselineActuator(Actuator):
 
     The control is K. The quantile is the smallest reward that at least the share K of the completions do not exceed.
     With rewards of 0 and 1, a prompt whose share of right completions is at most 1 - K learns only from the right
-    ones. Any other prompt learns only from the wrong ones. So a larger K means more prompts that only reward, and in
-    the paper more entropy. The scale of the advantages is TRL's, as `scale_rewards` says.
+    ones. Any other prompt learns only from the wrong ones. So a larger K means more prompts that learn only from wrong
+    completions, and in the paper more entropy. The scale of the advantages is TRL's, as `scale_rewards` says.
 
     Args:
         start (`float`, *optional*, defaults to `0.4`):

@@ -83,6 +83,8 @@ def report(
         sections.append(f"entropy is estimated at every update{then}")
     if loop is not None and loop.schedule is not None:
         onset = geometry.rollouts and onset_rollout(loop.schedule, geometry.rollouts)
+        if not loop.controller.needs_target:
+            sections.append("open loop: the target is recorded, and nothing holds entropy to it")
         sections.append(sketch(loop.schedule) + (f" (rollout {onset} of {geometry.rollouts})" if onset else ""))
     warnings = [*run_warnings(args, geometry, loop), *stage_warnings(args, curriculum)]
     sections.append("\n".join(wrapped(f"warning: {warning}") for warning in warnings))
