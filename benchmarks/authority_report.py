@@ -165,8 +165,7 @@ def sentences(subject: Subject) -> str:
         if effect is None:
             continue
         lines.append(
-            f"- `{name}`, from `{low}` to `{high}`: {effect} nats ({effect.share} of the entropy): "
-            f"{effect.verdict}."
+            f"- `{name}`, from `{low}` to `{high}`: {effect} nats ({effect.share} of the entropy): {effect.verdict}."
         )
     return "\n".join(lines)
 

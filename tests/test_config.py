@@ -132,6 +132,7 @@ def test_surface_is_small():
         "dynamic_sampling_tries",
         "early_generations",
         "early_pass_rates",
+        "mask_uniform_prompts",
         "overlong_cache",
         "micro_batches",
         "max_tokens_per_micro_batch",

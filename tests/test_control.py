@@ -160,6 +160,7 @@ def test_the_fields_that_actuators_read_have_trls_defaults():
     own = {field.name: field.default for field in fields(ActuatorArgs)}
     # None until TRL's `__post_init__`, which takes gradient_accumulation_steps
     assert trl.pop("steps_per_generation") is None and own.pop("steps_per_generation") == 1
+    assert own.pop("overlong_cache") == 0  # a field of ESGRPOConfig
     assert own.items() <= trl.items()
 
 

@@ -162,7 +162,7 @@ def test_what_a_plan_warns_of(name, tmp_path, capsys):
     recipe.write_text(json.dumps({"reward": "countdown", "method": "mai", "top_k": 0, **rows}))
     assert main(["plan", str(recipe), *options]) == 0
     plan = " ".join(capsys.readouterr().out.split())
-    assert warning in plan and plan.count("warning: ") == (1 if name == "clip" else 2)
+    assert warning in plan and plan.count("warning: ") == {"clip": 1, "sampling": 3}.get(name, 2)
     assert "entropy is estimated at every update, and the control moves after it" in plan
 
 

@@ -45,6 +45,9 @@ class ClipHighActuator(Actuator):
                 f"the bounds of clip_high must be > 1 with loss_type='cispo', got {self.low} and {self.high}, because "
                 "epsilon_high then caps the ratio: set for example 2 and 8, with epsilon_high: 5, or loss_type: dapo"
             )
+        if args.loss_type == "cispo" and args.delta is not None:
+            words = f"which does not read it, got {args.delta}: remove delta, or set loss_type: dapo"
+            raise ValueError(f"`delta` must be unset for clip_high with loss_type='cispo', {words}")
         if args.importance_sampling_level == "sequence" and self.high > 0.01:
             raise ValueError(
                 f"`high` of clip_high must be <= 0.01 with importance_sampling_level='sequence', got {self.high}: set "

@@ -52,6 +52,9 @@ class FlexClipActuator(Actuator):
         """Raise `ValueError` if the clip cannot act, or if the loss does not clip the ratio of each token."""
         check_clip_binds("flex_clip", args, CLIPPED_LOSSES)
         check_token_ratios("flex_clip", args)
+        if args.delta is not None and args.delta < 1.0 + UPPER[1]:
+            words = f"got {args.delta}, which would cap the flexible clip: raise or remove delta"
+            raise ValueError(f"`delta` must be at least {1.0 + UPPER[1]} with flex_clip, {words}")
 
     def clip(
         self, batch: MicroBatch, settings: Mapping[str, float]

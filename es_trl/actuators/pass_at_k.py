@@ -67,7 +67,12 @@ class PassAtKActuator(Actuator):
         if args.overlong_cache > 0:
             raise ValueError(
                 f"`overlong_cache` must be 0 with pass_at_k, which knows only right and wrong, got "
-                f"{args.overlong_cache}: set it to 0, or mask_truncated_completions: true"
+                f"{args.overlong_cache}: set it to 0"
+            )
+        if args.multi_objective_aggregation != "sum_then_normalize":
+            raise ValueError(
+                "`multi_objective_aggregation` must be sum_then_normalize with pass_at_k, which judges the sum of the "
+                f"rewards, got {args.multi_objective_aggregation}: set it"
             )
 
     def columns(self, scores: Scores, args: ActuatorArgs) -> dict[str, torch.Tensor]:
@@ -92,14 +97,19 @@ def advantages_by_k(rewards: torch.Tensor, scales: bool) -> torch.Tensor:
             Whether the advantages are divided by the standard deviation of the groups' rewards.
 
     Returns:
-        `torch.Tensor` of shape `(prompts * completions, completions)`: one column for each k from 1 on. A k above the
-        number of completions that have a reward counts as that number.
+        `torch.Tensor` of shape `(prompts * completions, completions)`: one column for each k from 1 on. A k that is not
+        below the number of completions with a reward counts as that number minus 1.
     """
     given = ~rewards.isnan()
     right = rewards > 0.0
     counts = torch.stack([given.sum(dim=1), right.sum(dim=1)], dim=1).tolist()
     most = rewards.shape[1]
-    tables = [[_advantages(n, c, min(k, n), scales) for k in range(1, most + 1)] for n, c in counts]
+    # all completions make one group, which teaches nothing
+    ends = [most if n == most else max(n - 1, 1) for n, _ in counts]
+    tables = [
+        [_advantages(n, c, min(k, end), scales) for k in range(1, most + 1)]
+        for (n, c), end in zip(counts, ends, strict=True)
+    ]
     both = torch.tensor(tables, dtype=torch.float, device=rewards.device)  # (prompts, k, right and wrong)
     columns = torch.where(right.unsqueeze(2), both[:, None, :, 0], both[:, None, :, 1])
     return torch.where(given.unsqueeze(2), columns, 0.0).flatten(0, 1)

@@ -27,7 +27,7 @@ _RANGES = {
     "": "max_grad_norm num_train_epochs max_steps entropy_coef",
     "> 0": "temperature repetition_penalty delta",
     ">= 0": "top_k learning_rate weight_decay adam_epsilon neftune_noise_alpha beta epsilon epsilon_high "
-    "entropy_target dataloader_num_workers",
+    "entropy_target entropy_coef_delta entropy_coef_min entropy_coef_max dataloader_num_workers",
     ">= 1": "ref_model_sync_steps num_generations_eval per_device_eval_batch_size vllm_tensor_parallel_size "
     "max_tokens_per_micro_batch",
     "> 0 and <= 1": "top_p vllm_gpu_memory_utilization",
@@ -50,6 +50,8 @@ CHOICES = {
     "log_level_replica": LEVELS,
     "loss_type": LOSSES,
     "entropy_sensor": ("rollout", "update"),
+    "mask_uniform_prompts": (True, False),
+    "resume_with_changes": (True, False),
     "micro_batches": ("tokens", "completions"),
     "importance_sampling_level": ("token", "sequence"),
     "multi_objective_aggregation": ("sum_then_normalize", "normalize_then_sum"),
@@ -102,7 +104,12 @@ def check_fields(args: TrainingArguments) -> None:
 
 
 def _check_pairs(args: TrainingArguments) -> None:
-    """Raise if a field is set without the other field that it needs."""
+    """Raise if a field is set without the other field that it needs, or if two bounds are in the wrong order."""
+    if args.entropy_coef_min > args.entropy_coef_max:
+        raise ValueError(
+            f"`entropy_coef_min` must be at most entropy_coef_max, got {args.entropy_coef_min} and "
+            f"{args.entropy_coef_max}: set a lower one"
+        )
     if args.sync_ref_model and args.beta == 0.0:
         raise ValueError(
             "`sync_ref_model` is true but `beta` is 0, so the run has no reference model: set beta above 0, or "

@@ -8,14 +8,22 @@ on Qwen2.5-1.5B-Instruct, its mean is 0.90 with top_p 0.8 (https://github.com/hu
 from typing import Any
 
 
-_WHOLE: dict[str, tuple[Any, ...]] = {"top_p": (1, None), "top_k": (0, -1, None), "min_p": (0, None)}
+_WHOLE: dict[str, tuple[Any, ...]] = {  # the values with which every token can be sampled
+    "top_p": (1, None),
+    "top_k": (0, -1, None),
+    "min_p": (0, None),
+    "typical_p": (1, None),
+    "epsilon_cutoff": (0, None),
+    "eta_cutoff": (0, None),
+    "do_sample": (True, None),
+}
 
 
 def truncations(args: Any) -> str:
     """Return the fields of a configuration by which likelier tokens alone are sampled, as text; empty for none."""
     given = args.generation_kwargs or {}  # these count more than the fields
-    values = {name: given.get(name, getattr(args, name)) for name in _WHOLE}
-    return " and ".join(f"{name} {value:g}" for name, value in values.items() if value not in _WHOLE[name])
+    values = {name: given.get(name, getattr(args, name, None)) for name in _WHOLE}
+    return " and ".join(f"{name} {value}" for name, value in values.items() if value not in _WHOLE[name])
 
 
 def _biases_ratios(args: Any) -> bool:

@@ -75,6 +75,8 @@ def as_type(name: str, value: Any, hint: Any) -> Any:
     except (ValueError, PydanticUserError):  # the latter if pydantic cannot convert to the type
         words = [word for kind, word in WANTED.items() if kind in kinds and not (kind is str and name in NESTED)]
         wanted = " or ".join(words) or "one of its values"
+        if wanted == "a list" and get_args(hint) == (float,):
+            wanted = "a list of numbers"
         advice = "put it in quotes" if wanted == "text" else "set one"
         if value is False and (name in NESTED or name in ("report_to", "method")):
             advice = "set none"

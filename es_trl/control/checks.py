@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .base import Actuator, ActuatorArgs, Controller
+from .open_loop import PatternController
 from .values import check_bounds, is_number
 
 
@@ -64,6 +65,8 @@ def check_per_update(controller: Controller, actuators: Sequence[Actuator]) -> N
         words = f"{kind}, which learns how entropy answers per rollout, got update: {leave}, or the controller to pid"
     elif len(actuators) > 1:
         words = f"a list of actuators, whose hand-over counts rollouts, got update: {leave}, or name one actuator"
+    elif isinstance(controller, PatternController):
+        words = f"{kind}, which follows the rollouts and no entropy, got update: {leave}"
     elif getattr(actuator, "clamp", 0.0) > 0.0:
         words = f"{type(actuator).__name__}, which holds the clamped entropy, got update: {leave}"
     elif isinstance(actuator, Actuator) and type(actuator).kept is not Actuator.kept:

@@ -13,7 +13,7 @@ from ..config.config import ESGRPOConfig
 from ..config.goal import describe_goal
 from ..config.micro_batches import coupling, own_path
 from ..config.presets import describe_method
-from ..config.truncated_sampling import truncation_warning
+from ..config.truncated_sampling import truncation_warning, truncations
 from ..control.algorithm1 import SignStepController
 from ..control.band import DeadBandController
 from ..control.base import Actuator
@@ -224,7 +224,7 @@ def _sensor_warnings(args: ESGRPOConfig) -> Iterator[str]:
             "trained on the same tokens: set num_iterations: 1 with a larger steps_per_generation, or entropy_sensor: "
             "rollout"
         )
-    if args.top_p < 1.0 or (args.top_k or 0) > 0 or (args.min_p or 0.0) > 0.0:
+    if truncations(args):
         yield (
             "entropy_sensor: update reads too low where sampling leaves out unlikely tokens: set top_p: 1.0, top_k: 0 "
             "and min_p: none, or entropy_sensor: rollout"
