@@ -29,8 +29,8 @@ def test_history_fields(lab_trainer):
         "rollout", "global_step", "run", "stage", "target", "entropy", "entropy_se", "clamped_entropy", "error",
         "control", "settings", "saturated", "actuator", "estimate", "events", "update_entropies", "update_controls",
         "curriculum_stage", "jump", "sampling", "early_exit", "reward", "uniform_rewards", "kept", "clip_high_fraction",
-        "cut_ratios", "logp_difference", "num_generations", "max_completion_length", "completion_tokens", "truncated_completions",
-        "seconds",
+        "cut_ratios", "logp_difference", "num_generations", "max_completion_length", "completion_tokens",
+        "truncated_completions", "seconds",
     ]  # fmt: skip
     first, second = lines
     assert (first["global_step"], second["global_step"], first["stage"]) == (0, 4, "stable")
