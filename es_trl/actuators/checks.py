@@ -42,3 +42,12 @@ def check_clip_binds(kind: str, args: ActuatorArgs, losses: tuple[str, ...]) -> 
             f"steps_per_generation to {2 * steps} or another multiple of gradient_accumulation_steps ({16 * steps} for "
             "the 16 updates of the paper), or num_iterations above 1, or the actuator to entropy_bonus"
         )
+
+
+def check_summed_rewards(kind: str, args: ActuatorArgs) -> None:
+    """Raise `ValueError` unless the rewards of several functions are summed before TRL normalizes them."""
+    if args.multi_objective_aggregation != "sum_then_normalize":
+        raise ValueError(
+            f"`multi_objective_aggregation` must be sum_then_normalize with {kind}, which takes one reward per "
+            f"completion, got {args.multi_objective_aggregation}: set it"
+        )

@@ -15,6 +15,7 @@ from ..control.base import Actuator, ActuatorArgs
 from ..control.values import check_count, check_number
 from ..estimates.pass_at_k import pass_at_k
 from .batch import MicroBatch, Scores
+from .checks import check_summed_rewards
 
 
 @dataclass(frozen=True)
@@ -69,11 +70,7 @@ class PassAtKActuator(Actuator):
                 f"`overlong_cache` must be 0 with pass_at_k, which knows only right and wrong, got "
                 f"{args.overlong_cache}: set it to 0"
             )
-        if args.multi_objective_aggregation != "sum_then_normalize":
-            raise ValueError(
-                "`multi_objective_aggregation` must be sum_then_normalize with pass_at_k, which judges the sum of the "
-                f"rewards, got {args.multi_objective_aggregation}: set it"
-            )
+        check_summed_rewards("pass_at_k", args)
 
     def columns(self, scores: Scores, args: ActuatorArgs) -> dict[str, torch.Tensor]:
         """Return the column `by_k`: the advantages of each completion for k from 1 to the completions per prompt."""

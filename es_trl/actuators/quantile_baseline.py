@@ -12,6 +12,7 @@ from trl.trainer.utils import nanstd
 from ..control.base import Actuator, ActuatorArgs
 from ..control.values import check_number
 from .batch import MicroBatch, Scores
+from .checks import check_summed_rewards
 
 
 EPS = 1e-4  # TRL's, which it adds to the standard deviation
@@ -54,11 +55,7 @@ class QuantileBaselineActuator(Actuator):
 
     def check(self, args: ActuatorArgs) -> None:
         """Raise `ValueError` unless TRL sums the rewards of several functions before it normalizes them."""
-        if args.multi_objective_aggregation != "sum_then_normalize":
-            raise ValueError(
-                "`multi_objective_aggregation` must be sum_then_normalize with quantile_baseline, which takes a "
-                f"quantile of one reward per completion, got {args.multi_objective_aggregation}: set it"
-            )
+        check_summed_rewards("quantile_baseline", args)
 
     def columns(self, scores: Scores, args: ActuatorArgs) -> dict[str, torch.Tensor]:
         """Return the column `by_baseline`: the advantages of each completion for each of its prompt's rewards."""
