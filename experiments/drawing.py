@@ -30,13 +30,13 @@ SERIES = {"fig2": ("entropy", "reward"), "fig5": ("entropy", "reward"), "fig7": 
 
 
 def draw(figure: str, arms: Sequence[str], runs: Runs, path: Path) -> bool:
-    """Draw one figure of the paper from the runs that did not break; return whether there were any."""
+    """Draw one figure of the paper from the runs that did not break; return whether there are enough to compare."""
     own = {arm: [run for run in runs.get(arm, {}).values() if not run["failure"]] for arm in arms}
     own = {arm: found for arm, found in own.items() if found}
     columns = HOW if figure == "fig2" else CURVES.get(figure, {})
     columns = {title: [arm for arm in named if arm in own] for title, named in columns.items()}
-    columns = {title: named for title, named in columns.items() if named}
-    if not own or figure in SERIES and not columns:
+    columns = {title: named for title, named in columns.items() if len(named) > 1}
+    if not columns if figure in SERIES else 2 * len(own) <= len(arms):
         return False
     rows = SERIES.get(figure, ())
     last = 0 if figure == "fig7" else 1
