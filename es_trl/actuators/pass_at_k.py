@@ -61,15 +61,11 @@ class PassAtKActuator(Actuator):
                 "because a single group of all of them teaches nothing: set a smaller k, or raise num_generations"
             )
         if args.scale_rewards == "batch":
-            raise ValueError(
-                "`scale_rewards` must be group or none with pass_at_k, whose scale is that of a prompt's groups, got "
-                "batch: set one of them"
-            )
+            words = "whose scale is that of a prompt's groups, got batch: set one of them"
+            raise ValueError(f"`scale_rewards` must be group or none with pass_at_k, {words}")
         if args.overlong_cache > 0:
-            raise ValueError(
-                f"`overlong_cache` must be 0 with pass_at_k, which knows only right and wrong, got "
-                f"{args.overlong_cache}: set it to 0"
-            )
+            words = f"which knows only right and wrong, got {args.overlong_cache}: set it to 0"
+            raise ValueError(f"`overlong_cache` must be 0 with pass_at_k, {words}")
         check_summed_rewards("pass_at_k", args)
 
     def columns(self, scores: Scores, args: ActuatorArgs) -> dict[str, torch.Tensor]:
@@ -116,10 +112,9 @@ def advantages_by_k(rewards: torch.Tensor, scales: bool) -> torch.Tensor:
 def _advantages(completions: int, correct: int, k: int, scales: bool) -> tuple[float, float]:
     """Return the advantages of a right and of a wrong completion, both 0 where all groups have the same reward."""
     mean = pass_at_k(completions, correct, k) if completions else 0.0
-    std = math.sqrt(mean * (1.0 - mean))
-    if std == 0.0:
+    if mean in (0.0, 1.0):
         return 0.0, 0.0
     # a wrong completion is in groups of itself and k - 1 of the others
     fails = math.comb(completions - correct - 1, k - 1) / math.comb(completions - 1, k - 1)
-    scale = std if scales else 1.0
+    scale = math.sqrt(mean * (1.0 - mean)) if scales else 1.0
     return (1.0 - mean) / scale, (1.0 - mean - fails) / scale
