@@ -5,6 +5,10 @@ from dataclasses import dataclass
 import torch
 
 
+NO_CLIP = 1e9  # an upper clip that no ratio reaches
+FAR = 20.0  # largest change in nats of a token's log-probability; beyond it, one over the ratio could overflow
+
+
 @dataclass(frozen=True)
 class Scores:
     """
@@ -112,3 +116,8 @@ class MicroBatch:
         """
         means = (entropies * self.mask).sum(dim=1) / self.mask.sum(dim=1).clamp(min=1.0)
         return coefficient * (weights * means).sum() / self.completions
+
+
+def per_token(advantages: torch.Tensor, logps: torch.Tensor) -> torch.Tensor:
+    """Return the advantages with the shape `(batch, tokens)` of `logps`, repeated over tokens if necessary."""
+    return (advantages.unsqueeze(1) if advantages.dim() == 1 else advantages).expand_as(logps)

@@ -10,9 +10,8 @@ import torch
 
 from ..control.base import Actuator, ActuatorArgs
 from ..control.values import check_number
-from .batch import MicroBatch
+from .batch import FAR, NO_CLIP, MicroBatch, per_token
 from .checks import CLIPPED_LOSSES, check_clip_binds, check_token_ratios
-from .covariance import FAR, NO_CLIP, per_token
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,8 @@ import torch
 from ..control.base import Actuator, ActuatorArgs
 from ..control.geometry import updates_per_rollout
 from ..control.values import check_number
-from .batch import MicroBatch
+from .batch import FAR, NO_CLIP, MicroBatch, per_token
 from .checks import CLIPPED_LOSSES, check_token_ratios
-
-
-NO_CLIP = 1e9  # an upper clip that no ratio reaches
-FAR = 20.0  # largest change in nats of a token's log-probability; beyond it, one over the ratio could overflow
 
 
 def covariances(advantages: torch.Tensor, logps: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -29,11 +25,6 @@ def covariances(advantages: torch.Tensor, logps: torch.Tensor, mask: torch.Tenso
     advantages = per_token(advantages, logps)
     centred = [values - values[mask].mean() for values in (advantages, logps)]
     return centred[0] * centred[1]
-
-
-def per_token(advantages: torch.Tensor, logps: torch.Tensor) -> torch.Tensor:
-    """Return the advantages with the shape `(batch, tokens)` of `logps`, repeated over tokens if necessary."""
-    return (advantages.unsqueeze(1) if advantages.dim() == 1 else advantages).expand_as(logps)
 
 
 @dataclass(frozen=True)

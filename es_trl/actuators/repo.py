@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from ..control.base import Actuator, ActuatorArgs
-from .batch import MicroBatch
+from .batch import MicroBatch, per_token
 
 
 @dataclass(frozen=True)
@@ -49,5 +49,5 @@ class RepoActuator(Actuator):
         advantages, zeta = batch.inputs["advantages"], settings["repo_zeta"]
         if zeta == 0.0:
             return advantages
-        per_token = advantages if advantages.dim() == 2 else advantages.unsqueeze(1)
-        return per_token * (1.0 - zeta * per_token.sign() * batch.logps.detach()).clamp(min=0.0)
+        advantages = per_token(advantages, batch.logps)
+        return advantages * (1.0 - zeta * advantages.sign() * batch.logps.detach()).clamp(min=0.0)

@@ -124,7 +124,8 @@ class EntropyLoop:
         self._unmeasured = 0
         if self.anchor is None:
             self.anchor = entropy
-        target, slope = self._target(progress, entropy), self._slope(rollout, num_rollouts, entropy)
+        target = self._target(progress, entropy)
+        slope = self._next_target(rollout, num_rollouts, entropy) - target
         if isinstance(self.controller, PatternController):
             self.controller.advance(progress)
         if self._updates is not None:
@@ -166,7 +167,8 @@ class EntropyLoop:
         if switched:
             self.chain.rebase(target, entropy, None)
         else:
-            self.chain.update(target, entropy, self._slope(rollout, num_rollouts, entropy) / self._updates, None)
+            slope = self._next_target(rollout, num_rollouts, entropy) - target
+            self.chain.update(target, entropy, slope / self._updates, None)
         return self._tick(progress, target, entropy)
 
     def _hold(self, rollout: int, progress: float) -> Tick:
@@ -204,15 +206,14 @@ class EntropyLoop:
         target = self.schedule(progress)
         return target * self.anchor if self.schedule.relative else target
 
+    def _next_target(self, rollout: int, num_rollouts: int, entropy: float) -> float:
+        """Return the target of the rollout after this one."""
+        return self._target(progress_at(rollout + 1, num_rollouts), entropy)
+
     def _known_target(self, progress: float) -> float | None:
         """Return the target without a measurement; `None` if it is relative to a first entropy that is not known."""
         known = self.schedule is not None and not (self.schedule.relative and self.anchor is None)
         return self._target(progress, math.nan) if known else None
-
-    def _slope(self, rollout: int, num_rollouts: int, entropy: float) -> float:
-        """Return the change of the target until the next rollout."""
-        now, then = (progress_at(each, num_rollouts) for each in (rollout, rollout + 1))
-        return self._target(then, entropy) - self._target(now, entropy)
 
     def describe(self) -> dict[str, Any]:
         """Return schedule, controller, actuators and bounds as JSON values, for people and figures."""

@@ -33,9 +33,7 @@ class EarlyExitCost:
     prompts: int  # all prompts that were tried
     left: int  # prompts that were left after their early completions
     left_tokens: int  # tokens of these early completions
-    saved_tokens: (
-        float  # tokens of the other completions, which were not sampled, if they are as long as the early ones
-    )
+    saved_tokens: float  # tokens of the completions not sampled, if they are as long as the early ones
 
 
 @dataclass(frozen=True)
