@@ -5,8 +5,9 @@ computed with transformers' own function, for segments of about the same length 
 it is a completion, its prompt, which may serve several completions.
 """
 
+import contextlib
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -138,7 +139,8 @@ def attention(
         The output of shape `(batch, tokens, heads, size)`, and `None` for the weights.
     """
     if segments is None:
-        return _PLAIN(module, query, key, value, attention_mask, **kwargs)
+        with _finite_gradients(key, attention_mask):
+            return _PLAIN(module, query, key, value, attention_mask, **kwargs)
     queries, keys, values = (_by_group(each, segments) for each in (query, key, value))
     outputs = []
     for q, k, v, group in zip(queries, keys, values, segments.groups, strict=True):
@@ -146,9 +148,30 @@ def attention(
             chosen = group.chosen.to(query.device)
             k, v = (torch.cat([all_[group.prompts][chosen], own], 2) for all_, own in ((keys, k), (values, v)))
         mask = _mask(q, k, kwargs.get("sliding_window"), segments.masks)
-        output, _ = _PLAIN(module, q, k, v, mask, **kwargs)
+        with _finite_gradients(k, mask):
+            output, _ = _PLAIN(module, q, k, v, mask, **kwargs)
         outputs.append(output.flatten(0, 1))
     return torch.cat(outputs).index_select(0, segments.real.to(query.device)).unsqueeze(0), None
+
+
+@contextlib.contextmanager
+def _finite_gradients(key: torch.Tensor, mask: torch.Tensor | None) -> Iterator[None]:
+    """
+    Compute attention without cuDNN where its backward pass can return NaN.
+
+    On H100 and H200, PyTorch 2.11 and later prefer cuDNN. With a mask and 64 keys more than a multiple of 128, its
+    gradient is NaN where all scores of a query are very low, as in some heads of Qwen2.5, and where a query is masked
+    altogether (https://github.com/pytorch/pytorch/issues/196678).
+    """
+    is_unsafe = mask is not None and key.shape[2] % 128 == 64
+    if not is_unsafe or not torch.backends.cuda.cudnn_sdp_enabled():
+        yield
+        return
+    torch.backends.cuda.enable_cudnn_sdp(False)
+    try:
+        yield
+    finally:
+        torch.backends.cuda.enable_cudnn_sdp(True)
 
 
 def _by_group(states: torch.Tensor, segments: Segments) -> list[torch.Tensor]:
