@@ -76,7 +76,7 @@ bench-control: install
 # Try the paper's claims again: about eight core-hours on the lab, three on SmolLM2, and the page. It goes on where it was stopped.
 reproduce: install models/smollm2
 	$(BIN)/python experiments/run.py --seeds 5 --workers 2
-	$(BIN)/python experiments/run.py --model smollm --seeds 2
+	$(BIN)/python experiments/run.py fig3 --model smollm --seeds 2
 	$(BIN)/python experiments/report.py
 
 models/smollm2: | install

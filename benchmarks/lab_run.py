@@ -101,7 +101,8 @@ def run_missing(
     done = load(data, key)
     missing = [job for name, job in jobs.items() if name not in done]
     data.parent.mkdir(parents=True, exist_ok=True)
-    with multiprocessing.get_context("fork").Pool(workers, maxtasksperchild=1) as pool:
+    # no fork of this process, which may have begun to use a GPU
+    with multiprocessing.get_context("forkserver").Pool(workers, maxtasksperchild=1) as pool:
         for number, result in enumerate(pool.imap_unordered(run, missing), start=1):
             with open(data, "a") as file:
                 file.write(json.dumps(result) + "\n")

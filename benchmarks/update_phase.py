@@ -24,6 +24,7 @@ from update_phase_report import load, report
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "results" / "update_phase"
 REPETITIONS = 3
+GPU_PHASES = 3  # measured phases of a run on a GPU
 LONG_PROMPTS = {"prompt": 256, "mean": 64, "longest": 512}
 CPU_CASES = {
     "workload": Case(),
@@ -37,19 +38,22 @@ CPU_CASES = {
     "128 completions": Case(completions=128),
 }
 QWEN_1_5B = Shape(1536, 8960, 28, 12, 2, 151_936, checkpointing=True)  # the sizes of Qwen2.5-1.5B
-GPU_CASES = {"1.5B, 16k": Case(32, 8, 3277, 16_384, prompt=256, shape=QWEN_1_5B)}
+GPU_CASES = {
+    "1.5B, 4k": Case(32, 8, 820, 4096, prompt=256, shape=QWEN_1_5B),
+    "1.5B, 16k": Case(32, 8, 3277, 16_384, prompt=256, shape=QWEN_1_5B),
+}
 QUICK = {"quick": Case(8, 4, 10, 40, prompt=6, micro_batch=2, updates=2, shape=Shape(32, 64, 1, 2, 1, 64))}
 
 
-def clocked(variant: str, case: Case) -> tuple[float, Meter, float | None]:
-    """Return the seconds of one update phase, its meter, and on a GPU its peak memory in bytes."""
+def clocked(variant: str, case: Case) -> tuple[list[float], Meter, float | None]:
+    """Return the seconds of the update phases of a run, its meter, and on a GPU their peak memory in bytes."""
     if not ON_GPU:
         clock = CPUClock(case.updates)
         train(variant, case, clock, 1, {})
-        return clock.phases[-1], clock, None
+        return clock.phases, clock, None
     clock = GPUClock(case.updates)
-    train(variant, case, clock, 2, {})  # the first rollout loads kernels
-    return clock.phases[-1], clock, clock.peak
+    train(variant, case, clock, 1 + GPU_PHASES, {})  # the first rollout loads kernels
+    return clock.phases[1:], clock, clock.peak
 
 
 def peak_of(variant: str, case: Case) -> float:
@@ -67,7 +71,7 @@ def measure(name: str, case: Case, repetitions: int) -> list[dict[str, Any]]:
     for _ in range(repetitions):
         for variant in variants:
             took, meter, peak = clocked(variant, case)
-            seconds[variant].append(took)
+            seconds[variant] += took
             first = slice(case.updates)  # the updates of the first rollout, from the same weights in all variants
             records[variant] = {"losses": meter.losses[first], "gradient_norms": meter.gradient_norms[first]}
             records[variant]["peak"] = peak

@@ -19,6 +19,7 @@ from claims import (
     NOT_MEASURABLE,
     NOT_MEASURED,
     OUT_OF_REACH,
+    Run,
     Runs,
     Verdict,
     judge,
@@ -97,10 +98,15 @@ def about(model: Model, runs: Runs, others: int) -> str:
     if not found:
         return text
     broke = sorted(f"`{run['arm']}` (seed {run['seed']})" for run in found if run["failure"])
-    versions = ", ".join(f"{name} {number}" for name, number in found[0]["versions"].items())
-    hours = sum(run["hours"] for run in found)
-    text += f" {len(found)} runs took {hours:.1f} hours ({versions})."
+    for machine in dict.fromkeys(machine_of(run) for run in found):
+        own = [run["hours"] for run in found if machine_of(run) == machine]
+        text += f" {len(own)} run{'s' * (len(own) > 1)} took {sum(own):.1f} hours ({machine})."
     return text + (f" These broke and do not count: {', '.join(broke)}." if broke else "")
+
+
+def machine_of(run: Run) -> str:
+    """Return the hardware and the versions with which a run was made."""
+    return ", ".join([run["hardware"], *(f"{name} {number}" for name, number in run["versions"].items())])
 
 
 def table(verdicts: list[Verdict]) -> str:

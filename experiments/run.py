@@ -2,7 +2,8 @@
 
 python experiments/run.py                      # every arm of the Countdown lab, five seeds: about eight core-hours
 python experiments/run.py fig2 --seeds 3       # those of one figure
-python experiments/run.py fig2 --model smollm  # on the model of `python -m es_trl.lab.smollm`: half an hour per run
+python experiments/run.py fig2 --model smollm  # on the model of `python -m es_trl.lab.smollm`: an hour per run
+python experiments/run.py --model smollm --gpu --workers 8  # eight runs at a time on one GPU
 
 It begins with an estimate of the time; `--plan` ends there. Runs that are in the data are skipped, so the same command
 goes on where it was stopped. A run that was cut starts anew. Weights are not kept.
@@ -15,7 +16,6 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -30,6 +30,7 @@ import torch
 import yaml
 from arms import KEY, MODELS, ROOT, Model, core_seconds, is_trained
 from control_report import load
+from injected import machine
 from lab_run import rounded, run_missing
 
 from es_trl.common.refusals import run as refusing
@@ -76,7 +77,8 @@ def run(job: Job) -> dict[str, Any]:
         "rollouts": len(records),
         "failure": failure,
         "hours": rounded((time.monotonic() - begun) / 3600),
-        "versions": {name: version(name) for name in ("torch", "transformers", "trl")},
+        "on_gpu": not recipe["use_cpu"],
+        **machine(),
         "samples": job.model.evaluation["n"],
         "pass@k": scores,
         **{name: [rounded(record[name]) for record in records] for name in SERIES},
@@ -115,10 +117,11 @@ def pass_at_k(job: Job, recipe: dict[str, Any], folder: Path) -> dict[str, dict[
     return scores
 
 
-def jobs_of(model: Model, figures: list[str], seeds: int) -> dict[tuple, Job]:
+def jobs_of(model: Model, figures: list[str], seeds: int, on_gpu: bool = False) -> dict[tuple, Job]:
     """Return the runs of some figures by their key, the first seed first, so that every arm has one soon."""
     arms = [(arm, model.digest_of(arm)) for arm in model.arms_of(figures)]
-    return {(arm, seed, digest): Job(model, arm, seed, {}) for seed in range(seeds) for arm, digest in arms}
+    changes = {"use_cpu": False} if on_gpu else {}
+    return {(arm, seed, digest): Job(model, arm, seed, changes) for seed in range(seeds) for arm, digest in arms}
 
 
 def hours_of(jobs: dict[tuple, Job], done: dict[tuple, dict[str, Any]]) -> float:
@@ -128,7 +131,7 @@ def hours_of(jobs: dict[tuple, Job], done: dict[tuple, dict[str, Any]]) -> float
     with tempfile.TemporaryDirectory() as folder:
         for arm, job in {job.arm: job for job in missing.values()}.items():
             digest = job.model.digest_of(arm)
-            taken = [each["hours"] for key, each in done.items() if key[::2] == (arm, digest)]
+            taken = [each["hours"] for key, each in done.items() if key[::2] == (arm, digest) and not each["on_gpu"]]
             path, recipe = Path(folder) / f"{arm}.yaml", job.model.recipe_of(arm, job.changes)
             path.write_text(yaml.safe_dump(recipe))
             hours[arm] = mean(taken) if taken else core_seconds(job.model, recipe, path) / 3600
@@ -142,16 +145,17 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--model", default="lab", choices=MODELS, help="lab where unset")
     parser.add_argument("--seeds", type=int, default=5, help="seeds per arm; 5 where unset")
     parser.add_argument("--workers", type=int, default=1, help="runs at a time, one core each; 1 where unset")
+    parser.add_argument("--gpu", action="store_true", help="train on the GPU, which all runs share")
     parser.add_argument("--plan", action="store_true", help="print the estimate and end")
     options = parser.parse_args(argv)
     model = Model.of(options.model)
     try:
-        jobs, done = jobs_of(model, options.figures, options.seeds), load(model.data, KEY)
+        jobs, done = jobs_of(model, options.figures, options.seeds, options.gpu), load(model.data, KEY)
     except ValueError as error:
         parser.error(str(error))
     os.chdir(ROOT)
-    hours, missing = hours_of(jobs, done), len(jobs.keys() - done.keys())
-    print(f"{missing} of {len(jobs)} runs are missing: about {hours:.1f} core-hours on quiet cores", flush=True)
+    time_of = "" if options.gpu else f": about {hours_of(jobs, done):.1f} core-hours on quiet cores"
+    print(f"{len(jobs.keys() - done.keys())} of {len(jobs)} runs are missing{time_of}", flush=True)
     if not options.plan:
         run_missing(run, jobs, model.data, KEY, options.workers)
 

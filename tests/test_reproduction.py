@@ -26,11 +26,12 @@ ARMS = [(name, arm) for name, model in MODELS.items() for arm in model.arms]
 
 def made_run(arm, seed, at_1=0.5, at_max=0.9, reward=0.0, **changes):
     """A line of the data with 20 rollouts."""
-    series = {"target": [None] * 20, "entropy": [0.3] * 20, "entropy_se": [0.01] * 20, "control": [None] * 20}
+    series = {"target": [0.3] * 20, "entropy": [0.3] * 20, "entropy_se": [0.01] * 20, "control": [None] * 20}
     series |= {"reward": [reward] * 20, "completion_tokens": [6.0] * 20}
     scores = {title: {"1": at_1, "8": 0.7, "64": at_max} for title in ("3 numbers", "4 numbers")}
     versions = {"torch": "2", "transformers": "5", "trl": "1"}
-    whole = {"rollouts": 20, "failure": None, "hours": 0.1, "versions": versions, "samples": 64, "pass@k": scores}
+    whole = {"rollouts": 20, "failure": None, "hours": 0.1, "on_gpu": False, "hardware": "CPU", "versions": versions}
+    whole |= {"samples": 64, "pass@k": scores}
     digest = MODELS["lab"].digest_of(arm) if arm in MODELS["lab"].arms else ""
     return {"arm": arm, "seed": seed, "recipe": digest, **whole, **series, **changes}
 
@@ -56,7 +57,7 @@ def test_every_arm_is_planned(name, arm, tmp_path, in_smollm_folder):  # noqa: F
     recipe = model.recipe_of(arm)
     path = tmp_path / "recipe.yaml"
     path.write_text(yaml.safe_dump(recipe))
-    assert recipe["max_steps"] == 0 or arms.check(path)[0].rollouts in (36, 80, 320, 640)
+    assert recipe["max_steps"] == 0 or arms.check(path)[0].rollouts in (24, 72, 80, 320, 640)
     assert arms.core_seconds(model, recipe, path) > 0
 
 
@@ -144,6 +145,14 @@ def test_the_best_level_per_k():
     runs = by_arm(made_run(arm, seed, *values) for arm, values in best.items() for seed in range(3))
     found = claims.judge(claim_of("The best anneal is shorter"), runs)
     assert found.word == claims.HELD and list(found.effects.values()) == pytest.approx([0.05 - 0.4] * 3)
+    constants = {"constant_lowest": 0.1, "constant_low": 0.2, "stable": 0.3, "constant_high": 0.45}
+    runs = by_arm(
+        made_run(arm, seed, at_1=1.0 - level, at_max=level, target=[level] * 20)
+        for arm, level in constants.items()
+        for seed in range(2)
+    )
+    found = claims.judge(claim_of("The best constant is higher"), runs)
+    assert found.word == claims.HELD and list(found.effects.values()) == pytest.approx([0.45 - 0.1] * 2)
     turned = by_arm(made_run(arm, seed, *values[::-1]) for arm, values in best.items() for seed in range(3))
     assert claims.judge(claim_of("The best anneal is shorter"), turned).word == claims.NOT_HELD
 
@@ -215,9 +224,20 @@ def test_the_first_seed_comes_first_and_figures_share_arms():
 def test_the_estimate_leaves_out_what_is_done_and_learns_from_it():
     jobs = runner.jobs_of(MODELS["lab"], ["fig3"], 2)
     whole = runner.hours_of(jobs, {})
-    done = {key: {"hours": 100.0} for key in jobs if key[1] == 0}
+    done = {key: {"hours": 100.0, "on_gpu": False} for key in jobs if key[1] == 0}
     assert 0.1 < whole < 2.0 and runner.hours_of(jobs, done) == pytest.approx(400.0)
-    assert runner.hours_of(jobs, dict.fromkeys(jobs, {"hours": 1.0})) == 0.0
+    assert runner.hours_of(jobs, dict.fromkeys(jobs, {"hours": 1.0, "on_gpu": False})) == 0.0
+    # the time of a run on a GPU says nothing about one on a CPU
+    done = {key: {"hours": 100.0, "on_gpu": True} for key in jobs if key[1] == 0}
+    assert runner.hours_of(jobs, done) == pytest.approx(whole / 2)
+
+
+def test_a_run_on_a_gpu_is_the_same_run_of_the_same_recipe():
+    (cpu, gpu) = (runner.jobs_of(MODELS["smollm"], ["fig3"], 1, on_gpu) for on_gpu in (False, True))
+    assert cpu.keys() == gpu.keys()
+    for key, job in gpu.items():
+        assert MODELS["smollm"].recipe_of(job.arm, cpu[key].changes)["use_cpu"]
+        assert not MODELS["smollm"].recipe_of(job.arm, job.changes)["use_cpu"]
 
 
 @pytest.mark.slow
