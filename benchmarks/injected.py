@@ -196,10 +196,9 @@ def is_known(variant: str) -> bool:
     return VARIANTS[variant][2].keys() <= OWN_FIELDS
 
 
-def model_of(shape: Shape, longest: int) -> Qwen2ForCausalLM:
-    """Return the model with random weights from a fixed seed."""
-    torch.manual_seed(0)
-    config = Qwen2Config(
+def config_of(shape: Shape, longest: int) -> Qwen2Config:
+    """Return the configuration of a model for sequences of up to `longest` tokens."""
+    return Qwen2Config(
         vocab_size=shape.vocabulary,
         hidden_size=shape.hidden,
         intermediate_size=shape.intermediate,
@@ -212,8 +211,13 @@ def model_of(shape: Shape, longest: int) -> Qwen2ForCausalLM:
         eos_token_id=1,
         bos_token_id=None,
     )
+
+
+def model_of(shape: Shape, longest: int) -> Qwen2ForCausalLM:
+    """Return the model with random weights from a fixed seed."""
+    torch.manual_seed(0)
     with torch.device("cuda" if ON_GPU else "cpu"):
-        return Qwen2ForCausalLM(config).to(torch.bfloat16 if ON_GPU else torch.float32)
+        return Qwen2ForCausalLM(config_of(shape, longest)).to(torch.bfloat16 if ON_GPU else torch.float32)
 
 
 def tokenizer_of(vocabulary: int) -> PreTrainedTokenizerFast:
