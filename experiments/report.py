@@ -27,6 +27,7 @@ from claims import (
 from control_report import load
 from drawing import draw
 from seeds import LEVEL
+from tracking import SETTLING, tracking
 
 
 PAGE = ROOT / "docs" / "reproduction.md"
@@ -84,6 +85,9 @@ def section(model: Model, folder: Path) -> str:
         arms = [arm for arm in FIGURES[figure] if arm in model.arms]
         if draw(figure, arms, runs, image):
             lines.append(f"![{TITLES[figure]}](../results/reproduction/{image.name})\n")
+    if tracked := tracking(model.arms, runs):
+        lines.append(f"### Entropy against its target, without the first {SETTLING} rollouts\n")
+        lines.append(tracked)
     return "\n".join(lines).rstrip()
 
 

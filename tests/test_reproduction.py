@@ -18,6 +18,7 @@ import arms  # noqa: E402
 import claims  # noqa: E402
 import report  # noqa: E402
 import run as runner  # noqa: E402
+import tracking  # noqa: E402
 
 
 MODELS = {name: arms.Model.of(name) for name in arms.MODELS}
@@ -138,6 +139,16 @@ def test_the_early_reward_is_that_of_early_rollouts():
     run = made_run("a", 0)
     assert claims.over("reward", 0.1, 0.3).of({**run, "reward": rewards}) == 0.5
     assert claims.over("reward", 0.95, 1.0).of({**run, "reward": [0.0] * 19 + [0.7]}) == 0.7
+
+
+def test_the_distance_of_entropy_from_its_target():
+    # off by 0.1 before the settling and by 0.03 after it; a rollout's standard error is 0.02
+    entropy = [0.4] * tracking.SETTLING + [0.33] * (20 - tracking.SETTLING)
+    held = made_run("stable", 0, entropy=entropy, entropy_se=[0.02] * 20)
+    runs = {"stable": {0: held, 1: {**held, "failure": "broke"}}, "anneal_first": {0: {**held, "target": [None] * 20}}}
+    lines = tracking.tracking(["stable", "anneal_first", "cosine"], runs).splitlines()
+    assert len(lines) == 3 and lines[2] == "| `stable` | 1 | 0.030 | 0.020 | 1.50 |"
+    assert tracking.tracking(["anneal_first"], runs) == ""
 
 
 def test_the_best_level_per_k():
