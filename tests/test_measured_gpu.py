@@ -3,15 +3,20 @@
 import math
 import sys
 from dataclasses import replace
+from statistics import mean
 
 import pytest
+import torch
+from accelerate import Accelerator
 from launching import ROOT
 from planned_run import H100, SEVEN
 
 from es_trl import ESGRPOConfig
+from es_trl.micro_batches.plan import Budget, make_plan
 from es_trl.planning.memory import memory_of, totals
 from es_trl.planning.model_shape import shape_of
 from es_trl.planning.summary import rollout_time
+from es_trl.trainer.micro_batches import costs_on
 
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
@@ -75,3 +80,48 @@ def test_padding_is_what_makes_trl_slow(records):
     # cuDNN's attention broke the gradients of one padded micro-batch, of 960 tokens, which es_trl's own path avoids
     assert all(map(math.isnan, records["trimmed"]["gradient_norms"]))
     assert not any(map(math.isnan, records["es_trl"]["gradient_norms"]))
+
+
+@pytest.fixture(scope="module")
+def costs(work):
+    return costs_on("cuda", work.shape.parameters, work.shape.layers, work.shape.hidden)
+
+
+def plan_of(costs, *layouts):
+    """The plan of the case's rollout, in the order in which TRL shuffled it."""
+    torch.manual_seed(0)
+    prompts, order = torch.arange(CASE.completions) // CASE.per_prompt, torch.randperm(CASE.completions)
+    facts = [torch.tensor(CASE.prompt_lengths())[prompts], torch.tensor(CASE.completion_lengths()), prompts]
+    budget = Budget(None, CASE.micro_batch, CASE.longest, costs, layouts)
+    return make_plan(torch.stack(facts, dim=1), order.argsort(), CASE.updates, budget, Accelerator(cpu=True)), order
+
+
+def test_the_costs_by_which_micro_batches_are_cut(records, costs):
+    plan, order = plan_of(costs, "shared")  # with the costs of that time, es_trl chose this layout
+    own = costs.micro_batch + costs.attention  # of one of TRL's micro-batches
+    whole = (
+        torch.tensor(CASE.completion_lengths()),
+        torch.tensor(CASE.prompt_lengths()).repeat_interleave(CASE.per_prompt),
+    )
+    lengths = torch.stack(whole)[:, order].view(2, -1, CASE.micro_batch)
+    trimmed = CASE.micro_batch * lengths.amax(dim=2).sum(dim=0)
+    assert 960 * CASE.micro_batch in trimmed.tolist()
+    micro_batches = len(trimmed)
+    padded = CASE.completions * (max(CASE.prompt_lengths()) + CASE.longest)
+    tokens = {
+        "trl": padded + micro_batches * own,
+        "trimmed": int(trimmed.sum()) + micro_batches * own,
+        "limit": records["limit"]["tokens"] + micro_batches * own,
+        "es_trl": plan.tokens,
+    }
+    found = {variant: seconds(records[variant]) / number for variant, number in tokens.items()}
+    assert mean(found.values()) == pytest.approx(49e-6, abs=1e-6)  # seconds per token
+    assert {variant: each / mean(found.values()) for variant, each in found.items()} == pytest.approx(
+        dict.fromkeys(found, 1.0), abs=0.07
+    )
+
+
+def test_a_row_without_shared_prompts_is_expected_to_be_faster(costs):
+    plan, _ = plan_of(costs, "packed", "shared", "trimmed")
+    shared, _ = plan_of(costs, "shared")
+    assert plan.layout == "packed" and plan.tokens < 0.75 * shared.tokens

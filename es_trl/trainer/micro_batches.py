@@ -10,7 +10,7 @@ import math
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from accelerate import Accelerator
@@ -32,11 +32,13 @@ from .forward import backbone_of
 
 # What a micro-batch costs beside its tokens, in tokens. Its passes read all weights and add to all gradients,
 # like WEIGHTS tokens. The kernel calls of a layer take the time of a token in a model with CALLS parameters, and those
-# of attention in one with ATTENTION parameters. Fitted to Qwen2 shapes with 0.5 to 135 million parameters on a CPU. The
-# values for a GPU are estimates.
+# of attention in one with ATTENTION parameters. A pair of tokens that attention masks takes MASKED times the time of
+# its operations. Fitted on a CPU to Qwen2 shapes with 0.5 to 135 million parameters, and on an H100 to one with 1.5
+# billion.
 WEIGHTS = {"cpu": 32, "cuda": 256}
-CALLS = {"cpu": 1.5e7, "cuda": 4e10}
-ATTENTION = {"cpu": 1e6, "cuda": 4e9}
+CALLS = {"cpu": 1.5e7, "cuda": 6e10}
+ATTENTION = {"cpu": 1e6, "cuda": 2e10}
+MASKED = {"cpu": 1, "cuda": 7}
 WITH_ATTENTION = {"full_attention", "sliding_attention"}
 
 
@@ -155,14 +157,19 @@ def _cannot_join(trainer: GRPOTrainer, model: torch.nn.Module, tells: str) -> st
 
 
 def _costs(model: torch.nn.Module) -> Costs:
-    layers = getattr(model.config.get_text_config(), "num_hidden_layers", 1)
+    config = model.config.get_text_config()
     # ZeRO-3 leaves an empty parameter in the model and keeps the size beside it
     parameters = sum(getattr(p, "ds_numel", p.numel()) for p in model.parameters())
     kind = "cpu" if next(model.parameters()).device.type == "cpu" else "cuda"
+    layers, hidden = getattr(config, "num_hidden_layers", 1), getattr(config, "hidden_size", None)
+    return costs_on(kind, parameters, layers, hidden)
+
+
+def costs_on(kind: Literal["cpu", "cuda"], parameters: int, layers: int, hidden: int | None) -> Costs:
+    """Return what a micro-batch of a model costs on a kind of device; without its width no masked pair is counted."""
     calls, attention = (round(each[kind] * layers / parameters) for each in (CALLS, ATTENTION))
     # attention takes 4 times its width for each pair of tokens, and all else about 24 times its square for each token
-    hidden = getattr(model.config.get_text_config(), "hidden_size", None)
-    return Costs(WEIGHTS[kind] + calls, attention, 0.0 if hidden is None else 1 / (6 * hidden))
+    return Costs(WEIGHTS[kind] + calls, attention, 0.0 if hidden is None else MASKED[kind] / (6 * hidden))
 
 
 def cut(micro_batch: dict[str, Any], parts: int) -> list[dict[str, Any]]:
