@@ -267,12 +267,12 @@ def train(variant: str, case: Case, meter: Meter, rollouts: int, changes: dict[s
     gc.collect()
 
 
-def machine() -> dict[str, Any]:
-    """Return the hardware, its number of threads, and the versions of the packages."""
+def machine(on_gpu: bool = ON_GPU) -> dict[str, Any]:
+    """Return the hardware that a run was on, its number of threads, and the versions of the packages."""
     cpus = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     names = (line.partition(":")[2].strip() for line in cpus if line.startswith("model name"))
     return {
-        "hardware": torch.cuda.get_device_name() if ON_GPU else next(itertools.chain(names, ["CPU"])),
+        "hardware": torch.cuda.get_device_name() if on_gpu else next(itertools.chain(names, ["CPU"])),
         "threads": torch.get_num_threads(),
         "versions": {package: version(package) for package in ("torch", "transformers", "trl")},
     }

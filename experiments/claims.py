@@ -177,11 +177,6 @@ CLAIMS = [
     Claim("fig3", "Training lowers pass@k of large k.", difference(pass_at("max"), "stable", "stable_early"), -1),
     Claim("fig3", "Annealing raises pass@k of small k.", difference(pass_at("1"), "stable_anneal", "stable")),
     Claim("fig3", "Annealing lowers pass@k of large k.", difference(pass_at("max"), "stable_anneal", "stable"), -1),
-    Claim(
-        "fig3",
-        "Stable entropy has higher pass@k of large k than annealing first.",
-        difference(pass_at("max"), "stable", "anneal_first"),
-    ),
     *[
         Claim("fig4a", f"Annealing helps after {length} training.", difference(pass_at("1"), late, stable))
         for length, late, stable in (

@@ -11,6 +11,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 
 from arms import FIGURES, HERE, KEY, MODELS, RESULTS, ROOT, Model
+from arms_table import SETTLING, arms_table
 from claims import (
     CLAIMS,
     HELD,
@@ -27,7 +28,6 @@ from claims import (
 from control_report import load
 from drawing import draw
 from seeds import LEVEL
-from tracking import SETTLING, tracking
 
 
 PAGE = ROOT / "docs" / "reproduction.md"
@@ -85,9 +85,9 @@ def section(model: Model, folder: Path) -> str:
         arms = [arm for arm in FIGURES[figure] if arm in model.arms]
         if draw(figure, arms, runs, image):
             lines.append(f"![{TITLES[figure]}](../results/reproduction/{image.name})\n")
-    if tracked := tracking(model.arms, runs):
-        lines.append(f"### Entropy against its target, without the first {SETTLING} rollouts\n")
-        lines.append(tracked)
+    if arms := arms_table(model.arms, runs):
+        lines.append(f"### The arms\n\nErrors are without the first {SETTLING} rollouts.\n")
+        lines.append(arms)
     return "\n".join(lines).rstrip()
 
 

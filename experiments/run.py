@@ -2,7 +2,7 @@
 
 python experiments/run.py                      # every arm of the Countdown lab, five seeds: about eight core-hours
 python experiments/run.py fig2 --seeds 3       # those of one figure
-python experiments/run.py fig2 --model smollm  # on the model of `python -m es_trl.lab.smollm`: an hour per run
+python experiments/run.py fig2 --model smollm  # on the model of `python -m es_trl.lab.smollm`: 45 minutes per run
 python experiments/run.py --model smollm --gpu --workers 8  # eight runs at a time on one GPU
 
 It begins with an estimate of the time; `--plan` ends there. Runs that are in the data are skipped, so the same command
@@ -78,7 +78,7 @@ def run(job: Job) -> dict[str, Any]:
         "failure": failure,
         "hours": rounded((time.monotonic() - begun) / 3600),
         "on_gpu": not recipe["use_cpu"],
-        **machine(),
+        **machine(not recipe["use_cpu"]),
         "samples": job.model.evaluation["n"],
         "pass@k": scores,
         **{name: [rounded(record[name]) for record in records] for name in SERIES},

@@ -11,6 +11,7 @@ from es_trl.micro_batches import segments
 def calls(monkeypatch):
     """The number of keys of each call of SDPA, with whether it has a mask and whether cuDNN is allowed."""
     found, plain = [], torch.nn.functional.scaled_dot_product_attention
+    monkeypatch.setattr(segments, "_WITH_CUDNN", "cpu")  # where the tests run
 
     def spy(query, key, value, attn_mask=None, **kwargs):
         found.append((key.shape[2], attn_mask is not None, torch.backends.cuda.cudnn_sdp_enabled()))
@@ -51,3 +52,9 @@ def test_a_user_who_has_turned_cudnn_off_finds_it_off(calls):
         assert set(calls) == {(64, True, False)} and not torch.backends.cuda.cudnn_sdp_enabled()
     finally:
         torch.backends.cuda.enable_cudnn_sdp(True)
+
+
+def test_attention_on_a_cpu_is_left_alone(calls, monkeypatch):
+    monkeypatch.undo()
+    with segments._finite_gradients(torch.zeros(1, 1, 64, 8), torch.ones(1, 1, 64, 64)):
+        assert torch.backends.cuda.cudnn_sdp_enabled()

@@ -124,4 +124,4 @@ def test_the_costs_by_which_micro_batches_are_cut(records, costs):
 def test_a_row_without_shared_prompts_is_expected_to_be_faster(costs):
     plan, _ = plan_of(costs, "packed", "shared", "trimmed")
     shared, _ = plan_of(costs, "shared")
-    assert plan.layout == "packed" and plan.tokens < 0.75 * shared.tokens
+    assert plan.layout == "packed" and plan.tokens / shared.tokens == pytest.approx(0.71, abs=0.01)

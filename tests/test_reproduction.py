@@ -15,10 +15,10 @@ from smollm_data import in_smollm_folder  # noqa: F401, for pytest
 sys.path[:0] = [str(ROOT / "experiments"), str(ROOT / "benchmarks")]
 
 import arms  # noqa: E402
+import arms_table as tables  # noqa: E402
 import claims  # noqa: E402
 import report  # noqa: E402
 import run as runner  # noqa: E402
-import tracking  # noqa: E402
 
 
 MODELS = {name: arms.Model.of(name) for name in arms.MODELS}
@@ -141,14 +141,20 @@ def test_the_early_reward_is_that_of_early_rollouts():
     assert claims.over("reward", 0.95, 1.0).of({**run, "reward": [0.0] * 19 + [0.7]}) == 0.7
 
 
-def test_the_distance_of_entropy_from_its_target():
+def test_the_table_of_the_arms():
     # off by 0.1 before the settling and by 0.03 after it; a rollout's standard error is 0.02
-    entropy = [0.4] * tracking.SETTLING + [0.33] * (20 - tracking.SETTLING)
-    held = made_run("stable", 0, entropy=entropy, entropy_se=[0.02] * 20)
+    entropy = [0.4] * tables.SETTLING + [0.33] * (20 - tables.SETTLING)
+    held = made_run("stable", 0, at_1=0.5, at_max=0.9, entropy=entropy, entropy_se=[0.02] * 20)
+    other = {**held, "entropy": [0.32] * 20}
     runs = {"stable": {0: held, 1: {**held, "failure": "broke"}}, "anneal_first": {0: {**held, "target": [None] * 20}}}
-    lines = tracking.tracking(["stable", "anneal_first", "cosine"], runs).splitlines()
-    assert len(lines) == 3 and lines[2] == "| `stable` | 1 | 0.030 | 0.020 | 1.50 |"
-    assert tracking.tracking(["anneal_first"], runs) == ""
+    lines = tables.arms_table(["stable", "anneal_first", "cosine"], runs).splitlines()
+    assert lines[2:] == [
+        "| `stable` | 1 | 0.030 | 0.020 | 1.50 | 0.500 | 0.900 |",
+        "| `anneal_first` | 1 | - | - | - | 0.500 | 0.900 |",
+    ]
+    two = tables.arms_table(["stable"], {"stable": {0: held, 1: other}}).splitlines()
+    assert two[2] == "| `stable` | 2 | 0.025 ± 0.007 | 0.020 ± 0.000 | 1.25 ± 0.35 | 0.500 ± 0.000 | 0.900 ± 0.000 |"
+    assert tables.arms_table(["cosine"], runs) == ""
 
 
 def test_the_best_level_per_k():
@@ -236,7 +242,7 @@ def test_the_estimate_leaves_out_what_is_done_and_learns_from_it():
     jobs = runner.jobs_of(MODELS["lab"], ["fig3"], 2)
     whole = runner.hours_of(jobs, {})
     done = {key: {"hours": 100.0, "on_gpu": False} for key in jobs if key[1] == 0}
-    assert 0.1 < whole < 2.0 and runner.hours_of(jobs, done) == pytest.approx(500.0)
+    assert 0.1 < whole < 2.0 and runner.hours_of(jobs, done) == pytest.approx(400.0)
     assert runner.hours_of(jobs, dict.fromkeys(jobs, {"hours": 1.0, "on_gpu": False})) == 0.0
     # the time of a run on a GPU says nothing about one on a CPU
     done = {key: {"hours": 100.0, "on_gpu": True} for key in jobs if key[1] == 0}

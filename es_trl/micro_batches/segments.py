@@ -17,6 +17,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 
 _PLAIN = ALL_ATTENTION_FUNCTIONS["sdpa"]  # transformers' own function, or one that was registered before
+_WITH_CUDNN = "cuda"  # kind of device
 
 
 @dataclass(frozen=True)
@@ -163,7 +164,7 @@ def _finite_gradients(key: torch.Tensor, mask: torch.Tensor | None) -> Iterator[
     gradient is NaN where all scores of a query are very low, as in some heads of Qwen2.5, and where a query is masked
     altogether (https://github.com/pytorch/pytorch/issues/196678).
     """
-    is_unsafe = mask is not None and key.shape[2] % 128 == 64
+    is_unsafe = mask is not None and key.device.type == _WITH_CUDNN and key.shape[2] % 128 == 64
     if not is_unsafe or not torch.backends.cuda.cudnn_sdp_enabled():
         yield
         return

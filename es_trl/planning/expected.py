@@ -16,7 +16,7 @@ from ..control.base import Actuator
 
 MEASURED: dict[type[Actuator], str] = {
     ClipHighActuator: "epsilon_high 4 left 17% less entropy than 0, against the direction of Algorithm 1; from 0.28 "
-    "to 4 it changed no more than the error; it acts only on tokens whose ratio reaches it",
+    "to 4 no effect could be told from chance; it acts only on tokens whose ratio reaches it",
     ClipActuator: "from -0.65 to 1.3 it raised entropy by 5% on one set of prompts and lowered it by 3% on another, "
     "and it acts only on tokens whose ratio reaches it",
     EntropyBonusActuator: "a coefficient of 0.012 moved entropy by 5% in the first rollout, and one of 0.028 did so "

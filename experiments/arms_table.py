@@ -1,0 +1,39 @@
+"""What each arm was: how near its entropy was to its target, and how good its final model is."""
+
+from collections.abc import Sequence
+
+from claims import Run, Runs, pass_at
+from control_report import rms, spread, table
+
+
+SETTLING = 15  # rollouts at the beginning that do not count in the error
+
+
+def arms_table(arms: Sequence[str], runs: Runs) -> str:
+    """Return a table of the arms, over the seeds whose runs did not break; empty without such runs."""
+    whole = {arm: [run for run in runs.get(arm, {}).values() if not run["failure"]] for arm in arms}
+    heads = ["arm", "seeds", "error, nats", "noise, nats", "error relative to noise", "pass@1", "pass@max"]
+    rows = [row_of(arm, own) for arm, own in whole.items() if own]
+    return table([heads, *rows]) if rows else ""
+
+
+def row_of(arm: str, runs: Sequence[Run]) -> list[str]:
+    """Return the row of an arm: means and standard deviations over its runs; no error where there is no target."""
+    entropy = ["-"] * 3
+    if runs[0]["target"] and runs[0]["target"][0] is not None:
+        off, noise = [error_of(run) for run in runs], [noise_of(run) for run in runs]
+        shares = [one / other for one, other in zip(off, noise, strict=True)]
+        entropy = [spread(off, 3), spread(noise, 3), spread(shares, 2)]
+    passes = [spread([pass_at(k).of(run) for run in runs], 3) for k in ("1", "max")]
+    return [f"`{arm}`", str(len(runs)), *entropy, *passes]
+
+
+def error_of(run: Run) -> float:
+    """Return the root mean square of entropy minus target, nats."""
+    pairs = zip(run["entropy"][SETTLING:], run["target"][SETTLING:], strict=True)
+    return rms([entropy - target for entropy, target in pairs])
+
+
+def noise_of(run: Run) -> float:
+    """Return the root mean square of the standard error of a rollout's entropy, nats: no control has a lower error."""
+    return rms(run["entropy_se"][SETTLING:])
