@@ -7,6 +7,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from launching import ROOT
 from smollm_data import in_smollm_folder  # noqa: F401, for pytest
@@ -247,6 +248,13 @@ def test_the_estimate_leaves_out_what_is_done_and_learns_from_it():
     # the time of a run on a GPU says nothing about one on a CPU
     done = {key: {"hours": 100.0, "on_gpu": True} for key in jobs if key[1] == 0}
     assert runner.hours_of(jobs, done) == pytest.approx(whole / 2)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_refused_before_a_run(capsys):
+    with pytest.raises(SystemExit) as ended:
+        runner.main(["fig2", "--gpu"])
+    assert ended.value.code == 2 and "`--gpu` needs a GPU, and torch sees none" in capsys.readouterr().err
 
 
 def test_a_run_on_a_gpu_is_the_same_run_of_the_same_recipe():
