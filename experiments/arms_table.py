@@ -3,10 +3,8 @@
 from collections.abc import Sequence
 
 from claims import Run, Runs, pass_at
-from control_report import rms, spread, table
-
-
-SETTLING = 15  # rollouts at the beginning that do not count in the error
+from control_report import spread, table
+from following import error_of, has_target, noise_of
 
 
 def arms_table(arms: Sequence[str], runs: Runs) -> str:
@@ -20,20 +18,9 @@ def arms_table(arms: Sequence[str], runs: Runs) -> str:
 def row_of(arm: str, runs: Sequence[Run]) -> list[str]:
     """Return the row of an arm: means and standard deviations over its runs; no error where there is no target."""
     entropy = ["-"] * 3
-    if runs[0]["target"] and runs[0]["target"][0] is not None:
+    if has_target(runs[0]):
         off, noise = [error_of(run) for run in runs], [noise_of(run) for run in runs]
         shares = [one / other for one, other in zip(off, noise, strict=True)]
         entropy = [spread(off, 3), spread(noise, 3), spread(shares, 2)]
     passes = [spread([pass_at(k).of(run) for run in runs], 3) for k in ("1", "max")]
     return [f"`{arm}`", str(len(runs)), *entropy, *passes]
-
-
-def error_of(run: Run) -> float:
-    """Return the root mean square of entropy minus target, nats."""
-    pairs = zip(run["entropy"][SETTLING:], run["target"][SETTLING:], strict=True)
-    return rms([entropy - target for entropy, target in pairs])
-
-
-def noise_of(run: Run) -> float:
-    """Return the root mean square of the standard error of a rollout's entropy, nats: no control has a lower error."""
-    return rms(run["entropy_se"][SETTLING:])

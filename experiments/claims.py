@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from statistics import mean
 from typing import Any, Literal
 
+from following import follows
 from seeds import interval_of
 
 from es_trl.estimates.intervals import Interval
@@ -88,12 +89,19 @@ class Verdict:
 
 
 def judge(claim: Claim, runs: Runs) -> Verdict:
-    """Return the verdict of a claim's rule on the runs; seeds in which an arm is missing or broke do not count."""
-    by_arm = [{seed for seed, run in runs.get(arm, {}).items() if not run["failure"]} for arm in claim.effect.arms]
-    seeds = sorted(set.intersection(*by_arm))
+    """
+    Return the verdict of a claim's rule on the runs.
+
+    Seeds do not count in which an arm is missing, broke, or did not follow its target.
+    """
+    whole = {
+        arm: {seed: run for seed, run in runs.get(arm, {}).items() if not run["failure"]} for arm in claim.effect.arms
+    }
+    strays = {seed for own in whole.values() for seed, run in own.items() if not follows(run)}
+    seeds = sorted(set.intersection(*map(set, whole.values())) - strays)
     effects = {seed: claim.effect.of({arm: runs[arm][seed] for arm in claim.effect.arms}) for seed in seeds}
     if len(effects) < LEAST:
-        return Verdict(claim, NOT_MEASURED, effects)
+        return Verdict(claim, NOT_MEASURABLE if strays and not effects else NOT_MEASURED, effects)
     found = interval_of(list(effects.values()))
     side = 1 if found.low > 0 else -1 if found.high < 0 else 0
     is_held = side != 0 and claim.sign in (side, 0)

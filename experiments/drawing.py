@@ -59,12 +59,15 @@ def draw(figure: str, arms: Sequence[str], runs: Runs, path: Path) -> bool:
 
 def draw_series(axis: Any, series: str, runs: dict[str, list[Run]]) -> None:
     """Draw a series over the rollouts, and the targets of the entropy as dashes."""
-    for (arm, own), color in zip(runs.items(), COLORS, strict=False):
-        window = max(len(own[0][series]) // 40, 1) if series == "reward" else 1
+    for place, ((arm, own), color) in enumerate(zip(runs.items(), COLORS, strict=False)):
+        window = max(len(own[0][series]) // 40, 5) if series == "reward" else 1
         lines = [smooth(run[series], window) for run in own]
         for line in lines:
             axis.plot(line, color=color, linewidth=0.6, alpha=0.35)
-        axis.plot([mean(values) for values in zip(*lines, strict=False)], color=color, linewidth=1.5, label=arm)
+        # two arms may be equal for most of the run: the later one is thinner, so that both are seen
+        width = max(3.2 - 0.9 * place, 1.2)
+        means = [mean(values) for values in zip(*lines, strict=False)]
+        axis.plot(means, color=color, linewidth=width, label=named(arm, own))
         if series == "entropy" and own[0]["target"] and own[0]["target"][0] is not None:
             axis.plot(own[0]["target"], color="#333333", linewidth=0.7, linestyle="--")
     dress(axis, UNITS[series], "rollout")
@@ -78,9 +81,15 @@ def draw_pass_at_k(axis: Any, runs: dict[str, list[Run]]) -> None:
         for curve in curves:
             axis.plot(ks, list(curve.values()), color=color, linewidth=0.6, alpha=0.35)
         means = [mean(curve[str(k)] for curve in curves) for k in ks]
-        axis.plot(ks, means, color=color, linewidth=1.5, marker="o", markersize=3, label=arm)
-    axis.set_xscale("log", base=2)
+        axis.plot(ks, means, color=color, linewidth=1.5, marker="o", markersize=3, label=named(arm, own))
+        axis.set_xscale("log", base=2)
+        axis.set_xticks(ks, map(str, ks))
     dress(axis, "pass@k", "k")
+
+
+def named(arm: str, runs: Sequence[Run]) -> str:
+    """Return the name of an arm with the number of its seeds."""
+    return f"{arm} ({len(runs)} seed{'s' * (len(runs) > 1)})"
 
 
 def draw_dots(axis: Any, runs: dict[str, list[Run]], place: int) -> None:

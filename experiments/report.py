@@ -11,7 +11,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 
 from arms import FIGURES, HERE, KEY, MODELS, RESULTS, ROOT, Model
-from arms_table import SETTLING, arms_table
+from arms_table import arms_table
 from claims import (
     CLAIMS,
     HELD,
@@ -27,6 +27,7 @@ from claims import (
 )
 from control_report import load
 from drawing import draw
+from following import MOST, SETTLING
 from seeds import LEVEL
 
 
@@ -60,7 +61,8 @@ def verdicts_of(model: Model, runs: Runs) -> list[Verdict]:
 def report(folder: Path) -> str:
     """Return the text of the page from the data in a folder, and draw the figures there."""
     models = [Model.of(name) for name in MODELS]
-    values = {"held": HELD, "not_held": NOT_HELD, "not_measured": NOT_MEASURED, "level": round(100 * LEVEL)}
+    words = {"held": HELD, "not_held": NOT_HELD, "not_measured": NOT_MEASURED, "not_measurable": NOT_MEASURABLE}
+    values = {**words, "level": round(100 * LEVEL), "most": round(MOST)}
     sections = {model.name: section(model, folder) for model in models}
     return (HERE / "page.md").read_text().format(**values, least=LEAST, beyond=beyond(), **sections)
 
@@ -76,8 +78,10 @@ def section(model: Model, folder: Path) -> str:
     runs, others = runs_of(model, folder)
     verdicts = verdicts_of(model, runs)
     count = Counter(verdict.word for verdict in verdicts)
-    counted = ", ".join(f"{count[word]} {word}" for word in (HELD, NOT_HELD, NOT_MEASURED) if count[word])
-    lines = [about(model, runs, others), f"\n**{len(verdicts)} claims: {counted}.**\n"]
+    words = (HELD, NOT_HELD, NOT_MEASURED, NOT_MEASURABLE)
+    counted = ", ".join(f"{count[word]} {word}" for word in words if count[word])
+    rules = len({verdict.claim.rule for verdict in verdicts})
+    lines = [about(model, runs, others), f"\n**{len(verdicts)} claims with {rules} different rules: {counted}.**\n"]
     for figure in dict.fromkeys(verdict.claim.figure for verdict in verdicts):
         lines.append(f"### Fig. {figure.removeprefix('fig')}: {TITLES[figure]}\n")
         lines.append(table([verdict for verdict in verdicts if verdict.claim.figure == figure]))
@@ -104,7 +108,7 @@ def about(model: Model, runs: Runs, others: int) -> str:
     broke = sorted(f"`{run['arm']}` (seed {run['seed']})" for run in found if run["failure"])
     for machine in dict.fromkeys(machine_of(run) for run in found):
         own = [run["hours"] for run in found if machine_of(run) == machine]
-        text += f" {len(own)} run{'s' * (len(own) > 1)} took {sum(own):.1f} hours ({machine})."
+        text += f" {len(own)} run{'s' * (len(own) > 1)} of {sum(own):.1f} hours in all: {machine}."
     return text + (f" These broke and do not count: {', '.join(broke)}." if broke else "")
 
 

@@ -148,7 +148,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--gpu", action="store_true", help="train on the GPU, which all runs share")
     parser.add_argument("--plan", action="store_true", help="print the estimate and end")
     options = parser.parse_args(argv)
-    if options.gpu and not torch.cuda.is_available():
+    if options.gpu and not options.plan and not torch.cuda.is_available():
         parser.error("`--gpu` needs a GPU, and torch sees none: leave it out, or install torch with CUDA")
     model = Model.of(options.model)
     try:

@@ -18,6 +18,7 @@ sys.path[:0] = [str(ROOT / "experiments"), str(ROOT / "benchmarks")]
 import arms  # noqa: E402
 import arms_table as tables  # noqa: E402
 import claims  # noqa: E402
+import following  # noqa: E402
 import report  # noqa: E402
 import run as runner  # noqa: E402
 
@@ -142,9 +143,21 @@ def test_the_early_reward_is_that_of_early_rollouts():
     assert claims.over("reward", 0.95, 1.0).of({**run, "reward": [0.0] * 19 + [0.7]}) == 0.7
 
 
+def test_a_run_that_did_not_follow_its_target_says_nothing_about_held_entropy():
+    claim = claim_of("Annealing after entropy held by the bonus surpasses it.")
+    strayed = {"entropy": [0.3 + 4.1 * 0.01] * 20}  # the target is 0.3, and the noise 0.01
+    runs = [made_run("stable", seed, **(strayed if seed else {})) for seed in range(3)]
+    runs += [made_run("stable_anneal", seed, at_1=0.6) for seed in range(3)]
+    found = claims.judge(claim, by_arm(runs))
+    assert found.word == claims.NOT_MEASURED and list(found.effects) == [0]
+    assert claims.judge(claim, by_arm(runs[1:])).word == claims.NOT_MEASURABLE
+    near = [made_run("stable", seed, entropy=[0.3 + 3.9 * 0.01] * 20) for seed in range(3)]
+    assert claims.judge(claim, by_arm([*near, *runs[3:]])).word == claims.HELD
+
+
 def test_the_table_of_the_arms():
     # off by 0.1 before the settling and by 0.03 after it; a rollout's standard error is 0.02
-    entropy = [0.4] * tables.SETTLING + [0.33] * (20 - tables.SETTLING)
+    entropy = [0.4] * following.SETTLING + [0.33] * (20 - following.SETTLING)
     held = made_run("stable", 0, at_1=0.5, at_max=0.9, entropy=entropy, entropy_se=[0.02] * 20)
     other = {**held, "entropy": [0.32] * 20}
     runs = {"stable": {0: held, 1: {**held, "failure": "broke"}}, "anneal_first": {0: {**held, "target": [None] * 20}}}
@@ -165,7 +178,7 @@ def test_the_best_level_per_k():
     assert found.word == claims.HELD and list(found.effects.values()) == pytest.approx([0.05 - 0.4] * 3)
     constants = {"constant_lowest": 0.1, "constant_low": 0.2, "stable": 0.3, "constant_high": 0.45}
     runs = by_arm(
-        made_run(arm, seed, at_1=1.0 - level, at_max=level, target=[level] * 20)
+        made_run(arm, seed, at_1=1.0 - level, at_max=level, target=[level] * 20, entropy=[level] * 20)
         for arm, level in constants.items()
         for seed in range(2)
     )
@@ -208,7 +221,9 @@ def test_a_page_without_data(tmp_path):
     words = (claims.HELD, claims.NOT_HELD)
     assert not any(f"| **{word}** |" in text for word in words) and list(tmp_path.iterdir()) == []
     assert text.count(f"**{claims.NOT_MEASURABLE}** |") == len(claims.OUT_OF_REACH)
-    assert f"**{len(claims.CLAIMS)} claims: {len(claims.CLAIMS)} {claims.NOT_MEASURED}.**" in text
+    rules = len({claim.rule for claim in claims.CLAIMS})
+    count = f"{len(claims.CLAIMS)} claims with {rules} different rules"
+    assert f"**{count}: {len(claims.CLAIMS)} {claims.NOT_MEASURED}.**" in text
 
 
 def test_a_page_with_all_runs_but_one_that_broke(tmp_path):

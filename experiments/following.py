@@ -1,0 +1,31 @@
+"""Whether the entropy of a run followed its target."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from control_report import rms
+
+
+SETTLING = 15  # rollouts at the beginning that do not count
+MOST = 4.0  # errors relative to the noise of one rollout, of a run that follows its target
+
+
+def has_target(run: Mapping[str, Any]) -> bool:
+    """Return whether a run has a target."""
+    return bool(run["target"]) and run["target"][0] is not None
+
+
+def error_of(run: Mapping[str, Any]) -> float:
+    """Return the root mean square of entropy minus target, nats."""
+    pairs = zip(run["entropy"][SETTLING:], run["target"][SETTLING:], strict=True)
+    return rms([entropy - target for entropy, target in pairs])
+
+
+def noise_of(run: Mapping[str, Any]) -> float:
+    """Return the root mean square of the standard error of a rollout's entropy, nats: no control has a lower error."""
+    return rms(run["entropy_se"][SETTLING:])
+
+
+def follows(run: Mapping[str, Any]) -> bool:
+    """Return whether a run followed its target, which one without a target does."""
+    return not has_target(run) or error_of(run) <= MOST * noise_of(run)
