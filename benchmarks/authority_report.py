@@ -32,7 +32,7 @@ those after that many rollouts of `nothing`; elsewhere the moments are fresh, an
 - Effect: entropy after the updates, minus that after the same updates with `nothing`, nats.
 - `nothing`: GRPO with `epsilon` 0.2 and `epsilon_high` 0.28. Each setting changes one of the two, or adds its term.
 - ±: one standard error over the seeds, whose differences are paired. Without ±, there is one seed. A sign is sure if
-  the 90 % interval of Student's t has one sign.
+  the 90 % interval of Student's t has one sign; under "Other conditions" it is bold then.
 - Ratio: mean of |ratio - 1| over the tokens after the last update.
 - Clipped low, high: share of tokens that a bound stops, mean over the updates.
 - `clip -0.65` and `clip 1.3` are powers of ten of both bounds; `clip_high` and `clip_low` are the bound itself.
@@ -74,13 +74,18 @@ class Effect(NamedTuple):
         return f"{self.mean / self.before:+.0%}"
 
     @property
+    def is_sure(self) -> bool:
+        """Whether the 90 % interval has one sign."""
+        return self.error is not None and abs(self.mean) >= QUANTILES[len(self.points) - 2] * self.error
+
+    @property
     def verdict(self) -> str:
         """What the effect does to entropy, if it is 1 % at least and its 90 % interval has one sign."""
         if abs(self.mean) < 0.01 * self.before:
             return "less than 1 %"
         if self.error is None:
             return "one seed"
-        if abs(self.mean) < QUANTILES[len(self.points) - 2] * self.error:
+        if not self.is_sure:
             return "no sure sign"
         return "more control raises it" if self.mean > 0.0 else "more control lowers it"
 
@@ -147,14 +152,22 @@ def condition_table(subject: Subject) -> str:
     """Return the change from one end of each actuator to the other in every condition, as Markdown."""
     rows = [["", *map(str, subject.conditions)]]
     falls = [subject.fall("nothing", condition) for condition in subject.conditions]
-    rows.append(["`nothing`: change of entropy", *map(str, falls)])
+    rows.append(["seeds", *(str(len(fall.points)) for fall in falls)])
     rows.append(["`nothing`: ratio", *(f"{fall.of('ratio'):.3f}" for fall in falls)])
+    for setting in ("nothing", "clip_high 0", "entropy_bonus 0.1", "sample_weight 1"):
+        changes = [subject.fall(setting, condition) for condition in subject.conditions]
+        rows.append([f"`{setting}`: change of entropy", *map(marked, changes)])
     for low, high in ENDS.values():
         effects = [subject.effect(high, condition, low) for condition in subject.conditions]
-        rows.append([f"from `{low}` to `{high}`", *("-" if effect is None else str(effect) for effect in effects)])
+        rows.append([f"from `{low}` to `{high}`", *map(marked, effects)])
     bonuses = [subject.bonus_for(0.05, condition) for condition in subject.conditions]
     rows.append(["bonus that moves 5 % of the entropy", *("-" if b is None else f"{b:.2g}" for b in bonuses)])
     return table(rows)
+
+
+def marked(effect: Effect | None) -> str:
+    """Return an effect, in bold if its sign is sure, or "-" where it was not measured."""
+    return "-" if effect is None else f"**{effect}**" if effect.is_sure else str(effect)
 
 
 def sentences(subject: Subject) -> str:

@@ -82,7 +82,6 @@ def sweep(records: dict[tuple, Record], cases: tuple[str, ...]) -> list[list[str
     for case in cases:
         record = records.get((case, "trl"))
         if record is None:
-            rows.append([case, *["not measured"] * (len(rows[0]) - 1)])
             continue
         per_token = (ratio(seconds(records.get((case, variant))), record["tokens"] / 1e6) for variant in TITLES)
         sizes = [str(record["sizes"][name]) for name in ("completions", "mean", "longest")]
@@ -93,7 +92,7 @@ def sweep(records: dict[tuple, Record], cases: tuple[str, ...]) -> list[list[str
 def in_short(records: dict[tuple, Record], cases: list[str]) -> list[list[str]]:
     """Return es_trl's numbers as a table of the cases."""
     rows = [["case", "times TRL", "of the limit", "times trimming", "peak of TRL's"]]
-    for case in cases:
+    for case in (case for case in cases if (case, "es_trl") in records):
         (row,) = [row for row in rows_of(records, case) if row[0] == TITLES["es_trl"]]
         rows.append([case, *row[2:5], row[6]])
     return rows
@@ -101,9 +100,7 @@ def in_short(records: dict[tuple, Record], cases: list[str]) -> list[list[str]]:
 
 def section(records: dict[tuple, Record], case: str) -> str:
     """Return the sizes and the table of one case."""
-    record = records.get((case, "trl"))
-    if record is None:
-        return f"## {case}\n\nnot measured\n"
+    record = records[case, "trl"]
     sizes, versions = record["sizes"], ", ".join(f"{name} {number}" for name, number in record["versions"].items())
     return (
         f"## {case}\n\n{sizes['completions']} completions, {sizes['per_prompt']} per prompt, prompts of about "
@@ -120,10 +117,14 @@ def report(records: dict[tuple, Record], cases: list[str], folder: Path) -> str:
     parts = ["# The update phase: es_trl and TRL on the same rollouts\n"]
     parts.append("`python benchmarks/update_phase.py run`\n")
     parts += [NOTES, "## In short: es_trl\n", table(in_short(records, cases))]
+    measured = [case for case in cases if (case, "trl") in records]
     for title, swept in SWEEPS.items():
-        if set(swept) <= set(cases):
+        if len(set(swept) & set(measured)) > 1:
             parts += [f"## {title}: milliseconds per 1000 tokens\n", table(sweep(records, swept))]
-    text = "\n".join([*parts, *(section(records, case) for case in cases)])
+    parts += [section(records, case) for case in measured]
+    if rest := [case for case in cases if case not in measured]:
+        parts.append(f"Not measured: {', '.join(rest)}.\n")
+    text = "\n".join(parts)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "summary.md").write_text(text)
     return text

@@ -96,8 +96,7 @@ def test_rows_by_hand_and_rows_that_are_not_measured():
     assert rows["limit"][-2:] == ["-", "-"] and set(rows["TRL, trimmed"]) == {"not measured"}
     swept = update_phase_report.sweep(records, ("workload", "fill 0.1"))
     assert swept[1] == ["workload", "64", "100", "512", "8000", "2000", "not measured", "500", "not measured", "250"]
-    assert set(swept[2][1:]) == {"not measured"}
-    assert update_phase_report.section(records, "1.5B, 16k") == "## 1.5B, 16k\n\nnot measured\n"
+    assert len(swept) == 2
 
 
 @pytest.mark.parametrize("benchmark", [update_phase, overhead])
