@@ -27,7 +27,7 @@ from claims import (
 )
 from control_report import load
 from drawing import draw
-from following import MOST, SETTLING
+from following import MOST, SETTLING, follows
 from seeds import LEVEL
 
 
@@ -105,11 +105,18 @@ def about(model: Model, runs: Runs, others: int) -> str:
     found = [run for seeds in runs.values() for run in seeds.values()]
     if not found:
         return text
-    broke = sorted(f"`{run['arm']}` (seed {run['seed']})" for run in found if run["failure"])
+    broke = names_of([run for run in found if run["failure"]])
+    strayed = names_of([run for run in found if not run["failure"] and not follows(run)])
     for machine in dict.fromkeys(machine_of(run) for run in found):
         own = [run["hours"] for run in found if machine_of(run) == machine]
         text += f" {len(own)} run{'s' * (len(own) > 1)} of {sum(own):.1f} hours in all: {machine}."
-    return text + (f" These broke and do not count: {', '.join(broke)}." if broke else "")
+    text += f" These broke and do not count: {broke}." if broke else ""
+    return text + (f" These did not follow their target and do not count: {strayed}." if strayed else "")
+
+
+def names_of(runs: list[Run]) -> str:
+    """Return the names of runs, in the order of the alphabet."""
+    return ", ".join(sorted(f"`{run['arm']}` (seed {run['seed']})" for run in runs))
 
 
 def machine_of(run: Run) -> str:
