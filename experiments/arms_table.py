@@ -2,16 +2,15 @@
 
 from collections.abc import Sequence
 
-from claims import Run, Runs, pass_at
+from claims import Run, Runs, pass_at, unbroken
 from control_report import spread, table
 from following import error_of, has_target, noise_of
 
 
 def arms_table(arms: Sequence[str], runs: Runs) -> str:
     """Return a table of the arms, over the seeds whose runs did not break; empty without such runs."""
-    whole = {arm: [run for run in runs.get(arm, {}).values() if not run["failure"]] for arm in arms}
     heads = ["arm", "seeds", "error, nats", "noise, nats", "error relative to noise", "pass@1", "pass@max"]
-    rows = [row_of(arm, own) for arm, own in whole.items() if own]
+    rows = [row_of(arm, own) for arm, own in unbroken(arms, runs).items()]
     return table([heads, *rows]) if rows else ""
 
 

@@ -88,6 +88,12 @@ class Verdict:
     interval: Interval | None = None
 
 
+def unbroken(arms: Iterable[str], runs: Runs) -> dict[str, list[Run]]:
+    """Return the runs that did not break of the arms that have some."""
+    found = {arm: [run for run in runs.get(arm, {}).values() if not run["failure"]] for arm in arms}
+    return {arm: own for arm, own in found.items() if own}
+
+
 def judge(claim: Claim, runs: Runs) -> Verdict:
     """
     Return the verdict of a claim's rule on the runs.

@@ -5,7 +5,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from claims import CONSTANTS, RATIOS, Run, Runs
+from claims import CONSTANTS, RATIOS, Run, Runs, unbroken
 from matplotlib.figure import Figure
 
 from es_trl.tracking.plots import smooth
@@ -31,8 +31,7 @@ SERIES = {"fig2": ("entropy", "reward"), "fig5": ("entropy", "reward"), "fig7": 
 
 def draw(figure: str, arms: Sequence[str], runs: Runs, path: Path) -> bool:
     """Draw one figure of the paper from the runs that did not break; return whether there are enough to compare."""
-    own = {arm: [run for run in runs.get(arm, {}).values() if not run["failure"]] for arm in arms}
-    own = {arm: found for arm, found in own.items() if found}
+    own = unbroken(arms, runs)
     columns = HOW if figure == "fig2" else CURVES.get(figure, {})
     columns = {title: [arm for arm in named if arm in own] for title, named in columns.items()}
     columns = {title: named for title, named in columns.items() if len(named) > 1}
