@@ -1,13 +1,10 @@
 """A recipe's run: its datasets and rewards, the training, the saved model and the last push."""
 
-import atexit
 import re
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
-import torch
 from datasets import Dataset
 from trl import get_peft_config, get_quantization_config
 
@@ -130,9 +127,6 @@ def train(
         trainer.save_model(training.output_dir, _internal_call=True)
     done = [summarize(trainer.history.records)] if trainer.history.records else []
     trainer.accelerator.print(*done, f"model, card and history are in {training.output_dir}", sep="\n")
-    if torch.distributed.is_initialized() and torch.distributed.get_backend() == "gloo":
-        # gloo's worker threads may drop their last tensor while Python ends, which aborts it (pytorch/pytorch#179291)
-        atexit.register(time.sleep, 0.3)
     if training.push_to_hub:
         _push(trainer, recipe.data.dataset_name)
     return trainer

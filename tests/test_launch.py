@@ -1,12 +1,13 @@
 """A launch that is not what its configuration says is refused with what to set."""
 
 import json
+import sys
 from types import SimpleNamespace
 
 import pytest
 from accelerate.utils import DistributedType
 from lab_runs import LAB_ARGS
-from launching import ROOT, command, run, shipped, written
+from launching import ROOT, command, free_port, run, shipped, written
 
 from es_trl.config.collectives import leave_out_compiled_collective
 from es_trl.trainer.launch import check_launch, check_sharding
@@ -108,6 +109,26 @@ def test_the_compiled_collective_is_left_out_on_a_cpu():
         assert ops.__compatible_ops__["deepspeed_shm_comm"] is False
     finally:
         ops.__compatible_ops__["deepspeed_shm_comm"] = before
+
+
+BROADCASTS = """
+import sys
+import torch
+from es_trl import ESGRPOConfig
+ESGRPOConfig(sys.argv[1], use_cpu=True, bf16=False, report_to="none")
+for _ in range(50):
+    torch.distributed.broadcast_object_list([None], src=0)
+"""
+
+
+@pytest.mark.slow
+def test_a_process_may_end_right_after_its_last_collective(tmp_path):
+    """Without the wait at its end, gloo's threads abort one of these processes nearly always."""
+    script = tmp_path / "broadcasts.py"
+    script.write_text(BROADCASTS)
+    launch = ["-m", "torch.distributed.run", "--nproc_per_node", "8", "--master_port", str(free_port())]
+    done = run([sys.executable, *launch, str(script), str(tmp_path)])
+    assert done.returncode == 0, done.stdout[-3000:]
 
 
 REFUSED = {

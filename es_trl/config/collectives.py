@@ -1,7 +1,14 @@
-"""A workaround for DeepSpeed on a CPU, to be applied before the processes are set up."""
+"""Workarounds for collectives on a CPU: one before the processes are set up, and one after it."""
 
+import atexit
 import os
+import time
 from collections.abc import Mapping
+
+import torch
+
+
+_PAUSE = 0.3  # seconds
 
 
 def leave_out_compiled_collective(environ: Mapping[str, str] = os.environ) -> None:
@@ -22,3 +29,19 @@ def leave_out_compiled_collective(environ: Mapping[str, str] = os.environ) -> No
 
     if get_accelerator().device_name() == "cpu":
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+
+
+def wait_for_gloo_at_exit() -> None:
+    """
+    Give gloo's threads time to drop their last tensor before Python ends (pytorch/pytorch#179291).
+
+    Otherwise they may drop it while Python ends, which aborts the process with exit code -6 after its work is done.
+    Call this after the processes are set up. It does nothing with other backends, and nothing more when called again.
+    """
+    if torch.distributed.is_initialized() and torch.distributed.get_backend() == "gloo":
+        atexit.unregister(_pause)
+        atexit.register(_pause)
+
+
+def _pause() -> None:
+    time.sleep(_PAUSE)

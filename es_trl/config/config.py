@@ -12,7 +12,7 @@ from trl import GRPOConfig
 from ..control.base import Actuator, Controller
 from ..control.schedules import Schedule
 from ..curriculum.stages import Stage, check_cache, check_early
-from .collectives import leave_out_compiled_collective
+from .collectives import leave_out_compiled_collective, wait_for_gloo_at_exit
 from .field_checks import check_fields
 from .goal import apply_goal
 from .methods import METHODS
@@ -197,6 +197,7 @@ class ESGRPOConfig(GRPOConfig):
             if getattr(self, "distributed_state", None) is not None:  # otherwise the error is not about sizes
                 check_groups(self, both_sizes)  # TRL's message does not say what to set
             raise
+        wait_for_gloo_at_exit()
         check_pass_at_k(self)
         check_truncation(self)
 
