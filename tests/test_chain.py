@@ -247,6 +247,15 @@ def test_state_round_trip_after_a_hand_over(make):
     assert whole.state_dict() == restored.state_dict() and whole.settings == restored.settings
 
 
+def test_where_prompts_change_the_controller_may_move_the_actuator_that_acts():
+    chain = begun(SelfTunedPIDController(), EntropyBonusActuator())
+    for _ in range(8):
+        chain.update(0.9, 0.3, 0.0, 0.01)
+    assert chain.control > 0.0
+    chain.rebase(0.9, 2.0, 0.01)
+    assert chain.settings == {"entropy_bonus": 0.0} and chain.control == 0.0
+
+
 def test_where_prompts_change_every_control_stays_and_patience_begins_again():
     chain = begun(SignStepController(0.5, window=1, warmup=0), ClipHighActuator(0.1, 0.4), EntropyBonusActuator())
     for _ in range(PATIENCE - 1):

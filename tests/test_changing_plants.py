@@ -89,8 +89,7 @@ def test_a_jump_of_the_prompts_is_met_with_care(jump, seed):
             measured += jump
             now = controller.knowledge.estimate
             sensitivity = now["sensitivity"] / now["entropy"]
-            controller.rebase(0.35, measured, 0.01)
-            controls.append(controls[-1])
+            controls.append(controller.rebase(0.35, measured, 0.01))
             now = controller.knowledge.estimate
             assert now["sensitivity"] / now["entropy"] == pytest.approx(sensitivity)
         else:
@@ -98,9 +97,28 @@ def test_a_jump_of_the_prompts_is_met_with_care(jump, seed):
         both = (1.0 - plant.carried) * controls[-1] + plant.carried * felt
         felt = controls[-1]
         entropy += plant.sensitivity * entropy * both - plant.drift * entropy**1.5
-    steps = [abs(controls[t] - controls[40]) for t in (41, 42, 43)]
-    assert all(step <= limit + 1e-9 for step, limit in zip(steps, (0.05, 0.15, 0.45), strict=True))
+    before, held = controls[39:41]
+    # too little entropy keeps the control, too much takes it back to its start and not past it
+    assert held == before if jump < 0.0 else held == 0.0 < before
+    for control, limit in zip(controls[41:44], (0.05, 0.15, 0.45), strict=True):
+        assert min(held - limit, 0.0) - 1e-9 <= control <= max(held + limit, 0.0) + 1e-9
     assert abs(entropy + offset - 0.35) < 0.04  # and the error is taken out in the end
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_prompts_that_answer_the_control_far_more_strongly(seed):
+    """From rollout 60 on entropy is three times as high, controls move it eight times as far, and nothing lowers it."""
+    rng, controller, entropies, control = random.Random(seed), begun(), [0.3], 0.0
+    for rollout in range(100):
+        switched, measured = rollout == 60, entropies[-1] * (3.0 if rollout == 60 else 1.0)
+        entropies[-1] = measured
+        measured += rng.gauss(0.0, 0.01)
+        before, decide = control, controller.rebase if switched else controller.update
+        control = decide(0.3, measured, noise=0.01)
+        assert not switched or (before > 0.1 and control == 0.0)
+        rate = 0.2 * control - 0.03 if rollout < 60 else 1.6 * control
+        entropies.append(entropies[-1] * (1.0 + max(rate, -0.7)))
+    assert max(entropies[60:]) <= entropies[60] + 0.01 and abs(entropies[-1] - 0.3) < 0.03
 
 
 def test_state_round_trip_after_a_jump():

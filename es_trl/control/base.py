@@ -86,11 +86,14 @@ class Controller:
         """
         raise NotImplementedError
 
-    def rebase(self, target: float, entropy: float, noise: float | None) -> None:
+    def rebase(self, target: float, entropy: float, noise: float | None) -> float | None:
         """
-        Keep the control and forget past entropies, because prompts or lengths have changed.
+        Forget past entropies, because prompts or lengths have changed.
 
         The arguments are those of `update`. `entropy` is the first one on the new prompts or lengths.
+
+        Returns:
+            `float` or `None`: the control for the updates of this rollout, within the bounds; `None` keeps it.
         """
         raise NotImplementedError
 

@@ -122,9 +122,7 @@ class ActuatorChain:
     def update(self, target: float, entropy: float, slope: float, noise: float | None) -> None:
         """Move the control of the actuator that acts. The arguments are those of [`Controller.update`]."""
         link = self._links[-1]
-        control = self.controller.update(target, entropy, slope, noise)
-        link.control = checked_control(self.controller, control, self.actuator.low, self.actuator.high)
-        self._apply(link)
+        self._move(link, self.controller.update(target, entropy, slope, noise))
         bound = (link.control == self.actuator.high) - (link.control == self.actuator.low)
         missing = (target > entropy) - (target < entropy)
         goes_on = [bound, missing] == self._stuck_at or not self._acts
@@ -133,8 +131,10 @@ class ActuatorChain:
         self._eased = self._eased + 1 if self._could_return() else 0
 
     def rebase(self, target: float, entropy: float, noise: float | None) -> None:
-        """Keep every control after a switch. The arguments are those of [`Controller.rebase`]."""
-        self.controller.rebase(target, entropy, noise)
+        """Take up a switch of prompts or lengths. The arguments are those of [`Controller.rebase`]."""
+        control = self.controller.rebase(target, entropy, noise)
+        if control is not None:
+            self._move(self._links[-1], control)
         self._forget()
 
     @property
@@ -179,6 +179,10 @@ class ActuatorChain:
     def _forget(self) -> None:
         self._stuck = self._eased = 0
         self._stuck_at = [0, 0]
+
+    def _move(self, link: Link, control: float) -> None:
+        link.control = checked_control(self.controller, control, self.actuator.low, self.actuator.high)
+        self._apply(link)
 
     def _apply(self, link: Link) -> None:
         settings = checked_settings(self.actuator, link.control, _view(self._args, link.epsilon_high))

@@ -109,7 +109,7 @@ class EntropyLoop:
                 Standard error of `entropy` in nats.
             switched (`bool`, *optional*, defaults to `False`):
                 Whether prompts or lengths differ from those of the last rollout. Entropy may then have jumped although
-                the policy did not change, so the control stays for this rollout.
+                the policy did not change, so [`Controller.rebase`] decides for this rollout.
 
         Returns:
             `Tick`: the decision for the updates of this rollout.

@@ -41,7 +41,9 @@ class SelfTunedPIDController(Controller):
     - Bounds: they limit the control and are no gain. Wide ones cost some rollouts at the start.
     - Trial: at a bound the control no longer changes, so its effect cannot be learned. If entropy comes no nearer there
       and the effect is not certain, the control tries the other direction.
-    - Switch: the control stays for one rollout and then goes away from there in small steps.
+    - Switch: the control stays for one rollout, or goes back towards its start at once if the new error asks for it.
+      Then it goes away from there in small steps. The way back to its start is always open, because new prompts can
+      answer the control many times as strongly as the earlier ones did.
 
     Before [`begin`] the control is 0 and its bounds are -1 and 1.
 
@@ -83,8 +85,9 @@ class SelfTunedPIDController(Controller):
         plant.measure(entropy, noise)
         self._try_the_other_direction(target - entropy, plant.noise)
         wanted = plant.cautious_control(target + self.dead_time * slope, self.dead_time)
-        part = min(max(wanted, self._center - self._reach), self._center + self._reach)
-        control = min(max(self._initial + self._scale * part, self._low), self._high)
+        # the way back to the start is open at once, because a smaller control is the safer one
+        part = min(max(wanted, min(self._center - self._reach, 0.0)), max(self._center + self._reach, 0.0))
+        control = self._control_at(part)
         self._part = (control - self._initial) / self._scale
         self._at_bound = control in (self._low, self._high) and self._part != 0.0
         moved = abs(self._part - self._center)
@@ -107,11 +110,22 @@ class SelfTunedPIDController(Controller):
         """Whether one sign of the sensitivity has more than this probability."""
         return max(self._plant.positive, self._plant.negative) > probability
 
-    def rebase(self, target: float, entropy: float, noise: float | None = None) -> None:
-        """Keep the control and the sensitivity, and move slowly again from this rollout on."""
-        self._plant.rebase(entropy, noise)
-        self._plant.act(self._part)
+    def rebase(self, target: float, entropy: float, noise: float | None = None) -> float:
+        """
+        Keep the sensitivity and the control, and move slowly again from here.
+
+        Where the new error asks for a smaller control, or for an opposite one, it goes back towards its start at once.
+        """
+        plant = self._plant
+        plant.rebase(entropy, noise)
+        wanted = plant.cautious_control(target, self.dead_time)
+        self._part = min(max(wanted, min(self._part, 0.0)), max(self._part, 0.0))
+        plant.act(self._part)
         self._center, self._reach = self._part, SWITCH_REACH  # the new prompts may answer the control more strongly
+        return self._control_at(self._part)
+
+    def _control_at(self, part: float) -> float:
+        return min(max(self._initial + self._scale * part, self._low), self._high)
 
     @property
     def _scale(self) -> float:
