@@ -51,7 +51,7 @@ def rewards(share_uniform, seed):
 def check(folder, generations, tries, longest, share_uniform, seed, exits):
     sizes = {"num_generations": generations, "max_completion_length": longest, "dynamic_sampling_tries": tries}
     # an odd number of early completions cannot be shared equally by the processes for an odd number of prompts
-    sizes |= {"early_generations": generations - 1 if exits else 0, "early_pass_rates": [0.0, 0.9]}
+    sizes |= {"early_generations": generations - 1, "early_pass_rates": [0.0, 0.9]} if exits else {}
     args = ESGRPOConfig(**{**LAB_ARGS, **RUN, **CONTROL, **sizes, "output_dir": folder, "seed": seed})
     trainer = ESGRPOTrainer(BASE_MODEL, rewards(share_uniform, seed), args, train_dataset=countdown_dataset(64, seed))
     ended = "trained"

@@ -199,6 +199,10 @@ def test_an_evaluation_samples_all_completions(tmp_path):
             r"two numbers from 0 to 1, the lower one first, got \[0.8, 0.05\]",
         ),
         ({"early_pass_rates": [0.1, 1.5]}, "`early_pass_rates` must be two numbers from 0 to 1"),
+        (
+            {"early_pass_rates": [0.1, 0.9]},
+            r"`early_generations` must be at least 1 with early_pass_rates \[0.1, 0.9\], got 0",
+        ),
         ({"early_pass_rates": 0.5}, "`early_pass_rates` must be two numbers from 0 to 1"),
         ({"early_generations": 2, "early_pass_rates": [0.6, 0.8]}, "must hold a pass rate that 2 completions can have"),
         ({"early_generations": 1}, "must hold a pass rate that 1 completions can have"),

@@ -20,7 +20,7 @@ from .micro_batches import check_micro_batches
 from .parser import as_block, build_part, build_stages, read_block
 from .presets import apply_method
 from .registry import BLOCKS, PARTS
-from .sizes import check_counts, check_groups, check_pass_at_k, check_pass_rates
+from .sizes import EARLY_PASS_RATES, check_counts, check_groups, check_pass_at_k, check_pass_rates
 from .truncated_sampling import check_truncation
 
 
@@ -140,7 +140,7 @@ class ESGRPOConfig(GRPOConfig):
     dynamic_sampling_tries: int = _field("Most extra generations per rollout to replace prompts of equal rewards.", 0)
     early_generations: int = _field("Completions after which a prompt outside early_pass_rates is left; 0 is off.", 0)
     early_pass_rates: list[float] = field(
-        default_factory=lambda: [0.05, 0.8],
+        default_factory=EARLY_PASS_RATES.copy,
         metadata={"help": "Lowest and highest pass rate of a prompt that is not left early."},
     )
     mask_uniform_prompts: bool = _field("Whether to leave prompts of equal rewards out of the loss.", False)

@@ -10,6 +10,7 @@ from ..control.values import check_count, is_number
 
 COUNTS = ("num_generations", "per_device_train_batch_size", "gradient_accumulation_steps", "num_iterations")
 OPTIONAL = ("steps_per_generation", "generation_batch_size", "max_completion_length", "goal_k")
+EARLY_PASS_RATES = [0.05, 0.8]  # MAI-Thinking-1's
 FROM_ZERO = ("dynamic_sampling_tries", "early_generations", "overlong_cache")
 
 
@@ -73,13 +74,22 @@ def _check_evaluation_groups(args: GRPOConfig) -> None:
 
 
 def check_pass_rates(args: GRPOConfig) -> None:
-    """Raise unless `early_pass_rates` is a range from 0 to 1, which some number of right early completions is in."""
+    """
+    Raise unless `early_pass_rates` is a range from 0 to 1, which some number of right early completions is in.
+
+    Without early completions, it must be the default.
+    """
     rates, early = args.early_pass_rates, args.early_generations
     is_pair = isinstance(rates, list | tuple) and len(rates) == 2 and all(map(is_number, rates))
     if not is_pair or not 0.0 <= rates[0] <= rates[1] <= 1.0:
         raise ValueError(
             f"`early_pass_rates` must be two numbers from 0 to 1, the lower one first, got {rates!r}: set for example "
             "[0.05, 0.8]"
+        )
+    if not early and list(rates) != EARLY_PASS_RATES:
+        raise ValueError(
+            f"`early_generations` must be at least 1 with early_pass_rates {rates!r}, got {early}: set for example "
+            "early_generations: 16, or leave early_pass_rates out"
         )
     if early and not any(rates[0] <= right / early <= rates[1] for right in range(early + 1)):
         raise ValueError(
