@@ -89,7 +89,8 @@ def test_a_jump_of_the_prompts_is_met_with_care(jump, seed):
             measured += jump
             now = controller.knowledge.estimate
             sensitivity = now["sensitivity"] / now["entropy"]
-            controls.append(controller.rebase(0.35, measured, 0.01))
+            found = controller.rebase(0.35, measured, 0.01)
+            controls.append(controls[-1] if found is None else found)
             now = controller.knowledge.estimate
             assert now["sensitivity"] / now["entropy"] == pytest.approx(sensitivity)
         else:
@@ -114,11 +115,40 @@ def test_prompts_that_answer_the_control_far_more_strongly(seed):
         entropies[-1] = measured
         measured += rng.gauss(0.0, 0.01)
         before, decide = control, controller.rebase if switched else controller.update
-        control = decide(0.3, measured, noise=0.01)
+        found = decide(0.3, measured, noise=0.01)
+        control = before if found is None else found
         assert not switched or (before > 0.1 and control == 0.0)
         rate = 0.2 * control - 0.03 if rollout < 60 else 1.6 * control
         entropies.append(entropies[-1] * (1.0 + max(rate, -0.7)))
     assert max(entropies[60:]) <= entropies[60] + 0.01 and abs(entropies[-1] - 0.3) < 0.03
+
+
+@pytest.mark.parametrize(("dead_time", "left"), [(1, 0.0), (4, 0.75)])
+def test_only_an_error_beyond_its_noise_takes_control_back(dead_time, left):
+    def held():
+        made = SelfTunedPIDController(dead_time)
+        made.begin(0.0, -1.0, 1.0)
+        return made, [made.update(0.4, 0.3, 0.0, 0.01) for _ in range(8)][-1]
+
+    (one, _), (other, control) = held(), held()
+    assert control > 0.01 and one.rebase(0.4, 0.419, 0.01) is None
+    assert other.rebase(0.4, 0.6, 0.01) == pytest.approx(left * control)
+
+
+def test_control_that_comes_back_to_an_actuator_has_no_way_open_to_where_it_was_left():
+    made, entropy, lower = begun(), 0.8, 0.5
+    made.update(0.4, entropy, 0.0, 0.01)
+    made.take_over(0.5, 0.0, 0.5, holds=False)  # the bonus was left at its bound
+    for _ in range(12):
+        lower = made.update(0.4, entropy, 0.0, 0.01)
+        entropy *= 1.0 + 1.2 * (lower - 0.5) + 0.05
+    assert lower < 0.48
+    restored = SelfTunedPIDController()
+    restored.begin(0.5, 0.0, 0.5)
+    restored.load_state_dict(json.loads(json.dumps(made.state_dict())))
+    for one in (made, restored):
+        assert one.rebase(0.4, 0.2, 0.01) is None
+        assert one.update(0.4, 0.2, 0.0, 0.01) <= lower + 0.05 * 0.25 + 1e-9
 
 
 def test_state_round_trip_after_a_jump():

@@ -38,7 +38,7 @@ def wait_for_gloo_at_exit() -> None:
     Otherwise they may drop it while Python ends, which aborts the process with exit code -6 after its work is done.
     Call this after the processes are set up. It does nothing with other backends, and nothing more when called again.
     """
-    if torch.distributed.is_initialized() and torch.distributed.get_backend() == "gloo":
+    if torch.distributed.is_initialized() and "gloo" in torch.distributed.get_backend():
         atexit.unregister(_pause)
         atexit.register(_pause)
 

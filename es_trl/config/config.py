@@ -197,7 +197,8 @@ class ESGRPOConfig(GRPOConfig):
             if getattr(self, "distributed_state", None) is not None:  # otherwise the error is not about sizes
                 check_groups(self, both_sizes)  # TRL's message does not say what to set
             raise
-        wait_for_gloo_at_exit()
+        finally:
+            wait_for_gloo_at_exit()
         check_pass_at_k(self)
         check_truncation(self)
 

@@ -89,7 +89,7 @@ def check_pass_rates(args: GRPOConfig) -> None:
     if not early and list(rates) != EARLY_PASS_RATES:
         raise ValueError(
             f"`early_generations` must be at least 1 with early_pass_rates {rates!r}, got {early}: set for example "
-            "early_generations: 16, or leave early_pass_rates out"
+            f"early_generations: 16, or leave early_pass_rates at {EARLY_PASS_RATES}"
         )
     if early and not any(rates[0] <= right / early <= rates[1] for right in range(early + 1)):
         raise ValueError(

@@ -93,7 +93,7 @@ class Controller:
         The arguments are those of `update`. `entropy` is the first one on the new prompts or lengths.
 
         Returns:
-            `float` or `None`: the control for the updates of this rollout, within the bounds; `None` keeps it.
+            `float` or `None`: the control until the next decision, within the bounds; `None` keeps it.
         """
         raise NotImplementedError
 

@@ -91,8 +91,8 @@ def check_initial(actuator: Actuator, args: ActuatorArgs) -> None:
 def checked_control(controller: Controller, control: Any, low: float, high: float) -> float:
     """Return `control` as a float; raise `ValueError` unless it is a finite number within [`low`, `high`]."""
     if not is_number(control) or not low <= control <= high:
-        words = f"a finite number within its bounds [{low:g}, {high:g}], got {control!r}: correct its `update`"
-        raise ValueError(f"the control of {type(controller).__name__} must be {words}")
+        words = f"a finite number within its bounds [{low:g}, {high:g}], got {control!r}"
+        raise ValueError(f"the control of {type(controller).__name__} must be {words}: correct `update` and `rebase`")
     return float(control)
 
 

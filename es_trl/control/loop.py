@@ -151,8 +151,8 @@ class EntropyLoop:
         """
         Move the control after an update, for the next one. The target is that of the rollout.
 
-        The arguments are those of [`tick`]; `entropy` is that of the policy before this update. With `switched` the
-        control stays for all updates of the rollout.
+        The arguments are those of [`tick`]; `entropy` is that of the policy before this update. With `switched`
+        [`Controller.rebase`] decides at each update of the rollout.
 
         Raises:
             ValueError: if the entropy is not finite.

@@ -1,5 +1,6 @@
 """The self-tuned PID controller, which learns its gains during the run."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ CERTAIN, SURE = 0.977, 0.995
 # The control moves at most this far from its start in the first rollout, as a share of half its range, and then at most
 # `GROWTH` times as far as before. So a plant that answers large controls out of proportion is noticed in time.
 FIRST_REACH, GROWTH = 0.005, 3.0
+NOISES = 2.0  # standard errors of entropy beyond which an error at a switch is more than noise
 SWITCH_REACH = 0.05  # the same after a switch, where the sensitivity is known for the earlier prompts and lengths
 TRIAL = 8  # rollouts at a bound without a certain effect, after which the other direction is tried
 
@@ -41,9 +43,9 @@ class SelfTunedPIDController(Controller):
     - Bounds: they limit the control and are no gain. Wide ones cost some rollouts at the start.
     - Trial: at a bound the control no longer changes, so its effect cannot be learned. If entropy comes no nearer there
       and the effect is not certain, the control tries the other direction.
-    - Switch: the control stays for one rollout, or goes back towards its start at once if the new error asks for it.
-      Then it goes away from there in small steps. The way back to its start is always open, because new prompts can
-      answer the control many times as strongly as the earlier ones did.
+    - Switch: the control stays for one rollout and then goes away from there in small steps. New prompts can answer the
+      control many times as strongly as the earlier ones did. So its way back to no control is always open, and it goes
+      back at the switch itself, by one over the dead time, if the new error asks for that by more than its noise.
 
     Before [`begin`] the control is 0 and its bounds are -1 and 1.
 
@@ -68,6 +70,7 @@ class SelfTunedPIDController(Controller):
         self._plant = PlantEstimator(self.dead_time)
         self._part = self._center = 0.0  # of the control, in units of half the range
         self._reach = FIRST_REACH
+        self._neutral = True  # whether the start is no control, at which the settings are those of the configuration
         # whether the control has gone to a bound, the rollouts there that have not brought entropy nearer, its error
         # before them, and how many of them are enough
         self._at_bound, self._stuck, self._error, self._patience = False, 0, 0.0, TRIAL
@@ -78,6 +81,7 @@ class SelfTunedPIDController(Controller):
         self.begin(initial, low, high)
         plant.change_control(holds)
         self._plant = plant
+        self._neutral = holds  # the next actuator starts from no control, one that acts again from where it was left
 
     def update(self, target: float, entropy: float, slope: float = 0.0, noise: float | None = None) -> float:
         """Learn from the measured entropy, and return the next control."""
@@ -85,8 +89,8 @@ class SelfTunedPIDController(Controller):
         plant.measure(entropy, noise)
         self._try_the_other_direction(target - entropy, plant.noise)
         wanted = plant.cautious_control(target + self.dead_time * slope, self.dead_time)
-        # the way back to the start is open at once, because a smaller control is the safer one
-        part = min(max(wanted, min(self._center - self._reach, 0.0)), max(self._center + self._reach, 0.0))
+        low, high = self._center - self._reach, self._center + self._reach
+        part = min(max(wanted, self._or_none(low, min)), self._or_none(high, max))
         control = self._control_at(part)
         self._part = (control - self._initial) / self._scale
         self._at_bound = control in (self._low, self._high) and self._part != 0.0
@@ -110,19 +114,22 @@ class SelfTunedPIDController(Controller):
         """Whether one sign of the sensitivity has more than this probability."""
         return max(self._plant.positive, self._plant.negative) > probability
 
-    def rebase(self, target: float, entropy: float, noise: float | None = None) -> float:
-        """
-        Keep the sensitivity and the control, and move slowly again from here.
-
-        Where the new error asks for a smaller control, or for an opposite one, it goes back towards its start at once.
-        """
-        plant = self._plant
+    def rebase(self, target: float, entropy: float, noise: float | None = None) -> float | None:
+        """Keep the sensitivity, and the control unless the new error asks for less of it, and move slowly from here."""
+        plant, before = self._plant, self._part
         plant.rebase(entropy, noise)
-        wanted = plant.cautious_control(target, self.dead_time)
-        self._part = min(max(wanted, min(self._part, 0.0)), max(self._part, 0.0))
+        if abs(target - entropy) > NOISES * plant.noise:
+            wanted = plant.cautious_control(target, self.dead_time)
+            least, most = self._or_none(before, min), self._or_none(before, max)
+            self._part += (min(max(wanted, least), most) - before) / self.dead_time
         plant.act(self._part)
         self._center, self._reach = self._part, SWITCH_REACH  # the new prompts may answer the control more strongly
-        return self._control_at(self._part)
+        self._at_bound, self._stuck = False, 0
+        return None if self._part == before else self._control_at(self._part)
+
+    def _or_none(self, part: float, choose: Callable[[float, float], float]) -> float:
+        """Return the smaller or larger one of `part` and no control, or `part` if the start is not no control."""
+        return choose(part, 0.0) if self._neutral else part
 
     def _control_at(self, part: float) -> float:
         return min(max(self._initial + self._scale * part, self._low), self._high)
@@ -153,7 +160,7 @@ class SelfTunedPIDController(Controller):
         numbers = {
             name: getattr(self, f"_{name}") for name in ("initial", "scale", "part", "center", "reach", *self._TRIED)
         }
-        return {"dead_time": self.dead_time, **numbers, "plant": self._plant.state_dict()}
+        return {"dead_time": self.dead_time, "neutral": self._neutral, **numbers, "plant": self._plant.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore a saved state; raise `ValueError` if it has another dead time."""
@@ -165,5 +172,7 @@ class SelfTunedPIDController(Controller):
         self._initial = state["initial"]
         self._at_bound, self._stuck, self._error, self._patience = (state[name] for name in self._TRIED)
         self._part, self._center, self._reach = (state[name] / unit for name in ("part", "center", "reach"))
+        self._part = (self._control_at(self._part) - self._initial) / self._scale
+        self._neutral = state.get("neutral", True)
         self._plant.load_state_dict(state["plant"])
         self._plant.rescale(unit)
