@@ -1,6 +1,5 @@
 """The self-tuned PID controller, which learns its gains during the run."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +13,8 @@ CERTAIN, SURE = 0.977, 0.995
 # The control moves at most this far from its start in the first rollout, as a share of half its range, and then at most
 # `GROWTH` times as far as before. So a plant that answers large controls out of proportion is noticed in time.
 FIRST_REACH, GROWTH = 0.005, 3.0
-NOISES = 2.0  # standard errors of entropy beyond which an error at a switch is more than noise
 SWITCH_REACH = 0.05  # the same after a switch, where the sensitivity is known for the earlier prompts and lengths
+NOISES = 2.0  # standard errors of entropy beyond which an error at a switch is more than noise
 TRIAL = 8  # rollouts at a bound without a certain effect, after which the other direction is tried
 
 
@@ -89,8 +88,8 @@ class SelfTunedPIDController(Controller):
         plant.measure(entropy, noise)
         self._try_the_other_direction(target - entropy, plant.noise)
         wanted = plant.cautious_control(target + self.dead_time * slope, self.dead_time)
-        low, high = self._center - self._reach, self._center + self._reach
-        part = min(max(wanted, self._or_none(low, min)), self._or_none(high, max))
+        low, high = self._with_way_back(self._center - self._reach, self._center + self._reach)
+        part = min(max(wanted, low), high)
         control = self._control_at(part)
         self._part = (control - self._initial) / self._scale
         self._at_bound = control in (self._low, self._high) and self._part != 0.0
@@ -120,16 +119,16 @@ class SelfTunedPIDController(Controller):
         plant.rebase(entropy, noise)
         if abs(target - entropy) > NOISES * plant.noise:
             wanted = plant.cautious_control(target, self.dead_time)
-            least, most = self._or_none(before, min), self._or_none(before, max)
-            self._part += (min(max(wanted, least), most) - before) / self.dead_time
+            low, high = self._with_way_back(before, before)
+            self._part += (min(max(wanted, low), high) - before) / self.dead_time
         plant.act(self._part)
         self._center, self._reach = self._part, SWITCH_REACH  # the new prompts may answer the control more strongly
         self._at_bound, self._stuck = False, 0
         return None if self._part == before else self._control_at(self._part)
 
-    def _or_none(self, part: float, choose: Callable[[float, float], float]) -> float:
-        """Return the smaller or larger one of `part` and no control, or `part` if the start is not no control."""
-        return choose(part, 0.0) if self._neutral else part
+    def _with_way_back(self, low: float, high: float) -> tuple[float, float]:
+        """Return the interval that these parts and no control span, or theirs if the start is not no control."""
+        return (min(low, 0.0), max(high, 0.0)) if self._neutral else (low, high)
 
     def _control_at(self, part: float) -> float:
         return min(max(self._initial + self._scale * part, self._low), self._high)
