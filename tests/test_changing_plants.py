@@ -151,6 +151,16 @@ def test_control_that_comes_back_to_an_actuator_has_no_way_open_to_where_it_was_
         assert one.update(0.4, 0.2, 0.0, 0.01) <= lower + 0.05 * 0.25 + 1e-9
 
 
+def test_a_restored_state_is_the_saved_one_to_the_last_bit():
+    rng, restored = random.Random(0), SelfTunedPIDController()
+    restored.begin(0.3, -0.7, 1.9)
+    restored.update(0.4, 0.3, 0.0, 0.01)
+    for _ in range(500):
+        saved = {**restored.state_dict(), "part": (rng.uniform(-0.7, 1.9) - 0.3) / 1.3}
+        restored.load_state_dict(json.loads(json.dumps(saved)))
+        assert restored.state_dict() == saved
+
+
 def test_state_round_trip_after_a_jump():
     whole, restored = begun(), begun()
     for entropy in (0.5, 0.47, 0.44, 0.42):

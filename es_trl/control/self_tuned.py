@@ -171,7 +171,8 @@ class SelfTunedPIDController(Controller):
         self._initial = state["initial"]
         self._at_bound, self._stuck, self._error, self._patience = (state[name] for name in self._TRIED)
         self._part, self._center, self._reach = (state[name] / unit for name in ("part", "center", "reach"))
-        self._part = (self._control_at(self._part) - self._initial) / self._scale
+        lowest, highest = ((bound - self._initial) / self._scale for bound in (self._low, self._high))
+        self._part = min(max(self._part, lowest), highest)
         self._neutral = state.get("neutral", True)
         self._plant.load_state_dict(state["plant"])
         self._plant.rescale(unit)
