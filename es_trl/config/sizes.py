@@ -10,8 +10,8 @@ from ..control.values import check_count, is_number
 
 COUNTS = ("num_generations", "per_device_train_batch_size", "gradient_accumulation_steps", "num_iterations")
 OPTIONAL = ("steps_per_generation", "generation_batch_size", "max_completion_length", "goal_k")
-EARLY_PASS_RATES = [0.05, 0.8]  # MAI-Thinking-1's
 FROM_ZERO = ("dynamic_sampling_tries", "early_generations", "overlong_cache")
+EARLY_PASS_RATES = [0.05, 0.8]  # MAI-Thinking-1's
 
 
 def check_counts(args: GRPOConfig) -> None:
@@ -84,7 +84,7 @@ def check_pass_rates(args: GRPOConfig) -> None:
     if not is_pair or not 0.0 <= rates[0] <= rates[1] <= 1.0:
         raise ValueError(
             f"`early_pass_rates` must be two numbers from 0 to 1, the lower one first, got {rates!r}: set for example "
-            "[0.05, 0.8]"
+            f"{EARLY_PASS_RATES}"
         )
     if not early and list(rates) != EARLY_PASS_RATES:
         raise ValueError(
