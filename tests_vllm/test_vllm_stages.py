@@ -21,7 +21,9 @@ def asked(monkeypatch):
 
 @pytest.mark.parametrize(("tries", "early"), [(0, 0), (3, 0), (9, 6)])
 def test_the_engine_follows_the_stages(tries, early, vllm_trainer, asked):
-    own = {"dynamic_sampling_tries": tries, "early_generations": early, "early_pass_rates": [0.0, 0.9]}
+    own = {"dynamic_sampling_tries": tries}
+    if early:
+        own |= {"early_generations": early, "early_pass_rates": [0.0, 0.9]}
     trainer = vllm_trainer(curriculum=[SWITCH], **own, **SHORT, **CONTROLLED)
     engine = trainer.vllm_generation.llm
     assert engine.llm_engine.model_config.max_model_len == 32  # holds the longest stage from the start
