@@ -33,6 +33,7 @@ those after that many rollouts of `nothing`; elsewhere the moments are fresh, an
 - `nothing`: GRPO with `epsilon` 0.2 and `epsilon_high` 0.28. Each setting changes one of the two, or adds its term.
 - ±: one standard error over the seeds, whose differences are paired. Without ±, there is one seed. A sign is sure if
   the 90 % interval of Student's t has one sign; under "Other conditions" it is bold then.
+- Conditions: updates per pass over the rollout, and the learning rate. "4 at 1e-5" are 4 updates at a learning rate of 1e-5.
 - Ratio: mean of |ratio - 1| over the tokens after the last update.
 - Clipped low, high: share of tokens that a bound stops, mean over the updates.
 - `clip -0.65` and `clip 1.3` are powers of ten of both bounds; `clip_high` and `clip_low` are the bound itself.
@@ -51,6 +52,12 @@ class Condition(NamedTuple):
         stale = f" x {self.passes} passes" if self.passes > 1 else ""
         later = f", {self.warm} rollouts later" if self.warm else ""
         return f"{self.updates}{stale} at {self.learning_rate:.0e}".replace("e-0", "e-") + later
+
+    @property
+    def in_words(self) -> str:
+        """The condition as a title, which has one pass over the first rollout."""
+        assert (self.passes, self.warm) == (1, 0), "the main condition has one pass over the first rollout"
+        return f"{self.updates} updates at a learning rate of {self.learning_rate:.0e}".replace("e-0", "e-")
 
 
 class Effect(NamedTuple):
@@ -71,7 +78,8 @@ class Effect(NamedTuple):
     @property
     def share(self) -> str:
         """The effect as a share of the entropy before."""
-        return f"{self.mean / self.before:+.0%}"
+        share = self.mean / self.before
+        return f"{share:+.1%}" if abs(share) < 0.1 else f"{share:+.0%}"
 
     @property
     def is_sure(self) -> bool:
@@ -188,16 +196,17 @@ def draw(subjects: list[Subject], path: Path) -> None:
     figure = Figure(figsize=(6.0 * len(subjects), 6.5), layout="constrained")
     for place, subject in enumerate(subjects, start=1):
         axes = figure.add_subplot(1, len(subjects), place)
-        found = [(setting, subject.effect(setting, subject.middle)) for setting in subject.settings]
-        found = [(setting, effect) for setting, effect in found if effect is not None and setting != "nothing"][::-1]
+        settings = [each for name in ENDS for each in subject.settings if each.split()[0] == name][::-1]
+        found = [(setting, subject.effect(setting, subject.middle)) for setting in settings]
+        found = [(setting, effect) for setting, effect in found if effect is not None]
         for row, (setting, effect) in enumerate(found):
             colour = "tab:blue" if setting.split()[0] in CLIPS else "tab:orange"
-            axes.errorbar(effect.mean, row, xerr=effect.error or 0.0, fmt="o", color=colour, capsize=3)
+            axes.errorbar(effect.mean, row, xerr=effect.error, fmt="o", color=colour, capsize=3)
         axes.set_yticks(range(len(found)), [setting for setting, _ in found])
         axes.axvline(0.0, color="grey", linewidth=0.8)
         before = subject.fall("nothing", subject.middle).before
-        axes.set_title(f"{subject.name}: {subject.middle}, {before:.2f} nats before")
-        axes.set_xlabel("effect on entropy in one rollout, nats")
+        axes.set_title(f"{subject.name}\n{subject.middle.in_words}; {before:.2f} nats before", fontsize=10)
+        axes.set_xlabel("effect on entropy in one rollout, nats; bars: one standard error")
     figure.savefig(path, dpi=110)
 
 
@@ -207,7 +216,7 @@ def report() -> str:
     subjects = [Subject(name, points) for name in dict.fromkeys(key[0] for key in points)]
     parts = [HEAD]
     for subject in subjects:
-        parts += [f"## {subject.name}\n", f"Middle condition: {subject.middle}, updates and learning rate.\n"]
+        parts += [f"## {subject.name}\n", f"Main condition: {subject.middle.in_words}.\n"]
         parts += [sentences(subject), "", middle_table(subject), "### Other conditions\n", condition_table(subject)]
     text = "\n".join(parts)
     (RESULTS / "summary.md").write_text(text)

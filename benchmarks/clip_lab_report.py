@@ -66,22 +66,28 @@ def report(runs: list[dict[str, Any]], methods: list[str], folder: Path) -> str:
 
 
 def draw(runs: list[dict[str, Any]], methods: list[str], path: Path) -> None:
-    """Draw entropy and target, one row per method and one column per schedule, with one line per seed."""
+    """Draw entropy and target, one row per method with runs and one column per schedule, with one line per seed."""
+    methods = [method for method in methods if any(runs_of(runs, method, schedule) for schedule in SCHEDULES)]
     figure = Figure(figsize=(11.0, 1.6 * len(methods)), dpi=100, layout="constrained")
     axes = figure.subplots(len(methods), len(SCHEDULES), sharex=True, sharey=True, squeeze=False)
     for row, method in zip(axes, methods, strict=True):
         for axis, schedule in zip(row, SCHEDULES, strict=True):
             own = runs_of(runs, method, schedule)
+            if not own:
+                axis.set_visible(False)
+                continue
             for run, color in zip(own, COLORS, strict=False):
                 axis.plot(run["entropy"], color=color, linewidth=0.9)
-            if own:
-                wanted = targets_of(SCHEDULES[schedule], len(own[0]["entropy"]))
-                axis.plot(wanted, color="black", linewidth=1.0, linestyle="--")
-                name = f"{method}: {mean(error(run, schedule) for run in own):.3f} nats"
-                axis.set_title(name if row is not axes[0] else f"{TITLES[schedule]}\n{name}", fontsize=8)
+            wanted = targets_of(SCHEDULES[schedule], len(own[0]["entropy"]))
+            axis.plot(wanted, color="black", linewidth=1.0, linestyle="--")
+            axis.set_title(f"{method}: {mean(error(run, schedule) for run in own):.3f} nats", fontsize=8)
             axis.grid(alpha=0.25, linewidth=0.6)
             axis.spines[["top", "right"]].set_visible(False)
         row[0].set_ylabel("nats")
+    for axis, schedule in zip(axes[0], SCHEDULES, strict=True):
+        axis.set_title(f"{TITLES[schedule]}\n\n{axis.get_title()}", fontsize=8)
+    for column in axes.T:
+        [axis for axis in column if axis.get_visible()][-1].tick_params(labelbottom=True)
     axes[0][0].set_ylim(0.1, 0.8)
     figure.supxlabel("rollout; dashed: target, one line per seed", fontsize=9)
     figure.savefig(path, metadata={"Software": None})

@@ -245,5 +245,8 @@ def draw(runs: list[dict[str, Any]], methods: list[str], path: Path) -> None:
             rows = range(SETTLING, run["rollouts"])
             axis.set_title(f"{method}: {error_over(run, rows):.3f} nats", fontsize=8)
         row[0].set_ylabel("nats")
+    for axis, schedule in zip(axes[0], SCHEDULES, strict=True):
+        title = TITLES[schedule].replace(": ", ":\n")
+        axis.set_title(f"{title}\n\n{axis.get_title()}", fontsize=8)
     figure.supxlabel("rollout; dashed: target, band: two standard errors of a rollout around it", fontsize=9)
     figure.savefig(path, metadata={"Software": None})

@@ -67,6 +67,9 @@ def draw() -> Path:
             axis.plot(
                 [mean(values) for values in zip(*lines, strict=True)], color=COLORS[arm], linewidth=1.6, label=arm
             )
+        if field == "entropy":
+            wanted = [record["target"] for record in load(RESULTS, "scheduled")[0][0]]
+            axis.plot(wanted, color="#333333", linewidth=1.0, linestyle="--", label="target")
         dress(axis, field, window)
         axis.legend(fontsize=8, frameon=False)
     axis.set_xlabel("rollout")

@@ -139,6 +139,8 @@ def draw(runs: dict[tuple, Run], methods: list[str], path: Path) -> None:
     axes = figure.subplots(math.ceil(len(methods) / 4), 4, sharex=True, sharey=True, squeeze=False).flatten()
     for axis in axes[len(methods) :]:
         axis.set_visible(False)
+    for axis in axes[max(len(methods) - 4, 0) : len(methods)]:
+        axis.tick_params(labelbottom=True)  # the last one of its column
     for axis, method in zip(axes, methods, strict=False):
         for schedule, color in COLORS.items():
             run = next(iter(of_seeds(runs, method, schedule)), None)

@@ -1,4 +1,4 @@
-"""The figures of the reproduction: a seed is a thin line or a small dot, the mean is a thick line or a large dot."""
+"""The figures of the reproduction: a seed is a thin line or a dot, the mean is a thick line or a diamond."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,6 +6,7 @@ from statistics import mean
 from typing import Any
 
 from claims import CONSTANTS, RATIOS, Run, Runs, unbroken
+from following import follows, has_target
 from matplotlib.figure import Figure
 
 from es_trl.tracking.plots import smooth
@@ -14,9 +15,9 @@ from es_trl.tracking.plots import smooth
 COLORS = ("#d1495b", "#c77700", "#2a9d5c", "#1f6fb4", "#7b4fa3", "#333333", "#888888")
 UNITS = {"entropy": "entropy, nats", "reward": "reward", "completion_tokens": "length, tokens"}
 HOW = {  # the columns of Fig. 2
-    "by the bonus": ("anneal_first", "stable", "stable_anneal"),
-    "by the KL penalty": ("anneal_first", "kl_stable", "kl_stable_anneal"),
-    "by the upper clip": ("clip_anneal_first", "clip_stable", "clip_stable_anneal"),
+    "held by the bonus": ("anneal_first", "stable", "stable_anneal"),
+    "held by the KL penalty": ("anneal_first", "kl_stable", "kl_stable_anneal"),
+    "held by the upper clip": ("clip_anneal_first", "clip_stable", "clip_stable_anneal"),
 }
 CURVES = {  # the columns of the other figures, one row per series
     "fig5": {
@@ -26,6 +27,11 @@ CURVES = {  # the columns of the other figures, one row per series
     },
     "fig7": {"anneal": ("stable", "stable_anneal", "cosine"), "constants": tuple(CONSTANTS)},
 }
+DOTS = (
+    ("o", COLORS[3], COLORS[3], "a seed"),
+    ("o", COLORS[3], "none", "off its target, not counted"),
+    ("D", COLORS[0], COLORS[0], "mean"),
+)
 SERIES = {"fig2": ("entropy", "reward"), "fig5": ("entropy", "reward"), "fig7": ("completion_tokens",)}
 
 
@@ -44,7 +50,7 @@ def draw(figure: str, arms: Sequence[str], runs: Runs, path: Path) -> bool:
     axes = canvas.subplots(len(rows) + last, width, squeeze=False)
     for row, series in zip(axes, rows, strict=False):
         for axis, (title, named) in zip(row, columns.items(), strict=True):
-            draw_series(axis, series, {arm: own[arm] for arm in named})
+            draw_series(axis, series, {arm: own[arm] for arm in named}, names_arms=not last)
             axis.set_title(title, fontsize=9)
     if figure in ("fig4a", "fig6"):
         for place, axis in enumerate(axes[-1]):
@@ -56,8 +62,9 @@ def draw(figure: str, arms: Sequence[str], runs: Runs, path: Path) -> bool:
     return True
 
 
-def draw_series(axis: Any, series: str, runs: dict[str, list[Run]]) -> None:
+def draw_series(axis: Any, series: str, runs: dict[str, list[Run]], names_arms: bool) -> None:
     """Draw a series over the rollouts, and the targets of the entropy as dashes."""
+    targets = {}
     for place, ((arm, own), color) in enumerate(zip(runs.items(), COLORS, strict=False)):
         window = max(len(own[0][series]) // 40, 5) if series == "reward" else 1
         lines = [smooth(run[series], window) for run in own]
@@ -66,9 +73,11 @@ def draw_series(axis: Any, series: str, runs: dict[str, list[Run]]) -> None:
         # two arms may be equal for most of the run: the later one is thinner, so that both are seen
         width = max(3.2 - 0.9 * place, 1.2)
         means = [mean(values) for values in zip(*lines, strict=False)]
-        axis.plot(means, color=color, linewidth=width, label=named(arm, own))
-        if series == "entropy" and own[0]["target"] and own[0]["target"][0] is not None:
-            axis.plot(own[0]["target"], color="#333333", linewidth=0.7, linestyle="--")
+        axis.plot(means, color=color, linewidth=width, label=named(arm, own) if names_arms else None)
+        if series == "entropy" and has_target(own[0]):
+            targets[tuple(own[0]["target"])] = "target" if not targets else None
+    for target, label in targets.items():
+        axis.plot(target, color="#333333", linewidth=0.7, linestyle="--", label=label)
     dress(axis, UNITS[series], "rollout")
 
 
@@ -92,16 +101,23 @@ def named(arm: str, runs: Sequence[Run]) -> str:
 
 
 def draw_dots(axis: Any, runs: dict[str, list[Run]], place: int) -> None:
-    """Draw pass@1 of every arm on the data set at `place`."""
-    for row, (arm, own) in enumerate(runs.items()):
-        values = [list(run["pass@k"].values())[place]["1"] for run in own]
-        axis.plot(values, [row] * len(values), "o", color=COLORS[3], markersize=3, alpha=0.5)
-        axis.plot([mean(values)], [row], "o", color=COLORS[0], markersize=7, label=arm)
+    """Draw pass@1 of every arm on the data set at `place`. Only runs that followed their target are in the mean."""
+    for row, own in enumerate(runs.values()):
+        values = {follows(run): [] for run in own}
+        for run in own:
+            values[follows(run)].append(list(run["pass@k"].values())[place]["1"])
+        for kind, inside in ((True, COLORS[3]), (False, "none")):
+            dots = values.get(kind, [])
+            axis.plot(dots, [row] * len(dots), "o", color=COLORS[3], markerfacecolor=inside, markersize=4, alpha=0.6)
+        if values.get(True):
+            axis.plot([mean(values[True])], [row], "D", color=COLORS[0], markersize=6)
     axis.set_yticks(range(len(runs)), list(runs), fontsize=8)
-    axis.invert_yaxis()
+    axis.set_ylim(len(runs) - 0.5, -0.5)
     title = list(next(iter(runs.values()))[0]["pass@k"])[place]
+    for marker, color, inside, label in DOTS:
+        axis.plot([], [], marker, color=color, markerfacecolor=inside, markersize=5, label=label)
     dress(axis, "", f"pass@1, {title}")
-    axis.get_legend().remove()
+    axis.legend(fontsize=7, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
 
 
 def dress(axis: Any, vertical: str, horizontal: str) -> None:
@@ -111,4 +127,5 @@ def dress(axis: Any, vertical: str, horizontal: str) -> None:
     axis.tick_params(labelsize=8)
     axis.grid(alpha=0.25, linewidth=0.6)
     axis.spines[["top", "right"]].set_visible(False)
-    axis.legend(fontsize=7, frameon=False)
+    if axis.get_legend_handles_labels()[0]:
+        axis.legend(fontsize=7, frameon=False)

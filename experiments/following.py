@@ -27,5 +27,16 @@ def noise_of(run: Mapping[str, Any]) -> float:
 
 
 def follows(run: Mapping[str, Any]) -> bool:
-    """Return whether a run followed its target, which one without a target does."""
-    return not has_target(run) or error_of(run) <= MOST * noise_of(run)
+    """Return whether a run followed its target in each phase, which one without a target does."""
+    return not has_target(run) or all(error_of(phase) <= MOST * noise_of(phase) for phase in phases_of(run))
+
+
+def phases_of(run: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the series of a run before and after its target begins to move; of one without an onset, all of it."""
+    target = run["target"]
+    onset = next((index for index, each in enumerate(target) if each != target[0]), len(target))
+    if not SETTLING < onset < len(target):
+        return [run]
+    names = ("target", "entropy", "entropy_se")
+    # the second begins with rollouts that do not count, in place of those at the beginning of the run
+    return [{name: run[name][:onset] for name in names}, {name: run[name][onset - SETTLING :] for name in names}]

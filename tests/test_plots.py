@@ -27,11 +27,32 @@ def test_figure_shows_what_the_history_holds(controlled, tmp_path, capsys, monke
     entropy = {line.get_label(): list(line.get_ydata()) for line in axes["entropy, nats"].get_lines()}
     assert entropy["entropy"] == [0.3] * 40 and entropy["target"] == ([0.4] * 40 if controlled else [])
     if controlled:
-        low, high, control, saturated = axes["entropy_bonus"].get_lines()
-        assert (low.get_ydata()[0], high.get_ydata()[0]) == (-0.5, 0.5) and list(control.get_ydata()) == [0.2] * 40
+        control, saturated = axes["entropy_bonus"].get_lines()
+        assert list(control.get_ydata()) == [0.2] * 40
         assert list(saturated.get_xdata()) == [0]
         (shade,) = axes["reward"].patches
         assert (shade.get_x(), shade.get_x() + shade.get_width()) == (30, 39)
+
+
+@pytest.mark.parametrize(
+    ("step", "drawn_bounds", "words"),
+    [(0.001, [], ["bounds: -0.5 and 0.5"]), (0.008, [0.5], ["bounds: -0.5 and 0.5"]), (0.02, [-0.5, 0.5], [])],
+)
+def test_bounds_far_beyond_the_control_are_named_and_not_drawn(step, drawn_bounds, words, tmp_path, monkeypatch):
+    from matplotlib.figure import Figure
+
+    records = write_run(tmp_path, controlled=True)
+    for record in records:
+        record |= {"control": 0.15 + step * (record["rollout"] - 20), "saturated": False}
+    (tmp_path / "es_history.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    drawn = []
+    monkeypatch.setattr(Figure, "savefig", lambda self, *args, **kwargs: drawn.append(self))
+    assert cli(["plot", str(tmp_path)]) == 0
+    (axis,) = [axis for axis in drawn[0].axes if axis.get_ylabel() == "entropy_bonus"]
+    *bounds, line = axis.get_lines()
+    assert line.get_ydata()[-1] == pytest.approx(0.15 + 19 * step)
+    assert [bound.get_ydata()[0] for bound in bounds] == drawn_bounds
+    assert [text.get_text() for text in axis.texts] == words
 
 
 def test_figure_of_a_chain(tmp_path, monkeypatch):

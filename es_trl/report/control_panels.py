@@ -4,6 +4,7 @@ from typing import Any
 
 import altair as alt
 
+from ..tracking.plots import control_axis
 from .drawing import (
     GREY,
     PURPLE,
@@ -60,9 +61,9 @@ def _settings(run: Run) -> list[str]:
 
 def _chart(run: Run, rows: Rows, bounds: list[float] | None) -> dict[str, Any]:
     first, last = rows[0]["rollout"], rows[-1]["rollout"]
-    domain = _domain([row["control"] for row in rows if row["control"] is not None], bounds)
+    domain = control_axis([row["control"] for row in rows if row["control"] is not None], bounds or ())
     x, rows = rollout_axis(first, last), thinned(rows)
-    scale = alt.Scale(domain=domain, nice=False)
+    scale = alt.Scale(domain=list(domain), nice=False)
     layers = shade(run.onset, last, x)
     for bound in bounds or ():
         if domain[0] <= bound <= domain[1]:
@@ -73,12 +74,3 @@ def _chart(run: Run, rows: Rows, bounds: list[float] | None) -> dict[str, Any]:
     shown = pointer(x, {"rollout": "rollout", "control": "control"})
     told = [event for event in run.events if event[1] == "hand_over"]
     return chart(rows, [*layers, shown, *marks(told, x, has_legend=False)])
-
-
-def _domain(values: list[float], bounds: list[float] | None) -> list[float]:
-    """Return the ends of the control's axis: a bound far beyond all values would make a flat line of them."""
-    low, high = min(values), max(values)
-    room = (high - low) or abs(high) or 1.0
-    near = [bound for bound in bounds or () if low - room <= bound <= high + room]
-    low, high = min([low, *near]), max([high, *near])
-    return [low - 0.06 * room, high + 0.06 * room]

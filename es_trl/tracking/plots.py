@@ -2,6 +2,7 @@
 
 import functools
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,14 @@ def smooth(values: list[float], window: int) -> list[float]:
     return [sum(values[max(0, i + 1 - window) : i + 1]) / min(i + 1, window) for i in range(len(values))]
 
 
+def control_axis(values: Sequence[float], bounds: Sequence[float]) -> tuple[float, float]:
+    """Return the ends of the control's axis: a bound far beyond all values would make a flat line of them."""
+    low, high = min(values), max(values)
+    room = (high - low) or abs(high) or 1.0
+    near = [bound for bound in bounds if low - room <= bound <= high + room]
+    return min([low, *near]) - 0.06 * room, max([high, *near]) + 0.06 * room
+
+
 def _series(records: Records, *names: str) -> list[np.ndarray]:
     """Return the rollouts that have a value for all these fields, and the values of each field."""
     present = [record for record in records if all(record[name] is not None for name in names)]
@@ -111,8 +120,15 @@ def _draw_control(axis: Any, records: Records, bounds: dict[str, list[float]]) -
     """Draw the control of a single actuator. For a chain, draw the control of each relative to its range (0 to 1)."""
     acting = list(dict.fromkeys(record["actuator"] for record in records if record["actuator"] is not None))
     single = len(bounds) == 1
-    for limit in next(iter(bounds.values())) if single else (0.0, 1.0):
+    limits = next(iter(bounds.values())) if single else (0.0, 1.0)
+    controls = [record["control"] for record in records if record["control"] is not None]
+    ends = control_axis(controls if single and controls else limits, limits)
+    shown = [limit for limit in limits if ends[0] <= limit <= ends[1]]
+    for limit in shown:
         axis.axhline(limit, color=INK, linewidth=0.8, linestyle=":")
+    if len(shown) < len(limits):
+        words = "bounds: {:.4g} and {:.4g}".format(*limits)
+        axis.annotate(words, (0.99, 1.0), xycoords="axes fraction", ha="right", va="top", fontsize=8, color=INK)
     saturated = []
     for color, name in zip(CONTROLS, acting, strict=False):
         low, high = (0.0, 1.0) if single else bounds[name]

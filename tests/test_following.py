@@ -1,0 +1,35 @@
+"""Whether a run of the reproduction followed its target: the rule that decides which runs count."""
+
+import sys
+
+import pytest
+from launching import ROOT
+
+
+sys.path[:0] = [str(ROOT / "experiments"), str(ROOT / "benchmarks")]
+
+import following  # noqa: E402
+
+
+TARGET = [0.3] * 60 + [0.1] * 20
+
+
+@pytest.mark.parametrize(
+    ("last", "follows"),
+    [([0.1] * 20, True), ([0.1 + 3.9 * 0.01] * 20, True), ([0.1 + 4.1 * 0.01] * 20, False), ([0.2, *[0.1] * 19], True)],
+)
+def test_a_run_must_follow_its_target_in_each_phase(last, follows):
+    run = {"target": TARGET, "entropy": TARGET[:60] + last, "entropy_se": [0.01] * 80}
+    assert following.follows(run) == follows
+    # over the whole run, no error is above 4 times the noise
+    assert following.error_of(run) < following.MOST * following.noise_of(run)
+
+
+def test_the_phases_of_a_run():
+    run = {"target": TARGET, "entropy": [0.4] * 15 + [0.32] * 45 + [0.13] * 20, "entropy_se": [0.01] * 60 + [0.02] * 20}
+    held, annealed = following.phases_of(run)
+    assert (following.error_of(held), following.noise_of(held)) == pytest.approx((0.02, 0.01))
+    assert (following.error_of(annealed), following.noise_of(annealed)) == pytest.approx((0.03, 0.02))
+    for target in ([0.3] * 80, [0.3 - 0.001 * step for step in range(80)]):  # no onset, and one before all that counts
+        whole = {**run, "target": target}
+        assert following.phases_of(whole) == [whole]
