@@ -33,7 +33,7 @@ those after that many rollouts of `nothing`; elsewhere the moments are fresh, an
 - `nothing`: GRPO with `epsilon` 0.2 and `epsilon_high` 0.28. Each setting changes one of the two, or adds its term.
 - ±: one standard error over the seeds, whose differences are paired. Without ±, there is one seed. A sign is sure if
   the 90 % interval of Student's t has one sign; under "Other conditions" it is bold then.
-- Conditions: updates per pass over the rollout, and the learning rate. "4 at 1e-5" are 4 updates at a learning rate of 1e-5.
+- Conditions: "4 at 1e-5" are 4 updates per pass over the rollout, at a learning rate of 1e-5.
 - Ratio: mean of |ratio - 1| over the tokens after the last update.
 - Clipped low, high: share of tokens that a bound stops, mean over the updates.
 - `clip -0.65` and `clip 1.3` are powers of ten of both bounds; `clip_high` and `clip_low` are the bound itself.
