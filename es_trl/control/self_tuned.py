@@ -14,7 +14,7 @@ CERTAIN, SURE = 0.977, 0.995
 # `GROWTH` times as far as before. So a plant that answers large controls out of proportion is noticed in time.
 FIRST_REACH, GROWTH = 0.005, 3.0
 SWITCH_REACH = 0.05  # the same after a switch, where the sensitivity is known for the earlier prompts and lengths
-NOISES = 2.0  # standard errors of entropy beyond which an error at a switch is more than noise
+NOISES = 2.0  # standard errors of entropy beyond which an error is more than noise
 TRIAL = 8  # rollouts at a bound without a certain effect, after which the other direction is tried
 
 
@@ -40,8 +40,8 @@ class SelfTunedPIDController(Controller):
       Control", chapter 7). The first controls are small, because large sensitivities are still possible. Each control
       without a visible effect rules some of them out, so the next one is larger.
     - Bounds: they limit the control and are no gain. Wide ones cost some rollouts at the start.
-    - Trial: at a bound the control no longer changes, so its effect cannot be learned. If entropy comes no nearer there
-      and the effect is not certain, the control tries the other direction.
+    - Trial: at a bound the control no longer changes, so its effect cannot be learned. If entropy stays off its target
+      there, comes no nearer, and the effect is not certain, the control tries the other direction.
     - Switch: the control stays for one rollout and then goes away from there in small steps. New prompts can answer the
       control many times as strongly as the earlier ones did. So its way back to no control is always open, and it goes
       back at the switch itself, by one over the dead time, if the new error asks for that by more than its noise.
@@ -70,8 +70,8 @@ class SelfTunedPIDController(Controller):
         self._part = self._center = 0.0  # of the control, in units of half the range
         self._reach = FIRST_REACH
         self._neutral = True  # whether the start is no control, at which the settings are those of the configuration
-        # whether the control has gone to a bound, the rollouts there that have not brought entropy nearer, its error
-        # before them, and how many of them are enough
+        # whether the control is at a bound, the rollouts there that have not brought entropy nearer, its error before
+        # them, and how many of them are enough
         self._at_bound, self._stuck, self._error, self._patience = False, 0, 0.0, TRIAL
 
     def take_over(self, initial: float, low: float, high: float, holds: bool) -> None:
@@ -92,7 +92,7 @@ class SelfTunedPIDController(Controller):
         part = min(max(wanted, low), high)
         control = self._control_at(part)
         self._part = (control - self._initial) / self._scale
-        self._at_bound = control in (self._low, self._high) and self._part != 0.0
+        self._at_bound = control in (self._low, self._high)
         moved = abs(self._part - self._center)
         self._reach = max(self._reach, GROWTH ** (1.0 / self.dead_time) * moved)
         plant.act(self._part)
@@ -100,13 +100,17 @@ class SelfTunedPIDController(Controller):
 
     def _try_the_other_direction(self, error: float, noise: float) -> None:
         """Reverse the sensitivity if a bound has not brought entropy nearer, and its effect is not certain."""
-        if not self._at_bound or self._certain(SURE) or abs(error) < self._error - noise:
+        helps = abs(error) < max(self._error - noise, NOISES * noise)
+        if self._part == 0.0:  # the start is a bound: only entropy that leaves the target by itself is worth a trial
+            leaving = self._plant.drift if error > 0.0 else -self._plant.drift
+            helps = helps or TRIAL * leaving < NOISES * noise
+        if not self._at_bound or self._certain(SURE) or helps:
             self._stuck, self._error = 0, abs(error)
         else:
             self._stuck += 1
         if self._stuck >= self._patience + self.dead_time - 1:
             self._plant.reverse()
-            self._center, self._reach = 0.0, SWITCH_REACH
+            self._center, self._reach = 0.0, SWITCH_REACH if self._part != 0.0 else FIRST_REACH
             self._stuck, self._error, self._patience = 0, abs(error), 2 * self._patience
 
     def _certain(self, probability: float) -> bool:
