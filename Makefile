@@ -73,7 +73,7 @@ bench: install
 bench-control: install
 	$(BIN)/python benchmarks/control.py run $(ARGS)
 
-# Try the paper's claims again: about eight core-hours on the lab and six on SmolLM2 for all runs, of which the missing ones are made.
+# Try the paper's claims again: about 16 core-hours on the lab and six on SmolLM2 for all runs, of which the missing ones are made.
 reproduce: install models/smollm2
 	$(BIN)/python experiments/run.py --seeds 5 --workers 2
 	$(BIN)/python experiments/run.py fig3 --model smollm --seeds 2

@@ -17,6 +17,7 @@ import gc
 import io
 import json
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -39,8 +40,10 @@ from es_trl import EntropyScheduler, ESGRPOConfig, ESGRPOTrainer
 from es_trl.actuators.entropy_bonus import EntropyBonusActuator
 from es_trl.actuators.repo import RepoActuator
 from es_trl.actuators.sample_weight import SampleWeightActuator
+from es_trl.common.refusals import run as refusing
 from es_trl.control.base import Actuator, ActuatorArgs
 from es_trl.control.open_loop import HoldController
+from es_trl.lab import BASE_MODEL
 
 
 CLIP = {"epsilon": 0.2, "epsilon_high": 0.28}
@@ -248,18 +251,21 @@ def run(name: str, subject: Subject, rates: list[float], seeds: int, fresh: bool
         print(f"{number}/{len(points)}, about {left:.0f} core-minutes left:", *list(point.values())[1:9], flush=True)
 
 
-def main() -> None:
+def main(argv: list[str]) -> None:
+    """Measure a model if that is asked for, and print the tables of all."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=("run", "report"))
     add_subject(parser)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--learning_rates", type=float, nargs=3, default=[3e-5, 1e-4, 3e-4])
     parser.add_argument("--fresh", action="store_true", help="measure entropy on new completions, too")
-    options = parser.parse_args()
+    options = parser.parse_args(argv)
+    if (options.name == "lab") != (options.model == BASE_MODEL):
+        parser.error(f"`--model` must be set for any name but lab, and only then, got {options.name}, {options.model}")
     if options.command == "run":
         run(options.name, subject_of(options), options.learning_rates, options.seeds, options.fresh)
     print(report())
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(refusing(main, sys.argv[1:]))

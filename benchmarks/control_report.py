@@ -28,10 +28,15 @@ TITLES = {
 
 
 def load(path: Path, key: tuple[str, ...] = KEY) -> dict[tuple, dict[str, Any]]:
-    """Return finished runs by their key."""
-    lines = path.read_text().splitlines() if path.exists() else []
-    runs = [json.loads(line) for line in lines]
-    return {tuple(run[name] for name in key): run for run in runs}
+    """Return finished runs by their key; raise `ValueError` if the file has a line that was cut."""
+    runs = []
+    for number, line in enumerate(path.read_text().splitlines() if path.exists() else [], start=1):
+        try:
+            run = json.loads(line)
+            runs.append((tuple(run[name] for name in key), run))
+        except (ValueError, TypeError, KeyError) as error:
+            raise ValueError(f"line {number} of {path} must be a run as JSON, got {line[:40]!r}: remove it") from error
+    return dict(runs)
 
 
 def targets_of(schedule: dict[str, Any], rollouts: int) -> list[float]:

@@ -13,6 +13,7 @@ from es_trl.data.tasks import Task
 from es_trl.lab import BASE_MODEL
 from es_trl.micro_batches.prefill import prompts_once
 from es_trl.rewards.named import load_reward
+from es_trl.trainer.model_folder import read_config
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ def add_subject(parser: argparse.ArgumentParser) -> None:
 
 def subject_of(options: argparse.Namespace) -> Subject:
     """Return the subject that the options of a command name."""
+    read_config("the model", options.model, None, trust_remote_code=False)
     tokenizer = AutoTokenizer.from_pretrained(options.model, padding_side="left")
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token  # as TRL does
     model = AutoModelForCausalLM.from_pretrained(options.model, dtype=torch.float32)

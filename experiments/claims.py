@@ -103,11 +103,12 @@ def judge(claim: Claim, runs: Runs) -> Verdict:
     whole = {
         arm: {seed: run for seed, run in runs.get(arm, {}).items() if not run["failure"]} for arm in claim.effect.arms
     }
-    strays = {seed for own in whole.values() for seed, run in own.items() if not follows(run)}
-    seeds = sorted(set.intersection(*map(set, whole.values())) - strays)
+    kept = {arm: {seed: run for seed, run in own.items() if follows(run)} for arm, own in whole.items()}
+    seeds = sorted(set.intersection(*map(set, kept.values())))
     effects = {seed: claim.effect.of({arm: runs[arm][seed] for arm in claim.effect.arms}) for seed in seeds}
     if len(effects) < LEAST:
-        return Verdict(claim, NOT_MEASURABLE if strays and not effects else NOT_MEASURED, effects)
+        strayed = any(own and not kept[arm] for arm, own in whole.items())  # no run of an arm followed its target
+        return Verdict(claim, NOT_MEASURABLE if strayed else NOT_MEASURED, effects)
     found = interval_of(list(effects.values()))
     side = 1 if found.low > 0 else -1 if found.high < 0 else 0
     is_held = side != 0 and claim.sign in (side, 0)

@@ -1,6 +1,6 @@
 """Train and evaluate the arms that the paper's figures need, each run in a process of its own with one thread.
 
-python experiments/run.py                      # every arm of the Countdown lab, five seeds: about eight core-hours
+python experiments/run.py                      # every arm of the Countdown lab, five seeds: about 16 core-hours
 python experiments/run.py fig2 --seeds 3       # those of one figure
 python experiments/run.py fig2 --model smollm  # on the model of `python -m es_trl.lab.smollm`: 45 minutes per run
 python experiments/run.py --model smollm --gpu --workers 8  # eight runs at a time on one GPU
@@ -148,6 +148,9 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--gpu", action="store_true", help="train on the GPU, which all runs share")
     parser.add_argument("--plan", action="store_true", help="print the estimate and end")
     options = parser.parse_args(argv)
+    for name in ("seeds", "workers"):
+        if (given := getattr(options, name)) < 1:
+            parser.error(f"`--{name}` must be at least 1, got {given}")
     if options.gpu and not options.plan and not torch.cuda.is_available():
         parser.error("`--gpu` needs a GPU, and torch sees none: leave it out, or install torch with CUDA")
     model = Model.of(options.model)

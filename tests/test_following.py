@@ -8,6 +8,7 @@ from launching import ROOT
 
 sys.path[:0] = [str(ROOT / "experiments"), str(ROOT / "benchmarks")]
 
+import claims  # noqa: E402
 import following  # noqa: E402
 
 
@@ -33,3 +34,13 @@ def test_the_phases_of_a_run():
     for target in ([0.3] * 80, [0.3 - 0.001 * step for step in range(80)]):  # no onset, and one before all that counts
         whole = {**run, "target": target}
         assert following.phases_of(whole) == [whole]
+
+
+def test_a_claim_is_not_measurable_only_if_no_run_of_an_arm_followed():
+    effect = claims.Effect(("a", "b"), "e", lambda runs: 0.0)
+    claim = claims.Claim("fig2", "A claim.", effect)
+    near = {"target": TARGET, "entropy": TARGET, "entropy_se": [0.01] * 80, "failure": None}
+    far = {**near, "entropy": [0.5] * 80}
+    # the arms have no seed in common that counts, and each has a run that followed
+    assert claims.judge(claim, {"a": {0: far, 1: near}, "b": {0: near, 2: near}}).word == claims.NOT_MEASURED
+    assert claims.judge(claim, {"a": {0: far, 1: far}, "b": {0: near, 2: near}}).word == claims.NOT_MEASURABLE

@@ -29,6 +29,9 @@ def folder(tmp_path):
         for name in names:
             shutil.copy(Path(BASE_MODEL) / name, path)
         for name, content in others.items():
+            if name.endswith(".safetensors"):
+                (path / name).write_bytes((Path(BASE_MODEL) / "model.safetensors").read_bytes()[:1000])
+                continue
             text = content if isinstance(content, str) else json.dumps(content)
             (path / f"{name}.json").write_text(text)
         return str(path)
@@ -76,6 +79,7 @@ def without(*names):
             "cannot generate text",
         ),
         (without("model.safetensors"), {}, "has no weights: put model.safetensors into it"),
+        (ALL, {"cut.safetensors": None}, "cut.safetensors cannot be read (Error while deserializing header"),
         (
             without("model.safetensors"),
             {"model.safetensors.index": {"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}},

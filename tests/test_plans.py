@@ -31,6 +31,7 @@ def test_plan_of_the_papers_recipe_on_8_gpus(capsys):
         (["--entropy_schedule.target"], "the option --entropy_schedule.target has no value"),
         (["--num_process", "2"], "unknown option --num_process"),
         (["--dataset_name", "/tmp"], "the dataset /tmp is a folder"),
+        (["--model_name_or_path", str(ROOT / "tests")], "a folder without a config.json"),
     ],
 )
 def test_plan_refuses_in_one_line(options, message, capsys):

@@ -4,7 +4,9 @@ import re
 from importlib.metadata import PackageNotFoundError
 
 import pytest
+import torch
 from launching import ROOT
+from safetensors.torch import load_file, save_file
 
 from es_trl.lab import smollm
 
@@ -34,11 +36,12 @@ def sparse_gguf(tmp_path, monkeypatch):
 
 @pytest.fixture
 def converted(monkeypatch):
-    """A conversion that writes one file, and then does what the test appends to the list."""
+    """A conversion that writes a model of one number, and then does what the test appends to the list."""
     then = []
 
     def convert(gguf, folder):
-        (folder / "model.safetensors").write_text("weights")
+        save_file({"weight": torch.zeros(1)}, folder / "model.safetensors")
+        (folder / "config.json").write_text('{"model_type": "llama"}')
         for each in then:
             each()
         (folder / smollm.SOURCE).write_text(smollm._SOURCE_TEXT)
@@ -107,14 +110,14 @@ def test_a_whole_folder_gets_its_task_again_and_keeps_its_model(exists, converte
         folder.mkdir(parents=True)
     assert smollm.main([str(folder)]) == 0
     assert capsys.readouterr().out == f"the model and its task are in {folder}\n"
-    names = {"model.safetensors", "train.jsonl", "held_out.jsonl", smollm.SOURCE}
+    names = {"model.safetensors", "config.json", "train.jsonl", "held_out.jsonl", smollm.SOURCE}
     assert {path.name for path in folder.iterdir()} == names
     text = (folder / "train.jsonl").read_text()
     (folder / "train.jsonl").write_text("")
-    (folder / "model.safetensors").write_text("the same weights")
+    save_file({"weight": torch.ones(1)}, folder / "model.safetensors")
     assert smollm.main([str(folder)]) == 0
     assert (folder / "train.jsonl").read_text() == text
-    assert (folder / "model.safetensors").read_text() == "the same weights"
+    assert load_file(folder / "model.safetensors")["weight"] == 1.0
     assert list(folder.parent.iterdir()) == [folder]
 
 
@@ -131,11 +134,25 @@ def test_any_name_of_a_folder(name, converted, tmp_path, monkeypatch):
     assert made.parent == tmp_path / place and not list(tmp_path.rglob(".*.unfinished"))
 
 
-def test_a_folder_that_has_lost_its_weights_is_refused(converted, tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("file", "size", "words"),
+    [
+        ("model.safetensors", None, "has no weights"),
+        ("model.safetensors", 20, "model.safetensors cannot be read (Error while deserializing header"),
+        ("config.json", None, "a folder without a config.json"),
+        ("config.json", 3, "whose config.json cannot be read"),
+    ],
+)
+def test_a_folder_whose_model_is_damaged_is_refused(file, size, words, converted, tmp_path, capsys):
     assert smollm.main([str(tmp_path / "model")]) == 0
-    (tmp_path / "model" / "model.safetensors").unlink()
+    path = tmp_path / "model" / file
+    whole = path.read_bytes()
+    path.unlink()
+    if size is not None:
+        path.write_bytes(whole[:size])
     capsys.readouterr()
-    assert "OUT_DIR must be a new or an empty folder" in refused(capsys, tmp_path / "model")
+    line = refused(capsys, tmp_path / "model")
+    assert words in line and line.endswith("; or remove the folder, and run this command again\n")
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), MemoryError(), OSError(28, "No space left on device")])

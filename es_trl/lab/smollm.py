@@ -21,6 +21,7 @@ from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTra
 
 from ..common.refusals import run
 from ..common.writing import writing
+from ..trainer.model_folder import check_weights, read_config
 from .word_sums import write_word_sums
 
 
@@ -81,7 +82,7 @@ def make_folder(out_dir: Path, gguf: Path | None = None) -> None:
     """
     Write model, tokenizer and task into a folder, which appears only when it is whole.
 
-    A folder that this function has made keeps its model, and gets its task again.
+    A folder that this function has made keeps its model, if that is whole, and gets its task again.
 
     Args:
         out_dir (`Path`):
@@ -90,10 +91,11 @@ def make_folder(out_dir: Path, gguf: Path | None = None) -> None:
             The GGUF file; that of the installed package where unset.
 
     Raises:
-        ValueError: if the folder has other files, or as [`find_gguf`] and [`check_gguf`].
+        ValueError: if the folder has other files or a damaged model, or as [`find_gguf`] and [`check_gguf`].
         SaveError: if a file cannot be written.
     """
     if _is_made(out_dir):
+        _check_made(out_dir)
         write_word_sums(out_dir)
         return
     if out_dir.exists() and (not out_dir.is_dir() or any(out_dir.iterdir())):
@@ -106,9 +108,17 @@ def make_folder(out_dir: Path, gguf: Path | None = None) -> None:
 
 
 def _is_made(folder: Path) -> bool:
-    """Return whether a folder says that [`make_folder`] has made it of this GGUF file, and has weights."""
-    is_there = all((folder / name).is_file() for name in (SOURCE, "model.safetensors"))
-    return is_there and (folder / SOURCE).read_text() == _SOURCE_TEXT
+    """Return whether a folder says that [`make_folder`] has made it of this GGUF file."""
+    return (folder / SOURCE).is_file() and (folder / SOURCE).read_text() == _SOURCE_TEXT
+
+
+def _check_made(folder: Path) -> None:
+    """Raise unless the model of a folder that [`make_folder`] has made can be read."""
+    try:
+        read_config("the model", str(folder), None, trust_remote_code=False)
+        check_weights(folder)
+    except ValueError as error:
+        raise ValueError(f"{error}; or remove the folder, and run this command again") from error
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ import transformers
 from accelerate.utils import is_peft_model
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
+from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, AutoProcessor, PreTrainedConfig, PreTrainedTokenizerBase, ProcessorMixin
 from trl import GRPOConfig
 from trl.trainer.utils import get_config_model_id
@@ -18,7 +19,8 @@ from trl.trainer.utils import get_config_model_id
 from ..checkpoints.digests import WEIGHTS
 
 
-UNREADABLE = (OSError, ValueError, TypeError, KeyError, ImportError, AttributeError)  # transformers raises these
+# transformers raises these
+UNREADABLE = (OSError, ValueError, TypeError, KeyError, ImportError, AttributeError, SafetensorError)
 
 
 def check_model(model: Any, processing_class: Any, has_chats: bool, args: GRPOConfig) -> None:
@@ -40,7 +42,7 @@ def check_model(model: Any, processing_class: Any, has_chats: bool, args: GRPOCo
         config = read_config("the model", model, revision, args.trust_remote_code)
         _check_architecture(model, config)
         if Path(model).is_dir():
-            _check_weights(Path(model), (args.model_init_kwargs or {}).get("subfolder", ""))
+            check_weights(Path(model), (args.model_init_kwargs or {}).get("subfolder", ""))
         name = model
     elif isinstance(model, torch.nn.Module):
         name = get_config_model_id(getattr(model, "config", None))
@@ -73,7 +75,7 @@ def check_local_model(name: str | None, has_chats: bool, args: Any) -> None:
     """
     Raise as [`check_model`] for the model of a recipe that is planned, unless the Hub would have to be asked.
 
-    A folder with a config.json alone is enough for a plan.
+    A folder with a config.json alone, without weights, is enough for a plan.
     """
     if name is None:
         raise ValueError("`model_name_or_path` must be set: name a model on the Hub, or the folder of a saved model")
@@ -81,6 +83,8 @@ def check_local_model(name: str | None, has_chats: bool, args: Any) -> None:
         _check_name("the model", name)
     elif any(path for pattern in WEIGHTS for path in Path(name).glob(pattern)):
         check_model(name, None, has_chats, args)
+    else:
+        read_config("the model", name, None, args.trust_remote_code)
 
 
 def read_config(what: str, name: str, revision: str | None, trust_remote_code: bool) -> PreTrainedConfig:
@@ -131,10 +135,19 @@ def _check_architecture(name: str, config: PreTrainedConfig) -> None:
         )
 
 
-def _check_weights(folder: Path, subfolder: str) -> None:
+def check_weights(folder: Path, subfolder: str = "") -> None:
+    """Raise unless a folder has weights, all files that their index names, and no file that was cut."""
     found = [path for pattern in WEIGHTS for path in (folder / subfolder).glob(pattern)]
     if not found:
         raise ValueError(f"the model's folder {folder} has no weights: put model.safetensors into it")
+    for path in (path for path in found if path.suffix == ".safetensors"):
+        try:
+            with safe_open(path, "pt"):  # it compares the header with the size of the file
+                pass
+        except SafetensorError as error:
+            raise ValueError(
+                f"the weights {path} cannot be read ({first_sentence(error)}): copy or save the file again"
+            ) from error
     for index in (path for path in found if path.name.endswith(".index.json")):
         try:
             shards = set(json.loads(index.read_text())["weight_map"].values())
