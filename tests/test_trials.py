@@ -1,4 +1,4 @@
-"""The self-tuned controller's trial of the other direction, where a bound brings entropy no nearer to its target."""
+"""How the self-tuned controller finds its way where it has the wrong sign, or none."""
 
 import random
 
@@ -58,3 +58,18 @@ def test_at_its_first_bound_the_control_waits_for_entropy_that_does_not_leave_it
     for seed in range(4):
         _, controls, _ = run(seed, 0.5, drift, 0.8, (0.0, 1.0), rollouts=100)
         assert controls == [0.0] * 100
+
+
+def test_a_control_near_zero_does_not_stay_there():
+    """On the lab these rollouts left the wrong sign, and then a control of 0 with entropy off its target."""
+    start = [0.493, 0.447, 0.439, 0.401, 0.369, 0.336, 0.267, 0.225, 0.148, 0.147, 0.159, 0.126, 0.146, 0.134]
+    rng, controller = random.Random(0), SelfTunedPIDController()
+    controller.begin(0.0, -1.0, 1.0)
+    controls = [controller.update(0.1, entropy, 0.0, 0.01) for entropy in start]
+    entropies, before = [0.14], 0.14 * controls[-1]
+    for _ in range(60):
+        control = controller.update(0.1, entropies[-1] + rng.gauss(0.0, 0.01), 0.0, 0.01)
+        effort = entropies[-1] * control
+        entropies.append(entropies[-1] + 0.6 * (0.75 * effort + 0.25 * before))
+        before = effort
+    assert abs(sum(entropies[-20:]) / 20 - 0.1) < 0.01

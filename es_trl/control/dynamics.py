@@ -39,7 +39,9 @@ PRIOR_ZERO = 0.02
 # Larger sensitivities are less likely, in proportion to their size. Otherwise a fall of the entropy beside a small
 # control is taken for its effect.
 PRIOR_USUAL = 0.3
-# The probabilities per rollout that the sensitivity goes to a neighbour in the grid, to its opposite, or anywhere.
+# The probabilities per rollout that the sensitivity goes to a neighbour in the grid, to its opposite, or anywhere, where
+# it is as likely as at the start. If large ones were as likely as small ones, a control near 0, which refutes none of
+# them, could stay there: caution would keep it small, and there it would learn nothing.
 TO_NEIGHBOUR, TO_OPPOSITE, TO_ANY = 0.005, 0.0003, 0.0003
 LEAST_WEIGHT = 1e-12  # no sensitivity is ever excluded, because a run can change
 
@@ -218,7 +220,7 @@ class PlantEstimator:
         overall = self._overall(self._drifts)
         filters = self._entropies, self._drifts, self._hh, self._hd, self._dd
         entropies, drifts, hh, hd, dd = (_sources(*pair) for pair in zip(filters, overall, strict=True))
-        weights = odds[:, None] * _sources(self._weights, 1.0 / len(GRID))
+        weights = odds[:, None] * _sources(self._weights, _prior())
         self._weights = weights.sum(axis=0)
         shares = weights / self._weights
         self._entropies, self._drifts = (shares * entropies).sum(axis=0), (shares * drifts).sum(axis=0)
@@ -291,7 +293,7 @@ def _prior() -> np.ndarray:
     return np.where(GRID == 0.0, PRIOR_ZERO, sides * shape / math.fsum(shape / 2.0))
 
 
-def _sources(values: np.ndarray, anywhere: float) -> np.ndarray:
+def _sources(values: np.ndarray, anywhere: float | np.ndarray) -> np.ndarray:
     """Return each sensitivity's own value, those of its neighbours and of the opposite one, and the one of them all."""
     lower, higher = np.append(values[0], values[:-1]), np.append(values[1:], values[-1])
-    return np.stack([values, lower, higher, values[::-1], np.full(len(values), anywhere)])
+    return np.stack([values, lower, higher, values[::-1], np.broadcast_to(anywhere, values.shape)])
