@@ -40,8 +40,8 @@ PRIOR_ZERO = 0.02
 # control is taken for its effect.
 PRIOR_USUAL = 0.3
 # The probabilities per rollout that the sensitivity goes to a neighbour in the grid, to its opposite, or anywhere, where
-# it is as likely as at the start. If large ones were as likely as small ones, a control near 0, which refutes none of
-# them, could stay there: caution would keep it small, and there it would learn nothing.
+# the prior says how likely each one is. If large ones were as likely as small ones, a control near 0 could stay there:
+# it refutes no large one, so that caution would keep it small for good.
 TO_NEIGHBOUR, TO_OPPOSITE, TO_ANY = 0.005, 0.0003, 0.0003
 LEAST_WEIGHT = 1e-12  # no sensitivity is ever excluded, because a run can change
 
