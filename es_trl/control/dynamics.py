@@ -39,9 +39,9 @@ PRIOR_ZERO = 0.02
 # Larger sensitivities are less likely, in proportion to their size. Otherwise a fall of the entropy beside a small
 # control is taken for its effect.
 PRIOR_USUAL = 0.3
-# The probabilities per rollout that the sensitivity goes to a neighbour in the grid, to its opposite, or anywhere, where
-# the prior says how likely each one is. If large ones were as likely as small ones, a control near 0 could stay there:
-# it refutes no large one, so that caution would keep it small for good.
+# The probabilities per rollout that the sensitivity goes to a neighbour in the grid, to its opposite, or anywhere with
+# the probabilities of the prior. If large ones were as likely as small ones, a control near 0 could stay there: it
+# refutes no large one, so that caution would keep it small for good.
 TO_NEIGHBOUR, TO_OPPOSITE, TO_ANY = 0.005, 0.0003, 0.0003
 LEAST_WEIGHT = 1e-12  # no sensitivity is ever excluded, because a run can change
 
