@@ -81,6 +81,14 @@ class Model:
         merged = {**recipe, **self.every, **own, **(changes or {})}
         return {key: value for key, value in merged.items() if value is not None}
 
+    def switch_of(self, arm: str, rollouts: int) -> int | None:
+        """Return the rollout at which an arm's prompts switch in a run of this length, or `None` if they do not."""
+        recipe = self.recipe_of(arm)
+        if "curriculum" not in recipe:
+            return None
+        start = recipe["curriculum"][0]["start"]
+        return round(rollouts * (1.0 - recipe["entropy_schedule"]["ratio"] if start == "onset" else start))
+
     def digest_of(self, arm: str) -> str:
         """Return 8 characters for what its runs do, so that the data of another recipe or evaluation do not count."""
         recipe = {key: value for key, value in self.recipe_of(arm).items() if not key.startswith(_NOT_TRAINED)}

@@ -1,42 +1,49 @@
 """Whether the entropy of a run followed its target."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from control_report import rms
 
 
-SETTLING = 15  # rollouts at the beginning that do not count
+SETTLING = 15  # rollouts that do not count, at the beginning of a run and after a switch of the prompts
 MOST = 4.0  # errors relative to the noise of one rollout, of a run that follows its target
 
+Run = Mapping[str, Any]  # a line of the data; `switch` is the rollout of its switch, if it has one
 
-def has_target(run: Mapping[str, Any]) -> bool:
+
+def has_target(run: Run) -> bool:
     """Return whether a run has a target."""
     return bool(run["target"]) and run["target"][0] is not None
 
 
-def error_of(run: Mapping[str, Any]) -> float:
-    """Return the root mean square of entropy minus target, nats."""
-    pairs = zip(run["entropy"][SETTLING:], run["target"][SETTLING:], strict=True)
-    return rms([entropy - target for entropy, target in pairs])
+def counted(run: Run) -> list[int]:
+    """Return the rollouts that count."""
+    switch = run.get("switch")
+    settles = range(0) if switch is None else range(switch, switch + SETTLING)
+    return [rollout for rollout in range(SETTLING, len(run["target"])) if rollout not in settles]
 
 
-def noise_of(run: Mapping[str, Any]) -> float:
+def error_of(run: Run, rollouts: Sequence[int] | None = None) -> float:
+    """Return the root mean square of entropy minus target, nats, over all rollouts that count if none are given."""
+    rollouts = counted(run) if rollouts is None else rollouts
+    return rms([run["entropy"][rollout] - run["target"][rollout] for rollout in rollouts])
+
+
+def noise_of(run: Run, rollouts: Sequence[int] | None = None) -> float:
     """Return the root mean square of the standard error of a rollout's entropy, nats: no control has a lower error."""
-    return rms(run["entropy_se"][SETTLING:])
+    rollouts = counted(run) if rollouts is None else rollouts
+    return rms([run["entropy_se"][rollout] for rollout in rollouts])
 
 
-def follows(run: Mapping[str, Any]) -> bool:
+def follows(run: Run) -> bool:
     """Return whether a run followed its target in each phase, which one without a target does."""
-    return not has_target(run) or all(error_of(phase) <= MOST * noise_of(phase) for phase in phases_of(run))
+    return not has_target(run) or all(error_of(run, own) <= MOST * noise_of(run, own) for own in phases_of(run))
 
 
-def phases_of(run: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Return the series of a run before and after its target begins to move; of one without an onset, all of it."""
-    target = run["target"]
-    onset = next((index for index, each in enumerate(target) if each != target[0]), len(target))
-    if not SETTLING < onset < len(target):
-        return [run]
-    names = ("target", "entropy", "entropy_se")
-    # the second begins with rollouts that do not count, in place of those at the beginning of the run
-    return [{name: run[name][:onset] for name in names}, {name: run[name][onset - SETTLING :] for name in names}]
+def phases_of(run: Run) -> list[list[int]]:
+    """Return the rollouts that count before and after the target's onset, or all of them if it has none."""
+    target, own = run["target"], counted(run)
+    onset = next((rollout for rollout, each in enumerate(target) if each != target[0]), len(target))
+    phases = [[rollout for rollout in own if (rollout < onset) == is_first] for is_first in (True, False)]
+    return phases if all(phases) else [own]

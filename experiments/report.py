@@ -49,7 +49,7 @@ def runs_of(model: Model, folder: Path) -> tuple[Runs, int]:
     found = load(folder / model.data.name, KEY)
     for (arm, seed, digest), run in found.items():
         if digests.get(arm) == digest:
-            runs[arm][seed] = run
+            runs[arm][seed] = {**run, "switch": model.switch_of(arm, run["rollouts"])}
     return runs, len(found) - sum(map(len, runs.values()))
 
 
@@ -62,7 +62,7 @@ def report(folder: Path) -> str:
     """Return the text of the page from the data in a folder, and draw the figures there."""
     models = [Model.of(name) for name in MODELS]
     words = {"held": HELD, "not_held": NOT_HELD, "not_measured": NOT_MEASURED, "not_measurable": NOT_MEASURABLE}
-    values = {**words, "level": round(100 * LEVEL), "most": round(MOST)}
+    values = {**words, "level": round(100 * LEVEL), "most": round(MOST), "settling": SETTLING}
     sections = {model.name: section(model, folder) for model in models}
     return (HERE / "page.md").read_text().format(**values, least=LEAST, beyond=beyond(), **sections)
 
@@ -90,7 +90,7 @@ def section(model: Model, folder: Path) -> str:
         if draw(figure, arms, runs, image):
             lines.append(f"![{TITLES[figure]}](../results/reproduction/{image.name})\n")
     if arms := arms_table(model.arms, runs):
-        lines.append(f"### The arms\n\nErrors are without the first {SETTLING} rollouts.\n")
+        lines.append("### The arms\n\nErrors are over the rollouts that count.\n")
         lines.append(arms)
     return "\n".join(lines).rstrip()
 

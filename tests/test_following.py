@@ -8,6 +8,7 @@ from launching import ROOT
 
 sys.path[:0] = [str(ROOT / "experiments"), str(ROOT / "benchmarks")]
 
+import arms  # noqa: E402
 import claims  # noqa: E402
 import following  # noqa: E402
 
@@ -29,11 +30,22 @@ def test_a_run_must_follow_its_target_in_each_phase(last, follows):
 def test_the_phases_of_a_run():
     run = {"target": TARGET, "entropy": [0.4] * 15 + [0.32] * 45 + [0.13] * 20, "entropy_se": [0.01] * 60 + [0.02] * 20}
     held, annealed = following.phases_of(run)
-    assert (following.error_of(held), following.noise_of(held)) == pytest.approx((0.02, 0.01))
-    assert (following.error_of(annealed), following.noise_of(annealed)) == pytest.approx((0.03, 0.02))
+    assert (held, annealed) == (list(range(15, 60)), list(range(60, 80)))
+    assert (following.error_of(run, held), following.noise_of(run, held)) == pytest.approx((0.02, 0.01))
+    assert (following.error_of(run, annealed), following.noise_of(run, annealed)) == pytest.approx((0.03, 0.02))
     for target in ([0.3] * 80, [0.3 - 0.001 * step for step in range(80)]):  # no onset, and one before all that counts
-        whole = {**run, "target": target}
-        assert following.phases_of(whole) == [whole]
+        assert following.phases_of({**run, "target": target}) == [list(range(15, 80))]
+
+
+def test_rollouts_after_a_switch_settle():
+    run = {"target": [0.3] * 80, "entropy": [0.3] * 50 + [0.9] * 15 + [0.33] * 15, "entropy_se": [0.01] * 80}
+    assert not following.follows(run) and following.follows({**run, "switch": 50})
+    assert following.error_of({**run, "switch": 50}) == pytest.approx(0.03 * (15 / 50) ** 0.5)
+
+
+@pytest.mark.parametrize(("arm", "rollout"), [("quality_stable", 256), ("more_anneal", 256), ("stable_anneal", None)])
+def test_the_rollout_of_a_switch(arm, rollout):
+    assert arms.Model.of("lab").switch_of(arm, 320) == rollout
 
 
 def test_a_claim_is_not_measurable_only_if_no_run_of_an_arm_followed():
