@@ -87,7 +87,8 @@ def draw(runs: list[dict[str, Any]], methods: list[str], path: Path) -> None:
     for axis, schedule in zip(axes[0], SCHEDULES, strict=True):
         axis.set_title(f"{TITLES[schedule]}\n\n{axis.get_title()}", fontsize=8)
     for column in axes.T:
-        [axis for axis in column if axis.get_visible()][-1].tick_params(labelbottom=True)
+        for axis in [axis for axis in column if axis.get_visible()][-1:]:
+            axis.tick_params(labelbottom=True)
     axes[0][0].set_ylim(0.1, 0.8)
     figure.supxlabel("rollout; dashed: target, one line per seed", fontsize=9)
     figure.savefig(path, metadata={"Software": None})

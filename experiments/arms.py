@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -82,12 +83,13 @@ class Model:
         return {key: value for key, value in merged.items() if value is not None}
 
     def switch_of(self, arm: str, rollouts: int) -> int | None:
-        """Return the rollout at which an arm's prompts switch in a run of this length, or `None` if they do not."""
+        """Return the rollout of an arm's switch in a run of so many rollouts, or `None` if it has no curriculum."""
         recipe = self.recipe_of(arm)
         if "curriculum" not in recipe:
             return None
         start = recipe["curriculum"][0]["start"]
-        return round(rollouts * (1.0 - recipe["entropy_schedule"]["ratio"] if start == "onset" else start))
+        share = 1.0 - recipe["entropy_schedule"]["ratio"] if start == "onset" else start
+        return math.ceil(share * (rollouts - 1) - 1e-9)  # the first rollout whose progress is the share
 
     def digest_of(self, arm: str) -> str:
         """Return 8 characters for what its runs do, so that the data of another recipe or evaluation do not count."""

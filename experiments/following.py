@@ -6,7 +6,7 @@ from typing import Any
 from control_report import rms
 
 
-SETTLING = 15  # rollouts that do not count, at the beginning of a run and after a switch of the prompts
+SETTLING = 15  # rollouts that do not count, at the beginning of a run and after a switch
 MOST = 4.0  # errors relative to the noise of one rollout, of a run that follows its target
 
 Run = Mapping[str, Any]  # a line of the data; `switch` is the rollout of its switch, if it has one
@@ -42,8 +42,9 @@ def follows(run: Run) -> bool:
 
 
 def phases_of(run: Run) -> list[list[int]]:
-    """Return the rollouts that count before and after the target's onset, or all of them if it has none."""
-    target, own = run["target"], counted(run)
-    onset = next((rollout for rollout, each in enumerate(target) if each != target[0]), len(target))
+    """Return the rollouts that count before and after a run's switch or else its onset, or all if it has neither."""
+    target, own, onset = run["target"], counted(run), run.get("switch")
+    if onset is None:
+        onset = next((rollout for rollout, each in enumerate(target) if each != target[0]), len(target))
     phases = [[rollout for rollout in own if (rollout < onset) == is_first] for is_first in (True, False)]
     return phases if all(phases) else [own]

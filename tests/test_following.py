@@ -42,10 +42,15 @@ def test_rollouts_after_a_switch_settle():
     assert not following.follows(run) and following.follows({**run, "switch": 50})
     assert following.error_of({**run, "switch": 50}) == pytest.approx(0.03 * (15 / 50) ** 0.5)
 
+    assert following.phases_of({**run, "switch": 50}) == [list(range(15, 50)), list(range(65, 80))]
 
-@pytest.mark.parametrize(("arm", "rollout"), [("quality_stable", 256), ("more_anneal", 256), ("stable_anneal", None)])
-def test_the_rollout_of_a_switch(arm, rollout):
-    assert arms.Model.of("lab").switch_of(arm, 320) == rollout
+
+@pytest.mark.parametrize(
+    ("arm", "rollouts", "switch"),
+    [("quality_stable", 320, 256), ("quality_stable", 72, 57), ("more_anneal", 320, 256), ("stable_anneal", 320, None)],
+)
+def test_the_rollout_of_a_switch(arm, rollouts, switch):
+    assert arms.Model.of("lab").switch_of(arm, rollouts) == switch
 
 
 def test_a_claim_is_not_measurable_only_if_no_run_of_an_arm_followed():

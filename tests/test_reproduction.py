@@ -163,11 +163,12 @@ def test_the_table_of_the_arms():
     runs = {"stable": {0: held, 1: {**held, "failure": "broke"}}, "anneal_first": {0: {**held, "target": [None] * 20}}}
     lines = tables.arms_table(["stable", "anneal_first", "cosine"], runs).splitlines()
     assert lines[2:] == [
-        "| `stable` | 1 | 0.030 | 0.020 | 1.50 | 0.500 | 0.900 |",
-        "| `anneal_first` | 1 | - | - | - | 0.500 | 0.900 |",
+        "| `stable` | 1 | 0.030 | 0.020 | 1.50 | 1.50 | 0.500 | 0.900 |",
+        "| `anneal_first` | 1 | - | - | - | - | 0.500 | 0.900 |",
     ]
     two = tables.arms_table(["stable"], {"stable": {0: held, 1: other}}).splitlines()
-    assert two[2] == "| `stable` | 2 | 0.025 ± 0.007 | 0.020 ± 0.000 | 1.25 ± 0.35 | 0.500 ± 0.000 | 0.900 ± 0.000 |"
+    cells = ["`stable`", "2", "0.025 ± 0.007", "0.020 ± 0.000", *["1.25 ± 0.35"] * 2, "0.500 ± 0.000", "0.900 ± 0.000"]
+    assert two[2] == f"| {' | '.join(cells)} |"
     assert tables.arms_table(["cosine"], runs) == ""
 
 

@@ -41,7 +41,8 @@ def converted(monkeypatch):
 
     def convert(gguf, folder):
         save_file({"weight": torch.zeros(1)}, folder / "model.safetensors")
-        (folder / "config.json").write_text('{"model_type": "llama"}')
+        for name in ("config.json", "tokenizer.json", "generation_config.json"):
+            (folder / name).write_text('{"model_type": "llama"}')
         for each in then:
             each()
         (folder / smollm.SOURCE).write_text(smollm._SOURCE_TEXT)
@@ -110,7 +111,8 @@ def test_a_whole_folder_gets_its_task_again_and_keeps_its_model(exists, converte
         folder.mkdir(parents=True)
     assert smollm.main([str(folder)]) == 0
     assert capsys.readouterr().out == f"the model and its task are in {folder}\n"
-    names = {"model.safetensors", "config.json", "train.jsonl", "held_out.jsonl", smollm.SOURCE}
+    made = {"model.safetensors", "config.json", "tokenizer.json", "generation_config.json"}
+    names = {*made, "train.jsonl", "held_out.jsonl", smollm.SOURCE}
     assert {path.name for path in folder.iterdir()} == names
     text = (folder / "train.jsonl").read_text()
     (folder / "train.jsonl").write_text("")
@@ -141,6 +143,8 @@ def test_any_name_of_a_folder(name, converted, tmp_path, monkeypatch):
         ("model.safetensors", 20, "model.safetensors cannot be read (Error while deserializing header"),
         ("config.json", None, "a folder without a config.json"),
         ("config.json", 3, "whose config.json cannot be read"),
+        ("tokenizer.json", None, "lacks tokenizer.json"),
+        ("generation_config.json", None, "lacks generation_config.json"),
     ],
 )
 def test_a_folder_whose_model_is_damaged_is_refused(file, size, words, converted, tmp_path, capsys):

@@ -113,10 +113,13 @@ def _is_made(folder: Path) -> bool:
 
 
 def _check_made(folder: Path) -> None:
-    """Raise unless the model of a folder that [`make_folder`] has made can be read."""
+    """Raise unless the model of a folder that [`make_folder`] has made can be read, and its files are there."""
     try:
         read_config("the model", str(folder), None, trust_remote_code=False)
         check_weights(folder)
+        for name in ("tokenizer.json", "generation_config.json"):
+            if not (folder / name).is_file():
+                raise ValueError(f"the model's folder {folder} lacks {name}: copy the missing file there")
     except ValueError as error:
         raise ValueError(f"{error}; or remove the folder, and run this command again") from error
 

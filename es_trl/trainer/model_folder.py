@@ -136,18 +136,12 @@ def _check_architecture(name: str, config: PreTrainedConfig) -> None:
 
 
 def check_weights(folder: Path, subfolder: str = "") -> None:
-    """Raise unless a folder has weights, all files that their index names, and no file that was cut."""
+    """Raise unless a folder has weights, and those that load are there and, as safetensors, whole."""
     found = [path for pattern in WEIGHTS for path in (folder / subfolder).glob(pattern)]
     if not found:
         raise ValueError(f"the model's folder {folder} has no weights: put model.safetensors into it")
-    for path in (path for path in found if path.suffix == ".safetensors"):
-        try:
-            with safe_open(path, "pt"):  # it compares the header with the size of the file
-                pass
-        except SafetensorError as error:
-            raise ValueError(
-                f"the weights {path} cannot be read ({first_sentence(error)}): copy or save the file again"
-            ) from error
+    single = folder / subfolder / "model.safetensors"
+    loaded = [single] if single in found else []
     for index in (path for path in found if path.name.endswith(".index.json")):
         try:
             shards = set(json.loads(index.read_text())["weight_map"].values())
@@ -158,6 +152,15 @@ def check_weights(folder: Path, subfolder: str = "") -> None:
         lacking = sorted(shard for shard in shards if not (index.parent / shard).is_file())
         if lacking:
             raise ValueError(f"the model's folder {folder} lacks {', '.join(lacking)}: copy the missing files there")
+        loaded += [] if single in found else [index.parent / shard for shard in sorted(shards)]
+    for path in (path for path in loaded if path.suffix == ".safetensors"):
+        try:
+            with safe_open(path, "pt"):  # it compares the header with the size of the file
+                pass
+        except (SafetensorError, OSError) as error:
+            raise ValueError(
+                f"the weights {path} cannot be read ({first_sentence(error)}): copy or save the file again"
+            ) from error
 
 
 def read_processor(name: str, revision: str | None, trust_remote_code: bool) -> Any:
