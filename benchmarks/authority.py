@@ -33,7 +33,7 @@ from authority_report import DATA, KEY, report
 from control_report import load
 from datasets import Dataset
 from lab_run import rounded
-from stored_rollout import StoredRollout, Subject, add_subject, generate, said_by, subject_of
+from stored_rollout import StoredRollout, Subject, add_subject, check_subject, generate, said_by, subject_of
 from transformers import PreTrainedModel
 
 from es_trl import EntropyScheduler, ESGRPOConfig, ESGRPOTrainer
@@ -43,7 +43,6 @@ from es_trl.actuators.sample_weight import SampleWeightActuator
 from es_trl.common.refusals import run as refusing
 from es_trl.control.base import Actuator, ActuatorArgs
 from es_trl.control.open_loop import HoldController
-from es_trl.lab import BASE_MODEL
 
 
 CLIP = {"epsilon": 0.2, "epsilon_high": 0.28}
@@ -260,8 +259,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--learning_rates", type=float, nargs=3, default=[3e-5, 1e-4, 3e-4])
     parser.add_argument("--fresh", action="store_true", help="measure entropy on new completions, too")
     options = parser.parse_args(argv)
-    if (options.name == "lab") != (options.model == BASE_MODEL):
-        parser.error(f"`--model` must be set for any name but lab, and only then, got {options.name}, {options.model}")
+    check_subject(parser, options)
     if options.command == "run":
         run(options.name, subject_of(options), options.learning_rates, options.seeds, options.fresh)
     print(report())

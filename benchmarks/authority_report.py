@@ -51,13 +51,18 @@ class Condition(NamedTuple):
     def __str__(self) -> str:
         stale = f" x {self.passes} passes" if self.passes > 1 else ""
         later = f", {self.warm} rollouts later" if self.warm else ""
-        return f"{self.updates}{stale} at {self.learning_rate:.0e}".replace("e-0", "e-") + later
+        return f"{self.updates}{stale} at {self.rate}{later}"
+
+    @property
+    def rate(self) -> str:
+        """The learning rate, such as 1e-5."""
+        return f"{self.learning_rate:.0e}".replace("e-0", "e-")
 
     @property
     def in_words(self) -> str:
         """The condition as a title, which has one pass over the first rollout."""
         assert (self.passes, self.warm) == (1, 0), "the main condition has one pass over the first rollout"
-        return f"{self.updates} updates at a learning rate of {self.learning_rate:.0e}".replace("e-0", "e-")
+        return f"{self.updates} updates at a learning rate of {self.rate}"
 
 
 class Effect(NamedTuple):

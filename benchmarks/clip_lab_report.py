@@ -4,7 +4,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from control_report import rms, spread, table, targets_of
+from control_report import rms, spread, table, targets_of, title_columns
 from matplotlib.figure import Figure
 
 
@@ -84,8 +84,7 @@ def draw(runs: list[dict[str, Any]], methods: list[str], path: Path) -> None:
             axis.grid(alpha=0.25, linewidth=0.6)
             axis.spines[["top", "right"]].set_visible(False)
         row[0].set_ylabel("nats")
-    for axis, schedule in zip(axes[0], SCHEDULES, strict=True):
-        axis.set_title(f"{TITLES[schedule]}\n\n{axis.get_title()}", fontsize=8)
+    title_columns(axes, [TITLES[schedule] for schedule in SCHEDULES])
     for column in axes.T:
         for axis in [axis for axis in column if axis.get_visible()][-1:]:
             axis.tick_params(labelbottom=True)

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -250,8 +251,12 @@ def draw(runs: list[dict[str, Any]], methods: list[str], path: Path) -> None:
             rows = range(SETTLING, run["rollouts"])
             axis.set_title(f"{method}: {error_over(run, rows):.3f} nats", fontsize=8)
         row[0].set_ylabel("nats")
-    for axis, schedule in zip(axes[0], SCHEDULES, strict=True):
-        title = TITLES[schedule].replace(": ", ":\n")
-        axis.set_title(f"{title}\n\n{axis.get_title()}", fontsize=8)
+    title_columns(axes, [TITLES[schedule].replace(": ", ":\n") for schedule in SCHEDULES])
     figure.supxlabel("rollout; dashed: target, band: two standard errors of a rollout around it", fontsize=9)
     figure.savefig(path, metadata={"Software": None})
+
+
+def title_columns(axes: Any, titles: Sequence[str]) -> None:
+    """Write the title of each column above that of its first panel."""
+    for axis, title in zip(axes[0], titles, strict=True):
+        axis.set_title(f"{title}\n\n{axis.get_title()}", fontsize=8)

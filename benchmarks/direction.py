@@ -26,7 +26,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before torch
 import torch
 from control_report import table
 from lab_run import rounded, train_on_lab
-from stored_rollout import Subject, add_subject, generate, logits_of, said_by, subject_of
+from stored_rollout import Subject, add_subject, check_subject, generate, logits_of, said_by, subject_of
 from transformers import PreTrainedModel
 
 
@@ -96,6 +96,7 @@ def main() -> None:
     parser.add_argument("command", choices=("run", "report"))
     add_subject(parser)
     options = parser.parse_args()
+    check_subject(parser, options)
     if options.command == "run":
         run(options.name, subject_of(options))
     (RESULTS / "direction.md").write_text(report())

@@ -52,6 +52,12 @@ def add_subject(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(option, type=int, default=default)
 
 
+def check_subject(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """End with an error of the parser if the data would have one model under the name of another."""
+    if (options.name == "lab") != (options.model == BASE_MODEL):
+        parser.error(f"`--model` must be set for any name but lab, and only then, got {options.name}, {options.model}")
+
+
 def subject_of(options: argparse.Namespace) -> Subject:
     """Return the subject that the options of a command name."""
     read_config("the model", options.model, None, trust_remote_code=False)

@@ -5,7 +5,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from claims import CONSTANTS, RATIOS, Run, Runs, unbroken
+from claims import CONSTANTS, RATIOS, Run, Runs, pass_at, unbroken
 from following import follows, has_target
 from matplotlib.figure import Figure
 
@@ -27,11 +27,11 @@ CURVES = {  # the columns of the other figures, one row per series
     },
     "fig7": {"anneal": ("stable", "stable_anneal", "cosine"), "constants": tuple(CONSTANTS)},
 }
-DOTS = (
-    ("o", COLORS[3], COLORS[3], "a seed"),
-    ("o", COLORS[3], "none", "off its target, not counted"),
-    ("D", COLORS[0], COLORS[0], "mean"),
-)
+DOTS = {  # by what they are
+    "a seed": {"marker": "o", "color": COLORS[3], "markerfacecolor": COLORS[3]},
+    "off its target, not counted": {"marker": "o", "color": COLORS[3], "markerfacecolor": "none"},
+    "mean": {"marker": "D", "color": COLORS[0], "markerfacecolor": COLORS[0]},
+}
 SERIES = {"fig2": ("entropy", "reward"), "fig5": ("entropy", "reward"), "fig7": ("completion_tokens",)}
 
 
@@ -102,20 +102,18 @@ def named(arm: str, runs: Sequence[Run]) -> str:
 
 def draw_dots(axis: Any, runs: dict[str, list[Run]], place: int) -> None:
     """Draw pass@1 of every arm on the data set at `place`. Only runs that followed their target are in the mean."""
+    measured = pass_at("1", place).of
     for row, own in enumerate(runs.values()):
-        values = {follows(run): [] for run in own}
-        for run in own:
-            values[follows(run)].append(list(run["pass@k"].values())[place]["1"])
-        for kind, inside in ((True, COLORS[3]), (False, "none")):
-            dots = values.get(kind, [])
-            axis.plot(dots, [row] * len(dots), "o", color=COLORS[3], markerfacecolor=inside, markersize=4, alpha=0.6)
-        if values.get(True):
-            axis.plot([mean(values[True])], [row], "D", color=COLORS[0], markersize=6)
+        counted, strayed = ([measured(run) for run in own if follows(run) == kind] for kind in (True, False))
+        for dots, style in zip((counted, strayed), DOTS.values(), strict=False):
+            axis.plot(dots, [row] * len(dots), linestyle="", markersize=4, alpha=0.6, **style)
+        if counted:
+            axis.plot([mean(counted)], [row], markersize=6, **DOTS["mean"])
     axis.set_yticks(range(len(runs)), list(runs), fontsize=8)
     axis.set_ylim(len(runs) - 0.5, -0.5)
     title = list(next(iter(runs.values()))[0]["pass@k"])[place]
-    for marker, color, inside, label in DOTS:
-        axis.plot([], [], marker, color=color, markerfacecolor=inside, markersize=5, label=label)
+    for label, style in DOTS.items():
+        axis.plot([], [], linestyle="", markersize=5, label=label, **style)
     dress(axis, "", f"pass@1, {title}")
     axis.legend(fontsize=7, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
 

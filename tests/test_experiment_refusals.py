@@ -20,6 +20,10 @@ from launching import ROOT
         ),
         (["benchmarks/authority.py", "run", "--model", "models/mine"], "got lab, models/mine"),
         (
+            ["benchmarks/direction.py", "run", "mine"],
+            "`--model` must be set for any name but lab, and only then, got mine",
+        ),
+        (
             ["benchmarks/authority.py", "run", "mine", "--model", "no/such/folder"],
             "'no/such/folder', which is a folder that",
         ),

@@ -140,8 +140,7 @@ def check_weights(folder: Path, subfolder: str = "") -> None:
     found = [path for pattern in WEIGHTS for path in (folder / subfolder).glob(pattern)]
     if not found:
         raise ValueError(f"the model's folder {folder} has no weights: put model.safetensors into it")
-    single = folder / subfolder / "model.safetensors"
-    loaded = [single] if single in found else []
+    loaded: list[Path] = []
     for index in (path for path in found if path.name.endswith(".index.json")):
         try:
             shards = set(json.loads(index.read_text())["weight_map"].values())
@@ -152,8 +151,9 @@ def check_weights(folder: Path, subfolder: str = "") -> None:
         lacking = sorted(shard for shard in shards if not (index.parent / shard).is_file())
         if lacking:
             raise ValueError(f"the model's folder {folder} lacks {', '.join(lacking)}: copy the missing files there")
-        loaded += [] if single in found else [index.parent / shard for shard in sorted(shards)]
-    for path in (path for path in loaded if path.suffix == ".safetensors"):
+        loaded += [index.parent / shard for shard in sorted(shards)]
+    single = folder / subfolder / "model.safetensors"  # which wins over an index
+    for path in [single] if single in found else [path for path in loaded if path.suffix == ".safetensors"]:
         try:
             with safe_open(path, "pt"):  # it compares the header with the size of the file
                 pass
